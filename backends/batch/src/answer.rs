@@ -1,0 +1,44 @@
+//! What a device answers for one step.
+//!
+//! Faults of a whole device are not here: they are the hal's `DeviceError`. Next: `check.rs`.
+
+/// One entry for each `Output` of the batch, in order.
+pub type Outcome = Vec<Result<Answer, RowFault>>;
+
+/// The result of one output.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Answer {
+    /// The chosen token.
+    Sample {
+        /// The token.
+        token: u32,
+        /// Its log probability in the model's raw distribution, where logprobs were asked for.
+        logprob: f32,
+        /// Alternatives, most probable first, of the raw distribution.
+        top: Vec<(u32, f32)>,
+    },
+    /// Log probabilities, one for each token asked.
+    Score(Vec<f32>),
+    /// The output row.
+    Row(Vec<f32>),
+}
+
+/// Why one row failed; its neighbours are not affected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RowFault {
+    /// A logit was NaN or infinite.
+    NotFinite,
+    /// The mask allowed no token.
+    EmptyMask,
+}
+
+impl RowFault {
+    /// What a user is told.
+    #[must_use]
+    pub fn message(self) -> &'static str {
+        match self {
+            Self::NotFinite => "the model computed a value that is not finite",
+            Self::EmptyMask => "the grammar allows no token here",
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! What a device can do, as data: the only way in which devices differ above the hal.
+//!
+//! No behaviour lives here. Next: `step.rs`.
+
+/// Everything a scheduler may know about a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Geometry of the KV cache.
+    pub kv: Kv,
+    /// Which row counts a step may have.
+    pub shape: Shape,
+    /// Whether a prompt may be computed in pieces.
+    pub prefill: Prefill,
+    /// Sequence slots: ids `0..sequences_max` are valid.
+    pub sequences_max: u32,
+    /// Longest sequence, prompt and output together, in tokens.
+    pub context_tokens_max: u32,
+    /// Steps that may be submitted before the oldest is collected; at least 1.
+    pub depth: u32,
+    /// What the device's sampler understands.
+    pub sampling: Sampling,
+    /// True when a row's result does not depend on its neighbours, to the bit.
+    pub batch_invariant: bool,
+}
+
+/// Geometry of the KV cache.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Kv {
+    /// Blocks that sequences may own: ids `0..blocks`.
+    pub blocks: u32,
+    /// Tokens a block holds.
+    pub block_tokens: u32,
+}
+
+impl Kv {
+    /// Blocks needed to hold `tokens` tokens.
+    #[must_use]
+    pub fn blocks_for(self, tokens: u32) -> u32 {
+        tokens.div_ceil(self.block_tokens)
+    }
+}
+
+/// Which row counts a step may have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// Any mixture of parts with at most `rows_max` rows in total.
+    Varlen {
+        /// Rows a step may have.
+        rows_max: u32,
+    },
+    /// Compiled shapes. A step must fit one of them: at most `sequences` parts of at most
+    /// `rows_each` rows, none reaching past `context` tokens. The backend pads.
+    Buckets(Vec<Bucket>),
+}
+
+/// One compiled shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bucket {
+    /// Parts the shape holds.
+    pub sequences: u32,
+    /// Rows of each part.
+    pub rows_each: u32,
+    /// Tokens of context each part may reach.
+    pub context: u32,
+}
+
+/// Whether a prompt may be computed in pieces.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prefill {
+    /// Over several steps, each continuing on the cached KV of the earlier ones.
+    Chunked,
+    /// In one step only.
+    Whole,
+}
+
+/// What the device's sampler understands; anything else is refused at admission.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Sampling {
+    /// Temperature, top-k, top-p, min-p and seed; otherwise greedy only.
+    pub random: bool,
+    /// Repetition, presence and frequency penalties.
+    pub penalties: bool,
+    /// Token masks (grammars).
+    pub masks: bool,
+    /// Alternatives with log probabilities per token, at most.
+    pub logprobs_max: u8,
+    /// `Want::Score`.
+    pub scores: bool,
+    /// `Want::Row`.
+    pub rows: bool,
+}
+
+impl Sampling {
+    /// What the hal's host sampler understands.
+    pub const HOST: Self = Self {
+        random: true,
+        penalties: true,
+        masks: true,
+        logprobs_max: 20,
+        scores: true,
+        rows: true,
+    };
+}

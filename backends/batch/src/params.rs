@@ -1,0 +1,74 @@
+//! How the next token of a sequence is chosen.
+//!
+//! The sampler itself is in the hal. Next: `step.rs`.
+
+use std::sync::Arc;
+
+/// Sampling parameters of one sequence; `Default` is greedy.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampleParams {
+    /// 0 is greedy; otherwise logits are divided by it.
+    pub temperature: f32,
+    /// Keeps the most probable tokens; 0 keeps all.
+    pub top_k: u32,
+    /// Keeps the smallest set whose probability reaches it; 1 keeps all.
+    pub top_p: f32,
+    /// Drops tokens less probable than this share of the most probable one; 0 keeps all.
+    pub min_p: f32,
+    /// Divides (positive) or multiplies (negative) logits of tokens seen in prompt or output.
+    pub repetition_penalty: f32,
+    /// Subtracted once from logits of tokens seen in the output.
+    pub presence_penalty: f32,
+    /// Subtracted from logits of tokens in the output, once per occurrence.
+    pub frequency_penalty: f32,
+    /// With the position, decides all noise: equal seeds give equal tokens.
+    pub seed: u64,
+    /// Alternatives to report with each token; `None` reports none and the token's own logprob
+    /// may be left 0.
+    pub logprobs: Option<u8>,
+}
+
+impl Default for SampleParams {
+    fn default() -> Self {
+        Self {
+            temperature: 0.0,
+            top_k: 0,
+            top_p: 1.0,
+            min_p: 0.0,
+            repetition_penalty: 1.0,
+            presence_penalty: 0.0,
+            frequency_penalty: 0.0,
+            seed: 0,
+            logprobs: None,
+        }
+    }
+}
+
+impl SampleParams {
+    /// True when the most probable token is always taken.
+    #[must_use]
+    pub fn is_greedy(&self) -> bool {
+        self.temperature == 0.0
+    }
+
+    /// True when earlier tokens change the logits.
+    #[must_use]
+    pub fn has_penalties(&self) -> bool {
+        self.repetition_penalty != 1.0
+            || self.presence_penalty != 0.0
+            || self.frequency_penalty != 0.0
+    }
+}
+
+/// Tokens a grammar allows: bit `t % 32` of word `t / 32` is set when token `t` is allowed.
+/// Tokens past the last word are not allowed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenMask(pub Arc<[u32]>);
+
+impl TokenMask {
+    /// True when `token` may be chosen.
+    #[must_use]
+    pub fn allows(&self, token: u32) -> bool {
+        self.0.get(token as usize / 32).is_some_and(|word| word >> (token % 32) & 1 == 1)
+    }
+}

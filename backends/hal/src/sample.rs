@@ -1,0 +1,273 @@
+//! The host sampler: backends whose device does not sample share it.
+//!
+//! It keeps each slot's token history by position, so that penalties, `Token::Last` and drafts all
+//! read one truth: a row's history is exactly the tokens up to its position. Noise is a pure
+//! function of (seed, position, token), so equal seeds give equal tokens under any schedule.
+//!
+//! Order, as in llama.cpp's default chain where both have a step: mask, penalties, temperature,
+//! top-k, top-p, min-p, choice by Gumbel-max. Log probabilities are of the raw distribution.
+
+use std::cmp::Ordering;
+use std::sync::Arc;
+
+use gimbal_batch::{Answer, Batch, Output, Part, RowFault, SampleParams, SeqSlot, Token, Want};
+
+/// Noise spans less than this many nats: `-ln(-ln(u))` for `u` in `[2^-54, 1 - 2^-54]`.
+const NOISE_SPAN: f32 = 42.0;
+/// Candidates sorted first when top-p cuts; nearly always enough.
+const HEAD: usize = 512;
+
+/// Histories and parameters of all slots, and scratch.
+#[derive(Debug)]
+pub struct Sampler {
+    slots: Vec<Slot>,
+    candidates: Vec<(u32, f32)>,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Slot {
+    /// By position; the newest sampled token is the last one.
+    tokens: Vec<u32>,
+    prompt: usize,
+    params: Arc<SampleParams>,
+}
+
+impl Sampler {
+    /// A sampler for slots `0..sequences_max`.
+    #[must_use]
+    pub fn new(sequences_max: u32) -> Self {
+        Self { slots: vec![Slot::default(); sequences_max as usize], candidates: Vec::new() }
+    }
+
+    /// Begins a step: applies closes and opens, writes the batch's tokens into the histories, and
+    /// returns the token id of every row in `ids`.
+    ///
+    /// # Panics
+    /// If `Token::Last` stands where no token was sampled: a bug of the caller.
+    pub fn begin(&mut self, batch: &Batch, ids: &mut Vec<u32>) {
+        for slot in &batch.closes {
+            self.slots[slot.0 as usize] = Slot::default();
+        }
+        for open in &batch.opens {
+            let slot = &mut self.slots[open.slot.0 as usize];
+            slot.tokens.clear();
+            slot.tokens.extend_from_slice(&open.tokens);
+            slot.prompt = open.prompt as usize;
+            slot.params = open.params.clone();
+        }
+        ids.clear();
+        for part in &batch.parts {
+            let tokens = &mut self.slots[part.slot.0 as usize].tokens;
+            for i in 0..part.rows {
+                let position = (part.start + i) as usize;
+                match batch.tokens[ids.len()] {
+                    Token::Id(id) => {
+                        assert!(position <= tokens.len(), "rows continue the slot's history");
+                        tokens.truncate(position);
+                        tokens.push(id);
+                        ids.push(id);
+                    }
+                    Token::Last => ids.push(tokens[position]),
+                }
+            }
+        }
+    }
+
+    /// Answers one output of a part from its logits, which are changed.
+    ///
+    /// `row` counts within the part.
+    ///
+    /// # Errors
+    /// The fault of this row alone.
+    pub fn answer(
+        &mut self,
+        part: &Part,
+        row: u32,
+        output: &Output,
+        logits: &mut [f32],
+    ) -> Result<Answer, RowFault> {
+        if !all_finite(logits) {
+            return Err(RowFault::NotFinite);
+        }
+        match &output.want {
+            Want::Row => Ok(Answer::Row(logits.to_vec())),
+            Want::Score { ids } => {
+                let log_sum = log_sum_exp(logits);
+                let of = |id: &u32| logits.get(*id as usize).map_or(f32::MIN, |l| l - log_sum);
+                Ok(Answer::Score(ids.iter().map(of).collect()))
+            }
+            Want::Sample => {
+                let position = part.start + row;
+                let params = self.slots[part.slot.0 as usize].params.clone();
+                let (log_sum, top) = match params.logprobs {
+                    Some(count) => (log_sum_exp(logits), top_of(logits, usize::from(count))),
+                    None => (0.0, Vec::new()),
+                };
+                let raw = params.logprobs.map(|_| logits.to_vec());
+                let token = self.choose(part.slot, position, output, &params, logits)?;
+                if row + 1 == part.rows {
+                    self.slots[part.slot.0 as usize].tokens.push(token);
+                }
+                let logprob = raw.map_or(0.0, |raw| raw[token as usize] - log_sum);
+                let top = top.into_iter().map(|(id, l)| (id, l - log_sum)).collect();
+                Ok(Answer::Sample { token, logprob, top })
+            }
+        }
+    }
+
+    fn choose(
+        &mut self,
+        slot: SeqSlot,
+        position: u32,
+        output: &Output,
+        params: &SampleParams,
+        logits: &mut [f32],
+    ) -> Result<u32, RowFault> {
+        let slot = &self.slots[slot.0 as usize];
+        if params.has_penalties() {
+            let seen = &slot.tokens[..slot.tokens.len().min(position as usize + 1)];
+            penalise(seen, slot.prompt, params, logits);
+        }
+        if let Some(mask) = &output.mask {
+            for (id, logit) in (0..).zip(logits.iter_mut()) {
+                if !mask.allows(id) {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+        }
+        let best = argmax(logits);
+        let Some((token, most)) = best.filter(|(_, l)| *l > f32::NEG_INFINITY) else {
+            return Err(RowFault::EmptyMask);
+        };
+        if params.is_greedy() {
+            return Ok(token);
+        }
+        let kept = &mut self.candidates;
+        kept.clear();
+        let floor = most - NOISE_SPAN * params.temperature;
+        let near = (0..).zip(logits.iter()).filter(|(_, l)| **l >= floor);
+        kept.extend(near.map(|(id, l)| (id, (l - most) / params.temperature)));
+        keep_top_k(kept, params.top_k as usize);
+        keep_top_p(kept, params.top_p);
+        if params.min_p > 0.0 {
+            let floor = params.min_p.ln();
+            kept.retain(|(_, l)| *l >= floor);
+        }
+        let noisy = |(id, l): &(u32, f32)| (*id, l + gumbel(params.seed, position, *id));
+        let chosen = kept.iter().map(noisy).max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
+        Ok(chosen.map_or(token, |(id, _)| id))
+    }
+}
+
+/// The highest value and its index; the lowest index among equals.
+#[must_use]
+pub fn argmax(values: &[f32]) -> Option<(u32, f32)> {
+    // Two passes: the maximum vectorises, and the position is then found quickly.
+    let most = values.chunks(1024).map(|c| c.iter().copied().fold(f32::NEG_INFINITY, f32::max));
+    let most = most.fold(f32::NEG_INFINITY, f32::max);
+    let index = values.iter().position(|v| *v == most)?;
+    Some((u32::try_from(index).ok()?, most))
+}
+
+fn all_finite(values: &[f32]) -> bool {
+    // x·0 is 0 for finite x and NaN otherwise; the sum vectorises where a test of each does not.
+    let mut sums = [0.0_f32; 16];
+    let chunks = values.chunks_exact(16);
+    let rest: f32 = chunks.remainder().iter().map(|x| x * 0.0).sum();
+    for chunk in chunks {
+        for (sum, x) in sums.iter_mut().zip(chunk) {
+            *sum += x * 0.0;
+        }
+    }
+    sums.iter().sum::<f32>() + rest == 0.0
+}
+
+fn log_sum_exp(logits: &[f32]) -> f32 {
+    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    #[expect(clippy::cast_possible_truncation, reason = "f32 is the logits' type")]
+    let sum = logits.iter().map(|l| f64::from((l - most).exp())).sum::<f64>().ln() as f32;
+    most + sum
+}
+
+/// Repetition over prompt and output; presence and frequency over the output alone.
+fn penalise(seen: &[u32], prompt: usize, params: &SampleParams, logits: &mut [f32]) {
+    let mut sorted: Vec<(u32, bool)> =
+        seen.iter().enumerate().map(|(i, id)| (*id, i >= prompt)).collect();
+    sorted.sort_unstable();
+    for same in sorted.chunk_by(|a, b| a.0 == b.0) {
+        let Some(logit) = logits.get_mut(same[0].0 as usize) else { continue };
+        let by = params.repetition_penalty;
+        *logit = if *logit > 0.0 { *logit / by } else { *logit * by };
+        let count = same.iter().filter(|(_, is_output)| *is_output).count();
+        if count > 0 {
+            *logit -= params.presence_penalty + params.frequency_penalty * count as f32;
+        }
+    }
+}
+
+fn descending(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
+    b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
+}
+
+fn top_of(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
+    let mut all: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
+    keep_top_k(&mut all, count.max(1));
+    all.sort_unstable_by(descending);
+    all.truncate(count);
+    all
+}
+
+fn keep_top_k(kept: &mut Vec<(u32, f32)>, k: usize) {
+    if k > 0 && k < kept.len() {
+        kept.select_nth_unstable_by(k - 1, descending);
+        kept.truncate(k);
+    }
+}
+
+/// Keeps the smallest set of most probable candidates whose share reaches `p`.
+fn keep_top_p(kept: &mut Vec<(u32, f32)>, p: f32) {
+    if p >= 1.0 || kept.is_empty() {
+        return;
+    }
+    let total: f64 = kept.iter().map(|(_, l)| f64::from(l.exp())).sum();
+    let mut sorted = HEAD.min(kept.len());
+    loop {
+        if sorted < kept.len() {
+            kept.select_nth_unstable_by(sorted - 1, descending);
+        }
+        kept[..sorted].sort_unstable_by(descending);
+        let mut sum = 0.0;
+        let reached = kept[..sorted].iter().position(|(_, l)| {
+            sum += f64::from(l.exp());
+            sum >= f64::from(p) * total
+        });
+        match reached {
+            Some(last) => return kept.truncate(last + 1),
+            None if sorted == kept.len() => return,
+            None => sorted = kept.len(),
+        }
+    }
+}
+
+/// Standard Gumbel noise as a pure function: adding it to log probabilities and taking the maximum
+/// samples the distribution exactly. **Source**: Maddison et al. 2014, §2.
+fn gumbel(seed: u64, position: u32, token: u32) -> f32 {
+    let bits =
+        mix(mix(seed ^ 0x9e37_79b9_7f4a_7c15) ^ (u64::from(position) << 32 | u64::from(token)));
+    // 53 random bits, centred, so that u is never 0 or 1.
+    let u = ((bits >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
+    #[expect(clippy::cast_possible_truncation, reason = "f32 is the logits' type")]
+    let noise = -(-u.ln()).ln() as f32;
+    noise
+}
+
+/// The finaliser of SplitMix64 (Steele et al. 2014).
+fn mix(mut x: u64) -> u64 {
+    x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
+    x = (x ^ (x >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+    x = (x ^ (x >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
+    x ^ (x >> 31)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,158 @@
+//! The sampler against its definitions.
+
+use gimbal_batch::{AdapterSlot, Open, TokenMask};
+
+use super::*;
+
+fn part(rows: u32, start: u32) -> Part {
+    Part { slot: SeqSlot(0), rows, start, blocks: 0..1, adapter: AdapterSlot(0) }
+}
+
+fn batch(tokens: &[Token], start: u32, opens: Vec<Open>) -> Batch {
+    let rows = u32::try_from(tokens.len()).expect("few");
+    Batch { tokens: tokens.to_vec(), parts: vec![part(rows, start)], opens, ..Batch::default() }
+}
+
+fn open(tokens: &[u32], params: SampleParams) -> Open {
+    let prompt = u32::try_from(tokens.len()).expect("few");
+    Open { slot: SeqSlot(0), tokens: tokens.into(), prompt, params: Arc::new(params) }
+}
+
+fn sample_at(
+    params: &SampleParams,
+    position: u32,
+    logits: &[f32],
+    mask: Option<&[u32]>,
+) -> Result<Answer, RowFault> {
+    let mut sampler = Sampler::new(1);
+    let history: Vec<u32> = vec![1; position as usize + 1];
+    sampler.begin(
+        &batch(&[Token::Id(1)], position, vec![open(&history, params.clone())]),
+        &mut Vec::new(),
+    );
+    let mask = mask.map(|m| TokenMask(m.into()));
+    let output = Output { row: 0, want: Want::Sample, mask };
+    sampler.answer(&part(1, position), 0, &output, &mut logits.to_vec())
+}
+
+fn token(params: &SampleParams, logits: &[f32]) -> u32 {
+    match sample_at(params, 0, logits, None) {
+        Ok(Answer::Sample { token, .. }) => token,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn greedy_takes_the_first_maximum() {
+    assert_eq!(token(&SampleParams::default(), &[1.0, 5.0, 5.0, 2.0]), 1);
+}
+
+#[test]
+fn faults_are_named() {
+    let greedy = SampleParams::default();
+    assert_eq!(sample_at(&greedy, 0, &[1.0, f32::NAN], None), Err(RowFault::NotFinite));
+    assert_eq!(sample_at(&greedy, 0, &[1.0, f32::INFINITY], None), Err(RowFault::NotFinite));
+    assert_eq!(sample_at(&greedy, 0, &[1.0, 2.0], Some(&[0])), Err(RowFault::EmptyMask));
+}
+
+#[test]
+fn a_mask_forbids() {
+    let found = sample_at(&SampleParams::default(), 0, &[1.0, 9.0, 3.0], Some(&[0b101]));
+    assert!(matches!(found, Ok(Answer::Sample { token: 2, .. })));
+}
+
+/// Frequencies over 20,000 positions match the softmax: |observed − expected| within 4 standard
+/// deviations of a binomial (1.5 %).
+#[test]
+fn noise_samples_the_distribution() {
+    let logits = [0.0_f32, 1.0, 2.0, -1.0];
+    let params = SampleParams { temperature: 0.8, seed: 7, ..SampleParams::default() };
+    let mut counts = [0_u32; 4];
+    for position in 0..20_000 {
+        let mut kept = (0..4).zip(logits).map(|(id, l)| (id, l / 0.8 + gumbel(7, position, id)));
+        let first = kept.next().expect("four");
+        let best = kept.fold(first, |a, b| if b.1 > a.1 { b } else { a });
+        counts[best.0 as usize] += 1;
+    }
+    let weights = logits.map(|l| (l / 0.8).exp());
+    let total: f32 = weights.iter().sum();
+    for (count, weight) in counts.iter().zip(weights) {
+        let share = *count as f32 / 20_000.0;
+        assert!((share - weight / total).abs() < 0.015, "{counts:?}");
+    }
+    let Ok(Answer::Sample { token: a, .. }) = sample_at(&params, 9, &logits, None) else {
+        panic!()
+    };
+    let Ok(Answer::Sample { token: b, .. }) = sample_at(&params, 9, &logits, None) else {
+        panic!()
+    };
+    assert_eq!(a, b, "equal seed and position give equal tokens");
+}
+
+#[test]
+fn filters_keep_what_they_say() {
+    let with = |top_k, top_p, min_p| {
+        let mut seen = [false; 5];
+        for seed in 0..400 {
+            let params = SampleParams {
+                temperature: 1.0,
+                top_k,
+                top_p,
+                min_p,
+                seed,
+                ..SampleParams::default()
+            };
+            seen[token(&params, &[0.0, 1.0, 2.0, 3.0, -30.0]) as usize] = true;
+        }
+        seen
+    };
+    assert_eq!(with(0, 1.0, 0.0), [true, true, true, true, false]);
+    assert_eq!(with(2, 1.0, 0.0), [false, false, true, true, false]);
+    // Probabilities are .032 .087 .237 .644: 0.7 needs two.
+    assert_eq!(with(0, 0.7, 0.0), [false, false, true, true, false]);
+    // A share of 0.1 of the best keeps e^-1 and e^-2, not e^-3.
+    assert_eq!(with(0, 1.0, 0.1), [false, true, true, true, false]);
+}
+
+#[test]
+fn penalties_read_the_history_up_to_the_row() {
+    let params =
+        SampleParams { presence_penalty: 1.0, frequency_penalty: 0.5, ..SampleParams::default() };
+    let mut logits = vec![3.0, 3.0, 3.0];
+    penalise(&[0, 1, 1, 1], 1, &params, &mut logits);
+    assert_eq!(logits, [3.0, 0.5, 3.0]);
+    let params = SampleParams { repetition_penalty: 2.0, ..SampleParams::default() };
+    let mut logits = vec![3.0, -3.0, 3.0];
+    penalise(&[0, 1], 1, &params, &mut logits);
+    assert_eq!(logits, [1.5, -6.0, 3.0]);
+}
+
+#[test]
+fn last_is_the_sampled_token_and_drafts_are_overwritten() {
+    let mut sampler = Sampler::new(1);
+    let mut ids = Vec::new();
+    let prompt = [Token::Id(5), Token::Id(6)];
+    sampler.begin(&batch(&prompt, 0, vec![open(&[5, 6], SampleParams::default())]), &mut ids);
+    let output = Output { row: 1, want: Want::Sample, mask: None };
+    let answer = sampler.answer(&part(2, 0), 1, &output, &mut [0.0, 9.0]);
+    assert!(matches!(answer, Ok(Answer::Sample { token: 1, .. })));
+    sampler.begin(&batch(&[Token::Last], 2, Vec::new()), &mut ids);
+    assert_eq!(ids, [1]);
+    // Two drafts at 3 and 4 are rejected; the next step writes its own token at 3.
+    sampler.begin(&batch(&[Token::Id(1), Token::Id(7), Token::Id(8)], 2, Vec::new()), &mut ids);
+    sampler.begin(&batch(&[Token::Id(4)], 3, Vec::new()), &mut ids);
+    assert_eq!(sampler.slots[0].tokens, [5, 6, 1, 4]);
+}
+
+#[test]
+fn logprobs_are_of_the_raw_distribution() {
+    let params = SampleParams { temperature: 0.1, logprobs: Some(2), ..SampleParams::default() };
+    let Ok(Answer::Sample { token, logprob, top }) = sample_at(&params, 0, &[0.0, 2.0, 1.0], None)
+    else {
+        panic!()
+    };
+    assert_eq!(token, 1);
+    let expect = 2.0 - (1.0_f32 + 2.0_f32.exp() + 1.0_f32.exp()).ln();
+    assert!((logprob - expect).abs() < 1e-6);
+    assert_eq!(top.iter().map(|t| t.0).collect::<Vec<_>>(), [1, 2]);
+}

@@ -1,0 +1,99 @@
+//! Weights as they lie in a mapped file.
+//!
+//! Reading order: `dtype` (block types and their exact values), `map` (the mapping), `gguf` (the
+//! reader). Nothing is copied: a tensor is a view of the mapping.
+
+mod dtype;
+mod gguf;
+mod map;
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::Arc;
+
+pub use dtype::{DType, f16_to_f32};
+pub use gguf::{Gguf, Value};
+pub use map::Mapping;
+
+/// All tensors of a model, by canonical name.
+#[derive(Clone, Debug)]
+pub struct Weights {
+    mapping: Arc<Mapping>,
+    entries: HashMap<String, Entry>,
+}
+
+/// Where a tensor lies; checked against the file's length when it was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entry {
+    /// Type of its elements.
+    pub dtype: DType,
+    /// Rows; 1 for a vector.
+    pub rows: usize,
+    /// Columns: elements that lie together.
+    pub cols: usize,
+    /// Bytes in the mapping.
+    pub bytes: Range<usize>,
+}
+
+/// A view of one tensor, row-major `[rows, cols]`.
+#[derive(Clone, Copy, Debug)]
+pub struct Tensor<'a> {
+    /// Type of its elements.
+    pub dtype: DType,
+    /// Rows; 1 for a vector.
+    pub rows: usize,
+    /// Columns.
+    pub cols: usize,
+    /// `rows` times `dtype.row_bytes(cols)` bytes.
+    pub bytes: &'a [u8],
+}
+
+impl Weights {
+    /// Views of a mapping; the entries' ranges lie within it.
+    #[must_use]
+    pub fn new(mapping: Arc<Mapping>, entries: HashMap<String, Entry>) -> Self {
+        Self { mapping, entries }
+    }
+
+    /// The tensor of that name.
+    #[must_use]
+    pub fn get(&self, name: &str) -> Option<Tensor<'_>> {
+        let Entry { dtype, rows, cols, bytes } = self.entries.get(name)?;
+        let bytes = &self.mapping.bytes()[bytes.clone()];
+        Some(Tensor { dtype: *dtype, rows: *rows, cols: *cols, bytes })
+    }
+
+    /// Bytes of all tensors.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.entries.values().map(|e| e.bytes.len() as u64).sum()
+    }
+
+    /// Names and places of all tensors, in no order.
+    pub fn entries(&self) -> impl Iterator<Item = (&str, &Entry)> {
+        self.entries.iter().map(|(name, entry)| (name.as_str(), entry))
+    }
+}
+
+impl Tensor<'_> {
+    /// One row's bytes.
+    #[must_use]
+    pub fn row(&self, row: usize) -> &[u8] {
+        let bytes = self.dtype.row_bytes(self.cols);
+        &self.bytes[row * bytes..(row + 1) * bytes]
+    }
+
+    /// One row's exact values.
+    pub fn read_row(&self, row: usize, out: &mut [f32]) {
+        assert_eq!(out.len(), self.cols, "a row has cols values");
+        self.dtype.read(self.row(row), out);
+    }
+
+    /// All values of a tensor, row-major.
+    #[must_use]
+    pub fn to_f32(&self) -> Vec<f32> {
+        let mut all = vec![0.0; self.rows * self.cols];
+        self.dtype.read(self.bytes, &mut all);
+        all
+    }
+}

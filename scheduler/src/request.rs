@@ -1,0 +1,189 @@
+//! What goes into the scheduler and what comes out, as data.
+//!
+//! Next: `lib.rs` for the verbs.
+
+use std::sync::Arc;
+
+use gimbal_batch::{AdapterSlot, RowFault, SampleParams};
+
+/// A point in time, in microseconds since any fixed start; the caller's clock.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Micros(pub u64);
+
+/// Names a request; unique while it lives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct RequestId(pub u64);
+
+/// Higher goes first; 0 is the default.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Priority(pub i8);
+
+/// One request: a prompt and how to continue it.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Its name.
+    pub id: RequestId,
+    /// The prompt; at least one token.
+    pub tokens: Arc<[u32]>,
+    /// Tokens to generate at most, for each choice; at least 1.
+    pub max_new_tokens: u32,
+    /// Tokens that end a choice.
+    pub stop_tokens: Arc<[u32]>,
+    /// How tokens are chosen. Choice `i` uses `seed + i`.
+    pub params: Arc<SampleParams>,
+    /// Independent continuations (`n`); at least 1.
+    pub choices: u16,
+    /// The adapter to use.
+    pub adapter: AdapterSlot,
+    /// Separates prefix caches: requests with other salts never share blocks.
+    pub salt: u64,
+    /// Who goes first.
+    pub priority: Priority,
+    /// When the request must have ended.
+    pub deadline: Option<Micros>,
+}
+
+/// Why a request is not admitted. Nothing was changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// Prompt and output do not fit the model's context or the KV cache.
+    TooLong {
+        /// Tokens of the prompt.
+        prompt_tokens: u32,
+        /// Tokens asked for.
+        max_new_tokens: u32,
+        /// What both together may have.
+        max_model_len: u32,
+    },
+    /// The queue is full.
+    QueueFull {
+        /// Requests waiting.
+        queue_len: u32,
+        /// The limit.
+        job_queue_size: u32,
+    },
+    /// The deadline cannot be met.
+    Deadline {
+        /// When the request would end at best.
+        expected: Micros,
+    },
+    /// The request asks for something the device cannot do.
+    Unsupported {
+        /// What.
+        what: &'static str,
+    },
+    /// A field has no legal value.
+    Invalid {
+        /// Which, and what would be legal.
+        what: &'static str,
+    },
+}
+
+/// What became of a request.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Event {
+    /// The request left the queue: its first rows are scheduled. Sent once, before any token.
+    Started {
+        /// The request.
+        id: RequestId,
+        /// Prompt tokens whose KV came from the prefix cache.
+        cached_tokens: u32,
+    },
+    /// A token of a choice.
+    Token(SampleEvent),
+    /// A choice ended. The last event of that choice.
+    Finished {
+        /// The request.
+        id: RequestId,
+        /// Which continuation.
+        choice: u16,
+        /// Why.
+        reason: Finish,
+    },
+}
+
+/// A token of a choice.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SampleEvent {
+    /// The request.
+    pub id: RequestId,
+    /// Which continuation.
+    pub choice: u16,
+    /// The token.
+    pub token: u32,
+    /// Its log probability, where asked for.
+    pub logprob: f32,
+    /// Alternatives, where asked for.
+    pub top: Vec<(u32, f32)>,
+}
+
+/// Why a choice ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Finish {
+    /// `max_new_tokens` were generated.
+    Length,
+    /// A stop token was generated (it was the last `Token` event).
+    StopToken,
+    /// `cancel` was called.
+    Cancelled,
+    /// The deadline passed.
+    Deadline,
+    /// The row failed; the neighbours did not.
+    Fault(RowFault),
+    /// The device was lost too often.
+    Lost,
+}
+
+/// Limits and order, as data.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Policy {
+    /// Sequences that run together, at most; never above the device's limit.
+    pub max_rolling_batch_size: u32,
+    /// Requests that wait, at most.
+    pub job_queue_size: u32,
+    /// Rows of a step, at most; decode rows come first, prefill fills the rest.
+    pub step_tokens_max: u32,
+    /// Reuse KV of equal prefixes.
+    pub prefix_cache: bool,
+    /// Guesses per step by n-gram lookup; 0 is off.
+    pub drafts_max: u32,
+}
+
+/// What the scheduler counts. Gauges first, then totals that only rise.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Requests waiting.
+    pub waiting: u32,
+    /// Sequences running.
+    pub running: u32,
+    /// Blocks owned by sequences.
+    pub blocks_used: u32,
+    /// Blocks that hold a reusable prefix and belong to nobody.
+    pub blocks_cached: u32,
+    /// Blocks that hold nothing.
+    pub blocks_free: u32,
+    /// Slots in use.
+    pub slots_used: u32,
+    /// Steps in flight.
+    pub in_flight: u32,
+    /// Steps scheduled.
+    pub steps: u64,
+    /// Prompt rows computed.
+    pub prefill_tokens: u64,
+    /// Rows computed to continue a sequence.
+    pub decode_tokens: u64,
+    /// Prompt tokens taken from the prefix cache.
+    pub prefix_hit_tokens: u64,
+    /// Tokens sent out.
+    pub output_tokens: u64,
+    /// Sequences preempted.
+    pub preemptions: u64,
+    /// Guesses verified.
+    pub drafts_proposed: u64,
+    /// Guesses that were right.
+    pub drafts_accepted: u64,
+    /// Rows that failed.
+    pub row_faults: u64,
+    /// Devices lost.
+    pub losses: u64,
+}
