@@ -1,0 +1,143 @@
+//! Tests of the tokenizer: its own promises, and equality with the `tokenizers` crate on a
+//! vocabulary that is trained here.
+
+use ::tokenizers::TokenizerImpl;
+use ::tokenizers::models::bpe::{BPE, BpeTrainerBuilder};
+use ::tokenizers::pre_tokenizers::PreTokenizerWrapper;
+use ::tokenizers::pre_tokenizers::byte_level::ByteLevel;
+use ::tokenizers::pre_tokenizers::digits::Digits;
+use ::tokenizers::pre_tokenizers::sequence::Sequence;
+use proptest::prelude::*;
+
+use super::*;
+
+const CORPUS: &str = include_str!("../tokenizer.rs");
+
+type Oracle = TokenizerImpl<
+    BPE,
+    ::tokenizers::normalizers::NormalizerWrapper,
+    PreTokenizerWrapper,
+    ::tokenizers::processors::PostProcessorWrapper,
+    ::tokenizers::decoders::DecoderWrapper,
+>;
+
+/// A vocabulary of 600 tokens learnt from this crate's source, in both implementations.
+fn trained() -> (Oracle, Tokenizer) {
+    let mut oracle = Oracle::new(BPE::default());
+    oracle.with_pre_tokenizer(Some(PreTokenizerWrapper::Sequence(Sequence::new(vec![
+        PreTokenizerWrapper::Digits(Digits::new(true)),
+        PreTokenizerWrapper::ByteLevel(ByteLevel::new(false, false, true)),
+    ]))));
+    let mut trainer = BpeTrainerBuilder::new()
+        .vocab_size(600)
+        .show_progress(false)
+        .initial_alphabet(byte_alphabet().into_iter().map(|(_, c)| c).collect())
+        .build();
+    oracle.train(&mut trainer, CORPUS.lines()).expect("training on a fixed text");
+    let json = serde_json::to_value(oracle.get_model()).expect("a model is plain data");
+    let vocabulary = oracle.get_model().get_vocab();
+    let mut tokens = vec![String::new(); vocabulary.len()];
+    for (token, id) in vocabulary {
+        tokens[id as usize] = token;
+    }
+    let merges = json["merges"].as_array().expect("merges").iter();
+    let pair = |m: &serde_json::Value| match m {
+        serde_json::Value::Array(pair) => {
+            let half = |i: usize| pair[i].as_str().expect("a token").to_owned();
+            format!("{} {}", half(0), half(1))
+        }
+        other => other.as_str().expect("a merge").to_owned(),
+    };
+    let data = TokenizerData {
+        kind: "gpt2".into(),
+        pre: "smollm".into(),
+        tokens,
+        merges: merges.map(pair).collect(),
+        ..TokenizerData::default()
+    };
+    (oracle, Tokenizer::new(&data).expect("consistent data"))
+}
+
+fn check_text(oracle: &Oracle, tokenizer: &Tokenizer, text: &str) {
+    let expect = oracle.encode(text, false).expect("any text").get_ids().to_vec();
+    let found = tokenizer.encode(text, false).expect("short text");
+    assert_eq!(found, expect, "{text:?}");
+    assert_eq!(tokenizer.decode(&found, true), text);
+}
+
+#[test]
+fn tokens_equal_those_of_the_tokenizers_crate() {
+    let (oracle, tokenizer) = trained();
+    assert!(tokenizer.vocabulary_len() > 500);
+    for line in CORPUS.lines() {
+        check_text(&oracle, &tokenizer, line);
+    }
+    check_text(&oracle, &tokenizer, CORPUS);
+    check_text(&oracle, &tokenizer, &"a".repeat(5000));
+    let mut runner = proptest::test_runner::TestRunner::default();
+    runner
+        .run(&(any::<String>(), "[ \n\ta-c1-3é🦀']{0,40}"), |(any, dense)| {
+            check_text(&oracle, &tokenizer, &any);
+            check_text(&oracle, &tokenizer, &dense);
+            Ok(())
+        })
+        .expect("no counterexample");
+}
+
+#[test]
+fn a_token_stream_decodes_like_the_whole() {
+    let (_, tokenizer) = trained();
+    let mut runner = proptest::test_runner::TestRunner::default();
+    let ids = proptest::collection::vec(0_u32..700, 0..40);
+    runner
+        .run(&ids, |ids| {
+            let (mut decoder, mut text) = (Decoder::default(), String::new());
+            for id in &ids {
+                text.push_str(&decoder.push(tokenizer.bytes(*id)));
+            }
+            text.push_str(&decoder.finish());
+            prop_assert_eq!(text, tokenizer.decode(&ids, false));
+            Ok(())
+        })
+        .expect("no counterexample");
+}
+
+#[test]
+fn byte_level_data_round_trips() {
+    let tokenizer = Tokenizer::new(&TokenizerData::byte_level()).expect("own data");
+    assert_eq!(tokenizer.encode("Aé", false), Ok(vec![65, 0xC3, 0xA9]));
+    assert_eq!(tokenizer.encode("<|im_end|>", true), Ok(vec![257]));
+    assert_eq!(tokenizer.encode("<|im_end|>", false).map(|ids| ids.len()), Ok(10));
+    assert_eq!(tokenizer.end_tokens(), [257]);
+    assert_eq!(tokenizer.decode(&[256, 65, 257], true), "A");
+    assert_eq!(tokenizer.decode(&[256, 65, 257], false), "<|im_start|>A<|im_end|>");
+    assert_eq!(tokenizer.bytes(9999), b"");
+    assert_eq!(tokenizer.tokens_min(120), 10);
+}
+
+#[test]
+fn bos_is_added_once() {
+    let data = TokenizerData { add_bos: true, add_eos: true, ..TokenizerData::byte_level() };
+    let tokenizer = Tokenizer::new(&data).expect("own data");
+    assert_eq!(tokenizer.encode("A", true), Ok(vec![256, 65, 257]));
+    assert_eq!(tokenizer.encode("<|im_start|>A", true), Ok(vec![256, 65, 257]));
+    assert_eq!(tokenizer.encode_plain("A", true), Ok(vec![65]));
+}
+
+#[test]
+fn broken_data_is_refused_with_the_reason() {
+    let byte = TokenizerData::byte_level;
+    let cases = [
+        (TokenizerData { kind: "llama".into(), ..byte() }, "tokenizer.ggml.model = \"llama\""),
+        (TokenizerData { pre: "x".into(), ..byte() }, "tokenizer.ggml.pre = \"x\""),
+        (TokenizerData { tokens: vec![], ..byte() }, "tokens is empty"),
+        (TokenizerData { token_types: vec![1], ..byte() }, "1 token types for 258 tokens"),
+        (TokenizerData { eos: Some(258), ..byte() }, "eos token 258 is not one of 258"),
+        (TokenizerData { merges: vec!["ab".into()], ..byte() }, "merge 0 (\"ab\"): no space"),
+        (TokenizerData { merges: vec!["a b".into()], ..byte() }, "merge 0 (\"a b\"): not made"),
+    ];
+    for (data, expect) in cases {
+        let error = Tokenizer::new(&data).expect_err(expect).to_string();
+        assert!(error.contains(expect), "{error:?} should say {expect:?}");
+    }
+}
