@@ -1,14 +1,41 @@
 //! WHEN: continuous batching as a sans-io state machine.
 //!
-//! Requests go in by `admit` and `cancel`; `schedule` writes the next legal step for the device;
-//! `commit` takes its outcome and says what became of whom. Time is an argument.
+//! Requests go in by [`Scheduler::admit`] and [`Scheduler::cancel`]; [`Scheduler::schedule`]
+//! writes the next legal step for the device; [`Scheduler::commit`] takes its outcome and says
+//! what became of whom. Time is an argument.
+//!
+//! Reading order: `request` (what goes in and out), `sequence` (the four counters), `scheduler`
+//! (the state and its ends), `admission`, `plan`, `commit`, `loss` (the verbs), `shape` (what the
+//! device allows), `blocks` and `key` (KV memory and the prefix cache), `drafts`, `pace`, `slab`.
 //!
 //! # Invariants
 //! - Absent: tokio, clocks, threads, sockets, logging, devices, text.
 //! - Every admitted request ends with exactly one `Finished` event per choice.
+//! - A block is used, cached or free; a row is written only to a block with one owner.
+//! - The same calls with the same arguments give the same steps and events.
 
+#![forbid(unsafe_code)]
+
+mod admission;
+mod blocks;
+mod commit;
+mod drafts;
+mod key;
+mod loss;
+mod pace;
+mod plan;
 mod request;
+mod scheduler;
+mod sequence;
+mod shape;
+mod slab;
 
 pub use request::{
     Event, Finish, Micros, Policy, Priority, Refusal, Request, RequestId, SampleEvent, Stats,
 };
+pub use scheduler::Scheduler;
+
+/// A length as it crosses crates.
+fn count(length: usize) -> u32 {
+    u32::try_from(length).expect("bounded by tokens, blocks or slots, which are 32-bit")
+}

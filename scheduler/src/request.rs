@@ -35,12 +35,16 @@ pub struct Request {
     pub choices: u16,
     /// The adapter to use.
     pub adapter: AdapterSlot,
-    /// Separates prefix caches: requests with other salts never share blocks.
+    /// Separates prefix caches: requests with other salts never share blocks. Whoever loads
+    /// adapters mixes the adapter's generation in.
     pub salt: u64,
     /// Who goes first.
     pub priority: Priority,
     /// When the request must have ended.
     pub deadline: Option<Micros>,
+    /// Every output gets a token mask that depends on all tokens before it (a grammar): no choice
+    /// is planned while one of its samples is in flight, and none is guessed ahead.
+    pub masked: bool,
 }
 
 /// Why a request is not admitted. Nothing was changed.
@@ -88,6 +92,8 @@ pub enum Event {
         id: RequestId,
         /// Prompt tokens whose KV came from the prefix cache.
         cached_tokens: u32,
+        /// Time between `admit` and the step that holds its first rows.
+        waited: Micros,
     },
     /// A token of a choice.
     Token(SampleEvent),
@@ -145,8 +151,11 @@ pub struct Policy {
     pub step_tokens_max: u32,
     /// Reuse KV of equal prefixes.
     pub prefix_cache: bool,
-    /// Guesses per step by n-gram lookup; 0 is off.
+    /// Guesses per step by n-gram lookup; 0 is off. Sequences are then never planned while a
+    /// sample of theirs is in flight.
     pub drafts_max: u32,
+    /// Secret of the prefix cache's keys; random in every process.
+    pub prefix_secret: [u64; 2],
 }
 
 /// What the scheduler counts. Gauges first, then totals that only rise.

@@ -1,0 +1,177 @@
+//! Who may come in: every refusal is decided here, with numbers, before anything changes.
+//!
+//! Next: `plan.rs`.
+
+use std::cmp::Reverse;
+use std::sync::Arc;
+
+use gimbal_batch::SampleParams;
+
+use crate::count;
+use crate::key::Key;
+use crate::request::{Micros, Refusal, Request};
+use crate::scheduler::{Job, Scheduler};
+use crate::sequence::{Domain, Rank, Sequence, State};
+
+impl Scheduler {
+    /// Puts a request into the queue.
+    ///
+    /// # Errors
+    /// Why it is refused; nothing was changed.
+    ///
+    /// # Panics
+    /// If a request of this name lives.
+    pub fn admit(&mut self, request: Request, now: Micros) -> Result<(), Refusal> {
+        let known = self.jobs.iter().any(|(_, job)| job.request.id == request.id);
+        assert!(!known, "request {} lives already", request.id.0);
+        self.check_fields(&request)?;
+        self.check_sampling(&request)?;
+        self.check_length(&request)?;
+        self.check_queue()?;
+        self.check_deadline(&request, now)?;
+        if let Some(at) = request.deadline {
+            self.earliest_deadline = Some(self.earliest_deadline.map_or(at, |e| e.min(at)));
+        }
+        let job = self.new_job(request, now);
+        let job = self.jobs.insert(job);
+        self.spawn(job, 0);
+        Ok(())
+    }
+
+    fn check_fields(&self, request: &Request) -> Result<(), Refusal> {
+        let invalid = |what| Err(Refusal::Invalid { what });
+        if request.tokens.is_empty() {
+            return invalid("the prompt must have at least one token");
+        }
+        if request.max_new_tokens == 0 {
+            return invalid("max_new_tokens must be at least 1");
+        }
+        if request.choices == 0 {
+            return invalid("n must be at least 1");
+        }
+        Ok(())
+    }
+
+    fn check_sampling(&self, request: &Request) -> Result<(), Refusal> {
+        let (able, params) = (self.limits.sampling, &request.params);
+        let unsupported = |what| Err(Refusal::Unsupported { what });
+        if !able.random && !params.is_greedy() {
+            return unsupported("temperature above 0");
+        }
+        if !able.penalties && params.has_penalties() {
+            return unsupported("penalties");
+        }
+        if !able.masks && request.masked {
+            return unsupported("grammars");
+        }
+        if params.logprobs.is_some_and(|asked| asked > able.logprobs_max) {
+            return unsupported("so many logprobs");
+        }
+        Ok(())
+    }
+
+    fn check_length(&self, request: &Request) -> Result<(), Refusal> {
+        let model_len_max = self.frame.model_len_max;
+        let prompt = u64::try_from(request.tokens.len()).unwrap_or(u64::MAX);
+        if prompt.saturating_add(u64::from(request.max_new_tokens)) <= u64::from(model_len_max) {
+            return Ok(());
+        }
+        Err(Refusal::TooLong {
+            prompt_tokens: u32::try_from(request.tokens.len()).unwrap_or(u32::MAX),
+            max_new_tokens: request.max_new_tokens,
+            max_model_len: model_len_max,
+        })
+    }
+
+    /// Requests that find a free place in the rolling batch do not count as waiting.
+    fn check_queue(&self) -> Result<(), Refusal> {
+        let queue_len = self.queue_len();
+        let started = self.jobs.iter().filter(|(_, job)| job.started);
+        let claimed: u32 = started.map(|(_, job)| u32::from(job.unfinished)).sum();
+        let places = self.frame.rolling_max.saturating_sub(claimed);
+        let job_queue_size = self.policy.job_queue_size;
+        if queue_len < job_queue_size.saturating_add(places) {
+            return Ok(());
+        }
+        Err(Refusal::QueueFull { queue_len, job_queue_size })
+    }
+
+    /// Refuses what would not even have its first token in time, as fast as steps are now.
+    fn check_deadline(&self, request: &Request, now: Micros) -> Result<(), Refusal> {
+        let Some(deadline) = request.deadline else { return Ok(()) };
+        let rank = (Reverse(request.priority), self.next_arrival);
+        let ahead = self.sequences.iter().map(|(_, s)| s).filter(|s| {
+            matches!(s.state, State::Waiting | State::Running(_))
+                && (s.rank.priority, s.rank.arrival) < rank
+        });
+        let ahead: u64 = ahead.map(|s| u64::from(s.pending())).sum();
+        let rows = ahead + u64::from(count(request.tokens.len()));
+        let step_rows = self.frame.rows.min(self.policy.step_tokens_max).max(1);
+        let expected = self.pace.after(now, rows.div_ceil(u64::from(step_rows)));
+        if now < deadline && expected <= deadline {
+            return Ok(());
+        }
+        Err(Refusal::Deadline { expected })
+    }
+
+    fn new_job(&mut self, request: Request, now: Micros) -> Job {
+        let arrival = self.next_arrival;
+        self.next_arrival += 1;
+        // Without a prefix cache the choices of one request still share: a domain of their own.
+        let shares = (self.policy.prefix_cache || request.choices > 1) && !self.frame.whole;
+        let lonely = if self.policy.prefix_cache { 0 } else { arrival + 1 };
+        let secret = self.policy.prefix_secret;
+        let root = Key::root(secret, request.salt, request.adapter, lonely);
+        let block_tokens = self.limits.kv.block_tokens;
+        Job {
+            arrival,
+            admitted: now,
+            started: false,
+            spawned: 0,
+            unfinished: request.choices,
+            losses: 0,
+            domain: Domain { secret, root, block_tokens },
+            shares,
+            request,
+        }
+    }
+
+    /// Makes the next choice of a request a sequence of its own.
+    pub(crate) fn spawn(&mut self, job_key: usize, choice: u16) {
+        let job = &mut self.jobs[job_key];
+        assert_eq!(job.spawned, choice, "choices are spawned in order");
+        job.spawned += 1;
+        let request = &job.request;
+        let seed = request.params.seed.wrapping_add(u64::from(choice));
+        let params = match choice {
+            0 => Arc::clone(&request.params),
+            _ => Arc::new(SampleParams { seed, ..(*request.params).clone() }),
+        };
+        let sequence = Sequence {
+            id: request.id,
+            choice,
+            rank: Rank { priority: Reverse(request.priority), arrival: job.arrival, choice },
+            job: job_key,
+            prompt: Arc::clone(&request.tokens),
+            output: Vec::new(),
+            output_max: request.max_new_tokens,
+            params,
+            adapter: request.adapter,
+            masked: request.masked,
+            serial: request.masked || self.policy.drafts_max > 0,
+            state: State::Waiting,
+            opened: false,
+            cached: 0,
+            promised: 0,
+            in_flight: 0,
+            rows: 0,
+            drafts: Vec::new(),
+            table: Vec::new(),
+            keys: Vec::new(),
+            published: 0,
+            served: 0,
+        };
+        let key = self.sequences.insert(sequence);
+        self.enqueue(key);
+    }
+}

@@ -1,0 +1,140 @@
+//! What a step brought: tokens, ends, and KV that others may now share.
+//!
+//! Next: `loss.rs`.
+
+use gimbal_batch::{Answer, Outcome, RowFault, StepId};
+
+use crate::request::{Event, Finish, Micros, SampleEvent};
+use crate::scheduler::{Planned, Scheduler};
+use crate::sequence::State;
+
+type Answers = std::vec::IntoIter<Result<Answer, RowFault>>;
+
+impl Scheduler {
+    /// Takes the outcome of the oldest step in flight.
+    ///
+    /// # Panics
+    /// If `step` is not the oldest in flight or the outcome has not one answer per output: bugs of
+    /// the caller.
+    pub fn commit(&mut self, step: StepId, outcome: Outcome, now: Micros, events: &mut Vec<Event>) {
+        events.append(&mut self.news);
+        let oldest = self.steps.pop_front().expect("a step is in flight");
+        assert_eq!(oldest.id, step, "steps are committed in order");
+        let outputs: u32 = oldest.parts.iter().map(|part| part.outputs).sum();
+        assert_eq!(outcome.len(), outputs as usize, "an output has one answer");
+        self.pace.observe(oldest.scheduled, now);
+        let mut answers = outcome.into_iter();
+        for part in &oldest.parts {
+            self.settle(*part, &mut answers, events);
+        }
+        self.spare.push(oldest);
+    }
+
+    fn settle(&mut self, part: Planned, answers: &mut Answers, events: &mut Vec<Event>) {
+        let sequence = &mut self.sequences[part.sequence];
+        sequence.in_flight -= 1;
+        if let State::Zombie(_) = sequence.state {
+            answers.by_ref().take(part.outputs as usize).for_each(drop);
+            if sequence.in_flight == 0 {
+                self.bury(part.sequence);
+            }
+            return;
+        }
+        sequence.promised -= part.outputs;
+        let end = if part.outputs == 0 { Ok(None) } else { self.take(part, answers, events) };
+        match end {
+            Ok(None) => self.publish(part),
+            Ok(Some(reason)) => {
+                self.publish(part);
+                self.end(part.sequence, reason, events);
+            }
+            Err(fault) => self.fail(part, fault, events),
+        }
+    }
+
+    /// Takes the answers of one part: one token, and one more for each right guess before it.
+    fn take(
+        &mut self,
+        part: Planned,
+        answers: &mut Answers,
+        events: &mut Vec<Event>,
+    ) -> Result<Option<Finish>, RowFault> {
+        let sequence = &mut self.sequences[part.sequence];
+        let stop_tokens = &self.jobs[sequence.job].request.stop_tokens;
+        let mut left = part.outputs as usize;
+        let mut end = Ok(None);
+        let mut accepted = 0;
+        while left > 0 {
+            left -= 1;
+            let (token, logprob, top) = match answers.next().expect("the answers were counted") {
+                Ok(Answer::Sample { token, logprob, top }) => (token, logprob, top),
+                Ok(_) => unreachable!("only samples are asked"),
+                Err(fault) => {
+                    end = Err(fault);
+                    break;
+                }
+            };
+            let draft = sequence.drafts.get(accepted).copied();
+            sequence.output.push(token);
+            self.totals.output_tokens += 1;
+            let (id, choice) = (sequence.id, sequence.choice);
+            events.push(Event::Token(SampleEvent { id, choice, token, logprob, top }));
+            if stop_tokens.contains(&token) {
+                end = Ok(Some(Finish::StopToken));
+                break;
+            }
+            if sequence.known() == sequence.tokens_max() {
+                end = Ok(Some(Finish::Length));
+                break;
+            }
+            if draft != Some(token) {
+                break;
+            }
+            accepted += 1;
+        }
+        answers.by_ref().take(left).for_each(drop);
+        if !sequence.drafts.is_empty() {
+            // Rows of wrong guesses hold KV of tokens that never were.
+            sequence.cached = sequence.known() - 1;
+            sequence.drafts.clear();
+            self.totals.drafts_accepted += accepted as u64;
+        }
+        end
+    }
+
+    /// Offers the blocks that this part filled for sharing, and lets siblings begin.
+    fn publish(&mut self, part: Planned) {
+        let sequence = &mut self.sequences[part.sequence];
+        let job = &self.jobs[sequence.job];
+        if job.shares {
+            let computed = (part.start + part.rows).min(sequence.cached);
+            sequence.name_blocks(&job.domain, computed);
+            let full = (computed / job.domain.block_tokens) as usize;
+            while sequence.published < full {
+                let at = sequence.published;
+                self.blocks.publish(sequence.table[at], sequence.keys[at]);
+                sequence.published += 1;
+            }
+        }
+        if part.outputs > 0 {
+            self.spawn_siblings(part.sequence);
+        }
+    }
+
+    fn spawn_siblings(&mut self, key: usize) {
+        let job = self.sequences[key].job;
+        while self.jobs[job].spawned < self.jobs[job].request.choices {
+            self.spawn(job, self.jobs[job].spawned);
+        }
+    }
+
+    /// One row failed. Its KV is not to be trusted, nor that of the rows it was computed from.
+    fn fail(&mut self, part: Planned, fault: RowFault, events: &mut Vec<Event>) {
+        self.totals.row_faults += 1;
+        for block in &self.sequences[part.sequence].table {
+            self.blocks.forget(*block);
+        }
+        self.spawn_siblings(part.sequence);
+        self.end(part.sequence, Finish::Fault(fault), events);
+    }
+}

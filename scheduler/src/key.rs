@@ -1,0 +1,130 @@
+//! Names of KV blocks by content: a keyed 128-bit hash of everything a block's KV depends on.
+//!
+//! SipHash-2-4 with 128 bits of output under a secret of the process: a client can neither find
+//! two prefixes with one name nor guess a name. Next: `blocks.rs`.
+
+use std::hash::{BuildHasherDefault, Hash, Hasher};
+
+use gimbal_batch::AdapterSlot;
+
+/// A map by [`Key`]; the key is a good hash already.
+pub(crate) type KeyMap<T> = std::collections::HashMap<Key, T, BuildHasherDefault<KeyHasher>>;
+
+/// The name of a block's content: its own tokens, all tokens before them, and the root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Key {
+    low: u64,
+    high: u64,
+}
+
+impl Key {
+    /// Where the chains of one cache domain begin: equal prefixes under other roots never meet.
+    pub(crate) fn root(secret: [u64; 2], salt: u64, adapter: AdapterSlot, lonely: u64) -> Self {
+        siphash(secret, [salt, u64::from(adapter.0), lonely].into_iter())
+    }
+
+    /// The next link of the chain.
+    pub(crate) fn then(self, secret: [u64; 2], tokens: impl Iterator<Item = u32>) -> Self {
+        siphash(secret, [self.low, self.high].into_iter().chain(tokens.map(u64::from)))
+    }
+}
+
+impl Hash for Key {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.low);
+    }
+}
+
+/// Passes a key's low half through.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct KeyHasher(u64);
+
+impl Hasher for KeyHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, _: &[u8]) {
+        unreachable!("only keys are hashed, by write_u64");
+    }
+
+    fn write_u64(&mut self, word: u64) {
+        self.0 = word;
+    }
+}
+
+/// SipHash-2-4-128 of a message of whole 64-bit little-endian words.
+///
+/// **Source**: Aumasson and Bernstein, "SipHash: a fast short-input PRF" (2012), and the 128-bit
+/// variant of their reference code.
+fn siphash(secret: [u64; 2], words: impl Iterator<Item = u64>) -> Key {
+    let [k0, k1] = secret;
+    let mut v = [
+        k0 ^ 0x736f_6d65_7073_6575,
+        k1 ^ 0x646f_7261_6e64_6f6d ^ 0xee,
+        k0 ^ 0x6c79_6765_6e65_7261,
+        k1 ^ 0x7465_6462_7974_6573,
+    ];
+    let absorb = |v: &mut [u64; 4], word: u64| {
+        v[3] ^= word;
+        rounds::<2>(v);
+        v[0] ^= word;
+    };
+    let mut count = 0u64;
+    for word in words {
+        absorb(&mut v, word);
+        count += 1;
+    }
+    // The last word carries the length in bytes, modulo 256, in its top byte.
+    absorb(&mut v, (count * 8) << 56);
+    v[2] ^= 0xee;
+    rounds::<4>(&mut v);
+    let low = v[0] ^ v[1] ^ v[2] ^ v[3];
+    v[1] ^= 0xdd;
+    rounds::<4>(&mut v);
+    Key { low, high: v[0] ^ v[1] ^ v[2] ^ v[3] }
+}
+
+fn rounds<const N: usize>(v: &mut [u64; 4]) {
+    for _ in 0..N {
+        v[0] = v[0].wrapping_add(v[1]);
+        v[2] = v[2].wrapping_add(v[3]);
+        v[1] = v[1].rotate_left(13) ^ v[0];
+        v[3] = v[3].rotate_left(16) ^ v[2];
+        v[0] = v[0].rotate_left(32);
+        v[2] = v[2].wrapping_add(v[1]);
+        v[0] = v[0].wrapping_add(v[3]);
+        v[1] = v[1].rotate_left(17) ^ v[2];
+        v[3] = v[3].rotate_left(21) ^ v[0];
+        v[2] = v[2].rotate_left(32);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Values of OpenSSL 3 (`openssl mac -macopt size:16 SIPHASH`), key 00..0f, message 00..n.
+    #[test]
+    fn siphash_equals_another_implementation() {
+        let secret = [0x0706_0504_0302_0100, 0x0f0e_0d0c_0b0a_0908];
+        let check = |words: &[u64], low: u64, high: u64| {
+            let expect = Key { low: low.swap_bytes(), high: high.swap_bytes() };
+            assert_eq!(siphash(secret, words.iter().copied()), expect);
+        };
+        check(&[], 0xa381_7f04_ba25_a8e6, 0x6df6_7214_c755_0293);
+        check(&secret[..1], 0x3b62_a9ba_6258_f561, 0x0f83_e264_f314_97b4);
+        check(&secret, 0x6ee2_a4ca_67b0_54bb, 0xfd33_15bf_8523_0577);
+    }
+
+    #[test]
+    fn every_part_of_a_name_matters() {
+        let root = |salt, adapter, lonely| Key::root([1, 2], salt, AdapterSlot(adapter), lonely);
+        let base = root(0, 0, 0);
+        for other in [root(1, 0, 0), root(0, 1, 0), root(0, 0, 1)] {
+            assert_ne!(base, other);
+            assert_ne!(base.then([1, 2], [7].into_iter()), other.then([1, 2], [7].into_iter()));
+        }
+        assert_ne!(base, Key::root([1, 3], 0, AdapterSlot(0), 0));
+    }
+}

@@ -1,0 +1,329 @@
+//! The next step: who gets rows, and the batch that says so.
+//!
+//! Decode rows come first, then prompts that were begun, then new ones, then guesses. Blocks are
+//! taken here and nowhere else. Next: `commit.rs`.
+
+use std::sync::Arc;
+
+use gimbal_batch::{Batch, Open, Output, Part, SeqSlot, Shape, StepId, Want};
+
+use crate::count;
+use crate::drafts::guess;
+use crate::request::{Event, Micros};
+use crate::scheduler::{Lead, Planned, Scheduler, Step};
+use crate::sequence::{Sequence, State};
+use crate::shape::{Need, Room};
+
+/// Most tokens for which memory is set aside when a sequence starts.
+const OUTPUT_RESERVE: u32 = 1 << 16;
+
+impl Scheduler {
+    /// Writes the next step into `batch`, if there is one to make now.
+    ///
+    /// `None` means: `depth` steps are in flight, or nothing can be computed before the next
+    /// commit or admission.
+    pub fn schedule(&mut self, now: Micros, batch: &mut Batch) -> Option<StepId> {
+        batch.clear();
+        if self.steps.len() >= self.limits.depth as usize {
+            return None;
+        }
+        let preemptions = self.totals.preemptions;
+        if !self.make_room() {
+            return None;
+        }
+        let calm = self.totals.preemptions == preemptions;
+        self.plan(now, calm);
+        let id = self.write(now, batch);
+        if id.is_none() {
+            let stuck = self.steps.is_empty() && !self.jobs.is_empty();
+            assert!(!stuck, "a living request has rows in a step, or steps are in flight");
+        }
+        id
+    }
+
+    /// Makes sure that every decode row finds its block. The youngest sequences give theirs up,
+    /// once nothing is in flight; until then `false`.
+    fn make_room(&mut self) -> bool {
+        loop {
+            let kv = self.limits.kv;
+            let grows = |key: &&usize| {
+                let s = &self.sequences[**key];
+                s.is_decoding() && kv.blocks_for(s.cached + 1) > count(s.table.len())
+            };
+            let need = self.running.iter().filter(grows).count();
+            if need <= self.blocks.available() as usize {
+                return true;
+            }
+            if !self.steps.is_empty() {
+                return false;
+            }
+            let youngest = *self.running.last().expect("someone needs a block");
+            self.preempt(youngest);
+        }
+    }
+
+    /// Back into the queue, to be computed again.
+    fn preempt(&mut self, key: usize) {
+        self.release(key);
+        self.running.retain(|k| *k != key);
+        self.sequences[key].restart();
+        self.enqueue(key);
+        self.totals.preemptions += 1;
+    }
+
+    /// Gives rows to sequences; `calm` means that new ones may start.
+    fn plan(&mut self, now: Micros, calm: bool) {
+        let Some(mut room) = self.room(now, calm) else { return };
+        let mut granted_all = true;
+        for of in [Sequence::is_decoding, Sequence::is_prefilling] {
+            for i in 0..self.running.len() {
+                let key = self.running[i];
+                let sequence = &self.sequences[key];
+                if sequence.rows == 0 && of(sequence) {
+                    granted_all &= self.grant(key, &mut room);
+                }
+            }
+        }
+        while calm && granted_all && !room.is_full() {
+            let Some(key) = self.start_next(now) else { break };
+            granted_all = self.grant(key, &mut room);
+        }
+        if self.policy.drafts_max > 0 && !self.frame.turns {
+            self.draft(&mut room);
+        }
+    }
+
+    /// The room of this step. Where not everybody fits one step, its lead has been granted.
+    fn room(&mut self, now: Micros, calm: bool) -> Option<Room> {
+        let whole = self.frame.whole;
+        if !self.frame.turns {
+            return Some(Room::varlen(self.frame.rows, whole));
+        }
+        let lead = self.lead(now, calm)?;
+        let lead_need = need(&self.sequences[lead]);
+        let mut room = match &self.limits.shape {
+            // A prompt longer than the budget has a step to itself.
+            Shape::Varlen { .. } => Room::varlen(self.frame.rows.max(lead_need.pending), whole),
+            Shape::Buckets(buckets) => {
+                let decoding = self.running.iter().map(|key| &self.sequences[*key]);
+                let decoding = decoding.filter(|s| s.is_decoding()).map(need);
+                Room::bucket(buckets, whole, lead_need, &decoding)
+            }
+        };
+        let granted = self.grant(lead, &mut room);
+        assert!(granted, "admission has seen that every sequence fits");
+        Some(room)
+    }
+
+    /// Prompts and decoding sequences lead in turn; of those, the one served longest ago.
+    fn lead(&mut self, now: Micros, calm: bool) -> Option<usize> {
+        let prefilling =
+            |s: &Self| s.running.iter().copied().find(|key| s.sequences[*key].is_prefilling());
+        let mut prefill = prefilling(self);
+        if prefill.is_none() && calm {
+            self.start_next(now);
+            prefill = prefilling(self);
+        }
+        let decoding = self.running.iter().copied().filter(|k| self.sequences[*k].is_decoding());
+        let decode = decoding.min_by_key(|key| self.sequences[*key].served);
+        let lead = match (prefill, decode) {
+            (Some(_), Some(_)) if self.newest_lead == Lead::Prefill => Lead::Decode,
+            (Some(_), _) => Lead::Prefill,
+            (None, _) => Lead::Decode,
+        };
+        self.newest_lead = lead;
+        if lead == Lead::Prefill { prefill } else { decode }
+    }
+
+    /// Gives a running sequence its rows and their blocks; false when it gets none.
+    fn grant(&mut self, key: usize, room: &mut Room) -> bool {
+        let sequence = &mut self.sequences[key];
+        let rows = room.grant(need(sequence));
+        if rows == 0 {
+            return false;
+        }
+        room.take(rows);
+        sequence.rows = rows;
+        self.cover(key);
+        true
+    }
+
+    /// Takes the blocks that the planned rows need.
+    fn cover(&mut self, key: usize) {
+        let sequence = &mut self.sequences[key];
+        let need = self.limits.kv.blocks_for(sequence.cached + sequence.rows);
+        while count(sequence.table.len()) < need {
+            let block = self.blocks.take().expect("there is room for every planned row");
+            sequence.table.push(block);
+        }
+    }
+
+    /// Lets the first of the queue run, with blocks for all its known tokens, if it can.
+    fn start_next(&mut self, now: Micros) -> Option<usize> {
+        let key = *self.waiting.front()?;
+        if count(self.running.len()) >= self.frame.rolling_max || self.slots_free.is_empty() {
+            return None;
+        }
+        let hits = self.hits(key);
+        let sequence = &self.sequences[key];
+        let need = self.limits.kv.blocks_for(sequence.known()) - count(hits);
+        let idle = |at: &usize| {
+            let block = self.blocks.find(sequence.keys[*at]).expect("a hit was found");
+            self.blocks.is_idle(block)
+        };
+        let idle_hits = count((0..hits).filter(idle).count());
+        // Everybody who runs can still grow by a block: a start causes no preemption at once.
+        if need + idle_hits + self.growing() > self.blocks.available() {
+            return None;
+        }
+        self.waiting.pop_front();
+        self.start(key, hits, now);
+        Some(key)
+    }
+
+    /// Blocks of the sequence's beginning that are in the prefix cache. The newest token is never
+    /// among them: its row gives the first sample.
+    fn hits(&mut self, key: usize) -> usize {
+        let sequence = &mut self.sequences[key];
+        let job = &self.jobs[sequence.job];
+        if !job.shares {
+            return 0;
+        }
+        let tokens = sequence.known() - 1;
+        sequence.name_blocks(&job.domain, tokens);
+        let full = (tokens / job.domain.block_tokens) as usize;
+        let found = |key: &&crate::key::Key| self.blocks.find(**key).is_some();
+        sequence.keys[..full].iter().take_while(found).count()
+    }
+
+    /// Running sequences that will need another block.
+    fn growing(&self) -> u32 {
+        let grows = |key: &&usize| {
+            let s = &self.sequences[**key];
+            count(s.table.len()) < self.limits.kv.blocks_for(s.tokens_max() - 1)
+        };
+        count(self.running.iter().filter(grows).count())
+    }
+
+    fn start(&mut self, key: usize, hits: usize, now: Micros) {
+        let slot = self.slots_free.pop().expect("a free slot was seen");
+        let sequence = &mut self.sequences[key];
+        sequence.state = State::Running(slot);
+        let kv = self.limits.kv;
+        for at in 0..hits {
+            let block = self.blocks.find(sequence.keys[at]).expect("a hit was found");
+            self.blocks.share(block);
+            sequence.table.push(block);
+        }
+        sequence.published = hits;
+        sequence.cached = count(hits) * kv.block_tokens;
+        let output = sequence.output_max.min(OUTPUT_RESERVE) as usize;
+        sequence.output.reserve(output - sequence.output.len().min(output));
+        let blocks = kv.blocks_for(sequence.known() + sequence.output_max.min(OUTPUT_RESERVE));
+        sequence.table.reserve(blocks as usize - hits);
+        sequence.keys.reserve(blocks as usize - sequence.keys.len().min(blocks as usize));
+        while count(sequence.table.len()) < kv.blocks_for(sequence.known()) {
+            sequence.table.push(self.blocks.take().expect("the blocks were counted"));
+        }
+        let (rank, cached_tokens) = (sequence.rank, sequence.cached);
+        self.totals.prefix_hit_tokens += u64::from(cached_tokens);
+        let job = &mut self.jobs[sequence.job];
+        if !job.started {
+            job.started = true;
+            let waited = Micros(now.0.saturating_sub(job.admitted.0));
+            self.news.push(Event::Started { id: job.request.id, cached_tokens, waited });
+        }
+        let at = self.running.partition_point(|k| self.sequences[*k].rank < rank);
+        self.running.insert(at, key);
+    }
+
+    /// Adds guesses to decode rows, as far as rows and blocks are left over.
+    fn draft(&mut self, room: &mut Room) {
+        let kv = self.limits.kv;
+        for i in 0..self.running.len() {
+            let key = self.running[i];
+            let s = &mut self.sequences[key];
+            if s.rows != 1 || !s.is_decoding() || !s.can_draft() {
+                continue;
+            }
+            let in_table = count(s.table.len()) + self.blocks.available();
+            let fits = (in_table * kv.block_tokens).saturating_sub(s.cached + 1);
+            let useful = s.tokens_max() - s.known() - 1;
+            let most = self.policy.drafts_max.min(room.rows()).min(fits).min(useful);
+            let mut drafts = std::mem::take(&mut s.drafts);
+            let token = |at| s.known_token(count(at)).expect("all tokens are known");
+            guess(token, s.known() as usize, most as usize, &mut drafts);
+            s.drafts = drafts;
+            s.rows += count(s.drafts.len());
+            room.extend(count(s.drafts.len()));
+            self.totals.drafts_proposed += u64::from(count(s.drafts.len()));
+            self.cover(key);
+        }
+    }
+
+    /// Turns planned rows into a batch and a step in flight.
+    fn write(&mut self, now: Micros, batch: &mut Batch) -> Option<StepId> {
+        let id = StepId(self.next_step);
+        let mut step = self.spare.pop().unwrap_or(Step { id, scheduled: now, parts: Vec::new() });
+        (step.id, step.scheduled) = (id, now);
+        step.parts.clear();
+        for key in &self.running {
+            let sequence = &mut self.sequences[*key];
+            if sequence.rows > 0 {
+                let planned = write_part(*key, sequence, batch);
+                sequence.served = id.0 + 1;
+                let total = match planned.start < count(sequence.prompt.len()) {
+                    true => &mut self.totals.prefill_tokens,
+                    false => &mut self.totals.decode_tokens,
+                };
+                *total += u64::from(planned.rows);
+                step.parts.push(planned);
+            }
+        }
+        if step.parts.is_empty() {
+            self.spare.push(step);
+            return None;
+        }
+        batch.closes.append(&mut self.closes);
+        self.steps.push_back(step);
+        self.next_step += 1;
+        self.totals.steps += 1;
+        Some(id)
+    }
+}
+
+fn need(sequence: &Sequence) -> Need {
+    Need { cached: sequence.cached, pending: sequence.pending() }
+}
+
+fn write_part(key: usize, s: &mut Sequence, batch: &mut Batch) -> Planned {
+    let State::Running(slot) = s.state else { unreachable!("only running sequences have rows") };
+    let rows = std::mem::take(&mut s.rows);
+    let start = s.cached;
+    let first_block = count(batch.blocks.len());
+    batch.blocks.extend(&s.table);
+    let blocks = first_block..count(batch.blocks.len());
+    batch.parts.push(Part { slot, rows, start, blocks, adapter: s.adapter });
+    batch.tokens.extend((start..start + rows).map(|position| s.token(position)));
+    let drafts = count(s.drafts.len());
+    let outputs = if start + rows == s.known() + s.promised + drafts { 1 + drafts } else { 0 };
+    let end = count(batch.tokens.len());
+    let wanted = (end - outputs..end).map(|row| Output { row, want: Want::Sample, mask: None });
+    batch.outputs.extend(wanted);
+    if !std::mem::replace(&mut s.opened, true) {
+        batch.opens.push(open(slot, s));
+    }
+    s.cached += rows;
+    s.promised += outputs;
+    s.in_flight += 1;
+    Planned { sequence: key, start, rows, outputs }
+}
+
+fn open(slot: SeqSlot, s: &Sequence) -> Open {
+    let tokens = match s.output.is_empty() {
+        true => Arc::clone(&s.prompt),
+        false => s.prompt.iter().chain(&s.output).copied().collect(),
+    };
+    let params = Arc::clone(&s.params);
+    Open { slot, tokens, prompt: count(s.prompt.len()), params }
+}
