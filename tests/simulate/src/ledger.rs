@@ -1,0 +1,167 @@
+//! What every client was told, and whether it is the truth.
+//!
+//! The truth of a request is computed without any scheduler: its tokens alone, one after the
+//! other. Next: `world.rs`.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use gimbal_batch::SampleParams;
+use gimbal_scheduler::{Event, Finish, Micros, Request, RequestId};
+use gimbal_sim::Chain;
+
+use crate::scenario::mask;
+
+/// All clients of a run.
+#[derive(Debug, Default)]
+pub struct Ledger {
+    clients: BTreeMap<RequestId, Client>,
+}
+
+#[derive(Debug)]
+struct Client {
+    request: Request,
+    started: bool,
+    cancelled: bool,
+    choices: Vec<Choice>,
+}
+
+#[derive(Debug)]
+struct Choice {
+    /// What it gets alone.
+    truth: Vec<u32>,
+    tokens: Vec<u32>,
+    end: Option<Finish>,
+}
+
+/// What has happened so far that explains an end.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Past {
+    /// The time.
+    pub now: Micros,
+    /// Devices lost.
+    pub losses: u32,
+    /// The script has row faults.
+    pub faulty: bool,
+}
+
+impl Ledger {
+    /// Notes an admitted request.
+    pub fn admitted(&mut self, request: &Request, vocab: u32) {
+        let choice = |n| Choice { truth: truth(request, n, vocab), tokens: Vec::new(), end: None };
+        let choices = (0..request.choices).map(choice).collect();
+        let request = request.clone();
+        let client = Client { started: false, cancelled: false, choices, request };
+        let id = client.request.id;
+        assert!(self.clients.insert(id, client).is_none(), "a request is admitted once");
+    }
+
+    /// Notes that a client left.
+    pub fn cancelled(&mut self, id: RequestId) {
+        if let Some(client) = self.clients.get_mut(&id) {
+            client.cancelled = true;
+        }
+    }
+
+    /// Checks and notes what the scheduler says.
+    ///
+    /// # Panics
+    /// If it is not true.
+    pub fn take(&mut self, events: &mut Vec<Event>, past: Past) {
+        for event in events.drain(..) {
+            match event {
+                Event::Started { id, cached_tokens, .. } => {
+                    let client = self.client(id);
+                    assert!(!client.started, "{id:?} starts once");
+                    client.started = true;
+                    let computed = client.request.tokens.len() > cached_tokens as usize;
+                    assert!(computed, "{id:?} computes at least its last prompt token");
+                }
+                Event::Token(sample) => {
+                    let client = self.client(sample.id);
+                    assert!(client.started, "{:?} starts before its first token", sample.id);
+                    let logprobs = client.request.params.logprobs;
+                    assert_eq!(sample.top.len(), logprobs.map_or(0, usize::from), "logprobs");
+                    let choice = client.alive(sample.choice);
+                    choice.tokens.push(sample.token);
+                    let so_far = choice.truth.get(..choice.tokens.len());
+                    let whom = (sample.id, sample.choice);
+                    assert_eq!(so_far, Some(&*choice.tokens), "{whom:?} gets its own tokens");
+                }
+                Event::Finished { id, choice, reason } => {
+                    let client = self.client(id);
+                    let stop_tokens = Arc::clone(&client.request.stop_tokens);
+                    let (cancelled, deadline) = (client.cancelled, client.request.deadline);
+                    let choice = client.alive(choice);
+                    choice.end = Some(reason);
+                    let complete = choice.tokens == choice.truth;
+                    let stopped = choice.truth.last().is_some_and(|t| stop_tokens.contains(t));
+                    let right = match reason {
+                        Finish::Length => complete && !stopped,
+                        Finish::StopToken => complete && stopped,
+                        Finish::Cancelled => cancelled,
+                        Finish::Deadline => deadline.is_some_and(|at| at <= past.now),
+                        Finish::Fault(_) => past.faulty && !complete,
+                        Finish::Lost => past.losses >= 2 && !complete,
+                    };
+                    assert!(right, "{id:?} ends with a reason that holds, not {reason:?}");
+                }
+            }
+        }
+    }
+
+    /// Tokens a choice has got.
+    #[must_use]
+    pub fn tokens_of(&self, id: RequestId, choice: u16) -> &[u32] {
+        &self.clients[&id].choices[usize::from(choice)].tokens
+    }
+
+    /// True when an admitted request has not ended.
+    #[must_use]
+    pub fn is_open(&self, id: RequestId) -> bool {
+        self.clients.get(&id).is_some_and(|c| c.choices.iter().any(|c| c.end.is_none()))
+    }
+
+    /// Checks that everybody's story has an end.
+    ///
+    /// # Panics
+    /// If somebody still waits.
+    pub fn close(&self) {
+        for (id, client) in &self.clients {
+            for (n, choice) in client.choices.iter().enumerate() {
+                assert!(choice.end.is_some(), "choice {n} of {id:?} ends");
+            }
+        }
+    }
+
+    fn client(&mut self, id: RequestId) -> &mut Client {
+        self.clients.get_mut(&id).expect("only admitted requests have events")
+    }
+}
+
+impl Client {
+    fn alive(&mut self, choice: u16) -> &mut Choice {
+        let choice = &mut self.choices[usize::from(choice)];
+        assert_eq!(choice.end, None, "nothing comes after the end");
+        choice
+    }
+}
+
+/// The tokens of one choice, alone.
+fn truth(request: &Request, choice: u16, vocab: u32) -> Vec<u32> {
+    let seed = request.params.seed.wrapping_add(u64::from(choice));
+    let params = SampleParams { seed, ..(*request.params).clone() };
+    let mut chain = Chain::of(&request.tokens, request.adapter);
+    let mut tokens = Vec::new();
+    for generated in 0..request.max_new_tokens {
+        let mask = request.masked.then(|| mask(vocab, generated));
+        let answer = chain.sample(vocab, &params, mask.as_ref());
+        let Ok(gimbal_batch::Answer::Sample { token, .. }) = answer else { break };
+        tokens.push(token);
+        chain = chain.then(token, request.adapter);
+        if request.stop_tokens.contains(&token) {
+            break;
+        }
+    }
+    tokens
+}

@@ -1,0 +1,223 @@
+//! One run: a scheduler, a simulated device and virtual time, every rule checked at every step.
+//!
+//! Next: `main.rs` for the commands.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use gimbal_batch::{Batch, BlockId, SeqSlot, StepId};
+use gimbal_hal::{Backend, DeviceError};
+use gimbal_scheduler::{Event, Micros, Scheduler, Stats};
+use gimbal_sim::{Config, Incident, Reads, Script, SimBackend, Time};
+
+use crate::ledger::{Ledger, Past};
+use crate::scenario::{Scenario, mask};
+
+/// More rounds than any scenario needs; a run that gets here does not end.
+const ROUNDS_MAX: u32 = 100_000;
+
+/// Runs a scenario to its end.
+///
+/// # Panics
+/// If any rule is broken.
+#[must_use]
+pub fn run(scenario: &Scenario) -> Stats {
+    let mut world = World::new(scenario);
+    for _ in 0..ROUNDS_MAX {
+        world.arrive();
+        world.leave();
+        world.schedule();
+        world.audit();
+        if !world.advance() {
+            world.close();
+            return world.scheduler.stats();
+        }
+        world.audit();
+    }
+    panic!("the run does not end: {:?}", world.scheduler.stats());
+}
+
+struct World<'a> {
+    scenario: &'a Scenario,
+    scheduler: Scheduler,
+    device: SimBackend,
+    config: Config,
+    ledger: Ledger,
+    events: Vec<Event>,
+    batch: Batch,
+    past: Past,
+    arrived: usize,
+    left: usize,
+    /// Steps in flight.
+    flights: VecDeque<Flight>,
+}
+
+struct Flight {
+    step: StepId,
+    done: Micros,
+    tables: Vec<(SeqSlot, Vec<BlockId>)>,
+}
+
+impl<'a> World<'a> {
+    fn new(scenario: &'a Scenario) -> Self {
+        let config = Config {
+            vocab: scenario.vocab,
+            cost: scenario.cost,
+            time: Time::Virtual,
+            reads: Reads::All,
+            script: Script::new(&scenario.incidents),
+        };
+        let is_fault = |i: &(u64, Incident)| matches!(i.1, Incident::RowFault { .. });
+        // A grammar over two tokens may allow none; see `mask`.
+        let faulty = scenario.incidents.iter().any(is_fault);
+        Self {
+            scheduler: Scheduler::new(scenario.limits.clone(), scenario.policy.clone()),
+            device: SimBackend::new(scenario.limits.clone(), config.clone()),
+            config,
+            ledger: Ledger::default(),
+            events: Vec::new(),
+            batch: Batch::default(),
+            past: Past { faulty, ..Past::default() },
+            arrived: 0,
+            left: 0,
+            flights: VecDeque::new(),
+            scenario,
+        }
+    }
+
+    fn arrive(&mut self) {
+        while let Some((at, request)) = self.scenario.arrivals.get(self.arrived)
+            && *at <= self.past.now
+        {
+            self.arrived += 1;
+            if self.scheduler.admit(request.clone(), self.past.now).is_ok() {
+                self.ledger.admitted(request, self.scenario.vocab);
+            }
+        }
+    }
+
+    fn leave(&mut self) {
+        while let Some((at, id)) = self.scenario.cancels.get(self.left)
+            && *at <= self.past.now
+        {
+            self.left += 1;
+            self.ledger.cancelled(*id);
+            self.scheduler.cancel(*id, &mut self.events);
+            self.ledger.take(&mut self.events, self.past);
+            assert!(!self.ledger.is_open(*id), "a cancelled request has ended");
+        }
+        self.scheduler.expire(self.past.now, &mut self.events);
+        self.ledger.take(&mut self.events, self.past);
+    }
+
+    fn schedule(&mut self) {
+        while let Some(step) = self.scheduler.schedule(self.past.now, &mut self.batch) {
+            self.write_masks();
+            let legal = self.batch.check(&self.scenario.limits);
+            assert!(legal.is_ok(), "{legal:?}");
+            self.check_owners();
+            let tables = |p: &gimbal_batch::Part| (p.slot, self.batch.table(p).to_vec());
+            let tables = self.batch.parts.iter().map(tables).collect();
+            let begin = self.flights.back().map_or(self.past.now, |flight| flight.done);
+            if self.device.submit(step, &self.batch).is_err() {
+                return self.lose();
+            }
+            let cost = u64::try_from(self.device.newest_cost().as_micros()).unwrap_or(u64::MAX);
+            self.flights.push_back(Flight { step, done: Micros(begin.0 + cost), tables });
+        }
+    }
+
+    /// A grammar that depends on the tokens its client has: wrong if any are in flight.
+    fn write_masks(&mut self) {
+        for (at, (id, choice)) in self.scheduler.outputs().enumerate() {
+            let request = &self.scenario.arrivals.iter().find(|(_, r)| r.id == id);
+            if request.is_some_and(|(_, request)| request.masked) {
+                let generated = self.ledger.tokens_of(id, choice).len();
+                let generated = u32::try_from(generated).expect("a short run");
+                self.batch.outputs[at].mask = Some(mask(self.scenario.vocab, generated));
+            }
+        }
+        assert_eq!(self.scheduler.outputs().count(), self.batch.outputs.len(), "all are named");
+    }
+
+    /// A block that is written belongs to one sequence, in this step and in those in flight.
+    fn check_owners(&self) {
+        let block_tokens = self.scenario.limits.kv.block_tokens;
+        for part in &self.batch.parts {
+            let table = self.batch.table(part);
+            let written = part.start / block_tokens..=(part.start + part.rows - 1) / block_tokens;
+            for at in written {
+                let block = table[at as usize];
+                let here = self.batch.parts.iter().map(|p| (p.slot, self.batch.table(p)));
+                let flying = self.flights.iter().flat_map(|flight| &flight.tables);
+                let flying = flying.map(|(slot, table)| (*slot, table.as_slice()));
+                for (slot, other) in here.chain(flying) {
+                    let shared = slot != part.slot && other.contains(&block);
+                    assert!(
+                        !shared,
+                        "{block:?} is written by {:?} and held by {slot:?}",
+                        part.slot
+                    );
+                }
+            }
+        }
+    }
+
+    /// To the next moment at which something happens; false when nothing will.
+    fn advance(&mut self) -> bool {
+        let arrival = self.scenario.arrivals.get(self.arrived).map(|(at, _)| *at);
+        let done = self.flights.front().map(|flight| flight.done);
+        let deadline = self.scheduler.deadline();
+        let Some(next) = [arrival, done].into_iter().flatten().min() else {
+            return false;
+        };
+        let next = deadline.map_or(next, |at| at.min(next));
+        self.past.now = self.past.now.max(next);
+        if done.is_some_and(|at| at <= self.past.now) {
+            self.collect();
+        }
+        true
+    }
+
+    fn collect(&mut self) {
+        match self.device.collect(Duration::ZERO) {
+            Ok((step, outcome)) => {
+                let flight = self.flights.pop_front().expect("a step is in flight");
+                assert_eq!(flight.step, step, "steps come back in order");
+                self.scheduler.commit(step, outcome, self.past.now, &mut self.events);
+                self.ledger.take(&mut self.events, self.past);
+            }
+            Err(DeviceError::Lost { .. }) => self.lose(),
+            Err(error) => panic!("the simulated device fails only by script: {error}"),
+        }
+    }
+
+    fn lose(&mut self) {
+        self.past.losses += 1;
+        self.flights.clear();
+        self.device = SimBackend::new(self.scenario.limits.clone(), self.config.clone());
+        self.scheduler.lost(self.past.now, &mut self.events);
+        self.ledger.take(&mut self.events, self.past);
+    }
+
+    fn audit(&self) {
+        self.scheduler.audit();
+        let stats = self.scheduler.stats();
+        let blocks = stats.blocks_used + stats.blocks_cached + stats.blocks_free;
+        assert_eq!(blocks, self.scenario.limits.kv.blocks, "blocks are conserved");
+        assert!(
+            stats.running <= self.scenario.policy.max_rolling_batch_size,
+            "the batch is bounded"
+        );
+        let in_flight = u32::try_from(self.flights.len()).expect("a short list");
+        assert_eq!(stats.in_flight, in_flight, "steps are counted");
+    }
+
+    fn close(&self) {
+        self.ledger.close();
+        assert!(self.scheduler.is_idle(), "an idle scheduler says so");
+        let stats = self.scheduler.stats();
+        assert_eq!((stats.blocks_used, stats.slots_used), (0, 0), "all is given back");
+        assert_eq!((stats.waiting, stats.running), (0, 0), "nobody is left");
+    }
+}
