@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io;
 use std::path::Path;
 
-/// A mapped file.
+/// A mapped file, or memory in its place.
 #[derive(Debug)]
 pub struct Mapping(memmap2::Mmap);
 
@@ -24,6 +24,17 @@ impl Mapping {
         // in SECURITY.md. The mapping is private and read-only, so no Rust reference can write it.
         let map = unsafe { memmap2::Mmap::map(&file) }?;
         Ok(Self(map))
+    }
+
+    /// Memory that holds `bytes`, for models that lie in no file.
+    ///
+    /// # Errors
+    /// The operating system has no memory.
+    pub fn from_bytes(bytes: &[u8]) -> io::Result<Self> {
+        // A mapping of length 0 is refused; one byte more is never seen through an entry.
+        let mut map = memmap2::MmapMut::map_anon(bytes.len().max(1))?;
+        map[..bytes.len()].copy_from_slice(bytes);
+        Ok(Self(map.make_read_only()?))
     }
 
     /// The file's bytes.

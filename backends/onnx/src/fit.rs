@@ -1,0 +1,128 @@
+//! Whether a model runs on this CPU, with which limits, and why.
+//!
+//! Decides from shapes and sizes alone; no weight is read. Next: `step.rs` keeps the promise.
+
+use gimbal_batch::{Kv, Limits, Prefill, Sampling, Shape};
+use gimbal_hal::{DeviceInfo, Fit, Profile, Unfit};
+use gimbal_model::Model;
+use gimbal_model::graph::{Graph, Op, State};
+
+use crate::kernels::TILE_QUERIES_MAX;
+use crate::lower::fuse;
+use crate::memory::{BLOCK_TOKENS, kv_bytes_per_token};
+use crate::pack::{BLOCK, LANES};
+
+/// Bytes for the process beside weights, KV and scratch (binary, ONNX Runtime, tokenizer).
+const PROCESS_BYTES: u64 = 64 << 20;
+/// Largest head the cache writer holds on its stack.
+const HEAD_DIM_MAX: usize = 512;
+
+/// Fits a model to the CPU.
+pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Result<Fit, Unfit> {
+    computable(&model.graph)?;
+    let mut why = Vec::new();
+    let context = context(model, profile, &mut why)?;
+    let rows_max = profile.rows_max.max(profile.sequences_max);
+    let weights = model.weights.bytes();
+    let fixed = weights + scratch_bytes(model, u64::from(rows_max)) + PROCESS_BYTES;
+    let per_block = kv_bytes_per_token(&model.graph) * BLOCK_TOKENS as u64;
+    let least = u64::from(context).div_ceil(BLOCK_TOKENS as u64) * per_block;
+    let have = device.memory_bytes;
+    if fixed + least > have {
+        let what = format!(
+            "{weights} for weights, {least} for the KV of one sequence of {context} tokens, \
+             {} for scratch and the process",
+            fixed - weights
+        );
+        let setting = "max_model_len";
+        return Err(Unfit::Memory { need_bytes: fixed + least, have_bytes: have, what, setting });
+    }
+    let full = least * u64::from(profile.sequences_max);
+    let (kv_bytes, reason) = match profile.kv_bytes {
+        Some(set) if set < least || fixed + set > have => {
+            let why =
+                format!("it must lie between {least} (one sequence) and {} bytes", have - fixed);
+            return Err(Unfit::Setting { setting: "kv_cache_bytes", value: set.to_string(), why });
+        }
+        Some(set) => (set, "as set".to_owned()),
+        None => {
+            let half = (have - fixed) / 2;
+            let bytes = full.min(half).max(least);
+            let n = profile.sequences_max;
+            let reason = format!(
+                "least of {n} sequences of {context} tokens ({full}) and half of {}",
+                have - fixed
+            );
+            (bytes, reason)
+        }
+    };
+    let blocks = u32::try_from(kv_bytes / per_block).unwrap_or(u32::MAX);
+    why.push(format!("kv = {blocks} blocks of {BLOCK_TOKENS} tokens, {kv_bytes} bytes: {reason}"));
+    why.push(format!("weights = {weights} bytes, held once, in the kernels' layout"));
+    let limits = Limits {
+        kv: Kv { blocks, block_tokens: BLOCK_TOKENS as u32 },
+        shape: Shape::Varlen { rows_max },
+        prefill: Prefill::Chunked,
+        sequences_max: profile.sequences_max,
+        context_tokens_max: context,
+        depth: 1,
+        sampling: Sampling::HOST,
+        batch_invariant: true,
+    };
+    let (device_bytes, profile) = (fixed + kv_bytes, profile.clone());
+    Ok(Fit { replicas: 1, ranks: 1, device_bytes, limits, profile, why })
+}
+
+fn context(model: &Model, profile: &Profile, why: &mut Vec<String>) -> Result<u32, Unfit> {
+    match profile.context_tokens_max {
+        Some(0) => {
+            let why = "a sequence has at least one token".to_owned();
+            Err(Unfit::Setting { setting: "max_model_len", value: "0".to_owned(), why })
+        }
+        Some(set) if set > model.context_tokens => {
+            let why = format!("the model was trained for {} tokens", model.context_tokens);
+            Err(Unfit::Setting { setting: "max_model_len", value: set.to_string(), why })
+        }
+        Some(set) => Ok(set),
+        None => {
+            why.push(format!("max_model_len = {}: the model's own", model.context_tokens));
+            Ok(model.context_tokens)
+        }
+    }
+}
+
+/// Checks what the kernels take for granted.
+fn computable(graph: &Graph) -> Result<(), Unfit> {
+    let unfit = |what: String| Unfit::Op { platform: "onnx", what };
+    fuse(graph).map_err(unfit)?;
+    for w in graph.weights.iter().filter(|w| w.inp > 1) {
+        if !w.inp.is_multiple_of(BLOCK) {
+            return Err(unfit(format!(
+                "{} with {} columns: not a multiple of {BLOCK}",
+                w.name, w.inp
+            )));
+        }
+    }
+    for node in &graph.nodes {
+        let Op::Attend { state, heads, .. } = node.op else { continue };
+        let State::Kv { kv_heads, head_dim, .. } = graph.states[state.0];
+        if !head_dim.is_multiple_of(LANES) || head_dim > HEAD_DIM_MAX {
+            return Err(unfit(format!(
+                "heads of {head_dim} columns: not a multiple of {LANES} up to {HEAD_DIM_MAX}"
+            )));
+        }
+        if heads / kv_heads > TILE_QUERIES_MAX {
+            return Err(unfit(format!(
+                "{heads} heads over {kv_heads} kv heads: more than {TILE_QUERIES_MAX} each"
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of activations for `rows` rows: about three f32 copies of the widest values.
+fn scratch_bytes(model: &Model, rows: u64) -> u64 {
+    let c = &model.decoder;
+    let widest = 2 * c.feed_forward + 4 * c.hidden.max(c.heads * c.head_dim);
+    rows * 8 * widest as u64 + 4 * c.vocab as u64 * rows.min(64)
+}

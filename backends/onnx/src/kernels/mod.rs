@@ -1,0 +1,207 @@
+//! Arithmetic: one table of leaf functions per instruction set, chosen once.
+//!
+//! `scalar` is the definition; the others equal it bit for bit, because all fuse and sum in the
+//! same order (lanes are rows of a weight group or columns of eight). Work is cut and threads are
+//! used above, in `ops/`.
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+mod scalar;
+
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use crate::memory::{Shared, StateLayout};
+use crate::pack::{BLOCK, LANES, Packed};
+
+/// Query rows times heads an attention tile may hold.
+pub(crate) const TILE_QUERIES_MAX: usize = 32;
+
+/// 32 activations as int8 with their scale.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+#[repr(C)]
+pub(crate) struct ActBlock {
+    /// `round(x / d)`.
+    pub(crate) q: [i8; BLOCK],
+    /// `max|x| / 127`.
+    pub(crate) d: f32,
+    /// `d · Σq`: what a weight's `m` is multiplied with.
+    pub(crate) s: f32,
+}
+
+/// Activations as a linear kernel reads them.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Acts<'a> {
+    /// `[rows][cols / 32]`.
+    Blocks(&'a [ActBlock]),
+    /// `[rows][cols]`.
+    Floats(&'a [f32]),
+}
+
+/// Where a linear kernel writes: `[rows, stride]`, columns `first..first + cols`.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Columns<'a> {
+    pub(crate) out: Shared<'a, f32>,
+    pub(crate) stride: usize,
+    pub(crate) first: usize,
+    pub(crate) cols: usize,
+    /// Add to what is there instead of replacing it.
+    pub(crate) add: bool,
+}
+
+impl Columns<'_> {
+    /// The at most eight columns of a row that group `g` makes.
+    ///
+    /// # Safety
+    /// - No other thread touches the columns of group `g` while the result lives.
+    unsafe fn group(&self, row: usize, g: usize) -> &mut [f32] {
+        let width = LANES.min(self.cols - g * LANES);
+        let start = row * self.stride + self.first + g * LANES;
+        // SAFETY: the range is within the group's columns, which the caller owns.
+        unsafe { self.out.slice_mut(start..start + width) }
+    }
+
+    /// Writes or adds the values of group `g`.
+    ///
+    /// # Safety
+    /// - No other thread touches the columns of group `g` during the call.
+    #[inline]
+    unsafe fn put(&self, row: usize, g: usize, values: [f32; LANES]) {
+        // SAFETY: as the caller promises.
+        let out = unsafe { self.group(row, g) };
+        if self.add {
+            out.iter_mut().zip(values).for_each(|(out, v)| *out += v);
+        } else {
+            out.copy_from_slice(&values[..out.len()]);
+        }
+    }
+}
+
+/// `x · Wᵀ` for some groups of rows of W.
+#[derive(Clone)]
+pub(crate) struct Linear<'a> {
+    pub(crate) weight: &'a Packed,
+    pub(crate) groups: Range<usize>,
+    pub(crate) acts: Acts<'a>,
+    pub(crate) rows: usize,
+    pub(crate) out: Columns<'a>,
+}
+
+/// Attention of a few rows of one sequence to one kv head.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Attend<'a> {
+    /// Query rows `query_stride` apart; the first head of the first row is at `query_first`.
+    pub(crate) queries: Shared<'a, f32>,
+    pub(crate) query_stride: usize,
+    pub(crate) query_first: usize,
+    /// Rows of the tile; their positions follow `start`.
+    pub(crate) rows: usize,
+    pub(crate) start: usize,
+    /// Query heads of the kv head.
+    pub(crate) group: usize,
+    pub(crate) kv_head: usize,
+    pub(crate) layout: StateLayout,
+    pub(crate) cache: Shared<'a, u16>,
+    /// Block numbers of the sequence.
+    pub(crate) table: &'a [gimbal_batch::BlockId],
+    pub(crate) window: Option<usize>,
+    pub(crate) scale: f32,
+    pub(crate) softcap: Option<f32>,
+}
+
+impl Attend<'_> {
+    /// First block any row of the tile sees.
+    fn block_first(&self) -> usize {
+        let first = self.window.map_or(0, |w| (self.start + 1).saturating_sub(w));
+        first / crate::memory::BLOCK_TOKENS
+    }
+
+    /// Last block any row of the tile sees.
+    fn block_last(&self) -> usize {
+        (self.start + self.rows - 1) / crate::memory::BLOCK_TOKENS
+    }
+
+    /// Offsets within block `block` that row `row` sees.
+    fn seen(&self, row: usize, block: usize) -> Range<usize> {
+        let base = block * crate::memory::BLOCK_TOKENS;
+        let end = (self.start + row + 1).saturating_sub(base).min(crate::memory::BLOCK_TOKENS);
+        let first = self.window.map_or(0, |w| (self.start + row + 1).saturating_sub(w));
+        first.saturating_sub(base).min(end)..end
+    }
+
+    /// The query of a row and head.
+    ///
+    /// # Safety
+    /// - No thread writes the tile's queries during the call.
+    unsafe fn query(&self, row: usize, head: usize) -> &[f32] {
+        let at = self.query_first + row * self.query_stride + head * self.layout.head_dim;
+        // SAFETY: as the caller promises.
+        unsafe { self.queries.slice(at..at + self.layout.head_dim) }
+    }
+
+    /// Keys and values of a block.
+    ///
+    /// # Safety
+    /// - No thread writes the sequence's blocks during the call.
+    unsafe fn block(&self, block: usize) -> (&[u16], &[u16]) {
+        let id = self.table[block].0 as usize;
+        // SAFETY: nobody writes the sequence's blocks.
+        let keys = unsafe { self.cache.slice(self.layout.keys(id, self.kv_head)) };
+        // SAFETY: as above.
+        let values = unsafe { self.cache.slice(self.layout.values(id, self.kv_head)) };
+        (keys, values)
+    }
+}
+
+/// One instruction set's functions.
+pub(crate) struct Kernels {
+    pub(crate) name: &'static str,
+    /// Eight rows of W at a time; columns of `groups` are written for all rows.
+    ///
+    /// Its caller promises that no other thread touches those columns.
+    pub(crate) linear: unsafe fn(&Linear<'_>),
+    /// `[blocks · 32]` values to blocks.
+    pub(crate) quantise: fn(&[f32], &mut [ActBlock]),
+    /// `x / sqrt(mean(x²) + eps) · weight`.
+    pub(crate) rms_norm: fn(&[f32], &[f32], f32, &mut [f32]),
+    /// `silu(gate) · up` into `gate`.
+    pub(crate) silu_mul: fn(&mut [f32], &[f32]),
+    /// Writes `[rows][group · head_dim]`; its caller promises that no thread writes the tile's
+    /// queries or the sequence's blocks meanwhile.
+    pub(crate) attend: unsafe fn(&Attend<'_>, &mut [f32]),
+    /// f32 to f16 bits, rounded to nearest even, clamped to the finite range.
+    pub(crate) to_f16: fn(&[f32], &mut [u16]),
+}
+
+/// The fastest functions this CPU has.
+pub(crate) fn best() -> &'static Kernels {
+    static BEST: OnceLock<&'static Kernels> = OnceLock::new();
+    BEST.get_or_init(|| all().last().copied().unwrap_or(&scalar::KERNELS))
+}
+
+/// All functions this CPU has, slowest first.
+pub(crate) fn all() -> Vec<&'static Kernels> {
+    #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "one entry elsewhere"))]
+    let mut all = vec![&scalar::KERNELS];
+    #[cfg(target_arch = "x86_64")]
+    if avx2::is_available() {
+        all.push(&avx2::KERNELS);
+    }
+    all
+}
+
+/// Names of the instruction sets found, for `probe`.
+pub(crate) fn features() -> Vec<String> {
+    all().iter().map(|k| k.name.to_owned()).collect()
+}
+
+/// Coefficients of `exp` on `[-ln2/2, ln2/2]`, highest first. **Source**: Cephes `expf.c`.
+pub(crate) const EXP: [f32; 6] =
+    [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+/// Below this `exp` is taken as its value here; the result is a normal number.
+pub(crate) const EXP_MIN: f32 = -87.0;
+/// `ln 2` in two parts, so that `x - n·ln2` loses nothing.
+pub(crate) const LN2: (f32, f32) = (0.693_359_375, -2.121_944_4e-4);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,188 @@
+//! The definition of every kernel, in plain Rust.
+//!
+//! `f32::mul_add` rounds once, as the vector units do; sums keep the vector units' order.
+
+use half::f16;
+
+use super::{ActBlock, Acts, Attend, EXP, EXP_MIN, Kernels, LN2, Linear, TILE_QUERIES_MAX};
+use crate::memory::BLOCK_TOKENS;
+use crate::pack::{Family, I8_BYTES, LANES, U4_BYTES};
+
+pub(super) static KERNELS: Kernels =
+    Kernels { name: "scalar", linear, quantise, rms_norm, silu_mul, attend, to_f16 };
+
+/// Formula: `y[t][r] = Σ_blocks (d_w·d_x)·Σ q_w·q_x + m_w·s_x`, blocks in order.
+unsafe fn linear(task: &Linear<'_>) {
+    for g in task.groups.clone() {
+        let weight = task.weight.group(g);
+        for row in 0..task.rows {
+            let cols = task.weight.cols;
+            let values = match (task.weight.family, task.acts) {
+                (Family::U4, Acts::Blocks(x)) => u4_group(weight, row_of(x, row, cols / 32)),
+                (Family::I8, Acts::Blocks(x)) => i8_group(weight, row_of(x, row, cols / 32)),
+                (Family::F16, Acts::Floats(x)) => {
+                    float_group(row_of(x, row, cols), |k, r| f16_at(weight, k * LANES + r))
+                }
+                (Family::F32, Acts::Floats(x)) => float_group(row_of(x, row, cols), |k, r| {
+                    let at = (k * LANES + r) * 4;
+                    f32::from_le_bytes([weight[at], weight[at + 1], weight[at + 2], weight[at + 3]])
+                }),
+                (family, _) => panic!("activations do not fit {family:?}"),
+            };
+            // SAFETY: the caller owns the columns of these groups.
+            unsafe { task.out.put(row, g, values) };
+        }
+    }
+}
+
+/// Row `row` of `[rows][cols]`.
+pub(super) fn row_of<T>(x: &[T], row: usize, cols: usize) -> &[T] {
+    &x[row * cols..(row + 1) * cols]
+}
+
+fn f16_at(bytes: &[u8], index: usize) -> f32 {
+    f16::from_le_bytes([bytes[2 * index], bytes[2 * index + 1]]).to_f32()
+}
+
+fn u4_group(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
+    let mut sums = [0.0; LANES];
+    for (w, x) in weight.chunks_exact(U4_BYTES).zip(x) {
+        for (r, sum) in sums.iter_mut().enumerate() {
+            let mut whole = 0_i32;
+            for k in 0..16 {
+                let byte = w[k / 4 * 32 + r * 4 + k % 4];
+                whole += i32::from(byte & 15) * i32::from(x.q[k]);
+                whole += i32::from(byte >> 4) * i32::from(x.q[k + 16]);
+            }
+            let (d, m) = (f16_at(&w[128..], r), f16_at(&w[144..], r));
+            *sum = (whole as f32).mul_add(d * x.d, *sum);
+            *sum = m.mul_add(x.s, *sum);
+        }
+    }
+    sums
+}
+
+fn i8_group(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
+    let mut sums = [0.0; LANES];
+    for (w, x) in weight.chunks_exact(I8_BYTES).zip(x) {
+        for (r, sum) in sums.iter_mut().enumerate() {
+            let at = |k: usize| i32::from(w[k / 4 * 32 + r * 4 + k % 4].cast_signed());
+            let whole: i32 = (0..32).map(|k| at(k) * i32::from(x.q[k])).sum();
+            *sum = (whole as f32).mul_add(f16_at(&w[256..], r) * x.d, *sum);
+        }
+    }
+    sums
+}
+
+fn float_group(x: &[f32], weight: impl Fn(usize, usize) -> f32) -> [f32; LANES] {
+    let mut sums = [0.0; LANES];
+    for (k, x) in x.iter().enumerate() {
+        for (r, sum) in sums.iter_mut().enumerate() {
+            *sum = x.mul_add(weight(k, r), *sum);
+        }
+    }
+    sums
+}
+
+fn quantise(x: &[f32], out: &mut [ActBlock]) {
+    for (x, out) in x.chunks_exact(32).zip(out) {
+        let most = x.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        let (d, by) = (most / 127.0, if most == 0.0 { 0.0 } else { 127.0 / most });
+        let mut sum = 0;
+        for (q, x) in out.q.iter_mut().zip(x) {
+            #[expect(clippy::cast_possible_truncation, reason = "|x·by| is at most 127, rounded")]
+            let whole = (x * by).round_ties_even() as i32;
+            sum += whole;
+            *q = i8::try_from(whole).unwrap_or(0);
+        }
+        out.d = d;
+        out.s = d * sum as f32;
+    }
+}
+
+fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let mut sums = [0.0_f32; LANES];
+    for x in x.chunks_exact(LANES) {
+        for (sum, x) in sums.iter_mut().zip(x) {
+            *sum = x.mul_add(*x, *sum);
+        }
+    }
+    let by = 1.0 / (total(sums) / x.len() as f32 + eps).sqrt();
+    for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
+        *out = x * by * w;
+    }
+}
+
+/// Sum of eight lanes as the vector units fold them: halves, then pairs.
+fn total(v: [f32; LANES]) -> f32 {
+    let four: [f32; 4] = std::array::from_fn(|i| v[i] + v[i + 4]);
+    (four[0] + four[2]) + (four[1] + four[3])
+}
+
+fn silu_mul(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        *gate = *gate / (1.0 + exp(-gate.min(-EXP_MIN))) * up;
+    }
+}
+
+/// `e^x` for `x ≤ 87`. **Source**: Cephes `expf.c`.
+pub(super) fn exp(x: f32) -> f32 {
+    let x = x.max(EXP_MIN);
+    let n = (x * std::f32::consts::LOG2_E).round_ties_even();
+    let r = (-n).mul_add(LN2.1, (-n).mul_add(LN2.0, x));
+    let poly = EXP[1..].iter().fold(EXP[0], |poly, c| poly.mul_add(r, *c));
+    let y = poly.mul_add(r * r, r + 1.0);
+    #[expect(clippy::cast_possible_truncation, reason = "n is a whole number in -126..=127")]
+    let power = ((n as i32 + 127) << 23).cast_unsigned();
+    y * f32::from_bits(power)
+}
+
+/// Online softmax over blocks of 16 tokens. A masked token counts as nothing, to the bit, so a row
+/// does not depend on which tile it stands in. **Source**: Milakov & Gimelshein 2018.
+unsafe fn attend(task: &Attend<'_>, out: &mut [f32]) {
+    let (dim, group) = (task.layout.head_dim, task.group);
+    assert!(task.rows * group <= TILE_QUERIES_MAX, "a tile holds its queries");
+    for row in 0..task.rows {
+        for head in 0..group {
+            // SAFETY: the caller promises that nobody writes the tile's queries.
+            let query = unsafe { task.query(row, head) };
+            let acc = &mut out[(row * group + head) * dim..][..dim];
+            acc.fill(0.0);
+            let (mut most, mut sum) = (-1e30_f32, 0.0_f32);
+            for block in task.block_first()..=task.block_last() {
+                // SAFETY: the caller promises that nobody writes the sequence's blocks.
+                let (keys, values) = unsafe { task.block(block) };
+                let seen = task.seen(row, block);
+                let mut scores = [-1e30_f32; BLOCK_TOKENS];
+                for j in seen.clone() {
+                    let key = |d: usize| f16::from_bits(keys[d * BLOCK_TOKENS + j]).to_f32();
+                    let dot = (0..dim).fold(0.0_f32, |sum, d| query[d].mul_add(key(d), sum));
+                    let score = dot * task.scale;
+                    scores[j] = task.softcap.map_or(score, |cap| cap * (score / cap).tanh());
+                }
+                let next = scores.iter().fold(most, |most, s| most.max(*s));
+                let fade = (most - next).exp();
+                most = next;
+                let mut shares = [0.0_f32; BLOCK_TOKENS];
+                seen.clone().for_each(|j| shares[j] = exp(scores[j] - most));
+                let folded = std::array::from_fn(|i| shares[i] + shares[i + LANES]);
+                sum = sum * fade + total(folded);
+                for (d, acc) in acc.iter_mut().enumerate() {
+                    *acc *= fade;
+                    for j in seen.clone() {
+                        let value = f16::from_bits(values[j * dim + d]).to_f32();
+                        *acc = shares[j].mul_add(value, *acc);
+                    }
+                }
+            }
+            let by = 1.0 / sum;
+            acc.iter_mut().for_each(|acc| *acc *= by);
+        }
+    }
+}
+
+fn to_f16(x: &[f32], out: &mut [u16]) {
+    for (x, out) in x.iter().zip(out) {
+        *out = f16::from_f32(x.clamp(-65504.0, 65504.0)).to_bits();
+    }
+}

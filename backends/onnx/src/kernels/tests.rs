@@ -1,0 +1,251 @@
+//! Every instruction set against the scalar definition, to the bit, over odd shapes.
+
+use gimbal_batch::BlockId;
+use gimbal_model::weights::{DType, Tensor};
+
+use super::*;
+use crate::memory::{BLOCK_TOKENS, KvCache};
+use crate::pack::Packed;
+use crate::pool::Pool;
+
+/// Xorshift: reproducible noise without a dependency.
+struct Noise(u64);
+
+impl Noise {
+    fn bits(&mut self) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0
+    }
+
+    fn float(&mut self) -> f32 {
+        (self.bits() >> 40) as f32 / (1_u32 << 23) as f32 - 1.0
+    }
+
+    fn floats(&mut self, n: usize) -> Vec<f32> {
+        (0..n).map(|_| self.float()).collect()
+    }
+
+    /// Bytes of a random tensor with sane scales.
+    fn tensor(&mut self, dtype: DType, rows: usize, cols: usize) -> Vec<u8> {
+        let (elements, size) = dtype.block();
+        let mut out = Vec::new();
+        for _ in 0..rows * cols / elements {
+            let start = out.len();
+            match dtype {
+                DType::F32 => out.extend(self.float().to_le_bytes()),
+                DType::F16 => out.extend(half::f16::from_f32(self.float()).to_le_bytes()),
+                DType::Q4_1 | DType::Q8_0 => {
+                    let scales = if dtype == DType::Q4_1 { 2 } else { 1 };
+                    for _ in 0..scales {
+                        out.extend(half::f16::from_f32(self.float() * 0.05).to_le_bytes());
+                    }
+                    out.resize_with(start + size, || self.bits().to_le_bytes()[3]);
+                    // Q8_0 files never hold -128, whose size does not fit i8.
+                    if dtype == DType::Q8_0 {
+                        let quants = &mut out[start + 2..];
+                        quants.iter_mut().filter(|q| **q == 0x80).for_each(|q| *q = 0x81);
+                    }
+                }
+            }
+        }
+        out
+    }
+}
+
+fn run_linear(kernels: &Kernels, weight: &Packed, x: &[f32], rows: usize, add: bool) -> Vec<f32> {
+    let mut blocks = vec![ActBlock::default(); x.len() / 32];
+    (kernels.quantise)(x, &mut blocks);
+    let acts = if weight.family.is_quantised() { Acts::Blocks(&blocks) } else { Acts::Floats(x) };
+    let mut out = vec![1.0; rows * (weight.rows + 3)];
+    let columns = Columns {
+        out: Shared::new(&mut out),
+        stride: weight.rows + 3,
+        first: 2,
+        cols: weight.rows,
+        add,
+    };
+    let task = Linear { weight, groups: 0..weight.groups(), acts, rows, out: columns };
+    // SAFETY: one thread, all columns.
+    unsafe { (kernels.linear)(&task) };
+    out
+}
+
+#[test]
+fn linear_is_equal_to_the_bit_and_exact_in_the_weights() {
+    let (mut noise, pool) = (Noise(88_172_645_463_325_252), Pool::new(1));
+    for dtype in DType::ALL {
+        for (out, cols) in [(1, 32), (7, 64), (8, 96), (19, 576), (24, 1536)] {
+            let bytes = noise.tensor(dtype, out, cols);
+            let tensor = Tensor { dtype, rows: out, cols, bytes: &bytes };
+            let packed = Packed::new(&tensor, &pool);
+            for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 97, 103] {
+                let x = noise.floats(rows * cols);
+                let expect = run_linear(all()[0], &packed, &x, rows, false);
+                for kernels in all() {
+                    let found = run_linear(kernels, &packed, &x, rows, false);
+                    assert_eq!(
+                        found, expect,
+                        "{} {dtype:?} {out}x{cols} rows {rows}",
+                        kernels.name
+                    );
+                }
+                let added = run_linear(best(), &packed, &x, rows, true);
+                assert_eq!(added[2], expect[2] + 1.0);
+                check_exact(&tensor, &x, &expect, rows);
+            }
+        }
+    }
+}
+
+/// Against f64 over the exact weights: quantised activations cost at most half a step of 1/127 of
+/// the block's largest value per element.
+fn check_exact(tensor: &Tensor<'_>, x: &[f32], found: &[f32], rows: usize) {
+    let (cols, stride) = (tensor.cols, tensor.rows + 3);
+    let is_float = matches!(tensor.dtype, DType::F16 | DType::F32);
+    for row in [0, rows - 1] {
+        for o in [0, tensor.rows - 1] {
+            let mut weight = vec![0.0; cols];
+            tensor.read_row(o, &mut weight);
+            let (mut expect, mut bound) = (0.0_f64, 1e-5_f64);
+            for (w, x) in weight.iter().zip(&x[row * cols..]) {
+                expect += f64::from(*w) * f64::from(*x);
+                bound += f64::from(w.abs()) * if is_float { 1e-6 } else { 0.5 / 127.0 };
+            }
+            let error = (f64::from(found[row * stride + 2 + o]) - expect).abs();
+            assert!(error <= bound, "{:?} row {row} out {o}: {error} > {bound}", tensor.dtype);
+        }
+    }
+}
+
+#[test]
+fn row_kernels_are_equal_to_the_bit() {
+    let mut noise = Noise(7);
+    for cols in [32, 64, 576, 1536] {
+        let x: Vec<f32> = noise.floats(cols).iter().map(|x| x * 20.0).collect();
+        let weight = noise.floats(cols);
+        let results = all().into_iter().map(|k| {
+            let mut normed = vec![0.0; cols];
+            (k.rms_norm)(&x, &weight, 1e-5, &mut normed);
+            let mut gate = x.clone();
+            (k.silu_mul)(&mut gate, &weight);
+            let mut half = vec![0; cols];
+            (k.to_f16)(&x.iter().map(|x| x * 1e4).collect::<Vec<_>>(), &mut half);
+            let mut blocks = vec![ActBlock::default(); cols / 32];
+            (k.quantise)(&x, &mut blocks);
+            (normed, gate, half, blocks)
+        });
+        let results: Vec<_> = results.collect();
+        assert!(results.iter().all(|r| *r == results[0]), "{cols} columns");
+        let silu = f64::from(x[3]) / (1.0 + (-f64::from(x[3])).exp()) * f64::from(weight[3]);
+        assert!((f64::from(results[0].1[3]) - silu).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn attention_is_equal_to_the_bit_and_to_the_definition() {
+    for (dim, group, window, softcap) in [
+        (64, 3, None, None),
+        (8, 1, Some(5), None),
+        (16, 8, Some(20), Some(3.0)),
+        (32, 2, None, Some(5.0)),
+    ] {
+        for (start, rows) in [(0, 1), (0, 4), (15, 3), (37, 1), (30, 4)] {
+            let case = Case { dim, group, window, softcap, start, rows };
+            let results: Vec<_> = all().into_iter().map(|k| case.run(k, &mut Noise(5))).collect();
+            assert!(results.iter().all(|r| r.0 == results[0].0), "{case:?}");
+            let error = results[0].1;
+            assert!(error < 2e-5, "{case:?}: {error}");
+        }
+    }
+}
+
+#[derive(Debug)]
+struct Case {
+    dim: usize,
+    group: usize,
+    window: Option<usize>,
+    softcap: Option<f32>,
+    start: usize,
+    rows: usize,
+}
+
+impl Case {
+    /// The result and its largest distance from an f64 computation over the same f16 cache.
+    fn run(&self, kernels: &Kernels, noise: &mut Noise) -> (Vec<f32>, f64) {
+        let mut graph = gimbal_model::graph::Graph::default();
+        let (kv_heads, head_dim, window) = (2, self.dim, self.window);
+        graph.states.push(gimbal_model::graph::State::Kv { kv_heads, head_dim, window });
+        let mut kv = KvCache::new(&graph, 8);
+        let (layout, cache) = kv.state(0);
+        let table: Vec<BlockId> = [3, 1, 6].map(BlockId).to_vec();
+        let seen = self.start + self.rows;
+        let (mut keys, mut values) = (vec![], vec![]);
+        for position in 0..seen {
+            let (block, at) = (table[position / BLOCK_TOKENS].0 as usize, position % BLOCK_TOKENS);
+            for d in 0..self.dim {
+                let (k, v) =
+                    (half::f16::from_f32(noise.float()), half::f16::from_f32(noise.float()));
+                let key = layout.keys(block, 1).start + d * BLOCK_TOKENS + at;
+                let value = layout.values(block, 1).start + at * self.dim + d;
+                // SAFETY: one thread.
+                unsafe { cache.slice_mut(key..key + 1) }.fill(k.to_bits());
+                // SAFETY: one thread.
+                unsafe { cache.slice_mut(value..value + 1) }.fill(v.to_bits());
+                keys.push(k.to_f64());
+                values.push(v.to_f64());
+            }
+        }
+        let width = self.group * self.dim;
+        let mut queries = noise.floats(self.rows * (width + 5));
+        let copy = queries.clone();
+        let task = Attend {
+            queries: Shared::new(&mut queries),
+            query_stride: width + 5,
+            query_first: 2,
+            rows: self.rows,
+            start: self.start,
+            group: self.group,
+            kv_head: 1,
+            layout,
+            cache,
+            table: &table,
+            window: self.window,
+            scale: 0.3,
+            softcap: self.softcap,
+        };
+        let mut out = vec![0.0; self.rows * width];
+        // SAFETY: one thread.
+        unsafe { (kernels.attend)(&task, &mut out) };
+        let error = self.error(&copy, &keys, &values, &out);
+        (out, error)
+    }
+
+    fn error(&self, queries: &[f32], keys: &[f64], values: &[f64], out: &[f32]) -> f64 {
+        let (dim, width) = (self.dim, self.group * self.dim);
+        let mut worst = 0.0_f64;
+        for row in 0..self.rows {
+            let end = self.start + row + 1;
+            let first = self.window.map_or(0, |w| end.saturating_sub(w));
+            for head in 0..self.group {
+                let q = &queries[row * (width + 5) + 2 + head * dim..][..dim];
+                let score = |p: usize| {
+                    let dot: f64 = (0..dim).map(|d| f64::from(q[d]) * keys[p * dim + d]).sum();
+                    let s = dot * f64::from(0.3_f32);
+                    self.softcap.map_or(s, |c| f64::from(c) * (s / f64::from(c)).tanh())
+                };
+                let shares: Vec<f64> = (first..end).map(|p| score(p).exp()).collect();
+                let total: f64 = shares.iter().sum();
+                for d in 0..dim {
+                    let parts = shares.iter().enumerate();
+                    let expect: f64 =
+                        parts.map(|(i, e)| e / total * values[(first + i) * dim + d]).sum();
+                    let found = f64::from(out[(row * self.group + head) * dim + d]);
+                    worst = worst.max((found - expect).abs());
+                }
+            }
+        }
+        worst
+    }
+}

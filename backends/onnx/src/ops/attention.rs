@@ -1,0 +1,237 @@
+//! The attention block: norm, q k v, rotation, cache, attention, output, residual.
+//!
+//! Runs of the pool: norm (many rows only), q·k·v, cache writes (prefill only), attention by
+//! (tile, kv head), quantisation (many rows only), output. Bytes: the four weights once a step, and
+//! for each row the KV of its sequence. Bound: memory for few rows.
+
+use gimbal_model::graph::{RopeTable, State};
+
+use super::plan::{Plan, Tile};
+use super::{BothActs, Cpu, Inputs, NormWeight, Packer, Scratch, by_rows, grow, linear, normalise};
+use crate::kernels::{Attend, Columns, Kernels, TILE_QUERIES_MAX};
+use crate::lower;
+use crate::memory::{BLOCK_TOKENS, KvCache, Shared, StateLayout};
+use crate::pack::{BLOCK, Packed};
+
+/// An attention block with its weights.
+pub(super) struct Attention {
+    norm: NormWeight,
+    /// Query, key and value weights; they make neighbouring columns.
+    qkv: [Packed; 3],
+    out: Packed,
+    rope: usize,
+    table: RopeTable,
+    state: usize,
+    heads: usize,
+    window: Option<usize>,
+    scale: f32,
+    softcap: Option<f32>,
+}
+
+/// What the chunks of one run share.
+struct Work<'a> {
+    node: &'a Attention,
+    kernels: &'static Kernels,
+    plan: &'a Plan,
+    layout: StateLayout,
+    cache: Shared<'a, u16>,
+    qkv: Shared<'a, f32>,
+    /// Columns of a row of `qkv`, and of its queries.
+    stride: usize,
+    query_cols: usize,
+}
+
+impl Attention {
+    pub(super) fn bind(node: &lower::Attention, packer: &Packer<'_>) -> Self {
+        let graph = &packer.model.graph;
+        let State::Kv { window, .. } = graph.states[node.state.0];
+        Self {
+            norm: packer.norm(node.norm),
+            qkv: node.qkv.map(|w| packer.weight(w)),
+            out: packer.weight(node.out),
+            rope: node.rope.0,
+            table: graph.ropes[node.rope.0].clone(),
+            state: node.state.0,
+            heads: node.heads,
+            window,
+            scale: node.scale,
+            softcap: node.softcap,
+        }
+    }
+
+    pub(super) fn run(
+        &self,
+        cpu: &Cpu,
+        scratch: &mut Scratch,
+        kv: &mut KvCache,
+        plan: &Plan,
+        hidden: &mut [f32],
+    ) {
+        let rows = plan.ids.len();
+        let Scratch { floats, acts, wide, tiles, .. } = scratch;
+        let inputs = Inputs { x: hidden, rows, cols: self.out.rows };
+        let normed = normalise(cpu, inputs, &self.norm, floats, acts);
+        let stride = self.qkv.iter().map(|w| w.rows).sum();
+        grow(wide, rows * stride);
+        let qkv = Shared::new(&mut wide[..rows * stride]);
+        let mut first = 0;
+        let weights = self.qkv.each_ref().map(|w| {
+            let out = Columns { out: qkv, stride, first, cols: w.rows, add: false };
+            first += w.rows;
+            (w, out)
+        });
+        linear(cpu, normed, rows, &weights);
+        let (layout, cache) = kv.state(self.state);
+        let query_cols = self.qkv[0].rows;
+        let (node, kernels) = (self, cpu.kernels);
+        let work = Work { node, kernels, plan, layout, cache, qkv, stride, query_cols };
+        if !plan.is_decode {
+            by_rows(cpu, rows, &|row| {
+                let Some(tile) =
+                    plan.tiles.iter().find(|t| (t.first..t.first + t.rows).contains(&row))
+                else {
+                    return;
+                };
+                // SAFETY: a row's columns and its cell of the cache are this chunk's alone.
+                (0..layout.kv_heads).for_each(|head| unsafe { work.remember(tile, row, head) });
+            });
+        }
+        grow(tiles, rows * query_cols);
+        grow(floats, rows * query_cols);
+        let attended = Shared::new(&mut tiles[..rows * query_cols]);
+        let rowwise = Shared::new(&mut floats[..rows * query_cols]);
+        cpu.pool.run(plan.tiles.len() * layout.kv_heads, &|item| {
+            // SAFETY: each (tile, kv head) is one chunk's; its queries, its part of both buffers
+            // and, in decode, its cell of the cache are its own.
+            unsafe { work.attend(item, attended, rowwise) };
+        });
+        self.project(cpu, &floats[..rows * query_cols], acts, rows, hidden);
+    }
+
+    /// `hidden += attended · outᵀ`.
+    fn project(
+        &self,
+        cpu: &Cpu,
+        floats: &[f32],
+        acts: &mut Vec<crate::kernels::ActBlock>,
+        rows: usize,
+        hidden: &mut [f32],
+    ) {
+        let cols = self.out.cols;
+        grow(acts, rows * cols / BLOCK);
+        let all = Shared::new(acts);
+        by_rows(cpu, rows, &|row| {
+            // SAFETY: each row is one chunk's.
+            let blocks = unsafe { all.slice_mut(row * cols / BLOCK..(row + 1) * cols / BLOCK) };
+            (cpu.kernels.quantise)(&floats[row * cols..(row + 1) * cols], blocks);
+        });
+        let (stride, out) = (self.out.rows, Shared::new(hidden));
+        let out = Columns { out, stride, first: 0, cols: stride, add: true };
+        let blocks = &acts[..rows * cols / BLOCK];
+        linear(cpu, BothActs { floats, blocks }, rows, &[(&self.out, out)]);
+    }
+}
+
+impl Work<'_> {
+    /// Rotates a row's key of one kv head and writes key and value to the cache.
+    ///
+    /// # Safety
+    /// - No other thread touches the row's key columns of this head or its cell of the cache.
+    unsafe fn remember(&self, tile: &Tile, row: usize, head: usize) {
+        let dim = self.layout.head_dim;
+        let position = self.plan.positions[row] as usize;
+        let block = self.plan.blocks[tile.table.start + position / BLOCK_TOKENS].0 as usize;
+        let at = position % BLOCK_TOKENS;
+        let key = row * self.stride + self.query_cols + head * dim;
+        let value = key + self.layout.kv_heads * dim;
+        // SAFETY: the caller owns the row's columns.
+        let key = unsafe { self.qkv.slice_mut(key..key + dim) };
+        // SAFETY: as above; nobody writes the values any more.
+        let value = unsafe { self.qkv.slice(value..value + dim) };
+        self.rotate(row, key);
+        let mut half = [0_u16; 512];
+        (self.kernels.to_f16)(key, &mut half[..dim]);
+        let keys = self.layout.keys(block, head);
+        for (d, half) in half[..dim].iter().enumerate() {
+            let cell = keys.start + d * BLOCK_TOKENS + at;
+            // SAFETY: the cell is this row's.
+            let out = unsafe { self.cache.slice_mut(cell..cell + 1) };
+            out[0] = *half;
+        }
+        let values = self.layout.values(block, head).start + at * dim;
+        // SAFETY: the cells are this row's.
+        (self.kernels.to_f16)(value, unsafe { self.cache.slice_mut(values..values + dim) });
+    }
+
+    /// Attends the rows of one tile to one kv head.
+    ///
+    /// # Safety
+    /// - No other thread touches the tile's columns of this kv head in any buffer.
+    /// - No thread writes the sequence's blocks, except this call where the plan is a decode.
+    unsafe fn attend(&self, item: usize, attended: Shared<'_, f32>, rowwise: Shared<'_, f32>) {
+        let tile = &self.plan.tiles[item / self.layout.kv_heads];
+        let head = item % self.layout.kv_heads;
+        if self.plan.is_decode {
+            // SAFETY: the tile has one row, whose key columns and cell are this call's.
+            unsafe { self.remember(tile, tile.first, head) };
+        }
+        let group = self.node.heads / self.layout.kv_heads;
+        let dim = self.layout.head_dim;
+        let first = head * group * dim;
+        for row in tile.first..tile.first + tile.rows {
+            let at = row * self.stride + first;
+            // SAFETY: the caller owns the tile's query columns of this head.
+            let queries = unsafe { self.qkv.slice_mut(at..at + group * dim) };
+            queries.chunks_exact_mut(dim).for_each(|q| self.rotate(row, q));
+        }
+        // Queries of one kernel call: as many rows as fit.
+        let rows_max = (TILE_QUERIES_MAX / group).max(1);
+        let mut row = 0;
+        while row < tile.rows {
+            let rows = rows_max.min(tile.rows - row);
+            let start = tile.first + row;
+            let width = group * dim;
+            // One region of `attended` for each (rows, kv head), together as large as the rows.
+            let at = start * self.query_cols + head * rows * width;
+            // SAFETY: the region is this call's.
+            let out = unsafe { attended.slice_mut(at..at + rows * width) };
+            let task = self.task(tile, start, rows, head);
+            // SAFETY: the queries are this call's and nobody writes the sequence's blocks.
+            unsafe { (self.kernels.attend)(&task, out) };
+            for (i, out) in out.chunks_exact(width).enumerate() {
+                let at = (start + i) * self.query_cols + first;
+                // SAFETY: the tile's columns of this head are this call's.
+                unsafe { rowwise.slice_mut(at..at + width) }.copy_from_slice(out);
+            }
+            row += rows;
+        }
+    }
+
+    fn task(&self, tile: &Tile, start: usize, rows: usize, kv_head: usize) -> Attend<'_> {
+        let group = self.node.heads / self.layout.kv_heads;
+        Attend {
+            queries: self.qkv,
+            query_first: start * self.stride + kv_head * group * self.layout.head_dim,
+            query_stride: self.stride,
+            rows,
+            start: self.plan.positions[start] as usize,
+            group,
+            kv_head,
+            layout: self.layout,
+            cache: self.cache,
+            table: &self.plan.blocks[tile.table.clone()],
+            window: self.node.window,
+            scale: self.node.scale,
+            softcap: self.node.softcap,
+        }
+    }
+
+    fn rotate(&self, row: usize, head: &mut [f32]) {
+        let pairs = self.node.table.frequencies.len();
+        let angles = &self.plan.angles[self.node.rope][row * pairs..(row + 1) * pairs];
+        for (i, (cos, sin)) in angles.iter().enumerate() {
+            let (a, b) = self.node.table.columns(i);
+            (head[a], head[b]) = (head[a] * cos - head[b] * sin, head[a] * sin + head[b] * cos);
+        }
+    }
+}

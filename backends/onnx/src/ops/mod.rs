@@ -1,0 +1,254 @@
+//! The fused nodes and what they share: threads, kernels, KV cache, scratch, the step.
+//!
+//! Work is cut here and computed in `kernels/`. A column of a result is made by one chunk of one
+//! run, so neither the count of chunks nor of threads changes a bit. ONNX Runtime calls the nodes
+//! in order (`session.rs`); nothing here knows it.
+
+mod attention;
+mod feed_forward;
+mod plan;
+
+use std::sync::Arc;
+
+use gimbal_batch::Batch;
+use gimbal_model::Model;
+use gimbal_model::graph::WeightId;
+
+use crate::kernels::{ActBlock, Acts, Columns, Kernels, Linear};
+use crate::lower::{Fused, Norm};
+use crate::memory::{KvCache, Shared};
+use crate::pack::{BLOCK, Packed};
+use crate::pool::Pool;
+
+use attention::Attention;
+use feed_forward::FeedForward;
+use plan::Plan;
+
+/// Chunks a thread gets of one linear: enough that a late thread costs an eighth.
+const CHUNKS_PER_THREAD: usize = 8;
+
+/// A model bound to a CPU.
+pub(crate) struct Executor {
+    model: Arc<Model>,
+    nodes: Vec<Bound>,
+    cpu: Cpu,
+    kv: KvCache,
+    scratch: Scratch,
+    plan: Plan,
+}
+
+/// Threads and the kernels they run.
+pub(crate) struct Cpu {
+    pub(crate) pool: Pool,
+    pub(crate) kernels: &'static Kernels,
+}
+
+/// A fused node with its weights.
+enum Bound {
+    Embed(WeightId),
+    Attention(Attention),
+    FeedForward(FeedForward),
+    Head(Head),
+}
+
+struct Head {
+    norm: NormWeight,
+    weight: Packed,
+}
+
+/// A norm's weight as floats.
+struct NormWeight {
+    weight: Vec<f32>,
+    eps: f32,
+}
+
+/// Buffers of a step, grown to the largest one seen.
+#[derive(Default)]
+struct Scratch {
+    floats: Vec<f32>,
+    acts: Vec<ActBlock>,
+    wide: Vec<f32>,
+    wide_acts: Vec<ActBlock>,
+    up: Vec<f32>,
+    tiles: Vec<f32>,
+    picked: Vec<f32>,
+}
+
+impl Executor {
+    /// Packs all weights and reserves the KV cache.
+    pub(crate) fn new(model: &Arc<Model>, fused: &[Fused], kv_blocks: usize, cpu: Cpu) -> Self {
+        let packer = Packer { model, pool: &cpu.pool };
+        let bind = |node: &Fused| match node {
+            Fused::Embed { table } => Bound::Embed(*table),
+            Fused::Attention(node) => Bound::Attention(Attention::bind(node, &packer)),
+            Fused::FeedForward(node) => Bound::FeedForward(FeedForward::bind(node, &packer)),
+            Fused::Head(node) => Bound::Head(Head {
+                norm: packer.norm(node.norm),
+                weight: packer.weight(node.weight),
+            }),
+        };
+        let nodes = fused.iter().map(bind).collect();
+        let kv = KvCache::new(&model.graph, kv_blocks);
+        let (scratch, plan) = (Scratch::default(), Plan::default());
+        Self { model: model.clone(), nodes, cpu, kv, scratch, plan }
+    }
+
+    /// Takes the step that the next calls compute; `ids` are its rows' tokens.
+    pub(crate) fn begin(&mut self, batch: &Batch, ids: &[u32]) {
+        self.plan.read(batch, ids, &self.model.graph.ropes);
+    }
+
+    /// Rows and wanted results of the current step.
+    pub(crate) fn shape(&self) -> (usize, usize) {
+        (self.plan.ids.len(), self.plan.outputs.len())
+    }
+
+    /// Columns of the residual stream and of the result.
+    pub(crate) fn columns(&self) -> (usize, usize) {
+        (self.model.decoder.hidden, self.model.decoder.vocab)
+    }
+
+    /// Node `index`: reads the embedding table into `[rows, hidden]`.
+    pub(crate) fn embed(&self, index: usize, out: &mut [f32]) {
+        let Bound::Embed(table) = &self.nodes[index] else { panic!("node {index} is no Embed") };
+        let name = &self.model.graph.weights[table.0].name;
+        let tensor = self.model.weights.get(name).expect("the model has every weight");
+        for (id, out) in self.plan.ids.iter().zip(out.chunks_exact_mut(tensor.cols)) {
+            tensor.read_row(*id as usize, out);
+        }
+    }
+
+    /// Node `index`: an attention or feed-forward block, in place on `[rows, hidden]`.
+    pub(crate) fn block(&mut self, index: usize, hidden: &mut [f32]) {
+        match &self.nodes[index] {
+            Bound::Attention(node) => {
+                node.run(&self.cpu, &mut self.scratch, &mut self.kv, &self.plan, hidden);
+            }
+            Bound::FeedForward(node) => {
+                node.run(&self.cpu, &mut self.scratch, self.plan.ids.len(), hidden);
+            }
+            Bound::Embed(_) | Bound::Head(_) => panic!("node {index} is no block"),
+        }
+    }
+
+    /// Node `index`: `[rows, hidden]` to `[outputs, vocab]`.
+    pub(crate) fn head(&mut self, index: usize, hidden: &[f32], logits: &mut [f32]) {
+        let Bound::Head(node) = &self.nodes[index] else { panic!("node {index} is no Head") };
+        let (cols, rows) = (node.weight.cols, self.plan.outputs.len());
+        let Scratch { floats, acts, picked, .. } = &mut self.scratch;
+        grow(picked, rows * cols);
+        for (row, out) in self.plan.outputs.iter().zip(picked.chunks_exact_mut(cols)) {
+            out.copy_from_slice(&hidden[row * cols..(row + 1) * cols]);
+        }
+        let inputs = Inputs { x: &picked[..rows * cols], rows, cols };
+        let acts = normalise(&self.cpu, inputs, &node.norm, floats, acts);
+        let vocab = node.weight.rows;
+        let out =
+            Columns { out: Shared::new(logits), stride: vocab, first: 0, cols: vocab, add: false };
+        linear(&self.cpu, acts, rows, &[(&node.weight, out)]);
+    }
+}
+
+/// Reads weights into the kernels' layout.
+pub(crate) struct Packer<'a> {
+    model: &'a Model,
+    pool: &'a Pool,
+}
+
+impl Packer<'_> {
+    fn weight(&self, id: WeightId) -> Packed {
+        let name = &self.model.graph.weights[id.0].name;
+        Packed::new(&self.model.weights.get(name).expect("the model has every weight"), self.pool)
+    }
+
+    fn norm(&self, norm: Norm) -> NormWeight {
+        let name = &self.model.graph.weights[norm.weight.0].name;
+        let tensor = self.model.weights.get(name).expect("the model has every weight");
+        NormWeight { weight: tensor.to_f32(), eps: norm.eps }
+    }
+}
+
+/// Rows to be normalised.
+#[derive(Clone, Copy)]
+struct Inputs<'a> {
+    x: &'a [f32],
+    rows: usize,
+    cols: usize,
+}
+
+/// Both forms in which linears read activations.
+#[derive(Clone, Copy)]
+struct BothActs<'a> {
+    floats: &'a [f32],
+    blocks: &'a [ActBlock],
+}
+
+impl<'a> BothActs<'a> {
+    fn of(self, weight: &Packed) -> Acts<'a> {
+        if weight.family.is_quantised() {
+            Acts::Blocks(self.blocks)
+        } else {
+            Acts::Floats(self.floats)
+        }
+    }
+}
+
+/// Normalises rows into both forms.
+fn normalise<'a>(
+    cpu: &Cpu,
+    inputs: Inputs<'_>,
+    norm: &NormWeight,
+    floats: &'a mut Vec<f32>,
+    blocks: &'a mut Vec<ActBlock>,
+) -> BothActs<'a> {
+    let Inputs { x, rows, cols } = inputs;
+    grow(floats, rows * cols);
+    grow(blocks, rows * cols / BLOCK);
+    let (all_floats, all_blocks) = (Shared::new(floats), Shared::new(blocks));
+    by_rows(cpu, rows, &|row| {
+        // SAFETY: each row is one chunk's, and both buffers outlive the run.
+        let floats = unsafe { all_floats.slice_mut(row * cols..(row + 1) * cols) };
+        // SAFETY: as above.
+        let blocks = unsafe { all_blocks.slice_mut(row * cols / BLOCK..(row + 1) * cols / BLOCK) };
+        (cpu.kernels.rms_norm)(&x[row * cols..(row + 1) * cols], &norm.weight, norm.eps, floats);
+        (cpu.kernels.quantise)(floats, blocks);
+    });
+    BothActs { floats: &floats[..rows * cols], blocks: &blocks[..rows * cols / BLOCK] }
+}
+
+/// Calls `work` for every row; few rows are not worth a barrier.
+fn by_rows(cpu: &Cpu, rows: usize, work: &(dyn Fn(usize) + Sync)) {
+    if rows < 2 * cpu.pool.threads() {
+        return (0..rows).for_each(work);
+    }
+    let chunk = rows.div_ceil(cpu.pool.threads() * CHUNKS_PER_THREAD);
+    cpu.pool.run(rows.div_ceil(chunk), &|c| (c * chunk..rows.min((c + 1) * chunk)).for_each(work));
+}
+
+/// Runs linears that read the same activations, in one run of the pool.
+fn linear(cpu: &Cpu, acts: BothActs<'_>, rows: usize, weights: &[(&Packed, Columns<'_>)]) {
+    let total: usize = weights.iter().map(|(w, _)| w.groups()).sum();
+    let chunk = total.div_ceil(cpu.pool.threads() * CHUNKS_PER_THREAD).max(1);
+    let chunks_of = |w: &Packed| w.groups().div_ceil(chunk);
+    let chunks = weights.iter().map(|(w, _)| chunks_of(w)).sum();
+    cpu.pool.run(chunks, &|mut c| {
+        for (weight, out) in weights {
+            if c >= chunks_of(weight) {
+                c -= chunks_of(weight);
+                continue;
+            }
+            let groups = c * chunk..weight.groups().min((c + 1) * chunk);
+            let task = Linear { weight, groups, acts: acts.of(weight), rows, out: *out };
+            // SAFETY: chunks have disjoint groups, so no other thread touches their columns.
+            unsafe { (cpu.kernels.linear)(&task) };
+            return;
+        }
+    });
+}
+
+/// Makes a buffer at least `len` long; what it held does not matter.
+fn grow<T: Clone + Default>(buffer: &mut Vec<T>, len: usize) {
+    if buffer.len() < len {
+        buffer.resize(len, T::default());
+    }
+}

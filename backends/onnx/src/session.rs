@@ -1,0 +1,203 @@
+//! ONNX Runtime: the library, loaded once, and a session over our operators.
+//!
+//! The session owns the order of nodes, their activations and the profiler; the operators own
+//! weights, KV and threads (intra-op threads are 1). Nothing outside this file names `ort`.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+
+use gimbal_hal::DeviceError;
+use ort::environment::{Environment, GlobalThreadPoolOptions};
+use ort::operator::{
+    BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput,
+    OperatorOutput,
+};
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::{Tensor, TensorElementType};
+
+use crate::lower::{DOMAIN, Fused, write};
+use crate::ops::Executor;
+
+/// The library's file name, looked for beside the binary and in the loader's path.
+const LIBRARY: &str = "libonnxruntime.so";
+
+/// A session whose nodes are the executor's.
+pub(crate) struct Session {
+    session: ort::session::Session,
+    executor: Arc<Mutex<Executor>>,
+}
+
+impl Session {
+    /// Loads the library if that has not happened and makes the session.
+    ///
+    /// # Errors
+    /// The library is missing, too old, or refuses the model.
+    pub(crate) fn open(
+        library: Option<&Path>,
+        fused: &[Fused],
+        executor: Executor,
+    ) -> Result<Self, DeviceError> {
+        let environment = environment(library)?;
+        let executor = Arc::new(Mutex::new(executor));
+        let refused = |e: ort::Error| DeviceError::Model { why: format!("ONNX Runtime: {e}") };
+        let session = build(environment, fused, &executor).map_err(refused)?;
+        Ok(Self { session, executor })
+    }
+
+    /// The executor, between runs.
+    pub(crate) fn executor(&self) -> MutexGuard<'_, Executor> {
+        lock(&self.executor)
+    }
+
+    /// Runs the step the executor has begun; `logits` becomes `[outputs, vocab]`.
+    ///
+    /// # Errors
+    /// What a node or ONNX Runtime said.
+    pub(crate) fn run(&mut self, ids: &[u32], logits: &mut Vec<f32>) -> Result<(), DeviceError> {
+        let lost = |e: ort::Error| DeviceError::Lost { why: format!("ONNX Runtime: {e}") };
+        let ids: Vec<i32> = ids.iter().map(|id| id.cast_signed()).collect();
+        let input = Tensor::<i32>::from_array(([ids.len()], ids)).map_err(lost)?;
+        let outputs = self.session.run(ort::inputs![&input]).map_err(lost)?;
+        let (_, values) = outputs[0].try_extract_tensor::<f32>().map_err(lost)?;
+        logits.clear();
+        logits.extend_from_slice(values);
+        Ok(())
+    }
+}
+
+fn lock(executor: &Mutex<Executor>) -> MutexGuard<'_, Executor> {
+    // A poisoned executor only means that a node panicked; the lane is then lost and reopened.
+    executor.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+fn build(
+    environment: &Environment,
+    fused: &[Fused],
+    executor: &Arc<Mutex<Executor>>,
+) -> ort::Result<ort::session::Session> {
+    let mut domain = OperatorDomain::new(DOMAIN)?;
+    for (name, input, compute) in [
+        ("Embed", TensorElementType::Int32, embed as Compute),
+        ("Attention", TensorElementType::Float32, block),
+        ("FeedForward", TensorElementType::Float32, block),
+        ("Head", TensorElementType::Float32, head),
+    ] {
+        domain = domain.add(Node { name, input, compute, executor: executor.clone() })?;
+    }
+    let mut builder = ort::session::Session::builder(environment)?
+        .with_operators(domain)?
+        .with_optimization_level(GraphOptimizationLevel::Level1)?
+        .with_memory_pattern(false)?
+        .with_log_level(ort::logging::LogLevel::Error)?;
+    builder.commit_from_memory(&write(fused))
+}
+
+/// Computes one node.
+type Compute = fn(&mut Executor, usize, &ComputeContext) -> ort::Result<()>;
+
+/// An operator of ours.
+struct Node {
+    name: &'static str,
+    input: TensorElementType,
+    compute: Compute,
+    executor: Arc<Mutex<Executor>>,
+}
+
+impl Operator for Node {
+    type Kernel<'a> = BoxedKernel<'a>;
+    const INPLACES: &[(u32, u32)] = &[(0, 0)];
+
+    fn name(&self) -> &str {
+        self.name
+    }
+
+    fn inputs(&self) -> impl IntoIterator<Item = OperatorInput> {
+        [OperatorInput::required(self.input)]
+    }
+
+    fn outputs(&self) -> impl IntoIterator<Item = OperatorOutput> {
+        [OperatorOutput::required(TensorElementType::Float32)]
+    }
+
+    fn create_kernel<'a>(&self, context: &KernelContext<'a>) -> ort::Result<BoxedKernel<'a>> {
+        let index = context.get::<i64>("index").and_then(|i| usize::try_from(i).ok());
+        let index = index.ok_or_else(|| ort::Error::new("a node without index"))?;
+        let (compute, executor) = (self.compute, self.executor.clone());
+        Ok(Box::new(move |context: &ComputeContext| {
+            // A panic must not cross the C frames of ONNX Runtime.
+            let run = AssertUnwindSafe(|| compute(&mut lock(&executor), index, context));
+            catch_unwind(run).unwrap_or_else(|_| Err(ort::Error::new("a node panicked")))
+        }))
+    }
+}
+
+fn embed(executor: &mut Executor, index: usize, context: &ComputeContext) -> ort::Result<()> {
+    let ((rows, _), (hidden, _)) = (executor.shape(), executor.columns());
+    let mut output = output(context, rows, hidden)?;
+    executor.embed(index, output.try_extract_tensor_mut::<f32>()?.1);
+    Ok(())
+}
+
+fn block(executor: &mut Executor, index: usize, context: &ComputeContext) -> ort::Result<()> {
+    let ((rows, _), (hidden, _)) = (executor.shape(), executor.columns());
+    let input = input(context)?;
+    let (_, input) = input.try_extract_tensor::<f32>()?;
+    let mut output = output(context, rows, hidden)?;
+    let (_, output) = output.try_extract_tensor_mut::<f32>()?;
+    if !std::ptr::eq(input.as_ptr(), output.as_ptr()) {
+        output.copy_from_slice(input);
+    }
+    executor.block(index, output);
+    Ok(())
+}
+
+fn head(executor: &mut Executor, index: usize, context: &ComputeContext) -> ort::Result<()> {
+    let ((_, outputs), (_, vocab)) = (executor.shape(), executor.columns());
+    let input = input(context)?;
+    let mut output = output(context, outputs, vocab)?;
+    let (_, logits) = output.try_extract_tensor_mut::<f32>()?;
+    executor.head(index, input.try_extract_tensor::<f32>()?.1, logits);
+    Ok(())
+}
+
+fn input(context: &ComputeContext) -> ort::Result<ort::value::ValueRef<'_>> {
+    context.input(0)?.ok_or_else(|| ort::Error::new("a node without input"))
+}
+
+fn output(
+    context: &ComputeContext,
+    rows: usize,
+    cols: usize,
+) -> ort::Result<ort::value::ValueRefMut<'_>> {
+    context.output(0, [rows, cols])?.ok_or_else(|| ort::Error::new("a node without output"))
+}
+
+/// The process's environment. The library is loaded once; a later path is not looked at.
+fn environment(library: Option<&Path>) -> Result<&'static Environment, DeviceError> {
+    static ENVIRONMENT: OnceLock<Result<Environment, (String, String)>> = OnceLock::new();
+    let loaded = ENVIRONMENT.get_or_init(|| {
+        let path = library.map_or_else(default_library, Path::to_owned);
+        load(&path).map_err(|why| (path.display().to_string(), why))
+    });
+    loaded.as_ref().map_err(|(library, why)| DeviceError::Library {
+        library: library.clone(),
+        why: why.clone(),
+    })
+}
+
+fn load(path: &Path) -> Result<Environment, String> {
+    let remedy = "set --onnxruntime PATH to a libonnxruntime.so of version 1.31 or newer";
+    let builder = ort::init_from(path).map_err(|e| format!("{e}; {remedy}"))?;
+    let make = || -> ort::Result<_> {
+        let pool =
+            GlobalThreadPoolOptions::default().with_intra_threads(1)?.with_spin_control(false)?;
+        builder.with_telemetry(false).with_global_thread_pool(pool).build()
+    };
+    make().map_err(|e| e.to_string())
+}
+
+fn default_library() -> PathBuf {
+    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(LIBRARY)));
+    beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(LIBRARY))
+}

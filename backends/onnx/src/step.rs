@@ -1,0 +1,86 @@
+//! The `Backend`: a step is stored by `submit` and computed by `collect`.
+//!
+//! Depth is 1: on a CPU there is no device to overlap with. Sampling is the hal's host sampler.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use gimbal_batch::{Batch, Limits, Outcome, StepId};
+use gimbal_hal::sample::Sampler;
+use gimbal_hal::{Backend, DeviceError, Fit};
+use gimbal_model::Model;
+
+use crate::kernels;
+use crate::lower::fuse;
+use crate::ops::{Cpu, Executor};
+use crate::pool::Pool;
+use crate::session::Session;
+
+/// A model on the CPU.
+pub(crate) struct CpuBackend {
+    limits: Limits,
+    session: Session,
+    sampler: Sampler,
+    queued: Option<StepId>,
+    batch: Batch,
+    ids: Vec<u32>,
+    logits: Vec<f32>,
+}
+
+impl CpuBackend {
+    /// Packs the weights and makes the session.
+    pub(crate) fn open(fit: &Fit, model: &Arc<Model>) -> Result<Self, DeviceError> {
+        let fused = fuse(&model.graph).map_err(|why| DeviceError::Model { why })?;
+        let threads = fit.profile.threads.unwrap_or_else(|| crate::probe::cpu().cores);
+        let cpu = Cpu { pool: Pool::new(threads as usize), kernels: kernels::best() };
+        let executor = Executor::new(model, &fused, fit.limits.kv.blocks as usize, cpu);
+        let session = Session::open(fit.profile.library.as_deref(), &fused, executor)?;
+        Ok(Self {
+            limits: fit.limits.clone(),
+            session,
+            sampler: Sampler::new(fit.limits.sequences_max),
+            queued: None,
+            batch: Batch::default(),
+            ids: Vec::new(),
+            logits: Vec::new(),
+        })
+    }
+
+    fn compute(&mut self) -> Result<Outcome, DeviceError> {
+        self.sampler.begin(&self.batch, &mut self.ids);
+        self.session.executor().begin(&self.batch, &self.ids);
+        self.session.run(&self.ids, &mut self.logits)?;
+        let vocab = self.session.executor().columns().1;
+        let mut rows = self.logits.chunks_exact_mut(vocab);
+        let mut outputs = self.batch.outputs.iter().peekable();
+        let (mut outcome, mut first) = (Outcome::with_capacity(self.batch.outputs.len()), 0);
+        for part in &self.batch.parts {
+            while let Some(output) = outputs.next_if(|o| o.row < first + part.rows) {
+                let logits = rows.next().expect("the head makes one row for each output");
+                outcome.push(self.sampler.answer(part, output.row - first, output, logits));
+            }
+            first += part.rows;
+        }
+        Ok(outcome)
+    }
+}
+
+impl Backend for CpuBackend {
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn submit(&mut self, step: StepId, batch: &Batch) -> Result<(), DeviceError> {
+        assert!(self.queued.is_none(), "depth is 1");
+        batch.check(&self.limits).expect("the scheduler makes legal batches");
+        self.batch.clone_from(batch);
+        self.queued = Some(step);
+        Ok(())
+    }
+
+    /// Computes the step; a computation cannot be interrupted, so `timeout` is not used.
+    fn collect(&mut self, _timeout: Duration) -> Result<(StepId, Outcome), DeviceError> {
+        let step = self.queued.take().expect("a step is queued");
+        Ok((step, self.compute()?))
+    }
+}
