@@ -9,6 +9,7 @@ use gimbal_batch::{Batch, Open, Output, Part, SeqSlot, Shape, StepId, Want};
 
 use crate::count;
 use crate::drafts::guess;
+use crate::key::Key;
 use crate::request::{Event, Micros};
 use crate::scheduler::{Lead, Planned, Scheduler, Step};
 use crate::sequence::{Sequence, State};
@@ -192,7 +193,7 @@ impl Scheduler {
         let tokens = sequence.known() - 1;
         sequence.name_blocks(&job.domain, tokens);
         let full = (tokens / job.domain.block_tokens) as usize;
-        let found = |key: &&crate::key::Key| self.blocks.find(**key).is_some();
+        let found = |key: &&Key| self.blocks.find(**key).is_some();
         sequence.keys[..full].iter().take_while(found).count()
     }
 
@@ -247,7 +248,7 @@ impl Scheduler {
                 continue;
             }
             let in_table = count(s.table.len()) + self.blocks.available();
-            let fits = (in_table * kv.block_tokens).saturating_sub(s.cached + 1);
+            let fits = in_table.saturating_mul(kv.block_tokens).saturating_sub(s.cached + 1);
             let useful = s.tokens_max() - s.known() - 1;
             let most = self.policy.drafts_max.min(room.rows()).min(fits).min(useful);
             let mut drafts = std::mem::take(&mut s.drafts);
@@ -267,6 +268,8 @@ impl Scheduler {
         let mut step = self.spare.pop().unwrap_or(Step { id, scheduled: now, parts: Vec::new() });
         (step.id, step.scheduled) = (id, now);
         step.parts.clear();
+        // Tables grow with every block; without sharing they never name more than all blocks.
+        batch.blocks.reserve(self.limits.kv.blocks as usize);
         for key in &self.running {
             let sequence = &mut self.sequences[*key];
             if sequence.rows > 0 {

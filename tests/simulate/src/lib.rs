@@ -1,7 +1,9 @@
 //! Thousands of seeded lives of the scheduler against a simulated device, in virtual time.
 //!
 //! Reading order: `rng`, `scenario` (what a seed decides), `ledger` (what each client must see),
-//! `world` (one run, checked at every step).
+//! `world` (one run, checked at every step), `desk` (for
+//! tests of single rules), `bench` (what a step costs the host), `mutants` and `mutations` (whether
+//! the tests would notice).
 //!
 //! # Invariants
 //! - A seed decides a run completely; a failure prints it and `GIMBAL_SEED=` replays it.
@@ -9,7 +11,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bench;
+pub mod desk;
 mod ledger;
+pub mod mutants;
+pub mod mutations;
 mod rng;
 mod scenario;
 mod world;

@@ -1,4 +1,4 @@
-//! The scheduler under thousands of seeds. `GIMBAL_SEED=n` replays one.
+//! The scheduler under thousands of seeds. `GIMBAL_SEED=n` replays one, `GIMBAL_SEEDS=n` runs n.
 
 use std::panic::AssertUnwindSafe;
 
@@ -16,7 +16,9 @@ fn every_seed_keeps_every_rule() {
         eprintln!("{:#?}", run(&scenario));
         return;
     }
-    let halves = [0..SEEDS / 2, SEEDS / 2..SEEDS];
+    let seeds = std::env::var("GIMBAL_SEEDS");
+    let seeds = seeds.map_or(SEEDS, |n| n.parse().expect("GIMBAL_SEEDS is a number"));
+    let halves = [0..seeds / 2, seeds / 2..seeds];
     let totals = std::thread::scope(|scope| {
         let threads =
             halves.map(|seeds| scope.spawn(move || seeds.map(run_one).collect::<Vec<_>>()));
@@ -24,12 +26,12 @@ fn every_seed_keeps_every_rule() {
     });
     let total = |of: fn(&Stats) -> u64| totals.iter().flatten().map(of).sum::<u64>();
     // The seeds are only worth something if all of this happens in them.
-    assert!(total(|s| s.preemptions) > 1000, "shortage happens");
-    assert!(total(|s| s.prefix_hit_tokens) > 1000, "sharing happens");
-    assert!(total(|s| s.drafts_accepted) > 1000, "right guesses happen");
-    assert!(total(|s| s.drafts_proposed - s.drafts_accepted) > 1000, "wrong guesses happen");
-    assert!(total(|s| s.row_faults) > 1000, "faults happen");
-    assert!(total(|s| s.losses) > 1000, "losses happen");
+    assert!(total(|s| s.preemptions) > seeds / 60, "shortage happens");
+    assert!(total(|s| s.prefix_hit_tokens) > seeds / 60, "sharing happens");
+    assert!(total(|s| s.drafts_accepted) > seeds / 60, "right guesses happen");
+    assert!(total(|s| s.drafts_proposed - s.drafts_accepted) > seeds / 60, "wrong guesses happen");
+    assert!(total(|s| s.row_faults) > seeds / 60, "faults happen");
+    assert!(total(|s| s.losses) > seeds / 60, "losses happen");
 }
 
 fn run_one(seed: u64) -> Stats {
