@@ -22,7 +22,12 @@ impl Scheduler {
         assert_eq!(oldest.id, step, "steps are committed in order");
         let outputs: u32 = oldest.parts.iter().map(|part| part.outputs).sum();
         assert_eq!(outcome.len(), outputs as usize, "an output has one answer");
-        self.pace.observe(oldest.scheduled, now);
+        let took = self.pace.observe(oldest.scheduled, now);
+        let decodes = oldest.parts.iter().any(|part| part.rows == 1);
+        if let (Some(target), true, 1..) = (self.policy.step_time_max, decodes, oldest.prompt_rows)
+        {
+            self.pace.aim(oldest.prompt_rows, took, target);
+        }
         let mut answers = outcome.into_iter();
         for part in &oldest.parts {
             self.settle(*part, &mut answers, events);

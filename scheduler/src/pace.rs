@@ -1,30 +1,62 @@
-//! How fast the device has been: what a refusal by deadline rests on.
+//! How fast the device has been: what refusals by deadline and the length of a step rest on.
 //!
 //! Next: `admission.rs`.
 
 use crate::request::Micros;
 
-/// A running mean of the time of a step.
-#[derive(Clone, Copy, Debug, Default)]
+/// Measured times of steps, and what follows from them.
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
+    /// A running mean.
     step_us: u64,
     newest_commit: Micros,
+    /// Prompt rows a step may have beside decode rows.
+    prompt_rows: u32,
+    prompt_rows_min: u32,
+    prompt_rows_max: u32,
 }
 
 impl Pace {
-    /// Notes a step. With two in flight, the second one's time begins when the first one ends.
-    pub(crate) fn observe(&mut self, scheduled: Micros, committed: Micros) {
+    pub(crate) fn new(prompt_rows_min: u32, prompt_rows_max: u32) -> Self {
+        let prompt_rows = prompt_rows_max;
+        Self { step_us: 0, newest_commit: Micros(0), prompt_rows, prompt_rows_min, prompt_rows_max }
+    }
+
+    /// Notes a step and says how long it took. With two in flight, the second one's time begins
+    /// when the first one ends.
+    pub(crate) fn observe(&mut self, scheduled: Micros, committed: Micros) -> Micros {
         let begin = scheduled.max(self.newest_commit);
         let took = committed.0.saturating_sub(begin.0);
         self.newest_commit = committed;
         // An eighth of the newest: a single slow step moves the mean little, a changed load is
         // seen within a score of steps.
         self.step_us = if self.step_us == 0 { took } else { (7 * self.step_us + took) / 8 };
+        Micros(took)
     }
 
     /// When `steps` more steps will be done.
     pub(crate) fn after(&self, now: Micros, steps: u64) -> Micros {
         Micros(now.0.saturating_add(self.step_us.saturating_mul(steps)))
+    }
+
+    /// Prompt rows a step may have beside decode rows.
+    pub(crate) fn prompt_rows(&self) -> u32 {
+        self.prompt_rows
+    }
+
+    /// Brings the prompt rows nearer to what fits `target`, after a step with `rows` of them.
+    ///
+    /// A step takes a fixed time and a time for each row, so scaling by target over time comes
+    /// ever closer to the right number without knowing either. One step changes it at most by two.
+    pub(crate) fn aim(&mut self, rows: u32, took: Micros, target: Micros) {
+        let is_full = rows >= self.prompt_rows;
+        if took <= target && !is_full {
+            return;
+        }
+        let fits = u64::from(rows).saturating_mul(target.0) / took.0.max(1);
+        let fits = u32::try_from(fits).unwrap_or(u32::MAX);
+        let near = fits.clamp(self.prompt_rows / 2, self.prompt_rows.saturating_mul(2));
+        self.prompt_rows = near.clamp(self.prompt_rows_min, self.prompt_rows_max);
     }
 }
 
@@ -34,11 +66,29 @@ mod tests {
 
     #[test]
     fn overlapping_steps_are_not_counted_twice() {
-        let mut pace = Pace::default();
-        pace.observe(Micros(0), Micros(80));
-        pace.observe(Micros(10), Micros(160));
+        let mut pace = Pace::new(1, 1);
+        assert_eq!(pace.observe(Micros(0), Micros(80)), Micros(80));
+        assert_eq!(pace.observe(Micros(10), Micros(160)), Micros(80));
         assert_eq!(pace.after(Micros(1000), 2), Micros(1160));
         pace.observe(Micros(160), Micros(320));
         assert_eq!(pace.after(Micros(0), 1), Micros(90));
+    }
+
+    #[test]
+    fn prompt_rows_come_to_fit_the_target() {
+        // 10 ms a step and 0.1 ms a row: 400 rows fit 50 ms.
+        let mut pace = Pace::new(16, 8192);
+        let took = |rows: u32| Micros(10_000 + 100 * u64::from(rows));
+        for _ in 0..30 {
+            let rows = pace.prompt_rows();
+            pace.aim(rows, took(rows), Micros(50_000));
+        }
+        assert!((390..=400).contains(&pace.prompt_rows()), "{pace:?}");
+        pace.aim(40, took(40), Micros(50_000));
+        assert!(pace.prompt_rows() >= 390, "a step that was not full says nothing");
+        for _ in 0..30 {
+            pace.aim(pace.prompt_rows(), took(pace.prompt_rows()), Micros(5_000));
+        }
+        assert_eq!(pace.prompt_rows(), 16, "prompts go on when the target cannot be met");
     }
 }

@@ -18,6 +18,10 @@ use crate::shape::{Need, Room};
 /// Most tokens for which memory is set aside when a sequence starts.
 const OUTPUT_RESERVE: u32 = 1 << 16;
 
+/// Waiting sequences that are looked at for one that need not wait for another's prefix: bounds
+/// the cost of a step, and a crowd with one prefix is seldom larger.
+const PASS_OVER: usize = 64;
+
 impl Scheduler {
     /// Writes the next step into `batch`, if there is one to make now.
     ///
@@ -98,7 +102,7 @@ impl Scheduler {
     fn room(&mut self, now: Micros, calm: bool) -> Option<Room> {
         let whole = self.frame.whole;
         if !self.frame.turns {
-            return Some(Room::varlen(self.frame.rows, whole));
+            return Some(Room::varlen(self.budget(), whole));
         }
         let lead = self.lead(now, calm)?;
         let lead_need = need(&self.sequences[lead]);
@@ -114,6 +118,16 @@ impl Scheduler {
         let granted = self.grant(lead, &mut room);
         assert!(granted, "admission has seen that every sequence fits");
         Some(room)
+    }
+
+    /// Rows of this step: as many as the policy allows, or as fit its time where somebody decodes.
+    fn budget(&self) -> u32 {
+        let decoding = self.running.iter().filter(|key| self.sequences[**key].is_decoding());
+        let decoding = count(decoding.count());
+        match self.policy.step_time_max {
+            Some(_) if decoding > 0 => self.frame.rows.min(decoding + self.pace.prompt_rows()),
+            _ => self.frame.rows,
+        }
     }
 
     /// Prompts and decoding sequences lead in turn; of those, the one served longest ago.
@@ -159,13 +173,31 @@ impl Scheduler {
         }
     }
 
-    /// Lets the first of the queue run, with blocks for all its known tokens, if it can.
+    /// Lets the first of the queue run, with blocks for all its known tokens, if it can. Those
+    /// whose prefix is just being computed by another one are passed over: they will share it.
     fn start_next(&mut self, now: Micros) -> Option<usize> {
-        let key = *self.waiting.front()?;
         if count(self.running.len()) >= self.frame.rolling_max || self.slots_free.is_empty() {
             return None;
         }
-        let hits = self.hits(key);
+        for at in 0..self.waiting.len().min(PASS_OVER) {
+            let key = self.waiting[at];
+            let hits = self.hits(key);
+            if !self.is_being_computed(key, hits) {
+                return self.start_if_room(at, hits, now);
+            }
+        }
+        None
+    }
+
+    /// True when a running sequence computes the block after the `hits` that were found.
+    fn is_being_computed(&self, key: usize, hits: usize) -> bool {
+        let Some(next) = self.sequences[key].keys.get(hits) else { return false };
+        let mut running = self.running.iter().map(|key| &self.sequences[*key]);
+        running.any(|s| s.published <= hits && s.keys.get(hits) == Some(next))
+    }
+
+    fn start_if_room(&mut self, at: usize, hits: usize, now: Micros) -> Option<usize> {
+        let key = self.waiting[at];
         let sequence = &self.sequences[key];
         let need = self.limits.kv.blocks_for(sequence.known()) - count(hits);
         let idle = |at: &usize| {
@@ -177,7 +209,7 @@ impl Scheduler {
         if need + idle_hits + self.growing() > self.blocks.available() {
             return None;
         }
-        self.waiting.pop_front();
+        self.waiting.remove(at);
         self.start(key, hits, now);
         Some(key)
     }
@@ -265,8 +297,9 @@ impl Scheduler {
     /// Turns planned rows into a batch and a step in flight.
     fn write(&mut self, now: Micros, batch: &mut Batch) -> Option<StepId> {
         let id = StepId(self.next_step);
-        let mut step = self.spare.pop().unwrap_or(Step { id, scheduled: now, parts: Vec::new() });
-        (step.id, step.scheduled) = (id, now);
+        let empty = Step { id, scheduled: now, prompt_rows: 0, parts: Vec::new() };
+        let mut step = self.spare.pop().unwrap_or(empty);
+        (step.id, step.scheduled, step.prompt_rows) = (id, now, 0);
         step.parts.clear();
         // Tables grow with every block; without sharing they never name more than all blocks.
         batch.blocks.reserve(self.limits.kv.blocks as usize);
@@ -275,11 +308,12 @@ impl Scheduler {
             if sequence.rows > 0 {
                 let planned = write_part(*key, sequence, batch);
                 sequence.served = id.0 + 1;
-                let total = match planned.start < count(sequence.prompt.len()) {
-                    true => &mut self.totals.prefill_tokens,
-                    false => &mut self.totals.decode_tokens,
-                };
-                *total += u64::from(planned.rows);
+                if planned.start < count(sequence.prompt.len()) {
+                    self.totals.prefill_tokens += u64::from(planned.rows);
+                    step.prompt_rows += planned.rows;
+                } else {
+                    self.totals.decode_tokens += u64::from(planned.rows);
+                }
                 step.parts.push(planned);
             }
         }

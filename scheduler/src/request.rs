@@ -143,12 +143,16 @@ pub enum Finish {
 /// Limits and order, as data.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Policy {
-    /// Sequences that run together, at most; never above the device's limit.
+    /// Sequences that run together, at most; never above the device's limit, nor above
+    /// `step_tokens_max`, so that everybody can have a row in every step.
     pub max_rolling_batch_size: u32,
     /// Requests that wait, at most.
     pub job_queue_size: u32,
     /// Rows of a step, at most; decode rows come first, prefill fills the rest.
     pub step_tokens_max: u32,
+    /// Prompt rows beside decode rows are cut so that a step takes about this long: it bounds the
+    /// pause between two tokens. `None` fills `step_tokens_max`.
+    pub step_time_max: Option<Micros>,
     /// Reuse KV of equal prefixes.
     pub prefix_cache: bool,
     /// Guesses per step by n-gram lookup; 0 is off. Sequences are then never planned while a

@@ -81,6 +81,8 @@ pub(crate) struct Job {
 pub(crate) struct Step {
     pub(crate) id: StepId,
     pub(crate) scheduled: Micros,
+    /// Rows that begin or continue prompts.
+    pub(crate) prompt_rows: u32,
     pub(crate) parts: Vec<Planned>,
 }
 
@@ -124,7 +126,7 @@ impl Scheduler {
             next_arrival: 0,
             newest_lead: Lead::Decode,
             earliest_deadline: None,
-            pace: Pace::default(),
+            pace: Pace::new(limits.kv.block_tokens.min(frame.rows), frame.rows),
             totals: Stats::default(),
             limits,
             policy,

@@ -39,6 +39,7 @@ pub fn policy() -> Policy {
         max_rolling_batch_size: 8,
         job_queue_size: 100,
         step_tokens_max: 1000,
+        step_time_max: None,
         prefix_cache: false,
         drafts_max: 0,
         prefix_secret: [1, 2],

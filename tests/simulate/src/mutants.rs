@@ -33,10 +33,10 @@ type Failure = Box<dyn std::error::Error>;
 /// Runs all mutants, or the one of that name.
 ///
 /// # Errors
-/// A mutant survived, a mutation does not apply, or the tools failed.
+/// A mutant survived or does not build, a mutation does not apply, or the tools failed.
 pub fn run_all(only: Option<&str>, out: &mut impl Write) -> Result<(), Failure> {
     let scratch = Scratch::new()?;
-    if !scratch.test()? {
+    if !scratch.build()? || !scratch.test()? {
         return Err("the scheduler fails its tests without any mutation".into());
     }
     let chosen = MUTATIONS.iter().filter(|m| only.is_none_or(|name| name == m.name));
@@ -45,21 +45,22 @@ pub fn run_all(only: Option<&str>, out: &mut impl Write) -> Result<(), Failure> 
         let source = scratch.root.join("scheduler/src").join(mutation.file);
         let original = fs::read_to_string(&source)?;
         fs::write(&source, mutation.apply(&original)?)?;
-        if !scratch.build()? {
-            return Err(format!("{} does not build", mutation.name).into());
-        }
-        let survived = scratch.test()?;
+        let fate = match scratch.build()? {
+            false => "NO BUILD",
+            true if scratch.test()? => "SURVIVED",
+            true => "caught",
+        };
         fs::write(&source, original)?;
-        writeln!(out, "{:8} {}", if survived { "SURVIVED" } else { "caught" }, mutation.name)?;
+        writeln!(out, "{fate:8} {}", mutation.name)?;
         out.flush()?;
-        caught += u32::from(!survived);
-        survivors.extend(survived.then_some(mutation.name));
+        caught += u32::from(fate == "caught");
+        survivors.extend((fate != "caught").then_some(mutation.name));
     }
     writeln!(out, "{caught} mutants caught")?;
     if survivors.is_empty() {
         return Ok(());
     }
-    Err(format!("survivors: {}", survivors.join(", ")).into())
+    Err(format!("not caught: {}", survivors.join(", ")).into())
 }
 
 impl Mutation {

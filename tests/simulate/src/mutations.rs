@@ -62,7 +62,12 @@ pub const MUTATIONS: &[Mutation] = &[
         "== Lead::Prefill => Lead::Decode",
         "== Lead::Prefill => Lead::Prefill",
     ),
-    of("leads-do-not-rotate", "plan.rs", "min_by_key(|key| self.sequences[*key].served)", "next()"),
+    of(
+        "leads-do-not-rotate",
+        "plan.rs",
+        "min_by_key(|key| self.sequences[*key].served)",
+        "max_by_key(|key| self.sequences[*key].served)",
+    ),
     of(
         "running-is-not-ordered",
         "plan.rs",
@@ -96,6 +101,20 @@ pub const MUTATIONS: &[Mutation] = &[
     ),
     of("guesses-ignore-the-budget", "plan.rs", ".min(room.rows()).min(fits)", ".min(fits)"),
     of("guesses-ignore-the-pool", "plan.rs", ".min(fits).min(useful)", ".min(useful)"),
+    of(
+        "equal-prompts-do-not-wait",
+        "plan.rs",
+        "if !self.is_being_computed(key, hits) {",
+        "if hits < 1_000_000 {",
+    ),
+    of(
+        "prompts-take-all-the-time",
+        "plan.rs",
+        "Some(_) if decoding > 0 =>",
+        "Some(_) if decoding > 999 =>",
+    ),
+    of("prompts-are-always-cut", "plan.rs", "Some(_) if decoding > 0 =>", "Some(_) =>"),
+    of("pace-never-recovers", "pace.rs", "if took <= target && !is_full {", "if took <= target {"),
     of("guesses-ignore-grammars", "sequence.rs", "!self.masked && !self", "!self"),
     of(
         "guesses-ignore-penalties",

@@ -124,6 +124,7 @@ fn policy(rng: &mut Rng, limits: &Limits) -> Policy {
         max_rolling_batch_size: rng.within(1, limits.sequences_max + 1),
         job_queue_size: *rng.choose(&[0, 2, 100]),
         step_tokens_max: *rng.choose(&[1, 4, 16, 1000]),
+        step_time_max: rng.once_in(3).then(|| Micros(u64::from(rng.within(100, 300)))),
         prefix_cache: rng.once_in(2),
         drafts_max: if rng.once_in(3) { rng.within(1, 4) } else { 0 },
         prefix_secret: [rng.next_word(), rng.next_word()],

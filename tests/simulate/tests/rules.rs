@@ -354,3 +354,29 @@ fn a_started_request_tells_its_wait_once() {
     assert_eq!(desk.events.iter().filter(|e| **e == started(2, 8, 0)).count(), 1);
     assert_eq!(desk.started(), [1, 2]);
 }
+
+#[test]
+fn prompts_leave_decode_rows_their_pace() {
+    let mut desk = desk(|limits, policy| {
+        (limits.kv.blocks, limits.context_tokens_max) = (1000, 4000);
+        policy.step_time_max = Some(Micros(300));
+    });
+    desk.admit(request(1, 3, 500)).expect("room");
+    desk.step();
+    desk.admit(request(2, 900, 2)).expect("room");
+    let mut rows = Vec::new();
+    while desk.end(2, 0).is_none() {
+        desk.submit().expect("a prompt is waiting");
+        rows.push(desk.rows()[1]);
+        // A step takes 100 µs and 10 µs for each row, so 19 prompt rows fit beside a decode row.
+        desk.now.0 += 100 + 10 * u64::from(desk.rows().iter().sum::<u32>());
+        desk.collect();
+    }
+    assert_eq!(rows[0], 31, "nothing was measured yet");
+    assert!(rows[5..20].iter().all(|rows| (18..=19).contains(rows)), "{rows:?}");
+    desk.cancel(1);
+    desk.admit(request(3, 40, 2)).expect("room");
+    desk.step();
+    assert_eq!(desk.rows(), [32], "nobody decodes, so nobody waits");
+    desk.finish();
+}

@@ -82,25 +82,27 @@ fn salts_adapters_and_a_cache_that_is_off_do_not_share() {
 }
 
 #[test]
-fn blocks_enter_the_cache_at_commit() {
+fn blocks_enter_the_cache_at_commit_and_equal_prompts_wait_for_it() {
     let mut desk = cached(|limits, policy| {
         limits.depth = 2;
         policy.step_tokens_max = 16;
     });
-    let first = request(1, 16, 2);
+    let first = request(1, 16, 3);
     desk.admit(first.clone()).expect("room");
     desk.submit().expect("the first prompt");
     desk.admit(again(2, &first)).expect("room");
-    desk.submit().expect("beside it");
+    desk.admit(request(3, 5, 3)).expect("room");
+    desk.submit().expect("its next row, and a prompt that need not wait");
+    assert_eq!(desk.rows(), [1, 5]);
     assert_eq!(desk.scheduler.stats().prefix_hit_tokens, 0, "nothing is computed yet");
-    desk.admit(again(3, &first)).expect("room");
     desk.collect();
-    desk.submit().expect("the third prompt");
+    desk.submit().expect("the second prompt");
     assert_eq!(desk.scheduler.stats().prefix_hit_tokens, 12);
     while !desk.scheduler.is_idle() {
         desk.collect();
         desk.submit();
     }
+    assert_eq!(desk.started(), [1, 3, 2]);
 }
 
 #[test]
