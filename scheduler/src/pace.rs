@@ -4,6 +4,10 @@
 
 use crate::request::Micros;
 
+/// Prompt rows beside decode rows before anything was measured: few enough for a first step on any
+/// device, and doubled with every full step that was quick.
+const PROMPT_ROWS_FIRST: u32 = 512;
+
 /// Measured times of steps, and what follows from them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Pace {
@@ -18,7 +22,7 @@ pub(crate) struct Pace {
 
 impl Pace {
     pub(crate) fn new(prompt_rows_min: u32, prompt_rows_max: u32) -> Self {
-        let prompt_rows = prompt_rows_max;
+        let prompt_rows = PROMPT_ROWS_FIRST.clamp(prompt_rows_min, prompt_rows_max);
         Self { step_us: 0, newest_commit: Micros(0), prompt_rows, prompt_rows_min, prompt_rows_max }
     }
 

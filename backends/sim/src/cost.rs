@@ -49,10 +49,22 @@ impl Cost {
             + float(outputs) * self.output_us;
         Duration::from_secs_f64(us / 1e6)
     }
+
+    /// Rows the device computes for the step: its own and padding.
+    #[must_use]
+    pub fn rows_paid(batch: &Batch, shape: &Shape) -> u64 {
+        match shape {
+            Shape::Varlen { .. } => batch.tokens.len() as u64,
+            Shape::Buckets(buckets) => {
+                let bucket = smallest(batch, buckets);
+                u64::from(bucket.sequences) * u64::from(bucket.rows_each)
+            }
+        }
+    }
 }
 
 /// The cheapest bucket the step fits.
-pub(crate) fn smallest(batch: &Batch, buckets: &[Bucket]) -> Bucket {
+fn smallest(batch: &Batch, buckets: &[Bucket]) -> Bucket {
     let fits = |b: &&Bucket| {
         batch.parts.len() <= b.sequences as usize
             && batch.parts.iter().all(|p| p.rows <= b.rows_each && p.start + p.rows <= b.context)

@@ -3,7 +3,7 @@
 //! Reading order: `rng`, `scenario` (what a seed decides), `ledger` (what each client must see),
 //! `world` (one run, checked at every step), `desk` (for
 //! tests of single rules), `bench` (what a step costs the host), `mutants` and `mutations` (whether
-//! the tests would notice).
+//! the tests would notice), `lab` (what a policy is worth).
 //!
 //! # Invariants
 //! - A seed decides a run completely; a failure prints it and `GIMBAL_SEED=` replays it.
@@ -13,6 +13,7 @@
 
 pub mod bench;
 pub mod desk;
+pub mod lab;
 mod ledger;
 pub mod mutants;
 pub mod mutations;

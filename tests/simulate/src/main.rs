@@ -7,13 +7,14 @@ use std::process::ExitCode;
 use std::time::Instant;
 
 use gimbal_simulate::bench::Crowd;
-use gimbal_simulate::{Scenario, mutants, run};
+use gimbal_simulate::{Scenario, lab, mutants, run};
 
 const USAGE: &str = "\
 usage: gimbal-simulate COMMAND
   seeds [COUNT] [FIRST]   run COUNT seeds (1000000) from FIRST (0) on all cores
   mutants [NAME]          break the scheduler on purpose, one way after the other
   bench                   what a step costs the host
+  lab [--help]            what a policy is worth on a simulated device
 ";
 
 /// Threads that run seeds.
@@ -29,6 +30,7 @@ fn main() -> ExitCode {
         ["seeds", rest @ ..] => seeds(rest, &mut out),
         ["mutants", rest @ ..] => mutants::run_all(rest.first().copied(), &mut out),
         ["bench"] => bench(&mut out),
+        ["lab", rest @ ..] => lab::run_command(rest, &mut out),
         _ => Err(USAGE.into()),
     };
     match done {
