@@ -91,8 +91,7 @@ impl Interp {
                 rows.iter().map(|r| self.weight(table)[r.token as usize].clone()).collect()
             }
             Op::Linear { weight, bias } => {
-                let bias = bias.map(|b| self.weight(b));
-                arg(0).iter().map(|x| linear(x, self.weight(weight), bias)).collect()
+                linear(arg(0), self.weight(weight), bias.map(|b| self.weight(b)))
             }
             Op::RmsNorm { weight, eps, group } => {
                 map_groups(arg(0), group, |x, _| rms_norm(x, self.weight(weight), eps))
@@ -152,9 +151,16 @@ impl Interp {
     }
 }
 
-fn linear(x: &[f32], weight: &Matrix, bias: Option<&Matrix>) -> Vec<f32> {
-    let add = |o: usize| bias.map_or(0.0, |b| b[o][0]);
-    weight.iter().enumerate().map(|(o, w)| dot(x, w) + add(o)).collect()
+/// Weights outside, rows inside: a weight row is read once for all rows.
+fn linear(x: &Matrix, weight: &Matrix, bias: Option<&Matrix>) -> Matrix {
+    let mut out = vec![vec![0.0; weight.len()]; x.len()];
+    for (o, w) in weight.iter().enumerate() {
+        let add = bias.map_or(0.0, |b| b[o][0]);
+        for (x, out) in x.iter().zip(&mut out) {
+            out[o] = dot(x, w) + add;
+        }
+    }
+    out
 }
 
 /// Eight partial sums, so that the compiler can use vectors; still one fixed order.

@@ -1,0 +1,47 @@
+//! One table of settings; every resolved value keeps its source and what it overrode.
+//!
+//! Reading order: `table` (the settings), `resolve` (layers and checks), `near` (did you mean).
+//!
+//! # Invariants
+//! - A setting exists in one place, `table.rs`; flags, environment and documentation follow it.
+//! - A value whose source is unknown cannot be written: `Entry` has no constructor without one.
+//! - Absent: files, devices, models. Facts that defaults depend on are arguments.
+
+#![forbid(unsafe_code)]
+
+mod near;
+mod resolve;
+mod table;
+
+pub use near::nearest;
+pub use resolve::{Entry, Facts, Settings, Source};
+pub use table::{Kind, Setting, TABLE, Value, find};
+
+/// Why settings cannot be resolved.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SettingError {
+    /// A name of ours that does not exist.
+    #[error("{source} does not exist{hint}", source = .given, hint = hint(.nearest.as_deref()))]
+    Unknown {
+        /// The flag or variable.
+        given: String,
+        /// The name that was probably meant.
+        nearest: Option<String>,
+    },
+    /// A value that is not legal.
+    #[error("{key} = {value:?} (from {from}): {expected}")]
+    Illegal {
+        /// The setting.
+        key: &'static str,
+        /// What was given.
+        value: String,
+        /// Where.
+        from: Source,
+        /// What would be legal.
+        expected: String,
+    },
+}
+
+fn hint(nearest: Option<&str>) -> String {
+    nearest.map(|n| format!("; did you mean {n}?")).unwrap_or_default()
+}

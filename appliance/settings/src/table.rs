@@ -1,0 +1,235 @@
+//! The settings: key, documentation, unit, kind, names in the environment, default with its reason.
+//!
+//! Resolution is in `resolve.rs`. A key that LMI has keeps LMI's name.
+
+use crate::Facts;
+
+/// What a value may be.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// One of some words.
+    Choice(&'static [&'static str]),
+    /// A whole number in a range.
+    Integer {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// `true` or `false`.
+    Flag,
+}
+
+/// A resolved value; `None` where the program decides later, by facts it does not have yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Value {
+    /// Decided later.
+    Auto,
+    /// Text or a choice.
+    Text(String),
+    /// A whole number.
+    Integer(u64),
+    /// A flag.
+    Flag(bool),
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Text(text) => f.write_str(text),
+            Self::Integer(n) => write!(f, "{n}"),
+            Self::Flag(flag) => write!(f, "{flag}"),
+        }
+    }
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name; the flag is `--` and the name, with `-` or `_`.
+    pub key: &'static str,
+    /// What it does, one sentence.
+    pub doc: &'static str,
+    /// Unit of the value; empty for none.
+    pub unit: &'static str,
+    /// What a value may be.
+    pub kind: Kind,
+    /// Names in the environment besides `GIMBAL_` and the key in capitals, first wins.
+    pub environment: &'static [&'static str],
+    /// The value where nobody says anything, and why.
+    pub default: fn(&Facts) -> (Value, &'static str),
+}
+
+/// Every setting.
+pub static TABLE: &[Setting] = &[
+    Setting {
+        key: "host",
+        doc: "Address to listen on.",
+        unit: "",
+        kind: Kind::Text,
+        environment: &[],
+        default: |facts| {
+            if facts.in_container {
+                (Value::Text("0.0.0.0".to_owned()), "in a container or under SageMaker")
+            } else {
+                (Value::Text("127.0.0.1".to_owned()), "not in a container: this machine only")
+            }
+        },
+    },
+    Setting {
+        key: "port",
+        doc: "TCP port to listen on; 0 takes a free one.",
+        unit: "",
+        kind: Kind::Integer { min: 0, max: 65_535 },
+        environment: &["SAGEMAKER_BIND_TO_PORT"],
+        default: |_| (Value::Integer(8080), "SageMaker's port"),
+    },
+    Setting {
+        key: "served_model_name",
+        doc: "Name of the model in answers and metrics.",
+        unit: "",
+        kind: Kind::Text,
+        environment: &[],
+        default: |_| (Value::Auto, "the model file's stem"),
+    },
+    Setting {
+        key: "backend",
+        doc: "What computes: the best found, the CPU, or a simulated device that prints SIMULATED.",
+        unit: "",
+        kind: Kind::Choice(&["auto", "onnx", "sim"]),
+        environment: &[],
+        default: |_| (Value::Text("auto".to_owned()), "the best device that fits the model"),
+    },
+    Setting {
+        key: "onnxruntime",
+        doc: "Path of libonnxruntime.so.",
+        unit: "",
+        kind: Kind::Text,
+        environment: &[],
+        default: |_| (Value::Auto, "beside the binary, else the loader's search path"),
+    },
+    Setting {
+        key: "threads",
+        doc: "Threads that compute.",
+        unit: "",
+        kind: Kind::Integer { min: 1, max: 1024 },
+        environment: &[],
+        default: |_| (Value::Auto, "all cores that affinity and cgroup leave"),
+    },
+    Setting {
+        key: "max_rolling_batch_size",
+        doc: "Sequences that run together.",
+        unit: "sequences",
+        kind: Kind::Integer { min: 1, max: 4096 },
+        environment: &["OPTION_MAX_ROLLING_BATCH_SIZE"],
+        default: |_| (Value::Integer(32), "LMI's default"),
+    },
+    Setting {
+        key: "job_queue_size",
+        doc: "Requests that wait; one more is refused.",
+        unit: "requests",
+        kind: Kind::Integer { min: 1, max: 1 << 20 },
+        environment: &["SERVING_JOB_QUEUE_SIZE", "OPTION_JOB_QUEUE_SIZE"],
+        default: |_| (Value::Integer(1000), "LMI's default"),
+    },
+    Setting {
+        key: "max_model_len",
+        doc: "Longest sequence, prompt and output together.",
+        unit: "tokens",
+        kind: Kind::Integer { min: 2, max: 1 << 24 },
+        environment: &["OPTION_MAX_MODEL_LEN"],
+        default: |_| (Value::Auto, "the model's own context"),
+    },
+    Setting {
+        key: "max_rolling_batch_prefill_tokens",
+        doc: "Rows of one step; running sequences come first, prompts fill the rest.",
+        unit: "tokens",
+        kind: Kind::Integer { min: 1, max: 65_536 },
+        environment: &["OPTION_MAX_ROLLING_BATCH_PREFILL_TOKENS"],
+        default: |_| {
+            (Value::Integer(256), "larger steps gain little on a CPU and delay running sequences")
+        },
+    },
+    Setting {
+        key: "kv_cache_bytes",
+        doc: "Memory for keys and values.",
+        unit: "bytes",
+        kind: Kind::Integer { min: 1, max: u64::MAX },
+        environment: &[],
+        default: |_| (Value::Auto, "half of what is left, at most all sequences at full length"),
+    },
+    Setting {
+        key: "enable_prefix_caching",
+        doc: "Keep keys and values of finished prompts for requests that begin alike.",
+        unit: "",
+        kind: Kind::Flag,
+        environment: &["OPTION_ENABLE_PREFIX_CACHING"],
+        default: |_| (Value::Flag(true), "equal prefixes are computed once"),
+    },
+    Setting {
+        key: "max_request_size",
+        doc: "Largest request body.",
+        unit: "bytes",
+        kind: Kind::Integer { min: 1024, max: 1 << 30 },
+        environment: &["SERVING_MAX_REQUEST_SIZE"],
+        default: |_| (Value::Integer(25_000_000), "SageMaker's limit for real-time requests"),
+    },
+    Setting {
+        key: "invocation_timeout_s",
+        doc: "Longest time for an answer on /invocations.",
+        unit: "seconds",
+        kind: Kind::Integer { min: 1, max: 3600 },
+        environment: &["SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS"],
+        default: |_| (Value::Integer(60), "SageMaker's limit for real-time requests"),
+    },
+    Setting {
+        key: "write_timeout_s",
+        doc: "How long a client may leave its socket full before its request is cancelled.",
+        unit: "seconds",
+        kind: Kind::Integer { min: 1, max: 3600 },
+        environment: &[],
+        default: |_| (Value::Integer(30), "a stalled client must not hold a slot for ever"),
+    },
+    Setting {
+        key: "watchdog_timeout_s",
+        doc: "Without a finished step for so long while work waits, /ping answers 503.",
+        unit: "seconds",
+        kind: Kind::Integer { min: 1, max: 3600 },
+        environment: &[],
+        default: |_| (Value::Integer(30), "far above any step"),
+    },
+    Setting {
+        key: "drain_timeout_s",
+        doc: "Time running requests get after SIGTERM.",
+        unit: "seconds",
+        kind: Kind::Integer { min: 0, max: 3600 },
+        environment: &[],
+        default: |_| (Value::Integer(25), "SageMaker kills 30 s after SIGTERM"),
+    },
+    Setting {
+        key: "log_level",
+        doc: "Least level that is logged.",
+        unit: "",
+        kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
+        environment: &[],
+        default: |_| (Value::Text("info".to_owned()), "life-cycle changes"),
+    },
+    Setting {
+        key: "log_format",
+        doc: "Form of log lines on stderr.",
+        unit: "",
+        kind: Kind::Choice(&["auto", "text", "json"]),
+        environment: &[],
+        default: |_| (Value::Text("auto".to_owned()), "text on a terminal, JSON otherwise"),
+    },
+];
+
+/// The setting of that name; `-` counts as `_`.
+#[must_use]
+pub fn find(name: &str) -> Option<&'static Setting> {
+    let name = name.replace('-', "_");
+    TABLE.iter().find(|s| s.key == name)
+}

@@ -1,0 +1,115 @@
+//! Drives a backend without a scheduler: sequences own fixed blocks, rows are asked for by hand.
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::{anyhow, bail};
+use gimbal_batch::{
+    AdapterSlot, Answer, Batch, BlockId, Open, Output, Part, SampleParams, SeqSlot, StepId, Token,
+    Want,
+};
+use gimbal_hal::{Backend, Platform, Probe, Profile, Servable, Source};
+use gimbal_model::Model;
+use gimbal_onnx::OnnxPlatform;
+
+/// Sequences of a rig.
+pub const SEQUENCES: u32 = 8;
+/// Longest sequence of a rig, in tokens.
+pub const CONTEXT: u32 = 1024;
+
+/// An opened model.
+pub struct Rig {
+    backend: Box<dyn Backend>,
+    step: StepId,
+    opened: Vec<bool>,
+}
+
+impl std::fmt::Debug for Rig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Rig").field("step", &self.step).finish_non_exhaustive()
+    }
+}
+
+/// The next tokens of one sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Run<'a> {
+    /// Which sequence, below `SEQUENCES`.
+    pub sequence: u32,
+    /// Position of the first token.
+    pub start: u32,
+    /// The tokens.
+    pub tokens: &'a [u32],
+}
+
+impl Rig {
+    /// Opens the model on the CPU with `threads` threads.
+    ///
+    /// # Errors
+    /// The model does not fit or cannot be opened.
+    pub fn open(model: &Path, library: &Path, threads: u32) -> anyhow::Result<Self> {
+        let model = Arc::new(Model::open(model)?);
+        let profile = Profile {
+            sequences_max: SEQUENCES,
+            rows_max: CONTEXT,
+            block_tokens: 16,
+            context_tokens_max: Some(CONTEXT),
+            kv_bytes: None,
+            threads: Some(threads),
+            library: Some(library.to_owned()),
+        };
+        let Probe::Found(devices) = OnnxPlatform.probe() else { bail!("no CPU") };
+        let fit = OnnxPlatform.fit(&devices, &model, &profile)?;
+        match OnnxPlatform.open(&fit, &Source::Graph(model))? {
+            Servable::Generate(backend) => {
+                Ok(Self { backend, step: StepId(0), opened: vec![false; SEQUENCES as usize] })
+            }
+            Servable::Infer(_) => bail!("the model does not generate"),
+        }
+    }
+
+    /// Runs one step; returns the logits of the wanted rows, which count over all runs.
+    ///
+    /// # Errors
+    /// The device or a row failed.
+    pub fn forward(&mut self, runs: &[Run<'_>], outputs: &[u32]) -> anyhow::Result<Vec<Vec<f32>>> {
+        let mut batch = Batch::default();
+        for run in runs {
+            let slot = SeqSlot(run.sequence);
+            if !std::mem::replace(&mut self.opened[run.sequence as usize], true) {
+                let (tokens, params) = (Arc::from([]), Arc::new(SampleParams::default()));
+                batch.opens.push(Open { slot, tokens, prompt: 0, params });
+            }
+            batch.tokens.extend(run.tokens.iter().map(|t| Token::Id(*t)));
+            let rows = u32::try_from(run.tokens.len())?;
+            let first = u32::try_from(batch.blocks.len())?;
+            let kv = self.backend.limits().kv;
+            let blocks = kv.blocks_for(run.start + rows);
+            // Sequences' blocks are interleaved, so that a wrong table shows.
+            batch.blocks.extend((0..blocks).map(|b| BlockId(b * SEQUENCES + run.sequence)));
+            let adapter = AdapterSlot(0);
+            let blocks = first..first + blocks;
+            batch.parts.push(Part { slot, rows, start: run.start, blocks, adapter });
+        }
+        batch.outputs.extend(outputs.iter().map(|row| Output {
+            row: *row,
+            want: Want::Row,
+            mask: None,
+        }));
+        self.step.0 += 1;
+        self.backend.submit(self.step, &batch)?;
+        let (_, outcome) = self.backend.collect(Duration::from_secs(60))?;
+        outcome
+            .into_iter()
+            .map(|answer| match answer {
+                Ok(Answer::Row(row)) => Ok(row),
+                other => Err(anyhow!("{other:?} is no row")),
+            })
+            .collect()
+    }
+
+    /// Forgets a sequence; its slot starts anew with its next run.
+    pub fn restart(&mut self, sequence: u32) {
+        self.opened[sequence as usize] = false;
+    }
+}

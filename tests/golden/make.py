@@ -1,0 +1,115 @@
+"""Makes the committed golden files. Run by `cargo xtask golden`, which installs what it imports.
+
+    make.py MODEL.gguf FOLDER
+
+- smollm2.json: greedy tokens of the f32 reference, with gaps and some logits; the README's prompt.
+- quality.json: per position the reference's choice and gap, and llama.cpp's choice and KL.
+- tokens.json: token ids of many strings by llama.cpp.
+"""
+
+import json
+import random
+import sys
+
+import llama_cpp
+import numpy as np
+
+from reference import Reference, log_softmax
+
+README_PROMPT = "The alphabet: A, B, C, D, E,"
+POSITIONS = 64
+PROMPTS = [
+    "The capital of France is", "Once upon a time", "The quick brown fox", "Water boils at",
+    "The first three planets from the Sun are", "Photosynthesis is the process by which",
+    "def fibonacci(n):", "A list of the days of the week: Monday,", "Gravity is",
+    "To make a cup of tea, first", "The history of the Roman Empire begins",
+    "In machine learning, a neural network", "Dear Sir or Madam,", "SELECT name FROM users WHERE",
+    "The three laws of thermodynamics state that", "My favourite book is",
+    "Q: What is the tallest mountain on Earth?\nA:", "During the winter, many birds",
+    "The recipe calls for two eggs,", "An economy grows when", "She opened the door and",
+    "<|im_start|>user\nWhat is a prime number?<|im_end|>\n<|im_start|>assistant\n",
+    "<|im_start|>user\nWrite a haiku about rain.<|im_end|>\n<|im_start|>assistant\n",
+    "import numpy as np\n\n",
+]
+ALPHABETS = [
+    "abcdefghijklmnopqrstuvwxyz", "ABC xyz 019 .,;:!?'\"()[]{}", "  \t\n\r", "éüßñçøåłşğ",
+    "привет мир", "你好世界語言模型", "こんにちは", "안녕하세요", "مرحبا", "😀👍🏽🇫🇷👨‍👩‍👧", "0123456789",
+    "don't I'll we've", "\u00a0\u2003\u200b", "_-=+*/\\|<>~^%$#@&`",
+]
+TEXTS = [
+    "", " ", "  ", "\n", "\n\n\n", "a", "Hello, world!", "Hello  world", "I'm you're he'd",
+    "1234567890", "3.14159", "x=1;y=2", "<|im_start|>user", "café", "naïve", "ﬁne", "Ⅷ", "½",
+    "\ufeffbom", "tab\tand\nnewline", "trailing space ", " leading", "e\u0301", "🇫🇷", "👨‍👩‍👧",
+    "'s 't 're", "don’t", "ABC123def", "  indented\n    code", "\r\nwindows\r\n", "a\u00a0b",
+]
+
+
+def smollm2(reference, llama):
+    cases = []
+    for text in [README_PROMPT, *PROMPTS[:3], PROMPTS[21]]:
+        prompt = tokenize(llama, text, special=True)
+        tokens, gaps = reference.greedy(prompt, 24)
+        logits = reference.forward(prompt, reference.start())[-1]
+        some = [int(i) for i in np.argsort(logits)[-8:][::-1]] + [0, 1, 2, 1000, 49151]
+        cases.append({
+            "text": text, "prompt": prompt, "tokens": tokens, "gaps": gaps,
+            "logits": {str(i): round(float(logits[i]), 5) for i in some},
+        })
+    return {"readme": 0, "cases": cases}
+
+
+def quality(reference, llama):
+    cases = []
+    for text in PROMPTS:
+        prompt = tokenize(llama, text, special=True)
+        tokens, _ = reference.greedy(prompt, POSITIONS)
+        whole = prompt + tokens[:-1]
+        logits = reference.forward(whole, reference.start())[-POSITIONS:]
+        llama.reset()
+        llama.eval(whole)
+        theirs = np.array(llama.scores[len(whole) - POSITIONS : len(whole)])
+        p, q = log_softmax(logits), log_softmax(theirs)
+        two = np.partition(logits, -2)[:, -2:]
+        cases.append({
+            "text": text, "prompt": prompt, "tokens": tokens,
+            "choice": logits.argmax(-1).tolist(),
+            "gap": np.round(two[:, 1] - two[:, 0], 4).tolist(),
+            "llama_choice": theirs.argmax(-1).tolist(),
+            "llama_kl": np.round((np.exp(p) * (p - q)).sum(-1), 7).tolist(),
+        })
+    return {"llama_cpp": "llama-cpp-python " + llama_cpp.__version__, "llama_kv": "f16", "cases": cases}
+
+
+def tokens(llama):
+    noise = random.Random(20261124)
+    texts = list(TEXTS) + PROMPTS
+    while len(texts) < 1200:
+        parts = [noise.choice(ALPHABETS) for _ in range(noise.randint(1, 4))]
+        texts.append("".join(noise.choice(p) for p in parts for _ in range(noise.randint(1, 9))))
+    texts += ["".join(chr(noise.choice([noise.randrange(0x20, 0x2FF), noise.randrange(0x370, 0xD7FF),
+              noise.randrange(0xE000, 0x1FFFF)])) for _ in range(noise.randint(1, 12))) for _ in range(300)]
+    return {"cases": [[t, tokenize(llama, t, special=False)] for t in texts]}
+
+
+def tokenize(llama, text, special):
+    return llama.tokenize(text.encode(), add_bos=False, special=special)
+
+
+def write(folder, name, data):
+    with open(f"{folder}/{name}.json", "w") as out:
+        json.dump(data, out, ensure_ascii=True, separators=(",", ":"))
+        out.write("\n")
+    print(name, len(data["cases"]), "cases")
+
+
+def main():
+    model, folder = sys.argv[1:]
+    llama = llama_cpp.Llama(model, n_ctx=2048, n_batch=512, logits_all=True, verbose=False)
+    reference = Reference(model)
+    write(folder, "tokens", tokens(llama))
+    write(folder, "smollm2", smollm2(reference, llama))
+    write(folder, "quality", quality(reference, llama))
+
+
+if __name__ == "__main__":
+    main()
