@@ -13,7 +13,7 @@
 //! - Every admitted request ends with exactly one `Finished` event per choice.
 //! - A block is used, cached or free; a row is written only to a block with one owner.
 //! - The same calls with the same arguments give the same steps and events.
-
+#![doc = include_str!("../docs/scheduler.md")]
 #![forbid(unsafe_code)]
 
 mod admission;

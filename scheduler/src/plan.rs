@@ -20,7 +20,7 @@ const OUTPUT_RESERVE: u32 = 1 << 16;
 
 /// Waiting sequences that are looked at for one that need not wait for another's prefix: bounds
 /// the cost of a step, and a crowd with one prefix is seldom larger.
-const PASS_OVER: usize = 64;
+const PASS_OVER: usize = 16;
 
 impl Scheduler {
     /// Writes the next step into `batch`, if there is one to make now.
