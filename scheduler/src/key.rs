@@ -24,8 +24,13 @@ impl Key {
     }
 
     /// The next link of the chain.
-    pub(crate) fn then(self, secret: [u64; 2], tokens: impl Iterator<Item = u32>) -> Self {
-        siphash(secret, [self.low, self.high].into_iter().chain(tokens.map(u64::from)))
+    pub(crate) fn then(self, secret: [u64; 2], mut tokens: impl Iterator<Item = u32>) -> Self {
+        // Two tokens a word. All blocks of a cache have one length, so padding misleads nobody.
+        let pairs = std::iter::from_fn(|| {
+            let low = tokens.next()?;
+            Some(u64::from(low) | u64::from(tokens.next().unwrap_or(0)) << 32)
+        });
+        siphash(secret, [self.low, self.high].into_iter().chain(pairs))
     }
 }
 
@@ -126,5 +131,9 @@ mod tests {
             assert_ne!(base.then([1, 2], [7].into_iter()), other.then([1, 2], [7].into_iter()));
         }
         assert_ne!(base, Key::root([1, 3], 0, AdapterSlot(0), 0));
+        let block = |tokens: [u32; 3]| base.then([1, 2], tokens.into_iter());
+        for other in [[9, 2, 3], [1, 9, 3], [1, 2, 9], [2, 1, 3]] {
+            assert_ne!(block([1, 2, 3]), block(other));
+        }
     }
 }

@@ -38,6 +38,11 @@ impl Pace {
         Micros(took)
     }
 
+    /// The mean time of a step, lately.
+    pub(crate) fn step_us(&self) -> u64 {
+        self.step_us
+    }
+
     /// When `steps` more steps will be done.
     pub(crate) fn after(&self, now: Micros, steps: u64) -> Micros {
         Micros(now.0.saturating_add(self.step_us.saturating_mul(steps)))

@@ -263,6 +263,8 @@ impl Scheduler {
         let job = &mut self.jobs[sequence.job];
         if !job.started {
             job.started = true;
+            self.queued -= 1;
+            self.claimed += u32::from(job.unfinished);
             let waited = Micros(now.0.saturating_sub(job.admitted.0));
             self.news.push(Event::Started { id: job.request.id, cached_tokens, waited });
         }

@@ -179,6 +179,8 @@ pub struct Stats {
     pub slots_used: u32,
     /// Steps in flight.
     pub in_flight: u32,
+    /// The mean time of a step, lately, in microseconds.
+    pub step_us: u64,
     /// Steps scheduled.
     pub steps: u64,
     /// Prompt rows computed.

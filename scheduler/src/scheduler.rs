@@ -40,6 +40,10 @@ pub struct Scheduler {
     pub(crate) spare: Vec<Step>,
     /// Events that arose where no list was at hand.
     pub(crate) news: Vec<Event>,
+    /// Requests that have not started.
+    pub(crate) queued: u32,
+    /// Choices of started requests that have not ended: seats of the rolling batch they will need.
+    pub(crate) claimed: u32,
     pub(crate) next_step: u64,
     pub(crate) next_arrival: u64,
     /// Who led the newest step, where prompts and decode rows take turns.
@@ -122,6 +126,8 @@ impl Scheduler {
             steps: VecDeque::with_capacity(limits.depth as usize),
             spare: Vec::with_capacity(limits.depth as usize),
             news: Vec::new(),
+            queued: 0,
+            claimed: 0,
             next_step: 0,
             next_arrival: 0,
             newest_lead: Lead::Decode,
@@ -174,13 +180,14 @@ impl Scheduler {
     #[must_use]
     pub fn stats(&self) -> Stats {
         Stats {
-            waiting: self.queue_len(),
+            waiting: self.queued,
             running: count(self.running.len()),
             blocks_used: self.blocks.used(),
             blocks_cached: self.blocks.cached(),
             blocks_free: self.blocks.free(),
             slots_used: self.limits.sequences_max - count(self.slots_free.len()),
             in_flight: count(self.steps.len()),
+            step_us: self.pace.step_us(),
             ..self.totals
         }
     }
@@ -201,6 +208,10 @@ impl Scheduler {
     /// If they do not.
     pub fn audit(&self) {
         self.blocks.audit(self.sequences.iter().flat_map(|(_, s)| s.table.iter().copied()));
+        let jobs = || self.jobs.iter().map(|(_, job)| job);
+        assert_eq!(self.queued, count(jobs().filter(|job| !job.started).count()), "the queue");
+        let started = jobs().filter(|job| job.started).map(|job| u32::from(job.unfinished));
+        assert_eq!(self.claimed, started.sum::<u32>(), "the seats of the rolling batch");
         let mut slots: Vec<_> = self.slots_free.clone();
         for (key, sequence) in self.sequences.iter() {
             let parts = self.steps.iter().flat_map(|step| &step.parts);
@@ -225,18 +236,14 @@ impl Scheduler {
         assert!(slots.into_iter().eq(all), "a slot has one owner or none");
     }
 
-    /// Requests that have not started.
-    pub(crate) fn queue_len(&self) -> u32 {
-        count(self.jobs.iter().filter(|(_, job)| !job.started).count())
-    }
-
     /// Ends all choices of a request.
     pub(crate) fn end_job(&mut self, job: usize, reason: Finish, events: &mut Vec<Event>) {
-        let Job { spawned, request, .. } = &self.jobs[job];
+        let Job { spawned, started, request, .. } = &self.jobs[job];
         let (id, spawned, choices) = (request.id, *spawned, request.choices);
         for choice in spawned..choices {
             events.push(Event::Finished { id, choice, reason });
         }
+        self.claimed -= if *started { u32::from(choices - spawned) } else { 0 };
         self.jobs[job].unfinished -= choices - spawned;
         self.jobs[job].spawned = choices;
         for key in 0..self.sequences.bound() {
@@ -264,8 +271,10 @@ impl Scheduler {
             self.bury(key);
         }
         self.jobs[job].unfinished -= 1;
+        self.claimed -= u32::from(self.jobs[job].started);
         if self.jobs[job].unfinished == 0 {
-            self.jobs.remove(job);
+            let job = self.jobs.remove(job);
+            self.queued -= u32::from(!job.started);
         }
     }
 

@@ -2,10 +2,8 @@
 //!
 //! No device computes here: outcomes are made up, so that only the scheduler is measured.
 
-use std::sync::Arc;
-
-use gimbal_batch::{Answer, Batch, Kv, Limits, Outcome, RowFault, SampleParams, Shape, StepId};
-use gimbal_scheduler::{Event, Micros, Policy, Request, Scheduler, Stats};
+use gimbal_batch::{Answer, Batch, Kv, Limits, Outcome, RowFault, Shape, StepId};
+use gimbal_scheduler::{Event, Micros, Policy, Scheduler, Stats};
 
 use crate::desk;
 
@@ -46,9 +44,9 @@ impl Crowd {
             ..desk::policy()
         };
         let mut scheduler = Scheduler::new(limits, policy);
-        for id in 0..u64::from(sequences) {
-            let params = Arc::new(SampleParams::default());
-            let request = Request { params, ..desk::request(id, 100, OUTPUT_TOKENS) };
+        for id in 0..sequences {
+            // Lengths differ, as they do in life: not everybody fills a block in the same step.
+            let request = desk::request(u64::from(id), 100 + id % 16, OUTPUT_TOKENS);
             scheduler.admit(request, Micros(0)).expect("the pool holds all");
         }
         let (batch, events) = (Batch::default(), Vec::new());
