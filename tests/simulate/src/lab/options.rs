@@ -113,8 +113,9 @@ fn usual_rate(device: &str, trace: &str) -> f64 {
         _ => 1.5,
     };
     match trace {
-        "long" => chat / 10.0,
-        "agent" => chat / 8.0,
+        "long" => chat / 12.0,
+        "agent" => chat / 10.0,
+        "burst" => chat / 2.0,
         _ => chat,
     }
 }
