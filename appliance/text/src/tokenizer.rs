@@ -96,7 +96,6 @@ impl TokenizerData {
 }
 
 /// A model's tokenizer. Cheap to share, safe from all threads.
-#[derive(Debug)]
 pub struct Tokenizer {
     splitter: Splitter,
     bpe: Bpe,
@@ -268,6 +267,12 @@ impl Tokenizer {
     #[must_use]
     pub fn eos_text(&self) -> String {
         self.eos.map(|id| self.decode(&[id], false)).unwrap_or_default()
+    }
+}
+
+impl std::fmt::Debug for Tokenizer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Tokenizer").field("tokens", &self.ends.len()).finish_non_exhaustive()
     }
 }
 

@@ -1,0 +1,288 @@
+//! The last station, *stream*: a request's tokens become text, stop strings and finish reasons.
+//!
+//! Wire formats are not known here. Dropping a [`Generation`] cancels its request. Next:
+//! `service.rs`.
+
+use std::collections::VecDeque;
+use std::future::poll_fn;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use gimbal_scheduler::{Finish, Refusal as SchedulerRefusal};
+use gimbal_text::{Decoder, StopStrings, Tokenizer};
+use metrics::counter;
+use tokio::sync::{mpsc, watch};
+
+use crate::clock::between;
+use crate::lane::{Canceller, Condition, LaneEvent, LaneState};
+use crate::meters::{self, Station};
+use crate::request::{Completed, Delta, FinishReason, TokenInfo, Usage};
+use crate::{Clock, QueueNumbers, Refusal};
+
+/// The running answer to one request.
+#[derive(Debug)]
+pub struct Generation {
+    pub(crate) model: Arc<str>,
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) events: mpsc::Receiver<LaneEvent>,
+    pub(crate) canceller: Canceller,
+    pub(crate) lane: watch::Receiver<LaneState>,
+    pub(crate) clock: Clock,
+    pub(crate) prompt: Arc<[u32]>,
+    pub(crate) usage: Usage,
+    pub(crate) choices: Vec<Choice>,
+    /// Deltas that are not yet taken.
+    pub(crate) ready: VecDeque<Delta>,
+    /// As it was on the way in, for a late refusal.
+    pub(crate) queue: QueueNumbers,
+    pub(crate) skip_special_tokens: bool,
+    pub(crate) started: bool,
+    /// The lane has forgotten the request: there is nothing to cancel.
+    pub(crate) closed: bool,
+}
+
+/// One continuation.
+#[derive(Debug)]
+pub(crate) struct Choice {
+    decoder: Decoder,
+    stops: StopStrings,
+    ended: bool,
+}
+
+impl Choice {
+    pub(crate) fn new(stops: StopStrings) -> Self {
+        Self { decoder: Decoder::default(), stops, ended: false }
+    }
+}
+
+impl Generation {
+    /// Waits until the request leaves the queue. Optional; [`Generation::next`] works without, but
+    /// then a late refusal is an error of all choices.
+    ///
+    /// # Errors
+    /// The lane refuses the request.
+    pub async fn started(&mut self) -> Result<(), Refusal> {
+        while !self.started {
+            match self.events.recv().await {
+                Some(LaneEvent::Refused(refusal)) => {
+                    self.closed = true;
+                    self.started = true;
+                    self.choices.clear();
+                    return Err(self.refusal(&refusal));
+                }
+                Some(event) => self.take(event),
+                None => {
+                    self.closed = true;
+                    return Err(self.gone());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The next piece of text of any choice; `None` when all have ended. Cancel safe.
+    pub async fn next(&mut self) -> Option<Delta> {
+        poll_fn(|context| self.poll_next(context)).await
+    }
+
+    /// As [`Generation::next`], for those who wait for several at once.
+    pub fn poll_next(&mut self, context: &mut Context<'_>) -> Poll<Option<Delta>> {
+        loop {
+            if let Some(delta) = self.ready.pop_front() {
+                return Poll::Ready(Some(delta));
+            }
+            if self.choices.iter().all(|choice| choice.ended) {
+                return Poll::Ready(None);
+            }
+            match self.events.poll_recv(context) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Some(event)) => self.take(event),
+                Poll::Ready(None) => {
+                    let why = self.gone().to_string();
+                    self.fail(&why);
+                }
+            }
+        }
+    }
+
+    /// Waits for all choices and gives them whole, in order.
+    pub async fn complete(mut self) -> (Vec<Completed>, Usage) {
+        let mut done: Vec<Completed> = Vec::with_capacity(self.choices.len());
+        done.resize_with(self.choices.len(), || Completed {
+            text: String::new(),
+            tokens: Vec::new(),
+            finish: FinishReason::Cancelled,
+        });
+        while let Some(delta) = self.next().await {
+            let Some(choice) = done.get_mut(usize::from(delta.choice)) else { continue };
+            choice.text.push_str(&delta.text);
+            choice.tokens.extend(delta.token.map(|token| (token, delta.text)));
+            if let Some(finish) = delta.finish {
+                choice.finish = finish;
+            }
+        }
+        (done, self.usage)
+    }
+
+    /// What it has cost so far.
+    #[must_use]
+    pub fn usage(&self) -> Usage {
+        self.usage
+    }
+
+    /// The prompt's tokens.
+    #[must_use]
+    pub fn prompt(&self) -> &[u32] {
+        &self.prompt
+    }
+
+    fn take(&mut self, event: LaneEvent) {
+        let from = self.clock.now();
+        match event {
+            LaneEvent::Started { cached_tokens } => {
+                self.usage.cached_tokens = cached_tokens;
+                self.started = true;
+            }
+            LaneEvent::Token { choice, token, logprob, top, finish } => {
+                self.take_token(choice, token, (logprob, top), finish);
+            }
+            LaneEvent::Finished { choice, finish } => self.end(choice, None, reason(finish)),
+            LaneEvent::Failed { why } => self.fail(&why),
+            LaneEvent::Refused(refusal) => {
+                self.closed = true;
+                let why = self.refusal(&refusal).to_string();
+                self.fail(&why);
+            }
+        }
+        Station::Stream.record(between(from, self.clock.now()));
+    }
+
+    fn take_token(
+        &mut self,
+        index: u16,
+        token: u32,
+        (logprob, top): (f32, Vec<(u32, f32)>),
+        finish: Option<Finish>,
+    ) {
+        self.started = true;
+        let Some(choice) = self.choices.get_mut(usize::from(index)).filter(|c| !c.ended) else {
+            return;
+        };
+        self.usage.completion_tokens += 1;
+        let special = self.tokenizer.is_control(token);
+        let shown = !(special && self.skip_special_tokens);
+        let bytes = if shown { self.tokenizer.bytes(token) } else { &[] };
+        let text = choice.decoder.push(bytes);
+        let stopped = choice.stops.push(&text);
+        let info = TokenInfo { id: token, logprob, top, special };
+        if stopped.stop.is_some() {
+            choice.ended = true;
+            self.note_finish(&FinishReason::StopSequence);
+            let finish = Some(FinishReason::StopSequence);
+            self.ready.push_back(Delta {
+                choice: index,
+                text: stopped.text,
+                token: Some(info),
+                finish,
+            });
+            self.cancel_if_done();
+            return;
+        }
+        let Some(finish) = finish else {
+            let text = stopped.text;
+            self.ready.push_back(Delta { choice: index, text, token: Some(info), finish: None });
+            return;
+        };
+        let is_end = self.tokenizer.end_tokens().binary_search(&token).is_ok();
+        let finish = match finish {
+            Finish::StopToken if !is_end => FinishReason::StopSequence,
+            finish => reason(finish),
+        };
+        self.end(index, Some((info, stopped.text)), finish);
+    }
+
+    /// Ends a choice with all text that was held back.
+    fn end(&mut self, index: u16, last: Option<(TokenInfo, String)>, finish: FinishReason) {
+        let Some(choice) = self.choices.get_mut(usize::from(index)).filter(|c| !c.ended) else {
+            return;
+        };
+        self.started = true;
+        choice.ended = true;
+        let (token, mut text) = last.map_or((None, String::new()), |(t, text)| (Some(t), text));
+        let tail = std::mem::take(&mut choice.decoder).finish();
+        let stopped = choice.stops.push(&tail);
+        text.push_str(&stopped.text);
+        if stopped.stop.is_none() {
+            text.push_str(&std::mem::take(&mut choice.stops).finish());
+        }
+        self.note_finish(&finish);
+        self.ready.push_back(Delta { choice: index, text, token, finish: Some(finish) });
+        self.closed |= self.choices.iter().all(|choice| choice.ended);
+    }
+
+    fn fail(&mut self, why: &str) {
+        for index in (0_u16..).take(self.choices.len()) {
+            self.end(index, None, FinishReason::Error(why.to_owned()));
+        }
+        self.started = true;
+        self.closed = true;
+    }
+
+    /// Why a lane says nothing any more.
+    fn gone(&self) -> Refusal {
+        gone(&self.lane.borrow().condition)
+    }
+
+    /// The lane need not go on once every choice has found its stop string.
+    fn cancel_if_done(&mut self) {
+        if !self.closed && self.choices.iter().all(|choice| choice.ended) {
+            self.closed = true;
+            self.canceller.cancel();
+        }
+    }
+
+    fn note_finish(&self, finish: &FinishReason) {
+        let model = self.model.to_string();
+        counter!(meters::REQUESTS, "model" => model, "finish" => finish.name()).increment(1);
+    }
+
+    fn refusal(&self, refusal: &SchedulerRefusal) -> Refusal {
+        let refusal = Refusal::of_scheduler(refusal, self.queue);
+        crate::service::note_refusal(&self.model, &refusal);
+        refusal
+    }
+}
+
+impl Drop for Generation {
+    fn drop(&mut self) {
+        if self.closed {
+            return;
+        }
+        self.canceller.cancel();
+        for _ in self.choices.iter().filter(|choice| !choice.ended) {
+            self.note_finish(&FinishReason::Cancelled);
+        }
+        counter!(meters::CANCELLED, "model" => self.model.to_string()).increment(1);
+    }
+}
+
+/// Why a lane takes no request.
+pub(crate) fn gone(condition: &Condition) -> Refusal {
+    match condition {
+        Condition::Running => Refusal::Draining,
+        Condition::Reopening { why } | Condition::Stopped { why } => {
+            Refusal::Unavailable { why: why.clone() }
+        }
+    }
+}
+
+fn reason(finish: Finish) -> FinishReason {
+    match finish {
+        Finish::Length => FinishReason::Length,
+        Finish::StopToken => FinishReason::EosToken,
+        Finish::Cancelled => FinishReason::Cancelled,
+        Finish::Deadline => FinishReason::Deadline,
+        Finish::Fault(fault) => FinishReason::Error(fault.message().to_owned()),
+        Finish::Lost => FinishReason::Error("the device was lost too often".to_owned()),
+    }
+}

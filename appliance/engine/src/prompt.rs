@@ -1,0 +1,81 @@
+//! The second station, *tokenize*: prompts to token ids, next to where they arrive.
+//!
+//! What needs the count of tokens is checked in `service.rs`. Next: `service.rs`.
+
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use gimbal_text::{RenderOptions, TextError};
+
+use crate::clock::between;
+use crate::meters::Station;
+use crate::request::Prompt;
+use crate::{Refusal, Service, validation};
+
+/// Texts up to so many bytes are tokenized where they arrive (3 ms at 5 MB/s); longer ones on a
+/// thread that may block.
+const INLINE_BYTES_MAX: usize = 16 << 10;
+
+impl Service {
+    /// Token ids of a prompt, as [`Service::submit`] would make them.
+    ///
+    /// # Errors
+    /// The prompt has no tokens by this model.
+    pub async fn tokenize(&self, prompt: Prompt) -> Result<Vec<u32>, Refusal> {
+        let from = self.clock.now();
+        let ids = match prompt {
+            Prompt::Tokens(ids) => {
+                let vocabulary = self.tokenizer.vocabulary_len();
+                if let Some(id) = ids.iter().find(|id| **id as usize >= vocabulary) {
+                    let what = format!("token {id} is not one of {vocabulary}");
+                    return Err(Refusal::Invalid { field: "prompt", what });
+                }
+                ids
+            }
+            Prompt::Text(text) => {
+                self.check_text_len(text.len())?;
+                let (long, tokenizer) =
+                    (text.len() > INLINE_BYTES_MAX, Arc::clone(&self.tokenizer));
+                off_thread(long, move || tokenizer.encode(&text, true)).await?
+            }
+            Prompt::Chat { messages, variables, add_generation_prompt } => {
+                let Some(template) = self.template.clone() else {
+                    let what = "this model has no chat template; send a prompt".to_owned();
+                    return Err(Refusal::Invalid { field: "messages", what });
+                };
+                let bytes = messages.iter().map(validation::text_bytes).sum();
+                self.check_text_len(bytes)?;
+                let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+                let now_unix = i64::try_from(now.unwrap_or_default().as_secs()).unwrap_or(0);
+                let options = RenderOptions { add_generation_prompt, variables, now_unix };
+                let tokenizer = Arc::clone(&self.tokenizer);
+                let render = move || template.encode(&tokenizer, &messages, &options);
+                off_thread(bytes > INLINE_BYTES_MAX, render).await?
+            }
+        };
+        Station::Tokenize.record(between(from, self.clock.now()));
+        Ok(ids)
+    }
+
+    /// Refuses what cannot fit however it is tokenized, without tokenizing it.
+    fn check_text_len(&self, bytes: usize) -> Result<(), Refusal> {
+        let (tokens_min, max_model_len) = (self.tokenizer.tokens_min(bytes), self.max_model_len());
+        if tokens_min <= max_model_len as usize {
+            return Ok(());
+        }
+        let prompt_tokens = u32::try_from(tokens_min).unwrap_or(u32::MAX);
+        Err(Refusal::TooLong { prompt_tokens, at_least: true, max_new_tokens: 1, max_model_len })
+    }
+}
+
+async fn off_thread(
+    long: bool,
+    encode: impl FnOnce() -> Result<Vec<u32>, TextError> + Send + 'static,
+) -> Result<Vec<u32>, Refusal> {
+    if !long {
+        return Ok(encode()?);
+    }
+    let encoded = tokio::task::spawn_blocking(encode).await;
+    let stopped = |e: tokio::task::JoinError| Refusal::Unavailable { why: e.to_string() };
+    Ok(encoded.map_err(stopped)??)
+}

@@ -1,0 +1,164 @@
+//! What is asked of a model and what it answers, after text has become tokens and before tokens
+//! have become any wire format.
+//!
+//! Next: `service.rs`.
+
+use std::time::Duration;
+
+use gimbal_batch::SampleParams;
+use gimbal_scheduler::Priority;
+use serde_json::{Map, Value};
+
+/// One request for text.
+#[derive(Clone, Debug)]
+pub struct GenerateRequest {
+    /// What to continue.
+    pub prompt: Prompt,
+    /// Tokens to generate at most; `None` goes on to the end of the context.
+    pub max_new_tokens: Option<u32>,
+    /// How tokens are chosen. The seed is ignored; see `seed`.
+    pub params: SampleParams,
+    /// Decides all randomness; `None` takes a random one.
+    pub seed: Option<u64>,
+    /// Independent continuations.
+    pub choices: u16,
+    /// Text that ends a continuation.
+    pub stop: Vec<String>,
+    /// Whether a stop string is part of the text.
+    pub include_stop: bool,
+    /// Tokens that end a continuation, besides the model's own.
+    pub stop_token_ids: Vec<u32>,
+    /// Goes on after the model's own end tokens.
+    pub ignore_eos: bool,
+    /// Leaves control tokens out of the text.
+    pub skip_special_tokens: bool,
+    /// Keeps only so many tokens of the prompt, the last ones.
+    pub truncate: Option<u32>,
+    /// Time until the last token; after it the request ends.
+    pub deadline: Option<Duration>,
+    /// Who goes first.
+    pub priority: Priority,
+    /// Requests of different salts share no cached prefix.
+    pub salt: u64,
+}
+
+impl GenerateRequest {
+    /// A greedy request with all defaults.
+    #[must_use]
+    pub fn new(prompt: Prompt) -> Self {
+        Self {
+            prompt,
+            max_new_tokens: None,
+            params: SampleParams::default(),
+            seed: None,
+            choices: 1,
+            stop: Vec::new(),
+            include_stop: false,
+            stop_token_ids: Vec::new(),
+            ignore_eos: false,
+            skip_special_tokens: true,
+            truncate: None,
+            deadline: None,
+            priority: Priority::default(),
+            salt: 0,
+        }
+    }
+}
+
+/// What to continue.
+#[derive(Clone, Debug)]
+pub enum Prompt {
+    /// Text as it is; control tokens written in it are taken as such.
+    Text(String),
+    /// Tokens as they are.
+    Tokens(Vec<u32>),
+    /// A conversation, written by the model's template.
+    Chat {
+        /// Messages as the template expects them.
+        messages: Vec<Value>,
+        /// More variables for the template.
+        variables: Map<String, Value>,
+        /// Whether the assistant's turn is begun.
+        add_generation_prompt: bool,
+    },
+}
+
+/// The next piece of one continuation.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Delta {
+    /// Which continuation.
+    pub choice: u16,
+    /// Text that became certain: whole characters, no part of a stop string.
+    pub text: String,
+    /// The token that led to it. A last piece may have none.
+    pub token: Option<TokenInfo>,
+    /// Why it ended; nothing follows for this continuation.
+    pub finish: Option<FinishReason>,
+}
+
+/// A generated token.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenInfo {
+    /// The token.
+    pub id: u32,
+    /// Its log probability, where asked for; otherwise 0.
+    pub logprob: f32,
+    /// Alternatives, most probable first, where asked for.
+    pub top: Vec<(u32, f32)>,
+    /// A control token.
+    pub special: bool,
+}
+
+/// Why a continuation ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum FinishReason {
+    /// The model ended it.
+    EosToken,
+    /// `max_new_tokens` were generated.
+    Length,
+    /// A stop string or one of `stop_token_ids` was found.
+    StopSequence,
+    /// It could not be continued.
+    Error(String),
+    /// Nobody wants it any more.
+    Cancelled,
+    /// The deadline passed.
+    Deadline,
+}
+
+impl FinishReason {
+    /// The name used in metrics and by LMI.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::EosToken => "eos_token",
+            Self::Length => "length",
+            Self::StopSequence => "stop_sequence",
+            Self::Error(_) => "error",
+            Self::Cancelled => "cancelled",
+            Self::Deadline => "deadline",
+        }
+    }
+}
+
+/// What a request cost.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Tokens of the prompt.
+    pub prompt_tokens: u32,
+    /// Tokens generated, of all continuations.
+    pub completion_tokens: u32,
+    /// Prompt tokens that were in the prefix cache.
+    pub cached_tokens: u32,
+}
+
+/// One finished continuation, whole.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Completed {
+    /// All of its text.
+    pub text: String,
+    /// All of its tokens, each with the text it released.
+    pub tokens: Vec<(TokenInfo, String)>,
+    /// Why it ended.
+    pub finish: FinishReason,
+}

@@ -1,0 +1,350 @@
+//! A lane from inside: schedule, submit, collect, commit, until told to stop.
+//!
+//! The only code that touches a scheduler or a backend. It never waits for a client: event
+//! channels hold everything a request can say. What happens when a device or this code fails
+//! stands in `recovery.rs`. Next: `recovery.rs`.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
+use std::time::Duration;
+
+use gimbal_batch::{Batch, Limits, Outcome, StepId};
+use gimbal_hal::{Backend, DeviceError};
+use gimbal_scheduler::{
+    Event, Finish, Micros, Policy, Refusal, Request, RequestId, SampleEvent, Scheduler,
+};
+use tokio::sync::{mpsc, watch};
+use tracing::trace;
+
+use crate::clock::{Clock, between};
+use crate::gate::Permit;
+use crate::lane::{Admission, Command, Condition, LaneEvent, LaneSource, LaneState, Reopen};
+use crate::meters::LaneMeters;
+use crate::recovery::guarded;
+
+/// How long `collect` waits before commands are looked at again: the longest a cancel waits on a
+/// device that does not compute in `collect`.
+const COLLECT_SLICE: Duration = Duration::from_millis(20);
+/// How long to wait for news when nothing can be scheduled; such states end by deadlines.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Everything a lane owns.
+pub(crate) struct Runner {
+    pub(crate) scheduler: Scheduler,
+    /// `None` while the device is lost.
+    pub(crate) backend: Option<Box<dyn Backend>>,
+    pub(crate) reopen: Reopen,
+    pub(crate) limits: Limits,
+    pub(crate) policy: Policy,
+    pub(crate) clock: Clock,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) live: HashMap<RequestId, Live>,
+    pub(crate) events: Vec<Event>,
+    batch: Batch,
+    /// Steps submitted and not collected, the oldest first.
+    pub(crate) in_flight: VecDeque<(StepId, Micros)>,
+    pub(crate) meters: LaneMeters,
+    state: watch::Sender<LaneState>,
+    pub(crate) condition: Condition,
+    progress: Micros,
+    ended: Ends,
+    /// Losses and restarts since a step was last committed.
+    pub(crate) failures: u32,
+}
+
+/// A request inside.
+pub(crate) struct Live {
+    events: mpsc::Sender<LaneEvent>,
+    _permit: Permit,
+    arrived: Micros,
+    prompt_tokens: u32,
+    unfinished: u16,
+    /// When each choice had its newest token.
+    newest: Vec<Option<Micros>>,
+}
+
+/// How often requests end.
+#[derive(Default)]
+struct Ends {
+    newest: Option<Micros>,
+    interval: Duration,
+}
+
+/// Whether to go on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    On,
+    Stop,
+}
+
+impl Runner {
+    pub(crate) fn new(
+        source: LaneSource,
+        policy: Policy,
+        clock: Clock,
+        commands: Receiver<Command>,
+        meters: LaneMeters,
+    ) -> (Self, watch::Receiver<LaneState>) {
+        let limits = source.backend.limits().clone();
+        let scheduler = Scheduler::new(limits.clone(), policy.clone());
+        let (state, watcher) = watch::channel(LaneState {
+            stats: scheduler.stats(),
+            condition: Condition::Running,
+            pending: false,
+            progress: clock.now(),
+            request_interval: Duration::ZERO,
+        });
+        let runner = Self {
+            scheduler,
+            backend: Some(source.backend),
+            reopen: source.reopen,
+            limits,
+            policy,
+            clock,
+            commands,
+            live: HashMap::new(),
+            events: Vec::new(),
+            batch: Batch::default(),
+            in_flight: VecDeque::new(),
+            meters,
+            state,
+            condition: Condition::Running,
+            progress: clock.now(),
+            ended: Ends::default(),
+            failures: 0,
+        };
+        runner.publish();
+        (runner, watcher)
+    }
+
+    /// Prompt and output together, as the scheduler would refuse more: it knows all limits.
+    pub(crate) fn model_len_max(&self) -> u32 {
+        let request = Request {
+            id: RequestId(u64::MAX),
+            tokens: [0].into(),
+            max_new_tokens: u32::MAX,
+            stop_tokens: [].into(),
+            params: Default::default(),
+            choices: 1,
+            adapter: Default::default(),
+            salt: 0,
+            priority: Default::default(),
+            deadline: None,
+            masked: false,
+        };
+        match self.scheduler.clone().admit(request, Micros(0)) {
+            Err(Refusal::TooLong { max_model_len, .. }) => max_model_len,
+            _ => self.limits.context_tokens_max,
+        }
+    }
+
+    /// One round: commands, steps, news.
+    pub(crate) fn turn(&mut self) -> Flow {
+        if self.take_commands() == Flow::Stop {
+            self.fail_all("the server is shutting down");
+            return Flow::Stop;
+        }
+        let now = self.clock.now();
+        self.scheduler.expire(now, &mut self.events);
+        self.deliver();
+        let moved = match self.advance() {
+            Ok(moved) => moved,
+            Err(error) => return self.recover(&error),
+        };
+        self.deliver();
+        self.publish();
+        if !moved && !self.scheduler.is_idle() {
+            return self.pause(PAUSE);
+        }
+        Flow::On
+    }
+
+    /// Takes what has been sent; with nothing to do, waits for it.
+    fn take_commands(&mut self) -> Flow {
+        if self.scheduler.is_idle() {
+            self.publish();
+            let Ok(command) = self.commands.recv() else { return Flow::Stop };
+            self.progress = self.clock.now();
+            if self.handle(command) == Flow::Stop {
+                return Flow::Stop;
+            }
+        }
+        loop {
+            match self.commands.try_recv() {
+                Ok(command) => {
+                    if self.handle(command) == Flow::Stop {
+                        return Flow::Stop;
+                    }
+                }
+                Err(TryRecvError::Empty) => return Flow::On,
+                Err(TryRecvError::Disconnected) => return Flow::Stop,
+            }
+        }
+    }
+
+    /// Waits for a command, for a while.
+    pub(crate) fn pause(&mut self, at_most: Duration) -> Flow {
+        match self.commands.recv_timeout(at_most) {
+            Ok(command) => self.handle(command),
+            Err(RecvTimeoutError::Timeout) => Flow::On,
+            Err(RecvTimeoutError::Disconnected) => Flow::Stop,
+        }
+    }
+
+    fn handle(&mut self, command: Command) -> Flow {
+        match command {
+            Command::Admit(admission) => self.admit(*admission),
+            Command::Cancel(id) => self.scheduler.cancel(id, &mut self.events),
+            Command::Stop => return Flow::Stop,
+        }
+        Flow::On
+    }
+
+    fn admit(&mut self, admission: Admission) {
+        let Admission { request, events, permit, arrived } = admission;
+        let (id, choices) = (request.id, request.choices);
+        let prompt_tokens = u32::try_from(request.tokens.len()).unwrap_or(u32::MAX);
+        if let Err(refusal) = self.scheduler.admit(request, self.clock.now()) {
+            // The client may be gone; then nobody needs the answer.
+            drop(events.try_send(LaneEvent::Refused(refusal)));
+            return;
+        }
+        let newest = vec![None; usize::from(choices)];
+        let live =
+            Live { events, _permit: permit, arrived, prompt_tokens, unfinished: choices, newest };
+        self.live.insert(id, live);
+    }
+
+    /// Fills the pipeline, then takes the oldest step. False if there was nothing to do.
+    fn advance(&mut self) -> Result<bool, DeviceError> {
+        let Some(backend) = &mut self.backend else {
+            return Err(DeviceError::Lost { why: "no device is open".into() });
+        };
+        while self.in_flight.len() < self.limits.depth as usize {
+            let now = self.clock.now();
+            let Some(step) = self.scheduler.schedule(now, &mut self.batch) else { break };
+            let scheduled = self.clock.now();
+            guarded(|| backend.submit(step, &self.batch))?;
+            self.in_flight.push_back((step, scheduled));
+            self.meters.schedule.record(between(now, scheduled));
+            self.meters.submit.record(between(scheduled, self.clock.now()));
+            trace!(step = step.0, rows = self.batch.tokens.len(), "step submitted");
+        }
+        let Some(&(oldest, submitted)) = self.in_flight.front() else { return Ok(false) };
+        let from = self.clock.now();
+        match guarded(|| backend.collect(COLLECT_SLICE)) {
+            Ok((step, outcome)) => {
+                assert_eq!(step, oldest, "a backend answers the oldest step");
+                self.in_flight.pop_front();
+                self.meters.collect.record(between(from, self.clock.now()));
+                self.commit(step, submitted, outcome);
+            }
+            Err(DeviceError::Timeout { .. }) => {}
+            Err(error) => return Err(error),
+        }
+        Ok(true)
+    }
+
+    fn commit(&mut self, step: StepId, submitted: Micros, outcome: Outcome) {
+        let now = self.clock.now();
+        self.scheduler.commit(step, outcome, now, &mut self.events);
+        self.progress = now;
+        self.failures = 0;
+        self.meters.step.record(between(submitted, now));
+        self.meters.commit.record(between(now, self.clock.now()));
+    }
+
+    /// Hands all events to those who wait. Who no longer does is cancelled.
+    pub(crate) fn deliver(&mut self) {
+        let mut gone = Vec::new();
+        while !self.events.is_empty() {
+            let mut events = std::mem::take(&mut self.events);
+            let mut queue = events.drain(..).peekable();
+            while let Some(event) = queue.next() {
+                let ends = |next: &Event| ends_choice(&event, next);
+                let finish = queue.next_if(ends).and_then(|event| match event {
+                    Event::Finished { reason, .. } => Some(reason),
+                    _ => None,
+                });
+                gone.extend(self.tell(event, finish));
+            }
+            drop(queue);
+            self.events = events;
+            for id in gone.drain(..) {
+                self.scheduler.cancel(id, &mut self.events);
+            }
+        }
+    }
+
+    /// Tells one event, with the end of the choice if it was its last. Returns the request if its
+    /// client is gone.
+    fn tell(&mut self, event: Event, finish: Option<Finish>) -> Option<RequestId> {
+        let now = self.clock.now();
+        let (id, choices_ended, news) = match event {
+            Event::Started { id, cached_tokens, .. } => {
+                (id, 0, LaneEvent::Started { cached_tokens })
+            }
+            Event::Token(SampleEvent { id, choice, token, logprob, top }) => {
+                let news = LaneEvent::Token { choice, token, logprob, top, finish };
+                (id, u16::from(finish.is_some()), news)
+            }
+            Event::Finished { id, choice, reason } => {
+                (id, 1, LaneEvent::Finished { choice, finish: reason })
+            }
+        };
+        let live = self.live.get_mut(&id)?;
+        self.meters.note(live.arrived, live.prompt_tokens, &mut live.newest, &news, now);
+        live.unfinished = live.unfinished.saturating_sub(choices_ended);
+        let ended = live.unfinished == 0;
+        let sent = live.events.try_send(news).is_ok();
+        if ended {
+            self.live.remove(&id);
+            self.ended.note(now);
+        }
+        (!sent && !ended).then_some(id)
+    }
+
+    /// Says how things stand. Also called before waiting, so that an idle lane shows zeros.
+    pub(crate) fn publish(&self) {
+        let stats = self.scheduler.stats();
+        self.meters.publish(&stats);
+        let reopening = self.condition != Condition::Running;
+        self.state.send_replace(LaneState {
+            stats,
+            condition: self.condition.clone(),
+            pending: reopening || !self.scheduler.is_idle(),
+            progress: self.progress,
+            request_interval: self.ended.interval,
+        });
+    }
+}
+
+impl Live {
+    /// Ends all choices for a reason the scheduler does not know.
+    pub(crate) fn fail(self, why: &str) {
+        // Nobody may be waiting any more.
+        drop(self.events.try_send(LaneEvent::Failed { why: why.to_owned() }));
+    }
+}
+
+impl Ends {
+    fn note(&mut self, now: Micros) {
+        if let Some(newest) = self.newest {
+            // An eighth of the newest, as the scheduler's pace.
+            let interval = between(newest, now);
+            let mean = (7 * self.interval + interval) / 8;
+            self.interval = if self.interval.is_zero() { interval } else { mean };
+        }
+        self.newest = Some(now);
+    }
+}
+
+/// True when `next` is the end of the choice that `event` is a token of.
+fn ends_choice(event: &Event, next: &Event) -> bool {
+    match (event, next) {
+        (Event::Token(token), Event::Finished { id, choice, .. }) => {
+            token.id == *id && token.choice == *choice
+        }
+        _ => false,
+    }
+}

@@ -1,0 +1,323 @@
+//! A model that serves: from a request to a running generation.
+//!
+//! The first three stations stand here: *parse* ends with a permit, *tokenize*, *admit*. The same
+//! path serves HTTP and the command line. Next: `drain.rs`.
+
+use std::collections::VecDeque;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use gimbal_batch::{AdapterSlot, Limits, SampleParams};
+use gimbal_hal::DeviceError;
+use gimbal_scheduler::{Policy, Request, RequestId};
+use gimbal_text::{ChatTemplate, StopStrings, Tokenizer};
+use metrics::counter;
+use tokio::sync::mpsc;
+
+use crate::clock::{Clock, between};
+use crate::gate::{Gate, Permit, Shut};
+use crate::generation::{self, Choice, Generation};
+use crate::health::{self, Health};
+use crate::lane::{Admission, Lane, LaneSource, LaneState};
+use crate::meters::{self, Station};
+use crate::request::{GenerateRequest, Usage};
+use crate::{QueueNumbers, Refusal, validation};
+
+/// Tokens of a prompt that decide which lane has its prefix.
+const AFFINITY_TOKENS: usize = 64;
+/// Bounds of what a client is told to wait, in milliseconds.
+const RETRY_AFTER_MS: std::ops::RangeInclusive<u64> = 100..=60_000;
+/// What a client is told before any request has ended.
+const RETRY_AFTER_MS_UNKNOWN: u64 = 1000;
+
+/// Everything a model needs to serve.
+#[derive(Debug)]
+pub struct ServiceConfig {
+    /// The name clients use.
+    pub name: String,
+    /// Its tokenizer.
+    pub tokenizer: Arc<Tokenizer>,
+    /// Its chat template, where it has one.
+    pub template: Option<Arc<ChatTemplate>>,
+    /// Limits and order.
+    pub policy: Policy,
+    /// Opened devices, one for each replica; at least one, all with equal limits.
+    pub lanes: Vec<LaneSource>,
+    /// A step that takes longer makes the model unhealthy.
+    pub watchdog: Duration,
+}
+
+/// A model that serves.
+#[derive(Debug)]
+pub struct Service {
+    pub(crate) name: Arc<str>,
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) template: Option<Arc<ChatTemplate>>,
+    policy: Policy,
+    pub(crate) gate: Arc<Gate>,
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) clock: Clock,
+    watchdog: Duration,
+    next_id: AtomicU64,
+}
+
+impl Service {
+    /// Starts the lanes. Install a metrics recorder first.
+    ///
+    /// # Errors
+    /// A thread could not be started.
+    ///
+    /// # Panics
+    /// If there is no lane.
+    pub fn start(config: ServiceConfig) -> Result<Arc<Self>, DeviceError> {
+        let ServiceConfig { name, tokenizer, template, policy, lanes, watchdog } = config;
+        assert!(!lanes.is_empty(), "a model has a lane");
+        let clock = Clock::start();
+        let rolling = policy.max_rolling_batch_size;
+        let running = (0..lanes.len()).fold(0_u32, |sum, _| sum.saturating_add(rolling));
+        let places = policy.job_queue_size.saturating_add(running);
+        let start = |(number, source): (u16, LaneSource)| {
+            Lane::start((&name, number), source, &policy, clock, places)
+        };
+        let lanes = (0_u16..).zip(lanes).map(start).collect::<Result<Vec<_>, _>>()?;
+        Ok(Arc::new(Self {
+            name: name.into(),
+            tokenizer,
+            template,
+            policy,
+            gate: Gate::new(places),
+            lanes,
+            clock,
+            watchdog,
+            next_id: AtomicU64::new(0),
+        }))
+    }
+
+    /// The name clients use.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The model's tokenizer.
+    #[must_use]
+    pub fn tokenizer(&self) -> &Arc<Tokenizer> {
+        &self.tokenizer
+    }
+
+    /// What each lane's device can do.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.lanes[0].limits
+    }
+
+    /// Tokens of prompt and output together, at most.
+    #[must_use]
+    pub fn max_model_len(&self) -> u32 {
+        self.lanes[0].model_len_max
+    }
+
+    /// What every lane said last.
+    #[must_use]
+    pub fn states(&self) -> Vec<LaneState> {
+        self.lanes.iter().map(Lane::state).collect()
+    }
+
+    /// Requests inside, from their permit to their end.
+    #[must_use]
+    pub fn requests_inside(&self) -> u32 {
+        self.gate.inside()
+    }
+
+    /// Whether it serves now.
+    #[must_use]
+    pub fn health(&self) -> Health {
+        if self.gate.is_closed() {
+            return Health::Draining;
+        }
+        let now = self.clock.now();
+        let lanes = self.lanes.iter().map(|l| health::of_lane(&l.state(), now, self.watchdog));
+        // One working lane serves, slower; the first failing one is named when none does.
+        lanes.reduce(|a, b| if a == Health::Serving { a } else { b }).unwrap_or(Health::Serving)
+    }
+
+    /// Takes places for `count` requests, all or none. The end of *parse*: a full house is told
+    /// here, before any other work, in microseconds.
+    ///
+    /// # Errors
+    /// The queue is full, or the server is ending.
+    pub fn permits(&self, count: u32) -> Result<Vec<Permit>, Refusal> {
+        self.gate.enter(count).map_err(|shut| {
+            let refusal = match shut {
+                Shut::Closed => Refusal::Draining,
+                Shut::Full => Refusal::QueueFull(self.queue()),
+            };
+            self.note(refusal)
+        })
+    }
+
+    /// Sends a request to a lane. Returns before it has left the queue.
+    ///
+    /// # Errors
+    /// It can be seen without the lane that the request cannot be served.
+    pub async fn submit(
+        &self,
+        permit: Permit,
+        request: GenerateRequest,
+    ) -> Result<Generation, Refusal> {
+        self.try_submit(permit, request).await.map_err(|refusal| self.note(refusal))
+    }
+
+    /// Permit, submit, and wait until the request has left the queue.
+    ///
+    /// # Errors
+    /// The request is not served.
+    pub async fn generate(&self, request: GenerateRequest) -> Result<Generation, Refusal> {
+        let permits = self.permits(1)?;
+        let permit = permits.into_iter().next().ok_or(Refusal::Draining)?;
+        let mut generation = self.submit(permit, request).await?;
+        generation.started().await?;
+        Ok(generation)
+    }
+
+    async fn try_submit(
+        &self,
+        permit: Permit,
+        request: GenerateRequest,
+    ) -> Result<Generation, Refusal> {
+        let arrived = self.clock.now();
+        validation::check(&request, self.limits())?;
+        let GenerateRequest { prompt, truncate, max_new_tokens, .. } = &request;
+        let mut tokens = self.tokenize(prompt.clone()).await?;
+        let admitting = self.clock.now();
+        if let Some(keep) = truncate {
+            tokens.drain(..tokens.len().saturating_sub(*keep as usize));
+        }
+        let max_new_tokens = self.check_len(tokens.len(), *max_new_tokens)?;
+        let lane = &self.lanes[self.route(&tokens)];
+        let choices = request.choices;
+        // Every token, a start and an end of each choice: a lane never waits for a client.
+        let news_max = (max_new_tokens as usize + 2).saturating_mul(usize::from(choices)) + 1;
+        let (sender, events) = mpsc::channel(news_max.min(mpsc_max()));
+        let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
+        let prompt: Arc<[u32]> = tokens.into();
+        let prompt_tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
+        let stops = StopStrings::new(request.stop.clone(), request.include_stop);
+        let mut generation = Generation {
+            model: Arc::clone(&self.name),
+            tokenizer: Arc::clone(&self.tokenizer),
+            events,
+            canceller: lane.canceller(id),
+            lane: lane.watch(),
+            clock: self.clock,
+            prompt: Arc::clone(&prompt),
+            usage: Usage { prompt_tokens, ..Usage::default() },
+            choices: (0..choices).map(|_| Choice::new(stops.clone())).collect(),
+            ready: VecDeque::new(),
+            queue: self.queue(),
+            skip_special_tokens: request.skip_special_tokens,
+            started: false,
+            closed: false,
+        };
+        let request = self.scheduler_request(id, prompt, max_new_tokens, &request);
+        let admission = Admission { request, events: sender, permit, arrived };
+        let sent = lane.admit(Box::new(admission));
+        Station::Admit.record(between(admitting, self.clock.now()));
+        if sent {
+            return Ok(generation);
+        }
+        generation.closed = true;
+        Err(generation::gone(&lane.state().condition))
+    }
+
+    fn scheduler_request(
+        &self,
+        id: RequestId,
+        tokens: Arc<[u32]>,
+        max_new_tokens: u32,
+        request: &GenerateRequest,
+    ) -> Request {
+        let ends = self.tokenizer.end_tokens().iter().filter(|_| !request.ignore_eos);
+        let seed = request.seed.unwrap_or_else(|| RandomState::new().hash_one(id.0));
+        Request {
+            id,
+            tokens,
+            max_new_tokens,
+            stop_tokens: ends.chain(&request.stop_token_ids).copied().collect(),
+            params: Arc::new(SampleParams { seed, ..request.params.clone() }),
+            choices: request.choices,
+            adapter: AdapterSlot::default(),
+            salt: request.salt,
+            priority: request.priority,
+            deadline: request.deadline.map(|d| self.clock.after(d)),
+            masked: false,
+        }
+    }
+
+    /// Tokens to generate at most; refuses what does not fit, with both numbers.
+    fn check_len(&self, prompt_tokens: usize, asked: Option<u32>) -> Result<u32, Refusal> {
+        let max_model_len = self.max_model_len();
+        let prompt_tokens = u32::try_from(prompt_tokens).unwrap_or(u32::MAX);
+        if prompt_tokens == 0 {
+            let what = "the prompt has no tokens".to_owned();
+            return Err(Refusal::Invalid { field: "prompt", what });
+        }
+        let room = max_model_len.saturating_sub(prompt_tokens);
+        let max_new_tokens = asked.unwrap_or(room.max(1));
+        if max_new_tokens <= room {
+            return Ok(max_new_tokens);
+        }
+        Err(Refusal::TooLong { prompt_tokens, at_least: false, max_new_tokens, max_model_len })
+    }
+
+    /// The lane for a prompt: the one that has its prefix, unless it is much busier than another.
+    fn route(&self, tokens: &[u32]) -> usize {
+        let load = |lane: &Lane| {
+            let stats = lane.state().stats;
+            stats.running + stats.waiting
+        };
+        let Some(least) = self.lanes.iter().map(load).min().filter(|_| self.lanes.len() > 1) else {
+            return 0;
+        };
+        let prefix = &tokens[..tokens.len().min(AFFINITY_TOKENS)];
+        let fold = |sum: u64, id: &u32| (sum ^ u64::from(*id)).wrapping_mul(0x0100_0000_01B3);
+        let hash = prefix.iter().fold(0xCBF2_9CE4_8422_2325, fold);
+        let preferred = usize::try_from(hash % self.lanes.len() as u64).unwrap_or(0);
+        let slack = self.policy.max_rolling_batch_size / 4;
+        if load(&self.lanes[preferred]) <= least + slack {
+            return preferred;
+        }
+        self.lanes.iter().position(|lane| load(lane) == least).unwrap_or(preferred)
+    }
+
+    /// What a refusal for lack of room or time says.
+    fn queue(&self) -> QueueNumbers {
+        let lanes = u32::try_from(self.lanes.len()).unwrap_or(u32::MAX);
+        let running = self.policy.max_rolling_batch_size.saturating_mul(lanes);
+        let queue_len = self.gate.inside().saturating_sub(running);
+        let intervals = self.lanes.iter().map(|lane| lane.state().request_interval);
+        let interval = intervals.filter(|i| !i.is_zero()).min();
+        let ms = interval.map(|i| u64::try_from(i.as_millis()).unwrap_or(u64::MAX));
+        let retry_after_ms = ms.unwrap_or(RETRY_AFTER_MS_UNKNOWN);
+        let retry_after_ms = retry_after_ms.clamp(*RETRY_AFTER_MS.start(), *RETRY_AFTER_MS.end());
+        let job_queue_size = self.policy.job_queue_size;
+        QueueNumbers { queue_len, job_queue_size, retry_after_ms }
+    }
+
+    fn note(&self, refusal: Refusal) -> Refusal {
+        note_refusal(&self.name, &refusal);
+        refusal
+    }
+}
+
+/// The longest channel tokio makes; longer than any context.
+fn mpsc_max() -> usize {
+    tokio::sync::Semaphore::MAX_PERMITS
+}
+
+pub(crate) fn note_refusal(model: &str, refusal: &Refusal) {
+    let (model, reason) = (model.to_owned(), refusal.reason());
+    counter!(meters::REFUSED, "model" => model, "reason" => reason).increment(1);
+}

@@ -1,0 +1,121 @@
+//! Which values a request may have, whatever schema it came in.
+//!
+//! What depends on token counts is checked later, by the service. Next: `service.rs`.
+
+use gimbal_batch::{Limits, SampleParams};
+use serde_json::Value;
+
+use crate::Refusal;
+use crate::request::GenerateRequest;
+
+/// Continuations of one request; the most OpenAI allows.
+const CHOICES_MAX: u16 = 128;
+/// Stop strings of one request: each costs a search in every piece of text.
+const STOPS_MAX: usize = 64;
+/// Bytes of a stop string; so much text may be held back.
+const STOP_BYTES_MAX: usize = 1024;
+const STOP_TOKENS_MAX: usize = 1024;
+
+/// Checks all fields.
+pub(crate) fn check(request: &GenerateRequest, limits: &Limits) -> Result<(), Refusal> {
+    check_params(&request.params)?;
+    let within = |holds: bool, field: &'static str, what: &str| {
+        if holds { Ok(()) } else { Err(Refusal::Invalid { field, what: what.to_owned() }) }
+    };
+    within(request.max_new_tokens != Some(0), "max_new_tokens", "must be at least 1")?;
+    within((1..=CHOICES_MAX).contains(&request.choices), "n", "must be from 1 to 128")?;
+    within(request.truncate != Some(0), "truncate", "must be at least 1")?;
+    within(request.stop.len() <= STOPS_MAX, "stop", "at most 64 strings")?;
+    let legal = |stop: &String| (1..=STOP_BYTES_MAX).contains(&stop.len());
+    within(request.stop.iter().all(legal), "stop", "each must have from 1 to 1024 bytes")?;
+    let ids = request.stop_token_ids.len();
+    within(ids <= STOP_TOKENS_MAX, "stop_token_ids", "at most 1024 tokens")?;
+    let sampling = limits.sampling;
+    if let Some(asked) = request.params.logprobs.filter(|n| *n > sampling.logprobs_max) {
+        let what = format!("{asked} alternatives asked, at most {} given", sampling.logprobs_max);
+        return Err(Refusal::Invalid { field: "logprobs", what });
+    }
+    let unsupported = |what| Err(Refusal::Unsupported { what });
+    if !sampling.random && !request.params.is_greedy() {
+        return unsupported("temperature above 0");
+    }
+    if !sampling.penalties && request.params.has_penalties() {
+        return unsupported("a repetition, presence or frequency penalty");
+    }
+    Ok(())
+}
+
+fn check_params(params: &SampleParams) -> Result<(), Refusal> {
+    // Bounds are those of OpenAI where it has the field, of LMI and vLLM otherwise. Comparisons
+    // with NaN are false, so NaN is outside every range.
+    let ranges = [
+        ("temperature", params.temperature, 0.0, 100.0, "must be from 0 to 100"),
+        ("top_p", params.top_p, f32::MIN_POSITIVE, 1.0, "must be above 0 and at most 1"),
+        ("min_p", params.min_p, 0.0, 1.0, "must be from 0 to 1"),
+        ("repetition_penalty", params.repetition_penalty, 1e-3, 1e3, "must be above 0"),
+        ("presence_penalty", params.presence_penalty, -2.0, 2.0, "must be from -2 to 2"),
+        ("frequency_penalty", params.frequency_penalty, -2.0, 2.0, "must be from -2 to 2"),
+    ];
+    for (field, value, least, most, what) in ranges {
+        if !(least..=most).contains(&value) {
+            return Err(Refusal::Invalid { field, what: format!("{value} given, {what}") });
+        }
+    }
+    Ok(())
+}
+
+/// Bytes of all strings in a value.
+pub(crate) fn text_bytes(value: &Value) -> usize {
+    match value {
+        Value::String(text) => text.len(),
+        Value::Array(items) => items.iter().map(text_bytes).sum(),
+        Value::Object(map) => map.values().map(text_bytes).sum(),
+        _ => 0,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::request::Prompt;
+    use gimbal_batch::{Kv, Prefill, Sampling, Shape};
+
+    fn check_field(change: impl Fn(&mut GenerateRequest), expect: Option<&str>) {
+        let limits = Limits {
+            kv: Kv { blocks: 1, block_tokens: 1 },
+            shape: Shape::Varlen { rows_max: 1 },
+            prefill: Prefill::Chunked,
+            sequences_max: 1,
+            context_tokens_max: 1,
+            depth: 1,
+            sampling: Sampling { penalties: false, ..Sampling::HOST },
+            batch_invariant: true,
+        };
+        let mut request = GenerateRequest::new(Prompt::Text("a".into()));
+        change(&mut request);
+        let found = check(&request, &limits).map_err(|refusal| match refusal {
+            Refusal::Invalid { field, .. } => field,
+            Refusal::Unsupported { what } => what,
+            _ => "other",
+        });
+        assert_eq!(found.err(), expect);
+    }
+
+    #[test]
+    fn bad_values_are_named_by_their_field() {
+        check_field(|_| {}, None);
+        check_field(|r| r.params.temperature = f32::NAN, Some("temperature"));
+        check_field(|r| r.params.temperature = -0.5, Some("temperature"));
+        check_field(|r| r.params.top_p = 0.0, Some("top_p"));
+        check_field(|r| r.params.min_p = f32::INFINITY, Some("min_p"));
+        check_field(|r| r.params.repetition_penalty = 0.0, Some("repetition_penalty"));
+        check_field(|r| r.params.presence_penalty = 3.0, Some("presence_penalty"));
+        check_field(|r| r.choices = 0, Some("n"));
+        check_field(|r| r.max_new_tokens = Some(0), Some("max_new_tokens"));
+        check_field(|r| r.stop = vec![String::new()], Some("stop"));
+        check_field(|r| r.stop = vec!["x".into(); 65], Some("stop"));
+        check_field(|r| r.params.logprobs = Some(21), Some("logprobs"));
+        let penalty = Some("a repetition, presence or frequency penalty");
+        check_field(|r| r.params.frequency_penalty = 1.0, penalty);
+    }
+}
