@@ -212,8 +212,10 @@ impl Backend for SimBackend {
                 Incident::RowFault { output } => self.fault(batch, output, &mut outcome),
                 Incident::Slow(more) => remaining += more,
                 Incident::Lost => lost = true,
+                Incident::LostAtSubmit => self.lost = true,
             }
         }
+        self.check_alive()?;
         self.newest_cost = remaining;
         self.queued.push_back(Queued { step, outcome, remaining, lost });
         Ok(())

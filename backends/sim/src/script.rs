@@ -18,8 +18,10 @@ pub enum Incident {
     },
     /// The step takes this much longer.
     Slow(Duration),
-    /// The device is lost before the step is done.
+    /// The device is lost before the step is done: `collect` fails.
     Lost,
+    /// The device is lost before the step is taken: `submit` fails.
+    LostAtSubmit,
 }
 
 /// Incidents by step, and a switch that kills the device.

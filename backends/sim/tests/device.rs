@@ -99,6 +99,17 @@ fn incidents_happen_once_although_the_device_is_opened_again() {
 }
 
 #[test]
+fn a_device_can_be_lost_at_submit() {
+    let lost = [(1, Incident::LostAtSubmit)];
+    let mut device = device(Time::Virtual, Reads::All, &lost);
+    device.submit(StepId(0), &prompt(Want::Sample)).expect("alive");
+    let second = device.submit(StepId(1), &batch(&[Token::Last], 5, Want::Sample));
+    assert!(matches!(second, Err(DeviceError::Lost { .. })));
+    let first = device.collect(Duration::ZERO);
+    assert!(matches!(first, Err(DeviceError::Lost { .. })), "the queued step is gone too");
+}
+
+#[test]
 fn a_killed_device_works_again_when_opened_again() {
     let script = Script::default();
     let limits = device(Time::Virtual, Reads::All, &[]).limits().clone();

@@ -192,7 +192,7 @@ fn incidents(rng: &mut Rng) -> Vec<(u64, Incident)> {
             incidents.push((step, Incident::Slow(Duration::from_micros(2000))));
         }
         if lossy && rng.once_in(20) {
-            incidents.push((step, Incident::Lost));
+            incidents.push((step, *rng.choose(&[Incident::Lost, Incident::LostAtSubmit])));
         }
     }
     incidents

@@ -120,7 +120,8 @@ impl<'a> World<'a> {
             let tables = self.batch.parts.iter().map(tables).collect();
             let begin = self.flights.back().map_or(self.past.now, |flight| flight.done);
             if self.device.submit(step, &self.batch).is_err() {
-                return self.lose();
+                self.lose();
+                continue;
             }
             let cost = u64::try_from(self.device.newest_cost().as_micros()).unwrap_or(u64::MAX);
             self.flights.push_back(Flight { step, done: Micros(begin.0 + cost), tables });

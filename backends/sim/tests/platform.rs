@@ -1,0 +1,112 @@
+//! The simulated platform: what it promises, and that it keeps it.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gimbal_batch::{AdapterSlot, Answer, Shape, StepId, Token, Want};
+use gimbal_batch::{Batch, BlockId, Kv, Open, Output, Part, Prefill, SampleParams, SeqSlot};
+use gimbal_hal::{Platform, Probe, Profile, Servable, Source, Unfit};
+use gimbal_model::graph::Pair;
+use gimbal_model::weights::{Mapping, Weights};
+use gimbal_model::{Decoder, Model, TextData, decoder};
+use gimbal_sim::{Chain, Config, Cost, Reads, Script, SimPlatform, Time};
+
+const VOCAB: usize = 77;
+
+fn platform() -> SimPlatform {
+    let (cost, time, reads, script) = (Cost::NONE, Time::Virtual, Reads::All, Script::default());
+    let config = Config { vocab: 1, cost, time, reads, script };
+    SimPlatform { config, shape: None, prefill: Prefill::Chunked, depth: 2 }
+}
+
+/// A model without a single weight: the simulated device reads none.
+fn model() -> Model {
+    let config = Decoder {
+        vocab: VOCAB,
+        hidden: 8,
+        feed_forward: 8,
+        layers: 1,
+        heads: 1,
+        kv_heads: 1,
+        head_dim: 8,
+        rope_dims: 8,
+        rope_theta: 1e4,
+        rope_pair: Pair::Adjacent,
+        eps: 1e-5,
+        tied: true,
+    };
+    let mapping = Mapping::from_bytes(&[0]).expect("memory");
+    Model {
+        path: PathBuf::from("none"),
+        name: "none".to_owned(),
+        context_tokens: 100,
+        graph: decoder(&config),
+        decoder: config,
+        weights: Weights::new(Arc::new(mapping), HashMap::new()),
+        text: TextData::default(),
+    }
+}
+
+fn profile() -> Profile {
+    Profile {
+        sequences_max: 4,
+        rows_max: 32,
+        block_tokens: 16,
+        context_tokens_max: None,
+        kv_bytes: None,
+        threads: None,
+        library: None,
+    }
+}
+
+#[test]
+fn the_device_says_that_it_is_simulated() {
+    let Probe::Found(devices) = platform().probe() else { panic!("there is always one") };
+    assert_eq!(platform().name(), "sim");
+    assert!(devices[0].name.starts_with("SIMULATED"));
+}
+
+#[test]
+fn the_profile_decides_the_limits() {
+    let (platform, model) = (platform(), model());
+    let Probe::Found(devices) = platform.probe() else { panic!("there is always one") };
+    let fit = platform.fit(&devices, &model, &profile()).expect("it fits");
+    assert_eq!(fit.limits.kv, Kv { blocks: 28, block_tokens: 16 }, "four times one context");
+    assert_eq!(fit.limits.shape, Shape::Varlen { rows_max: 32 });
+    assert_eq!((fit.limits.context_tokens_max, fit.limits.depth), (100, 2));
+    let small = Profile { kv_bytes: Some(5 * 16 * 1024), ..profile() };
+    let fit = platform.fit(&devices, &model, &small).expect("it fits");
+    assert_eq!(fit.limits.kv.blocks, 5);
+    for bytes in [0, 1 << 40] {
+        let wrong = Profile { kv_bytes: Some(bytes), ..profile() };
+        let unfit = platform.fit(&devices, &model, &wrong);
+        assert!(matches!(unfit, Err(Unfit::Memory { setting: "kv_bytes", .. })), "{unfit:?}");
+    }
+}
+
+#[test]
+fn an_opened_model_uses_its_own_vocabulary() {
+    let (platform, model) = (platform(), model());
+    let Probe::Found(devices) = platform.probe() else { panic!("there is always one") };
+    let fit = platform.fit(&devices, &model, &profile()).expect("it fits");
+    let opened = platform.open(&fit, &Source::Graph(Arc::new(model))).expect("it opens");
+    let Servable::Generate(mut backend) = opened else { panic!("it generates") };
+    let (slot, adapter) = (SeqSlot(0), AdapterSlot(0));
+    let params = Arc::new(SampleParams::default());
+    let batch = Batch {
+        tokens: vec![Token::Id(9)],
+        parts: vec![Part { slot, rows: 1, start: 0, blocks: 0..1, adapter }],
+        blocks: vec![BlockId(0)],
+        outputs: vec![Output { row: 0, want: Want::Sample, mask: None }],
+        opens: vec![Open { slot, tokens: [9].into(), prompt: 1, params: Arc::clone(&params) }],
+        closes: Vec::new(),
+    };
+    backend.submit(StepId(0), &batch).expect("alive");
+    let (_, outcome) = backend.collect(Duration::ZERO).expect("alive");
+    let token = Chain::of(&[9], adapter).next_token(77, &params);
+    assert_eq!(outcome, [Ok(Answer::Sample { token, logprob: 0.0, top: Vec::new() })]);
+    let onnx = platform.open(&fit, &Source::Onnx(PathBuf::from("a.onnx")));
+    assert!(onnx.is_err(), "only generation models");
+}
