@@ -60,7 +60,7 @@ pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Resu
     why.push(format!("kv = {blocks} blocks of {BLOCK_TOKENS} tokens, {kv_bytes} bytes: {reason}"));
     why.push(format!("weights = {weights} bytes, held once, in the kernels' layout"));
     let limits = Limits {
-        kv: Kv { blocks, block_tokens: BLOCK_TOKENS as u32 },
+        kv: Kv { blocks, block_tokens: u32::try_from(BLOCK_TOKENS).unwrap_or(u32::MAX) },
         shape: Shape::Varlen { rows_max },
         prefill: Prefill::Chunked,
         sequences_max: profile.sequences_max,

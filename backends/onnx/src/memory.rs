@@ -47,9 +47,11 @@ impl<'a, T> Shared<'a, T> {
     /// If the range does not lie in the buffer.
     pub(crate) unsafe fn slice(&self, range: Range<usize>) -> &'a [T] {
         assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: the start lies in the buffer (asserted).
+        let start = unsafe { self.pointer.add(range.start) };
         // SAFETY: the range lies in the buffer (asserted), the buffer is alive for 'a, and the
         // caller promises that nobody writes it.
-        unsafe { std::slice::from_raw_parts(self.pointer.add(range.start), range.len()) }
+        unsafe { std::slice::from_raw_parts(start, range.len()) }
     }
 
     /// Elements to write.
@@ -59,12 +61,13 @@ impl<'a, T> Shared<'a, T> {
     ///
     /// # Panics
     /// If the range does not lie in the buffer.
-    #[expect(clippy::mut_from_ref, reason = "disjointness is the caller's promise")]
     pub(crate) unsafe fn slice_mut(&self, range: Range<usize>) -> &'a mut [T] {
         assert!(range.start <= range.end && range.end <= self.len);
+        // SAFETY: the start lies in the buffer (asserted).
+        let start = unsafe { self.pointer.add(range.start) };
         // SAFETY: the range lies in the buffer (asserted), the buffer is alive for 'a, and the
         // caller promises that nobody else touches it.
-        unsafe { std::slice::from_raw_parts_mut(self.pointer.add(range.start), range.len()) }
+        unsafe { std::slice::from_raw_parts_mut(start, range.len()) }
     }
 }
 

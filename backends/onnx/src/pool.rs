@@ -112,7 +112,7 @@ impl Drop for Close<'_> {
     fn drop(&mut self) {
         let mut state = self.0.state.fetch_and(!OPEN, Ordering::AcqRel) & !OPEN;
         let mut spins = 0_u32;
-        while state % OPEN != 0 {
+        while !state.is_multiple_of(OPEN) {
             spins += 1;
             if spins.is_multiple_of(SPINS) {
                 thread::yield_now()

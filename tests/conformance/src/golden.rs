@@ -45,6 +45,8 @@ pub struct Quality {
 /// One prompt of `Quality`.
 #[derive(Clone, Debug, Deserialize)]
 pub struct QualityCase {
+    /// The prompt.
+    pub text: String,
     /// Tokens of the prompt.
     pub prompt: Vec<u32>,
     /// The reference's continuation.

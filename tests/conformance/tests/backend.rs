@@ -41,15 +41,15 @@ fn quality_is_at_least_llama_cpps() -> anyhow::Result<()> {
     let mean = |kl: &[f64]| kl.iter().sum::<f64>() / kl.len() as f64;
     let ratio = mean(&ours) / mean(&theirs);
     let (low, high) = bootstrap_ratio(&ours, &theirs);
-    println!("positions {}; gap >= 1.0: {wide:?} {:.4}", ours.len(), wide.share());
-    println!("gap >= 0.5: {narrow:?} {:.4}, {}: {llama:?}", narrow.share(), golden.llama_cpp);
-    println!(
+    eprintln!("positions {}; gap >= 1.0: {wide:?} {:.4}", ours.len(), wide.share());
+    eprintln!("gap >= 0.5: {narrow:?} {:.4}, {}: {llama:?}", narrow.share(), golden.llama_cpp);
+    eprintln!(
         "mean KL {:.6} (KV f16), llama.cpp {:.6} (KV {})",
         mean(&ours),
         mean(&theirs),
         golden.llama_kv
     );
-    println!("ratio {ratio:.3}, 95 % interval {low:.3} to {high:.3}");
+    eprintln!("ratio {ratio:.3}, 95 % interval {low:.3} to {high:.3}");
     assert!(wide.share() >= 0.99, "{wide:?}");
     assert!(narrow.share() >= 0.95, "{narrow:?}");
     assert!(ratio <= 1.05, "{ratio}");

@@ -50,25 +50,16 @@ pub(crate) struct Columns<'a> {
 }
 
 impl Columns<'_> {
-    /// The at most eight columns of a row that group `g` makes.
-    ///
-    /// # Safety
-    /// - No other thread touches the columns of group `g` while the result lives.
-    unsafe fn group(&self, row: usize, g: usize) -> &mut [f32] {
-        let width = LANES.min(self.cols - g * LANES);
-        let start = row * self.stride + self.first + g * LANES;
-        // SAFETY: the range is within the group's columns, which the caller owns.
-        unsafe { self.out.slice_mut(start..start + width) }
-    }
-
     /// Writes or adds the values of group `g`.
     ///
     /// # Safety
     /// - No other thread touches the columns of group `g` during the call.
     #[inline]
     unsafe fn put(&self, row: usize, g: usize, values: [f32; LANES]) {
-        // SAFETY: as the caller promises.
-        let out = unsafe { self.group(row, g) };
+        let width = LANES.min(self.cols - g * LANES);
+        let start = row * self.stride + self.first + g * LANES;
+        // SAFETY: the range is within the group's columns, which the caller owns.
+        let out = unsafe { self.out.slice_mut(start..start + width) };
         if self.add {
             out.iter_mut().zip(values).for_each(|(out, v)| *out += v);
         } else {
@@ -197,11 +188,11 @@ pub(crate) fn features() -> Vec<String> {
 
 /// Coefficients of `exp` on `[-ln2/2, ln2/2]`, highest first. **Source**: Cephes `expf.c`.
 pub(crate) const EXP: [f32; 6] =
-    [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 5.000_000_1e-1];
+    [1.987_569_1e-4, 1.398_199_9e-3, 8.333_452e-3, 4.166_579_6e-2, 1.666_666_5e-1, 0.5];
 /// Below this `exp` is taken as its value here; the result is a normal number.
 pub(crate) const EXP_MIN: f32 = -87.0;
 /// `ln 2` in two parts, so that `x - n·ln2` loses nothing.
-pub(crate) const LN2: (f32, f32) = (0.693_359_375, -2.121_944_4e-4);
+pub(crate) const LN2: (f32, f32) = (0.693_359_4, -2.121_944_4e-4);
 
 #[cfg(test)]
 mod tests;

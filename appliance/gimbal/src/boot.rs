@@ -1,0 +1,207 @@
+//! From a path to a warm model: probe → plan → open → warm.
+//!
+//! The platforms are a static list; the engine joins what they open with the scheduler.
+
+use std::hash::{BuildHasher, Hasher, RandomState};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gimbal_batch::Prefill;
+use gimbal_engine::{LaneSource, Policy, Service, ServiceConfig};
+use gimbal_hal::{
+    Backend, DeviceError, DeviceInfo, Fit, Platform, Probe, Profile, Servable, Source,
+};
+use gimbal_model::{Model, TextData};
+use gimbal_onnx::OnnxPlatform;
+use gimbal_settings::Settings;
+use gimbal_sim::{Cost, Reads, Script, SimPlatform, Time};
+use gimbal_text::{ChatTemplate, Tokenizer, TokenizerData};
+use tracing::{info, warn};
+
+use crate::failure::Failure;
+
+/// Every platform there is, the preferred first; `sim` only by name.
+pub(crate) fn platforms() -> Vec<Arc<dyn Platform>> {
+    vec![Arc::new(OnnxPlatform), Arc::new(simulator())]
+}
+
+/// A device that answers with hashes, about as fast as a small CPU.
+fn simulator() -> SimPlatform {
+    let config = gimbal_sim::Config {
+        vocab: 0,
+        cost: Cost { step_us: 1000.0, row_us: 100.0, ..Cost::NONE },
+        time: Time::Real,
+        reads: Reads::All,
+        script: Script::new(&[]),
+    };
+    SimPlatform { config, shape: None, prefill: Prefill::Chunked, depth: 2 }
+}
+
+/// A model that was fitted and can be opened.
+pub(crate) struct Plan {
+    platform: Arc<dyn Platform>,
+    model: Arc<Model>,
+    fit: Fit,
+}
+
+/// Reads the model and decides where and how it runs; no weight is read.
+pub(crate) fn plan(settings: &Settings, path: &Path) -> Result<Plan, Failure> {
+    let started = Instant::now();
+    let model = Arc::new(Model::open(path)?);
+    info!(
+        model = %model.path.display(),
+        name = model.name,
+        weights_bytes = model.weights.bytes(),
+        took_ms = millis(started),
+        "model read"
+    );
+    let (platform, devices) = choose(settings)?;
+    let device = devices.first().map(|d| d.name.as_str()).unwrap_or_default();
+    info!(platform = platform.name(), device, devices = devices.len(), "device chosen");
+    let fit = platform.fit(&devices, &model, &profile(settings))?;
+    for why in &fit.why {
+        info!(why, "planned");
+    }
+    if platform.name() == "sim" {
+        warn!("SIMULATED: tokens come from a hash, not from the model");
+    }
+    Ok(Plan { platform, model, fit })
+}
+
+impl Plan {
+    /// Opens the model and starts its lanes.
+    pub(crate) fn open(self, settings: &Settings) -> Result<Arc<Service>, Failure> {
+        let started = Instant::now();
+        let tokenizer =
+            Arc::new(Tokenizer::new(&tokenizer_data(&self.model.text)).map_err(|e| {
+                Failure::data(e)
+                    .context(format!("in the tokenizer of {}", self.model.path.display()))
+            })?);
+        let template = self.template(&tokenizer);
+        let name = settings.text("served_model_name").map(str::to_owned);
+        let stem = self.model.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let policy = self.policy(settings);
+        let open = Opener(Arc::new(self));
+        let lanes = (0..open.0.fit.replicas)
+            .map(|_| {
+                let open = open.clone();
+                let backend = open.open()?;
+                Ok(LaneSource { backend, reopen: Box::new(move || open.open()) })
+            })
+            .collect::<Result<Vec<_>, DeviceError>>()?;
+        let service = Service::start(ServiceConfig {
+            name: name.unwrap_or(stem),
+            tokenizer,
+            template,
+            policy,
+            lanes,
+            watchdog: Duration::from_secs(settings.integer("watchdog_timeout_s").unwrap_or(30)),
+        })?;
+        info!(took_ms = millis(started), "model opened");
+        Ok(service)
+    }
+
+    /// A broken template is no reason not to serve text; chat requests then say what is wrong.
+    fn template(&self, tokenizer: &Tokenizer) -> Option<Arc<ChatTemplate>> {
+        let source = self.model.text.chat_template.as_deref()?;
+        match ChatTemplate::new(source, tokenizer.bos_text(), tokenizer.eos_text()) {
+            Ok(template) => Some(Arc::new(template)),
+            Err(error) => {
+                warn!(%error, "the model's chat template cannot be used");
+                None
+            }
+        }
+    }
+
+    fn policy(&self, settings: &Settings) -> Policy {
+        let number = |key: &str, default: u32| {
+            settings.integer(key).and_then(|n| u32::try_from(n).ok()).unwrap_or(default)
+        };
+        Policy {
+            max_rolling_batch_size: number("max_rolling_batch_size", 32),
+            job_queue_size: number("job_queue_size", 1000),
+            step_tokens_max: number("max_rolling_batch_prefill_tokens", 256),
+            step_time_max: None,
+            prefix_cache: settings.flag("enable_prefix_caching"),
+            drafts_max: 0,
+            prefix_secret: [random(), random()],
+        }
+    }
+}
+
+/// Opens the planned model, as often as a lane needs it.
+#[derive(Clone)]
+struct Opener(Arc<Plan>);
+
+impl Opener {
+    fn open(&self) -> Result<Box<dyn Backend>, DeviceError> {
+        let plan = &self.0;
+        match plan.platform.open(&plan.fit, &Source::Graph(plan.model.clone()))? {
+            Servable::Generate(backend) => Ok(backend),
+            Servable::Infer(_) => {
+                Err(DeviceError::Model { why: "the model does not generate text".to_owned() })
+            }
+        }
+    }
+}
+
+/// The platform the settings name, or the first one with devices.
+fn choose(settings: &Settings) -> Result<(Arc<dyn Platform>, Vec<DeviceInfo>), Failure> {
+    let wanted = settings.text("backend").unwrap_or("auto");
+    let mut absent = Vec::new();
+    for platform in platforms() {
+        let is_wanted = match wanted {
+            "auto" => platform.name() != "sim",
+            name => platform.name() == name,
+        };
+        if !is_wanted {
+            continue;
+        }
+        match platform.probe() {
+            Probe::Found(devices) => return Ok((platform, devices)),
+            Probe::Absent { why } => absent.push(format!("{}: {why}", platform.name())),
+        }
+    }
+    Err(Failure::unavailable(format!("no device for backend = {wanted}: {}", absent.join("; "))))
+}
+
+fn profile(settings: &Settings) -> Profile {
+    let small = |key: &str| settings.integer(key).and_then(|n| u32::try_from(n).ok());
+    Profile {
+        sequences_max: small("max_rolling_batch_size").unwrap_or(32),
+        rows_max: small("max_rolling_batch_prefill_tokens").unwrap_or(256),
+        block_tokens: 16,
+        context_tokens_max: small("max_model_len"),
+        kv_bytes: settings.integer("kv_cache_bytes"),
+        threads: small("threads"),
+        library: settings.text("onnxruntime").map(Into::into),
+    }
+}
+
+fn tokenizer_data(text: &TextData) -> TokenizerData {
+    TokenizerData {
+        kind: text.kind.clone(),
+        pre: text.pre.clone(),
+        tokens: text.tokens.clone(),
+        token_types: text.token_types.clone(),
+        merges: text.merges.clone(),
+        scores: text.scores.clone(),
+        bos: text.bos,
+        eos: text.eos,
+        unk: text.unknown,
+        pad: text.padding,
+        add_bos: text.add_bos,
+        add_eos: text.add_eos,
+        eog: text.end_tokens.clone(),
+    }
+}
+
+/// 64 bits that nobody can guess: the keys std takes from the operating system for its maps.
+fn random() -> u64 {
+    RandomState::new().build_hasher().finish()
+}
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

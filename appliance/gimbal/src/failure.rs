@@ -1,0 +1,102 @@
+//! How a command fails: a message for the user and an exit code for scripts (sysexits.h).
+
+use std::fmt;
+use std::process::ExitCode;
+
+use gimbal_hal::{DeviceError, Unfit};
+use gimbal_model::ModelError;
+use gimbal_settings::SettingError;
+
+/// Wrong flags or settings.
+const USAGE: u8 = 64;
+/// A model that is broken or not supported.
+const DATA: u8 = 65;
+/// A model that is not there.
+const NO_INPUT: u8 = 66;
+/// A port, device or library that cannot be had.
+const UNAVAILABLE: u8 = 69;
+/// Anything else.
+const SOFTWARE: u8 = 70;
+/// Too little memory.
+const MEMORY: u8 = 71;
+
+/// A failed command.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    code: u8,
+    error: anyhow::Error,
+}
+
+impl Failure {
+    /// A failure because of how the command was called.
+    pub(crate) fn usage(message: impl fmt::Display) -> Self {
+        Self { code: USAGE, error: anyhow::anyhow!("{message}") }
+    }
+
+    /// A failure because something cannot be had.
+    pub(crate) fn unavailable(message: impl fmt::Display) -> Self {
+        Self { code: UNAVAILABLE, error: anyhow::anyhow!("{message}") }
+    }
+
+    /// A failure because of the model's content.
+    pub(crate) fn data(message: impl fmt::Display) -> Self {
+        Self { code: DATA, error: anyhow::anyhow!("{message}") }
+    }
+
+    /// Says more about what was being done.
+    pub(crate) fn context(self, doing: impl fmt::Display + Send + Sync + 'static) -> Self {
+        Self { code: self.code, error: self.error.context(doing) }
+    }
+
+    /// Prints the message and gives the exit code.
+    pub(crate) fn report(self) -> ExitCode {
+        eprintln!("gimbal: {:#}", self.error);
+        ExitCode::from(self.code)
+    }
+}
+
+impl From<SettingError> for Failure {
+    fn from(error: SettingError) -> Self {
+        Self { code: USAGE, error: error.into() }
+    }
+}
+
+impl From<ModelError> for Failure {
+    fn from(error: ModelError) -> Self {
+        let code = match error {
+            ModelError::Missing { .. } => NO_INPUT,
+            ModelError::Broken { .. } | ModelError::Unsupported { .. } => DATA,
+        };
+        Self { code, error: error.into() }
+    }
+}
+
+impl From<Unfit> for Failure {
+    fn from(error: Unfit) -> Self {
+        let code = match error {
+            Unfit::Memory { .. } => MEMORY,
+            Unfit::Op { .. } => DATA,
+            Unfit::Setting { .. } => USAGE,
+        };
+        Self { code, error: error.into() }
+    }
+}
+
+impl From<DeviceError> for Failure {
+    fn from(error: DeviceError) -> Self {
+        let code = match error {
+            DeviceError::OutOfMemory { .. } => MEMORY,
+            DeviceError::Model { .. } => DATA,
+            DeviceError::Timeout { .. }
+            | DeviceError::Lost { .. }
+            | DeviceError::Library { .. } => UNAVAILABLE,
+        };
+        Self { code, error: error.into() }
+    }
+}
+
+impl From<anyhow::Error> for Failure {
+    fn from(error: anyhow::Error) -> Self {
+        Self { code: SOFTWARE, error }
+    }
+}

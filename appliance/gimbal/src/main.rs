@@ -1,0 +1,20 @@
+//! The binary: `gimbal serve`, `generate`, `probe`.
+//!
+//! Reading order: `cli/` (what is asked), `boot` (probe → plan → open → warm), `failure` (exit
+//! codes), `logging`. Everything else is in the crates.
+
+#![forbid(unsafe_code)]
+
+mod boot;
+mod cli;
+mod failure;
+mod logging;
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    match cli::run(std::env::args_os()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(),
+    }
+}

@@ -1,0 +1,150 @@
+//! Attention of a tile: online softmax over blocks of 16 tokens, four queries to a pass.
+//!
+//! Formula: `softmax(scale · q·Kᵀ) · V` over the tokens a row sees. Bytes: the f16 keys and values
+//! of the sequence once a tile and pass of four. Bound: memory for one row. Oracle: `scalar`, to the
+//! bit.
+
+use std::arch::x86_64::*;
+
+use super::vector::{exp, lanes, load_f32, load_half, maximum, total};
+use crate::kernels::{Attend, TILE_QUERIES_MAX};
+use crate::memory::BLOCK_TOKENS;
+use crate::pack::LANES;
+
+/// Query rows times heads that one pass over a block of keys serves.
+const PASS: usize = 4;
+
+/// One row and head of a tile while it is attended.
+#[derive(Clone, Copy)]
+struct Online {
+    most: f32,
+    sum: f32,
+}
+
+/// # Safety
+/// - No thread writes the tile's queries or the sequence's blocks during the call.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn attend_tile(task: &Attend<'_>, out: &mut [f32]) {
+    let (dim, queries) = (task.layout.head_dim, task.rows * task.group);
+    assert!(queries <= TILE_QUERIES_MAX, "a tile holds its queries");
+    out.fill(0.0);
+    let mut online = [Online { most: -1e30, sum: 0.0 }; TILE_QUERIES_MAX];
+    for block in task.block_first()..=task.block_last() {
+        // SAFETY: the caller promises that nobody writes the sequence's blocks.
+        let (keys, values) = unsafe { task.block(block) };
+        let mut first = 0;
+        while first < queries {
+            let n = (queries - first).min(PASS);
+            let (state, acc) = (&mut online[first..first + n], &mut out[first * dim..]);
+            let at = Pass { task, block, first, keys, values };
+            let pass = match n {
+                1 => attend_pass::<1>,
+                2 => attend_pass::<2>,
+                3 => attend_pass::<3>,
+                _ => attend_pass::<PASS>,
+            };
+            // SAFETY: the caller promises that nobody writes the tile's queries; the features are
+            // those of this function.
+            unsafe { pass(at, state, acc) };
+            first += n;
+        }
+    }
+    for (acc, online) in out.chunks_exact_mut(dim).zip(online) {
+        let by = 1.0 / online.sum;
+        acc.iter_mut().for_each(|acc| *acc *= by);
+    }
+}
+
+/// Some queries of a tile at one block.
+#[derive(Clone, Copy)]
+struct Pass<'a> {
+    task: &'a Attend<'a>,
+    block: usize,
+    /// Number of the first query: row times group, plus head.
+    first: usize,
+    keys: &'a [u16],
+    values: &'a [u16],
+}
+
+/// # Safety
+/// - No thread writes the tile's queries during the call.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: &mut [f32]) {
+    let Pass { task, block, first, keys, values } = at;
+    let dim = task.layout.head_dim;
+    let query: [&[f32]; N] = std::array::from_fn(|i| {
+        let (row, head) = ((first + i) / task.group, (first + i) % task.group);
+        // SAFETY: the caller promises that nobody writes the tile's queries.
+        unsafe { task.query(row, head) }
+    });
+    let mut dots = [[_mm256_setzero_ps(); 2]; N];
+    for (d, key) in keys.as_chunks::<BLOCK_TOKENS>().0.iter().enumerate() {
+        let key = [load_half(key, 0), load_half(key, LANES)];
+        for i in 0..N {
+            let q = _mm256_set1_ps(query[i][d]);
+            dots[i][0] = _mm256_fmadd_ps(q, key[0], dots[i][0]);
+            dots[i][1] = _mm256_fmadd_ps(q, key[1], dots[i][1]);
+        }
+    }
+    // By token and query.
+    let mut shares = [[0.0_f32; N]; BLOCK_TOKENS];
+    let mut fades = [_mm256_setzero_ps(); N];
+    let mut end = 0;
+    for i in 0..N {
+        let seen = task.seen((first + i) / task.group, block);
+        end = end.max(seen.end);
+        let mask = [between(&seen, 0), between(&seen, LANES)];
+        let scores = masked_scores(task, dots[i], mask);
+        let most = maximum(_mm256_max_ps(scores[0], scores[1])).max(online[i].most);
+        let fade = (online[i].most - most).exp();
+        let shift = _mm256_set1_ps(most);
+        let e = [0, 1].map(|h| _mm256_and_ps(exp(_mm256_sub_ps(scores[h], shift)), mask[h]));
+        online[i].most = most;
+        online[i].sum = online[i].sum * fade + total(_mm256_add_ps(e[0], e[1]));
+        let both = e.map(|e| lanes(e));
+        for (shares, share) in shares.iter_mut().zip(both.as_flattened()) {
+            shares[i] = *share;
+        }
+        fades[i] = _mm256_set1_ps(fade);
+    }
+    for d in (0..dim).step_by(LANES) {
+        let mut sums: [__m256; N] =
+            std::array::from_fn(|i| _mm256_mul_ps(load_f32(acc, i * dim + d), fades[i]));
+        for (j, shares) in shares.iter().enumerate().take(end) {
+            let value = load_half(values, j * dim + d);
+            for i in 0..N {
+                sums[i] = _mm256_fmadd_ps(_mm256_set1_ps(shares[i]), value, sums[i]);
+            }
+        }
+        for i in 0..N {
+            acc[i * dim + d..][..LANES].copy_from_slice(&lanes(sums[i]));
+        }
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn masked_scores(task: &Attend<'_>, dots: [__m256; 2], mask: [__m256; 2]) -> [__m256; 2] {
+    let scale = _mm256_set1_ps(task.scale);
+    let nothing = _mm256_set1_ps(-1e30);
+    [0, 1].map(|h| {
+        let mut score = _mm256_mul_ps(dots[h], scale);
+        if let Some(cap) = task.softcap {
+            let capped = lanes(score).map(|s| cap * (s / cap).tanh());
+            score = load_f32(&capped, 0);
+        }
+        _mm256_blendv_ps(nothing, score, mask[h])
+    })
+}
+
+/// All ones in the lanes whose number plus `from` lies in the range.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn between(range: &std::ops::Range<usize>, from: usize) -> __m256 {
+    let mask = std::array::from_fn(|i| {
+        f32::from_bits(if range.contains(&(i + from)) { u32::MAX } else { 0 })
+    });
+    let mask: [f32; LANES] = mask;
+    load_f32(&mask, 0)
+}

@@ -1,0 +1,173 @@
+//! `x · Wᵀ`: a weight group is read once for a tile of up to six rows of activations.
+//!
+//! `maddubs` of nibbles and int8 stays within int16 over a whole block (16 · 15 · 127 = 30 480), so
+//! one `madd` a block suffices. Bytes: 5.0 bits a weight for `U4`, 8.5 for `I8`. Bound: memory at 1
+//! row, the `maddubs` rate from about 4 rows on (130 G MAC/s a core on Zen 3, 2026-11). Oracle:
+//! `scalar`, to the bit.
+
+use std::arch::x86_64::*;
+
+use super::vector::{broadcast, lanes, load, load_f16, prefetch};
+use crate::kernels::scalar::row_of;
+use crate::kernels::{ActBlock, Acts, Linear};
+use crate::pack::{BLOCK, Family, I8_BYTES, U4_BYTES};
+
+/// Rows of activations that stay in the second-level cache while weights stream past.
+const ROWS_CACHED: usize = 96;
+/// Bytes ahead of the current weight block to prefetch: eight blocks.
+const PREFETCH: usize = 1280;
+
+/// # Safety
+/// - The caller owns the output columns of the task's groups.
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) unsafe fn linear_groups(task: &Linear<'_>) {
+    let mut first = 0;
+    while first < task.rows {
+        let end = (first + ROWS_CACHED).min(task.rows);
+        for g in task.groups.clone() {
+            let mut row = first;
+            while row < end {
+                // Six at a time, but 7 and 8 split as 4 + 3 and 4 + 4.
+                let rows = match end - row {
+                    n @ (1..=4 | 6) => n,
+                    5 | 7 | 8 => 4,
+                    _ => 6,
+                };
+                let (acts, out) = (task.acts, &task.out);
+                let x = Rows { acts, row, cols: task.weight.cols };
+                let w = task.weight.group(g);
+                macro_rules! tile {
+                    ($t:literal) => {
+                        for (t, sums) in
+                            tile::<$t>(task.weight.family, w, x).into_iter().enumerate()
+                        {
+                            // SAFETY: the caller owns the columns of these groups.
+                            unsafe { out.put(row + t, g, lanes(sums)) };
+                        }
+                    };
+                }
+                match rows {
+                    1 => tile!(1),
+                    2 => tile!(2),
+                    3 => tile!(3),
+                    4 => tile!(4),
+                    _ => tile!(6),
+                }
+                row += rows;
+            }
+        }
+        first = end;
+    }
+}
+
+/// Rows of activations from `row` on.
+#[derive(Clone, Copy)]
+struct Rows<'a> {
+    acts: Acts<'a>,
+    row: usize,
+    cols: usize,
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn tile<const T: usize>(family: Family, w: &[u8], x: Rows<'_>) -> [__m256; T] {
+    match (family, x.acts) {
+        (Family::U4, Acts::Blocks(acts)) => {
+            u4_tile(w, std::array::from_fn(|t| row_of(acts, x.row + t, x.cols / BLOCK)))
+        }
+        (Family::I8, Acts::Blocks(acts)) => {
+            i8_tile(w, std::array::from_fn(|t| row_of(acts, x.row + t, x.cols / BLOCK)))
+        }
+        (Family::F16, Acts::Floats(acts)) => {
+            f16_tile(w, std::array::from_fn(|t| row_of(acts, x.row + t, x.cols)))
+        }
+        (Family::F32, Acts::Floats(acts)) => {
+            f32_tile(w, std::array::from_fn(|t| row_of(acts, x.row + t, x.cols)))
+        }
+        (family, _) => panic!("activations do not fit {family:?}"),
+    }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn u4_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
+    let mut sums = [_mm256_setzero_ps(); T];
+    let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
+    for (b, w) in w.as_chunks::<U4_BYTES>().0.iter().enumerate() {
+        prefetch::<3>(w, PREFETCH);
+        let x: [&ActBlock; T] = std::array::from_fn(|t| &x[t][b]);
+        let mut whole = [_mm256_setzero_si256(); T];
+        for v in 0..4 {
+            let packed = load(w, v * 32);
+            let (lo, hi) = (
+                _mm256_and_si256(packed, low),
+                _mm256_and_si256(_mm256_srli_epi16::<4>(packed), low),
+            );
+            for t in 0..T {
+                let lo = _mm256_maddubs_epi16(lo, broadcast(&x[t].q, v * 4));
+                let hi = _mm256_maddubs_epi16(hi, broadcast(&x[t].q, 16 + v * 4));
+                whole[t] = _mm256_add_epi16(whole[t], _mm256_add_epi16(lo, hi));
+            }
+        }
+        let (d, m) = (load_f16(w, 128), load_f16(w, 144));
+        for t in 0..T {
+            let whole = _mm256_cvtepi32_ps(_mm256_madd_epi16(whole[t], ones));
+            sums[t] = _mm256_fmadd_ps(whole, _mm256_mul_ps(d, _mm256_set1_ps(x[t].d)), sums[t]);
+            sums[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(x[t].s), sums[t]);
+        }
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn i8_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
+    let mut sums = [_mm256_setzero_ps(); T];
+    let ones = _mm256_set1_epi16(1);
+    for (b, w) in w.as_chunks::<I8_BYTES>().0.iter().enumerate() {
+        prefetch::<5>(w, 2 * PREFETCH);
+        let x: [&ActBlock; T] = std::array::from_fn(|t| &x[t][b]);
+        let mut whole = [_mm256_setzero_si256(); T];
+        for v in 0..8 {
+            let signed = load(w, v * 32);
+            let size = _mm256_abs_epi8(signed);
+            for t in 0..T {
+                let x = _mm256_sign_epi8(broadcast(&x[t].q, v * 4), signed);
+                let pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(size, x), ones);
+                whole[t] = _mm256_add_epi32(whole[t], pairs);
+            }
+        }
+        let d = load_f16(w, 256);
+        for t in 0..T {
+            let by = _mm256_mul_ps(d, _mm256_set1_ps(x[t].d));
+            sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole[t]), by, sums[t]);
+        }
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn f16_tile<const T: usize>(w: &[u8], x: [&[f32]; T]) -> [__m256; T] {
+    let mut sums = [_mm256_setzero_ps(); T];
+    for (k, w) in w.as_chunks::<16>().0.iter().enumerate() {
+        let w = load_f16(w, 0);
+        for t in 0..T {
+            sums[t] = _mm256_fmadd_ps(_mm256_set1_ps(x[t][k]), w, sums[t]);
+        }
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn f32_tile<const T: usize>(w: &[u8], x: [&[f32]; T]) -> [__m256; T] {
+    let mut sums = [_mm256_setzero_ps(); T];
+    for (k, w) in w.as_chunks::<32>().0.iter().enumerate() {
+        let w = _mm256_castsi256_ps(load(w, 0));
+        for t in 0..T {
+            sums[t] = _mm256_fmadd_ps(_mm256_set1_ps(x[t][k]), w, sums[t]);
+        }
+    }
+    sums
+}

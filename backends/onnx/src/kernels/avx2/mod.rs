@@ -1,0 +1,118 @@
+//! The kernels for x86-64 with AVX2, FMA and F16C.
+//!
+//! `linear` and `attend` hold the two large ones, `vector` what they share; this file is the table
+//! and the kernels of single rows.
+
+mod attend;
+mod linear;
+mod vector;
+
+use std::arch::x86_64::*;
+
+use super::{ActBlock, Attend, EXP_MIN, Kernels, Linear};
+use crate::pack::{BLOCK, LANES};
+use vector::{exp, lanes, load_f32, maximum, total};
+
+pub(super) static KERNELS: Kernels =
+    Kernels { name: "avx2", linear, quantise, rms_norm, silu_mul, attend, to_f16 };
+
+pub(super) fn is_available() -> bool {
+    is_x86_feature_detected!("avx2")
+        && is_x86_feature_detected!("fma")
+        && is_x86_feature_detected!("f16c")
+}
+
+/// Calls a function that needs the features; the table it stands in is only used where
+/// `is_available` said yes.
+macro_rules! with_features {
+    ($call:expr) => {{
+        debug_assert!(is_available());
+        // SAFETY: AVX2, FMA and F16C were detected before this table was chosen; further
+        // preconditions of the callee are those of the enclosing function.
+        unsafe { $call }
+    }};
+}
+
+unsafe fn linear(task: &Linear<'_>) {
+    with_features!(linear::linear_groups(task));
+}
+fn quantise(x: &[f32], out: &mut [ActBlock]) {
+    with_features!(quantise_blocks(x, out));
+}
+fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    with_features!(rms_norm_row(x, weight, eps, out));
+}
+fn silu_mul(gate: &mut [f32], up: &[f32]) {
+    with_features!(silu_mul_row(gate, up));
+}
+unsafe fn attend(task: &Attend<'_>, out: &mut [f32]) {
+    with_features!(attend::attend_tile(task, out));
+}
+fn to_f16(x: &[f32], out: &mut [u16]) {
+    with_features!(to_f16_row(x, out));
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn quantise_blocks(x: &[f32], out: &mut [ActBlock]) {
+    let sign = _mm256_set1_ps(-0.0);
+    for (x, out) in x.as_chunks::<BLOCK>().0.iter().zip(out) {
+        let v: [__m256; 4] = std::array::from_fn(|i| load_f32(x, i * LANES));
+        let size = v.map(|v| _mm256_andnot_ps(sign, v));
+        let most = _mm256_max_ps(_mm256_max_ps(size[0], size[1]), _mm256_max_ps(size[2], size[3]));
+        let most = maximum(most);
+        let (d, by) = (most / 127.0, if most == 0.0 { 0.0 } else { 127.0 / most });
+        let by = _mm256_set1_ps(by);
+        let whole = v.map(|v| _mm256_cvtps_epi32(_mm256_mul_ps(v, by)));
+        let pairs =
+            [_mm256_packs_epi32(whole[0], whole[1]), _mm256_packs_epi32(whole[2], whole[3])];
+        let bytes = _mm256_packs_epi16(pairs[0], pairs[1]);
+        let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
+        let bytes = _mm256_permutevar8x32_epi32(bytes, order);
+        // SAFETY: `q` is 32 bytes; an unaligned store has no other precondition.
+        unsafe { _mm256_storeu_si256(out.q.as_mut_ptr().cast(), bytes) };
+        let sum = _mm256_add_epi32(
+            _mm256_add_epi32(whole[0], whole[1]),
+            _mm256_add_epi32(whole[2], whole[3]),
+        );
+        let four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
+        let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0x4e>(four));
+        let one = _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0xb1>(two)));
+        out.d = d;
+        out.s = d * one as f32;
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn rms_norm_row(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
+    let mut sum = _mm256_setzero_ps();
+    for x in x.as_chunks::<LANES>().0 {
+        let x = load_f32(x, 0);
+        sum = _mm256_fmadd_ps(x, x, sum);
+    }
+    let by = 1.0 / (total(sum) / x.len() as f32 + eps).sqrt();
+    for ((out, x), w) in out.iter_mut().zip(x).zip(weight) {
+        *out = x * by * w;
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn silu_mul_row(gate: &mut [f32], up: &[f32]) {
+    let (one, limit) = (_mm256_set1_ps(1.0), _mm256_set1_ps(-EXP_MIN));
+    for (gate, up) in gate.as_chunks_mut::<LANES>().0.iter_mut().zip(up.as_chunks::<LANES>().0) {
+        let (g, up) = (load_f32(gate, 0), load_f32(up, 0));
+        let minus = _mm256_sub_ps(_mm256_setzero_ps(), _mm256_min_ps(g, limit));
+        let silu = _mm256_div_ps(g, _mm256_add_ps(one, exp(minus)));
+        *gate = lanes(_mm256_mul_ps(silu, up));
+    }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn to_f16_row(x: &[f32], out: &mut [u16]) {
+    let (least, most) = (_mm256_set1_ps(-65504.0), _mm256_set1_ps(65504.0));
+    for (x, out) in x.as_chunks::<LANES>().0.iter().zip(out.as_chunks_mut::<LANES>().0) {
+        let x = _mm256_min_ps(_mm256_max_ps(load_f32(x, 0), least), most);
+        let half = _mm256_cvtps_ph::<_MM_FROUND_TO_NEAREST_INT>(x);
+        // SAFETY: `out` is 16 bytes; an unaligned store has no other precondition.
+        unsafe { _mm_storeu_si128(out.as_mut_ptr().cast(), half) };
+    }
+}

@@ -1,0 +1,116 @@
+//! The real binary, started on a free port and stopped like SageMaker stops it.
+
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, bail};
+use serde_json::Value;
+
+use crate::client::send;
+
+/// Longest time from process start to a warm model; packing takes about a second.
+const BOOT_MAX: Duration = Duration::from_secs(120);
+
+/// The binary under test: `GIMBAL_TEST_BINARY`, set by `cargo xtask test`.
+#[must_use]
+pub fn binary_path() -> Option<PathBuf> {
+    crate::path_of("GIMBAL_TEST_BINARY")
+}
+
+/// A running server; killed when dropped.
+#[derive(Debug)]
+pub struct Server {
+    process: Child,
+    /// Where it listens.
+    pub address: SocketAddr,
+}
+
+impl Server {
+    /// Starts `gimbal serve MODEL FLAGS` and waits until `/ping` is 200.
+    ///
+    /// # Errors
+    /// It does not start, or not in time.
+    pub fn start(model: &Path, flags: &[&str]) -> anyhow::Result<Self> {
+        let binary = binary_path().context("GIMBAL_TEST_BINARY is not set")?;
+        let mut process = Command::new(binary)
+            .arg("serve")
+            .arg(model)
+            .args(["--host", "127.0.0.1", "--port", "0", "--log-format", "json"])
+            .args(flags)
+            .stderr(Stdio::piped())
+            .spawn()?;
+        let log = BufReader::new(process.stderr.take().context("stderr is a pipe")?);
+        let mut lines = log.lines();
+        let address = loop {
+            let line = lines.next().context("the log ended before `listening`")??;
+            let entry: Value = serde_json::from_str(&line).with_context(|| line.clone())?;
+            if entry["message"] == "listening" {
+                break entry["address"].as_str().context("an address")?.parse()?;
+            }
+        };
+        // The pipe must be read, or a full one would stop the server.
+        std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
+        let server = Self { process, address };
+        let started = Instant::now();
+        while send(address, "GET", "/ping", "")?.status != 200 {
+            if started.elapsed() > BOOT_MAX {
+                bail!("not warm after {BOOT_MAX:?}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+
+    /// The value of a metric with exactly these labels, as `/metrics` writes it.
+    ///
+    /// # Errors
+    /// The metric is missing.
+    pub fn metric(&self, name: &str) -> anyhow::Result<f64> {
+        let text = send(self.address, "GET", "/metrics", "")?.text()?;
+        let line = text.lines().find(|l| l.rsplit_once(' ').is_some_and(|(n, _)| n == name));
+        let line = line.with_context(|| format!("no {name} in\n{text}"))?;
+        Ok(line.rsplit_once(' ').context("a value")?.1.parse()?)
+    }
+
+    /// Sends SIGTERM.
+    ///
+    /// # Errors
+    /// The signal cannot be sent.
+    pub fn terminate(&self) -> anyhow::Result<()> {
+        let pid = self.process.id().to_string();
+        let status = Command::new("kill").args(["-TERM", &pid]).status()?;
+        if !status.success() {
+            bail!("kill: {status}");
+        }
+        Ok(())
+    }
+
+    /// Waits for the exit and returns its code.
+    ///
+    /// # Errors
+    /// The process cannot be waited for.
+    pub fn wait(mut self) -> anyhow::Result<Option<i32>> {
+        Ok(self.process.wait()?.code())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Already gone after `wait`; then both calls fail and nothing is left to do.
+        if self.process.kill().is_ok() {
+            self.process.wait().ok();
+        }
+    }
+}
+
+/// Runs the binary to its end.
+///
+/// # Errors
+/// It cannot be started.
+pub fn run(arguments: &[&str]) -> anyhow::Result<Output> {
+    let binary = binary_path().context("GIMBAL_TEST_BINARY is not set")?;
+    Ok(Command::new(binary).args(arguments).output()?)
+}

@@ -1,0 +1,27 @@
+//! `cargo xtask test`: everything CI runs, in the order in which it fails fastest.
+
+use std::process::Command;
+
+use crate::{assets, command, root, serve};
+
+/// Runs all checks.
+pub(crate) fn run() -> anyhow::Result<()> {
+    let assets = assets::fetch()?;
+    cargo(&["fmt", "--all", "--check"], &[])?;
+    cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])?;
+    let binary = serve::build()?;
+    let environment = [
+        ("GIMBAL_TEST_MODEL", assets.model),
+        ("GIMBAL_TEST_BINARY", binary),
+        ("GIMBAL_ONNXRUNTIME", assets.runtime),
+    ];
+    cargo(&["test", "--workspace"], &environment)
+}
+
+fn cargo(arguments: &[&str], environment: &[(&str, std::path::PathBuf)]) -> anyhow::Result<()> {
+    let mut cargo = Command::new("cargo");
+    for (name, value) in environment {
+        cargo.env(name, value);
+    }
+    command::run(cargo.current_dir(root()).args(arguments))
+}

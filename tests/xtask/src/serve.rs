@@ -1,0 +1,23 @@
+//! `cargo xtask serve`: fetch, build, serve.
+
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::{assets, command, root};
+
+/// Runs the command; `flags` go to `gimbal serve`.
+pub(crate) fn run(flags: &[String]) -> anyhow::Result<()> {
+    let assets = assets::fetch()?;
+    let binary = build()?;
+    let mut serve = Command::new(binary);
+    serve.arg("serve").arg(assets.model).arg("--onnxruntime").arg(assets.runtime);
+    command::run(serve.args(flags))
+}
+
+/// Builds the release binary and returns its path.
+pub(crate) fn build() -> anyhow::Result<PathBuf> {
+    let mut cargo = Command::new("cargo");
+    command::run(cargo.current_dir(root()).args(["build", "--release", "--package", "gimbal"]))?;
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    Ok(target.unwrap_or_else(|| root().join("target")).join("release/gimbal"))
+}
