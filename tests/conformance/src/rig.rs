@@ -14,7 +14,7 @@ use gimbal_model::Model;
 use gimbal_onnx::OnnxPlatform;
 
 /// Sequences of a rig.
-pub const SEQUENCES: u32 = 8;
+pub const SEQUENCES: u32 = 32;
 /// Longest sequence of a rig, in tokens.
 pub const CONTEXT: u32 = 1024;
 
