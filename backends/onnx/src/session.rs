@@ -50,19 +50,21 @@ impl Session {
         lock(&self.executor)
     }
 
-    /// Runs the step the executor has begun; `logits` becomes `[outputs, vocab]`.
+    /// Runs the step the executor has begun and hands its logits, `[outputs, vocab]`, to `read`.
     ///
     /// # Errors
     /// What a node or ONNX Runtime said.
-    pub(crate) fn run(&mut self, ids: &[u32], logits: &mut Vec<f32>) -> Result<(), DeviceError> {
+    pub(crate) fn run<R>(
+        &mut self,
+        ids: &[u32],
+        read: impl FnOnce(&mut [f32]) -> R,
+    ) -> Result<R, DeviceError> {
         let lost = |e: ort::Error| DeviceError::Lost { why: format!("ONNX Runtime: {e}") };
         let ids: Vec<i32> = ids.iter().map(|id| id.cast_signed()).collect();
         let input = Tensor::<i32>::from_array(([ids.len()], ids)).map_err(lost)?;
-        let outputs = self.session.run(ort::inputs![&input]).map_err(lost)?;
-        let (_, values) = outputs[0].try_extract_tensor::<f32>().map_err(lost)?;
-        logits.clear();
-        logits.extend_from_slice(values);
-        Ok(())
+        let mut outputs = self.session.run(ort::inputs![&input]).map_err(lost)?;
+        let (_, logits) = outputs[0].try_extract_tensor_mut::<f32>().map_err(lost)?;
+        Ok(read(logits))
     }
 }
 

@@ -24,7 +24,6 @@ pub(crate) struct CpuBackend {
     queued: Option<StepId>,
     batch: Batch,
     ids: Vec<u32>,
-    logits: Vec<f32>,
 }
 
 impl CpuBackend {
@@ -42,27 +41,35 @@ impl CpuBackend {
             queued: None,
             batch: Batch::default(),
             ids: Vec::new(),
-            logits: Vec::new(),
         })
     }
 
     fn compute(&mut self) -> Result<Outcome, DeviceError> {
         self.sampler.begin(&self.batch, &mut self.ids);
         self.session.executor().begin(&self.batch, &self.ids);
-        self.session.run(&self.ids, &mut self.logits)?;
         let vocab = self.session.executor().columns().1;
-        let mut rows = self.logits.chunks_exact_mut(vocab);
-        let mut outputs = self.batch.outputs.iter().peekable();
-        let (mut outcome, mut first) = (Outcome::with_capacity(self.batch.outputs.len()), 0);
-        for part in &self.batch.parts {
-            while let Some(output) = outputs.next_if(|o| o.row < first + part.rows) {
-                let logits = rows.next().expect("the head makes one row for each output");
-                outcome.push(self.sampler.answer(part, output.row - first, output, logits));
-            }
-            first += part.rows;
-        }
-        Ok(outcome)
+        let (batch, sampler) = (&self.batch, &mut self.sampler);
+        self.session
+            .run(&self.ids, |logits| answers(batch, sampler, logits.chunks_exact_mut(vocab)))
     }
+}
+
+/// One answer for each output, from one row of logits each.
+fn answers<'a>(
+    batch: &Batch,
+    sampler: &mut Sampler,
+    mut rows: impl Iterator<Item = &'a mut [f32]>,
+) -> Outcome {
+    let mut outputs = batch.outputs.iter().peekable();
+    let (mut outcome, mut first) = (Outcome::with_capacity(batch.outputs.len()), 0);
+    for part in &batch.parts {
+        while let Some(output) = outputs.next_if(|o| o.row < first + part.rows) {
+            let logits = rows.next().expect("the head makes one row for each output");
+            outcome.push(sampler.answer(part, output.row - first, output, logits));
+        }
+        first += part.rows;
+    }
+    outcome
 }
 
 impl Backend for CpuBackend {

@@ -64,15 +64,25 @@ impl Server {
         Ok(server)
     }
 
-    /// The value of a metric with exactly these labels, as `/metrics` writes it.
+    /// The sum of a metric over all lanes; `label` is one `name="value"`, or empty for all.
     ///
     /// # Errors
     /// The metric is missing.
-    pub fn metric(&self, name: &str) -> anyhow::Result<f64> {
+    pub fn metric(&self, name: &str, label: &str) -> anyhow::Result<f64> {
         let text = send(self.address, "GET", "/metrics", "")?.text()?;
-        let line = text.lines().find(|l| l.rsplit_once(' ').is_some_and(|(n, _)| n == name));
-        let line = line.with_context(|| format!("no {name} in\n{text}"))?;
-        Ok(line.rsplit_once(' ').context("a value")?.1.parse()?)
+        let is_wanted = |series: &str| {
+            let (found, labels) = series.split_once('{').unwrap_or((series, ""));
+            found == name && labels.contains(label)
+        };
+        let values = text.lines().filter_map(|line| {
+            let (series, value) = line.rsplit_once(' ')?;
+            is_wanted(series).then(|| value.parse::<f64>())
+        });
+        let values: Vec<f64> = values.collect::<Result<_, _>>()?;
+        if values.is_empty() {
+            bail!("no {name}{{{label}}} in\n{text}");
+        }
+        Ok(values.iter().sum())
     }
 
     /// Sends SIGTERM.

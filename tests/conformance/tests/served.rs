@@ -122,10 +122,13 @@ fn crowds_change_nothing_and_leave_nothing() -> anyhow::Result<()> {
 
 /// Nothing is held once all clients are gone; the lane may need a step to notice.
 fn settled(server: &Server) -> anyhow::Result<()> {
-    let gauges = ["gimbal_kv_blocks{state=\"used\"}", "gimbal_slots_used"];
+    let gauges = [("gimbal_kv_blocks", "state=\"used\""), ("gimbal_slots_used", "")];
     let mut held = Vec::new();
     for _ in 0..200 {
-        held = gauges.iter().map(|g| server.metric(g)).collect::<anyhow::Result<Vec<_>>>()?;
+        held = gauges
+            .iter()
+            .map(|(name, label)| server.metric(name, label))
+            .collect::<anyhow::Result<Vec<_>>>()?;
         if held == [0.0, 0.0] {
             return Ok(());
         }
