@@ -96,22 +96,35 @@ impl Scheduler {
         Err(Refusal::QueueFull { queue_len, job_queue_size })
     }
 
-    /// Refuses what would not even have its first token in time, as fast as steps are now.
+    /// Refuses what would not even have its first token in time, as fast as things go now.
     fn check_deadline(&self, request: &Request, now: Micros) -> Result<(), Refusal> {
         let Some(deadline) = request.deadline else { return Ok(()) };
-        let rank = (Reverse(request.priority), self.next_arrival);
-        let ahead = self.sequences.iter().map(|(_, s)| s).filter(|s| {
-            matches!(s.state, State::Waiting | State::Running(_))
-                && (s.rank.priority, s.rank.arrival) < rank
-        });
-        let ahead: u64 = ahead.map(|s| u64::from(s.pending())).sum();
-        let rows = ahead + u64::from(count(request.tokens.len()));
-        let step_rows = self.frame.rows.min(self.policy.step_tokens_max).max(1);
-        let expected = self.pace.after(now, rows.div_ceil(u64::from(step_rows)));
+        let expected = self.first_token(request, now);
         if now < deadline && expected <= deadline {
             return Ok(());
         }
         Err(Refusal::Deadline { expected })
+    }
+
+    /// When a request would have its first token: after all rows before its own, and once a seat
+    /// is free.
+    fn first_token(&self, request: &Request, now: Micros) -> Micros {
+        let rank = (Reverse(request.priority), self.next_arrival);
+        let (mut rows, mut queue) = (u64::from(count(request.tokens.len())), 0);
+        for (_, sequence) in self.sequences.iter() {
+            let waits = sequence.state == State::Waiting;
+            if (sequence.rank.priority, sequence.rank.arrival) < rank
+                && (waits || matches!(sequence.state, State::Running(_)))
+            {
+                rows += u64::from(sequence.pending());
+                queue += u32::from(waits);
+            }
+        }
+        let step_rows = self.frame.rows.min(self.policy.step_tokens_max).max(1);
+        let computed = self.pace.after(now, rows.div_ceil(u64::from(step_rows)));
+        let seats = self.frame.rolling_max - count(self.running.len());
+        let seats_short = (queue + 1).saturating_sub(seats);
+        computed.max(self.pace.seated(now, u64::from(seats_short)))
     }
 
     fn new_job(&mut self, request: Request, now: Micros) -> Job {

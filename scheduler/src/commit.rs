@@ -33,6 +33,10 @@ impl Scheduler {
             self.settle(*part, &mut answers, events);
         }
         self.spare.push(oldest);
+        let ends = std::mem::take(&mut self.ends);
+        if ends > 0 {
+            self.pace.observe_ends(ends, !self.waiting.is_empty(), now);
+        }
     }
 
     fn settle(&mut self, part: Planned, answers: &mut Answers, events: &mut Vec<Event>) {

@@ -14,6 +14,9 @@ pub(crate) struct Pace {
     /// A running mean.
     step_us: u64,
     newest_commit: Micros,
+    /// A running mean of the time between two ends while somebody waits for a seat.
+    end_us: u64,
+    newest_end: Option<Micros>,
     /// Prompt rows a step may have beside decode rows.
     prompt_rows: u32,
     prompt_rows_min: u32,
@@ -23,7 +26,15 @@ pub(crate) struct Pace {
 impl Pace {
     pub(crate) fn new(prompt_rows_min: u32, prompt_rows_max: u32) -> Self {
         let prompt_rows = PROMPT_ROWS_FIRST.clamp(prompt_rows_min, prompt_rows_max);
-        Self { step_us: 0, newest_commit: Micros(0), prompt_rows, prompt_rows_min, prompt_rows_max }
+        Self {
+            step_us: 0,
+            newest_commit: Micros(0),
+            end_us: 0,
+            newest_end: None,
+            prompt_rows,
+            prompt_rows_min,
+            prompt_rows_max,
+        }
     }
 
     /// Notes a step and says how long it took. With two in flight, the second one's time begins
@@ -32,10 +43,23 @@ impl Pace {
         let begin = scheduled.max(self.newest_commit);
         let took = committed.0.saturating_sub(begin.0);
         self.newest_commit = committed;
-        // An eighth of the newest: a single slow step moves the mean little, a changed load is
-        // seen within a score of steps.
-        self.step_us = if self.step_us == 0 { took } else { (7 * self.step_us + took) / 8 };
+        self.step_us = mean(self.step_us, took);
         Micros(took)
+    }
+
+    /// Notes that `count` sequences left the batch; only times with a queue say how fast seats
+    /// become free.
+    pub(crate) fn observe_ends(&mut self, count: u32, is_queue: bool, now: Micros) {
+        if let Some(before) = self.newest_end {
+            let each = now.0.saturating_sub(before.0) / u64::from(count.max(1));
+            self.end_us = mean(self.end_us, each);
+        }
+        self.newest_end = is_queue.then_some(now);
+    }
+
+    /// When `seats` more seats of the batch will have become free.
+    pub(crate) fn seated(&self, now: Micros, seats: u64) -> Micros {
+        Micros(now.0.saturating_add(self.end_us.saturating_mul(seats)))
     }
 
     /// The mean time of a step, lately.
@@ -69,6 +93,12 @@ impl Pace {
     }
 }
 
+/// An eighth of the newest: a single slow step moves the mean little, a changed load is seen
+/// within a score of steps.
+fn mean(mean: u64, newest: u64) -> u64 {
+    if mean == 0 { newest } else { (7 * mean + newest) / 8 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +111,16 @@ mod tests {
         assert_eq!(pace.after(Micros(1000), 2), Micros(1160));
         pace.observe(Micros(160), Micros(320));
         assert_eq!(pace.after(Micros(0), 1), Micros(90));
+    }
+
+    #[test]
+    fn seats_are_timed_while_somebody_waits() {
+        let mut pace = Pace::new(1, 1);
+        pace.observe_ends(1, false, Micros(100));
+        pace.observe_ends(1, true, Micros(10_000));
+        assert_eq!(pace.seated(Micros(0), 9), Micros(0), "nothing is known yet");
+        pace.observe_ends(2, true, Micros(10_200));
+        assert_eq!(pace.seated(Micros(50), 3), Micros(350));
     }
 
     #[test]

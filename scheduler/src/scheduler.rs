@@ -44,6 +44,8 @@ pub struct Scheduler {
     pub(crate) queued: u32,
     /// Choices of started requests that have not ended: seats of the rolling batch they will need.
     pub(crate) claimed: u32,
+    /// Sequences that left the batch since the newest commit.
+    pub(crate) ends: u32,
     pub(crate) next_step: u64,
     pub(crate) next_arrival: u64,
     /// Who led the newest step, where prompts and decode rows take turns.
@@ -128,6 +130,7 @@ impl Scheduler {
             news: Vec::new(),
             queued: 0,
             claimed: 0,
+            ends: 0,
             next_step: 0,
             next_arrival: 0,
             newest_lead: Lead::Decode,
@@ -263,6 +266,7 @@ impl Scheduler {
             State::Waiting => self.waiting.retain(|k| *k != key),
             State::Running(slot) => {
                 sequence.state = State::Zombie(slot);
+                self.ends += 1;
                 self.running.retain(|k| *k != key);
             }
             State::Zombie(_) => unreachable!("a sequence ends once"),

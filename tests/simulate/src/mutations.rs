@@ -323,5 +323,11 @@ pub const MUTATIONS: &[Mutation] = &[
         "rolling_max: rolling",
     ),
     of("wrong-agreement", "drafts.rs", "let from = at + AGREE;", "let from = at + AGREE - 1;"),
+    of(
+        "seats-are-not-awaited",
+        "admission.rs",
+        "u64::from(seats_short)",
+        "u64::from(seats_short * 0)",
+    ),
     of("pace-counts-twice", "pace.rs", "scheduled.max(self.newest_commit)", "scheduled"),
 ];

@@ -203,6 +203,26 @@ fn hopeless_deadlines_are_refused_and_missed_ones_end() {
 }
 
 #[test]
+fn a_deadline_before_a_seat_is_free_is_refused() {
+    let mut desk = desk(|_, policy| policy.max_rolling_batch_size = 1);
+    for id in 1..=5 {
+        desk.admit(request(id, 3, 2)).expect("room");
+    }
+    // Each takes two steps of 100 µs.
+    while desk.end(2, 0).is_none() {
+        desk.submit();
+        desk.now.0 += 100;
+        desk.collect();
+    }
+    // One seat is free and three wait for it: the newcomer has the one after three more ends.
+    let due = |at| Request { deadline: Some(Micros(at)), ..request(6, 3, 2) };
+    let expected = Micros(400 + 3 * 200);
+    assert_eq!(desk.admit(due(999)), Err(Refusal::Deadline { expected }));
+    desk.admit(due(1000)).expect("just in time");
+    desk.finish();
+}
+
+#[test]
 fn a_cancelled_slot_is_free_within_depth_steps() {
     for depth in [1, 2, 3] {
         let mut desk = desk(|limits, _| limits.depth = depth);
