@@ -70,6 +70,12 @@ pub(crate) fn plan(settings: &Settings, path: &Path) -> Result<Plan, Failure> {
 }
 
 impl Plan {
+    /// One sentence for each decision.
+    pub(crate) fn why(&self) -> Vec<String> {
+        let on = format!("on {}: {} bytes in all", self.platform.name(), self.fit.device_bytes);
+        std::iter::once(on).chain(self.fit.why.iter().cloned()).collect()
+    }
+
     /// Opens the model and starts its lanes.
     pub(crate) fn open(self, settings: &Settings) -> Result<Arc<Service>, Failure> {
         let started = Instant::now();

@@ -1,20 +1,23 @@
 //! One table of settings; every resolved value keeps its source and what it overrode.
 //!
-//! Reading order: `table` (the settings), `resolve` (layers and checks), `near` (did you mean).
+//! Reading order: `table` (the settings), `files` (YAML and properties), `resolve` (layers and
+//! checks), `near` (did you mean).
 //!
 //! # Invariants
 //! - A setting exists in one place, `table.rs`; flags, environment and documentation follow it.
 //! - A value whose source is unknown cannot be written: `Entry` has no constructor without one.
-//! - Absent: files, devices, models. Facts that defaults depend on are arguments.
+//! - Absent: reading files, devices, models. Texts and facts are arguments.
 
 #![forbid(unsafe_code)]
 
+mod files;
 mod near;
 mod resolve;
 mod table;
 
+pub use files::{ConfigFile, Format};
 pub use near::nearest;
-pub use resolve::{Entry, Facts, Settings, Source};
+pub use resolve::{Entry, Facts, Given, Settings, Source};
 pub use table::{Kind, Setting, TABLE, Value, find};
 
 /// Why settings cannot be resolved.
@@ -27,6 +30,14 @@ pub enum SettingError {
         given: String,
         /// The name that was probably meant.
         nearest: Option<String>,
+    },
+    /// A file that cannot be read as settings.
+    #[error("{path}: {why}")]
+    File {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        why: String,
     },
     /// A value that is not legal.
     #[error("{key} = {value:?} (from {from}): {expected}")]

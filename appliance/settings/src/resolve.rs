@@ -1,18 +1,23 @@
-//! Layers: built-in < environment < flags. Each value knows where it came from and what it beat.
+//! Layers: built-in < files, in the order given < environment < flags.
 //!
-//! Inherited foreign variables are read where the table names them and otherwise left alone; an
-//! unknown `GIMBAL_*` variable is an error, because it is ours and means nothing.
+//! Each value knows where it came from and what it beat. A name of ours that does not exist is an
+//! error with the nearest name; a foreign one (of LMI's files and variables) is listed as ignored.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
+use crate::files::{ConfigFile, Format, Line};
 use crate::table::{Kind, Setting, TABLE, Value, find};
 use crate::{SettingError, nearest};
 
 /// Prefix of our variables.
 const PREFIX: &str = "GIMBAL_";
 /// Variables of ours that are no settings: test harnesses and replay seeds.
-const NOT_SETTINGS: [&str; 2] = ["GIMBAL_SEED", "GIMBAL_TEST_MODEL"];
+const NOT_SETTINGS: [&str; 3] = ["GIMBAL_SEED", "GIMBAL_TEST_MODEL", "GIMBAL_TEST_BINARY"];
+/// Prefixes of foreign variables that are settings somewhere else.
+const FOREIGN: [&str; 2] = ["OPTION_", "SERVING_"];
 
 /// What defaults depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -21,11 +26,29 @@ pub struct Facts {
     pub in_container: bool,
 }
 
+/// Everything that was said, by layer.
+#[derive(Clone, Debug, Default)]
+pub struct Given {
+    /// Files, the weakest first.
+    pub files: Vec<ConfigFile>,
+    /// Variables of the environment.
+    pub environment: Vec<(String, String)>,
+    /// Flags, without the leading dashes.
+    pub flags: Vec<(String, String)>,
+}
+
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
     /// Nobody said anything; the table's reason.
     Default(&'static str),
+    /// A line of a file.
+    File {
+        /// The file.
+        path: String,
+        /// The line, from 1.
+        line: u32,
+    },
     /// A variable of the environment.
     Environment(String),
     /// A flag.
@@ -36,6 +59,7 @@ impl fmt::Display for Source {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default(why) => write!(f, "default: {why}"),
+            Self::File { path, line } => write!(f, "{path}:{line}"),
             Self::Environment(name) => write!(f, "environment {name}"),
             Self::Flag(name) => write!(f, "flag --{name}"),
         }
@@ -57,32 +81,95 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     entries: BTreeMap<&'static str, Entry>,
+    ignored: Vec<(String, Source)>,
 }
 
 impl Settings {
     /// Resolves every setting of the table.
     ///
     /// # Errors
-    /// An unknown name of ours, or a value that is not legal, with its source.
-    pub fn resolve(
-        facts: &Facts,
-        environment: &[(String, String)],
-        flags: &[(String, String)],
-    ) -> Result<Self, SettingError> {
-        check_names(environment, flags)?;
-        let mut entries = BTreeMap::new();
-        for setting in TABLE {
+    /// An unknown name of ours, a value that is not legal, or a broken file, with its place.
+    pub fn resolve(facts: &Facts, given: &Given) -> Result<Self, SettingError> {
+        let default = |setting: &'static Setting| {
             let (value, why) = (setting.default)(facts);
-            let mut entry = Entry { value, source: Source::Default(why), overrode: Vec::new() };
-            if let Some((name, text)) = from_environment(setting, environment) {
-                entry.beat(setting, text, Source::Environment(name.to_owned()))?;
-            }
-            for (name, text) in flags.iter().filter(|(name, _)| is_flag_of(setting, name)) {
-                entry.beat(setting, text, Source::Flag(name.clone()))?;
-            }
-            entries.insert(setting.key, entry);
+            let entry = Entry { value, source: Source::Default(why), overrode: Vec::new() };
+            (setting.key, entry)
+        };
+        let entries = TABLE.iter().map(default).collect();
+        let mut settings = Self { entries, ignored: Vec::new() };
+        for file in &given.files {
+            settings.read_file(file)?;
         }
-        Ok(Self { entries })
+        settings.read_environment(&given.environment)?;
+        for (name, text) in &given.flags {
+            let source = Source::Flag(name.clone());
+            let setting = find(name).ok_or_else(|| unknown_flag(name))?;
+            settings.set(setting, text, source)?;
+        }
+        Ok(settings)
+    }
+
+    fn read_file(&mut self, file: &ConfigFile) -> Result<(), SettingError> {
+        for Line { key, value, line } in file.lines()? {
+            let source = Source::File { path: file.path.clone(), line };
+            let found = match file.format {
+                Format::Yaml => find(&key),
+                Format::Properties => TABLE.iter().find(|s| is_property_of(s, &key)),
+            };
+            match (found, file.format) {
+                (Some(setting), _) => self.set(setting, &value, source)?,
+                (None, Format::Properties) => self.ignored.push((key, source)),
+                (None, Format::Yaml) => {
+                    let nearest = nearest(&key, TABLE.iter().map(|s| s.key)).map(str::to_owned);
+                    let given = format!("{key} ({source})");
+                    return Err(SettingError::Unknown { given, nearest });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn read_environment(&mut self, environment: &[(String, String)]) -> Result<(), SettingError> {
+        let own: Vec<String> = TABLE.iter().map(own_name).collect();
+        for (name, _) in environment {
+            let is_ours = name.starts_with(PREFIX) && !NOT_SETTINGS.contains(&name.as_str());
+            if is_ours && !own.contains(name) {
+                let nearest = nearest(name, own.iter().map(String::as_str)).map(str::to_owned);
+                let given = format!("environment {name}");
+                return Err(SettingError::Unknown { given, nearest });
+            }
+            let is_foreign = FOREIGN.iter().any(|prefix| name.starts_with(prefix));
+            if is_foreign && !TABLE.iter().any(|s| s.environment.contains(&name.as_str())) {
+                self.ignored.push((name.clone(), Source::Environment(name.clone())));
+            }
+        }
+        for setting in TABLE {
+            // The weakest name first, so that our own one wins.
+            let own = own_name(setting);
+            let names = setting.environment.iter().rev().copied().chain([own.as_str()]);
+            for name in names {
+                let found = environment.iter().find(|(n, text)| n == name && !text.is_empty());
+                if let Some((name, text)) = found {
+                    self.set(setting, text, Source::Environment(name.clone()))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn set(&mut self, setting: &Setting, text: &str, source: Source) -> Result<(), SettingError> {
+        let value = parse(setting, text).map_err(|expected| SettingError::Illegal {
+            key: setting.key,
+            value: text.to_owned(),
+            from: source.clone(),
+            expected,
+        })?;
+        if let Some(entry) = self.entries.get_mut(setting.key) {
+            let value = std::mem::replace(&mut entry.value, value);
+            let source = std::mem::replace(&mut entry.source, source);
+            entry.overrode.push((value, source));
+        }
+        Ok(())
     }
 
     /// The entry of a key.
@@ -97,6 +184,22 @@ impl Settings {
     /// All entries, by key.
     pub fn entries(&self) -> impl Iterator<Item = (&'static str, &Entry)> {
         self.entries.iter().map(|(key, entry)| (*key, entry))
+    }
+
+    /// Foreign names that mean nothing here, with their places.
+    #[must_use]
+    pub fn ignored(&self) -> &[(String, Source)] {
+        &self.ignored
+    }
+
+    /// A short name of all values: equal settings have equal hashes, whatever their sources.
+    #[must_use]
+    pub fn hash(&self) -> String {
+        let mut hash = Sha256::new();
+        for (key, entry) in &self.entries {
+            hash.update(format!("{key}={}\n", entry.value));
+        }
+        hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
     }
 
     /// A whole number; `None` is `auto`.
@@ -124,30 +227,22 @@ impl Settings {
     }
 }
 
-impl Entry {
-    fn beat(&mut self, setting: &Setting, text: &str, source: Source) -> Result<(), SettingError> {
-        let value = parse(setting, text).map_err(|expected| SettingError::Illegal {
-            key: setting.key,
-            value: text.to_owned(),
-            from: source.clone(),
-            expected,
-        })?;
-        let old = (
-            std::mem::replace(&mut self.value, value),
-            std::mem::replace(&mut self.source, source),
-        );
-        self.overrode.push(old);
-        Ok(())
-    }
+fn unknown_flag(name: &str) -> SettingError {
+    let nearest = nearest(&name.replace('-', "_"), TABLE.iter().map(|s| s.key));
+    let nearest = nearest.map(|key| format!("--{}", key.replace('_', "-")));
+    SettingError::Unknown { given: format!("flag --{name}"), nearest }
 }
 
 fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
+    if text == "auto" && setting.allows_auto() {
+        return Ok(Value::Auto);
+    }
     match setting.kind {
         Kind::Text if text.is_empty() => Err("it must not be empty".to_owned()),
         Kind::Text => Ok(Value::Text(text.to_owned())),
         Kind::Choice(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
         Kind::Choice(words) => Err(format!("it must be one of {}", words.join(", "))),
-        Kind::Flag => match text {
+        Kind::Flag => match text.to_ascii_lowercase().as_str() {
             "true" | "1" => Ok(Value::Flag(true)),
             "false" | "0" => Ok(Value::Flag(false)),
             _ => Err("it must be true or false".to_owned()),
@@ -159,114 +254,18 @@ fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
     }
 }
 
-/// A flag's name as it was given: `-` counts as `_`.
-fn is_flag_of(setting: &Setting, name: &str) -> bool {
-    name.replace('-', "_") == setting.key
-}
-
 fn own_name(setting: &Setting) -> String {
     format!("{PREFIX}{}", setting.key.to_uppercase())
 }
 
-fn from_environment<'a>(
-    setting: &Setting,
-    environment: &'a [(String, String)],
-) -> Option<(&'a str, &'a str)> {
-    let own = own_name(setting);
-    let names = std::iter::once(own.as_str()).chain(setting.environment.iter().copied());
-    names.into_iter().find_map(|name| {
-        let (name, text) = environment.iter().find(|(n, text)| n == name && !text.is_empty())?;
-        Some((name.as_str(), text.as_str()))
-    })
-}
-
-fn check_names(
-    environment: &[(String, String)],
-    flags: &[(String, String)],
-) -> Result<(), SettingError> {
-    for (name, _) in flags {
-        if find(name).is_none() {
-            let nearest = nearest(&name.replace('-', "_"), TABLE.iter().map(|s| s.key));
-            let nearest = nearest.map(|key| format!("--{}", key.replace('_', "-")));
-            return Err(SettingError::Unknown { given: format!("flag --{name}"), nearest });
-        }
-    }
-    let own: Vec<String> = TABLE.iter().map(own_name).collect();
-    for (name, _) in environment {
-        let is_ours = name.starts_with(PREFIX) && !NOT_SETTINGS.contains(&name.as_str());
-        if is_ours && !own.contains(name) {
-            let nearest = nearest(name, own.iter().map(String::as_str)).map(str::to_owned);
-            return Err(SettingError::Unknown { given: format!("environment {name}"), nearest });
-        }
-    }
-    Ok(())
+/// LMI writes `OPTION_X` as `option.x` and `SERVING_X` as `x`; our own keys are taken as they are.
+fn is_property_of(setting: &Setting, key: &str) -> bool {
+    let is_lmi = |name: &&str| match name.strip_prefix("OPTION_") {
+        Some(rest) => key.strip_prefix("option.") == Some(rest.to_lowercase().as_str()),
+        None => name.strip_prefix("SERVING_").is_some_and(|rest| key == rest.to_lowercase()),
+    };
+    key == setting.key || setting.environment.iter().any(is_lmi)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
-        pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
-    }
-
-    fn error(environment: &[(&str, &str)], flags: &[(&str, &str)]) -> String {
-        let facts = Facts::default();
-        match Settings::resolve(&facts, &pairs(environment), &pairs(flags)) {
-            Ok(_) => "no error".to_owned(),
-            Err(e) => e.to_string(),
-        }
-    }
-
-    #[test]
-    fn later_layers_win_and_remember_what_they_beat() {
-        let environment =
-            [("OPTION_MAX_ROLLING_BATCH_SIZE", "8"), ("PATH", "/bin"), ("GIMBAL_PORT", "81")];
-        let flags = [("max-rolling-batch-size", "4")];
-        let settings = Settings::resolve(&Facts::default(), &pairs(&environment), &pairs(&flags))
-            .expect("all legal");
-        let entry = settings.entry("max_rolling_batch_size");
-        assert_eq!(entry.value, Value::Integer(4));
-        assert_eq!(entry.source.to_string(), "flag --max-rolling-batch-size");
-        let beaten: Vec<String> =
-            entry.overrode.iter().map(|(v, s)| format!("{v} ({s})")).collect();
-        assert_eq!(
-            beaten,
-            ["32 (default: LMI's default)", "8 (environment OPTION_MAX_ROLLING_BATCH_SIZE)"]
-        );
-        assert_eq!(settings.integer("port"), Some(81));
-        assert_eq!(settings.text("host"), Some("127.0.0.1"));
-    }
-
-    #[test]
-    fn own_names_must_exist_and_foreign_ones_may_be_anything() {
-        assert_eq!(
-            error(&[], &[("ports", "1")]),
-            "flag --ports does not exist; did you mean --port?"
-        );
-        let expect =
-            "environment GIMBAL_JOB_QUEUE_SISE does not exist; did you mean GIMBAL_JOB_QUEUE_SIZE?";
-        assert_eq!(error(&[("GIMBAL_JOB_QUEUE_SISE", "1")], &[]), expect);
-        assert_eq!(error(&[("OPTION_NO_SUCH", "1"), ("SERVING_X", "")], &[]), "no error");
-    }
-
-    #[test]
-    fn illegal_values_name_key_source_and_range() {
-        let expect = "port = \"x\" (from environment GIMBAL_PORT): it must be a whole number from 0 to 65535";
-        assert_eq!(error(&[("GIMBAL_PORT", "x")], &[]), expect);
-        let expect =
-            "log_format = \"xml\" (from flag --log-format): it must be one of auto, text, json";
-        assert_eq!(error(&[], &[("log-format", "xml")]), expect);
-    }
-
-    #[test]
-    fn keys_are_unique_and_defaults_are_legal() {
-        for (i, setting) in TABLE.iter().enumerate() {
-            assert!(TABLE[..i].iter().all(|s| s.key != setting.key), "{}", setting.key);
-            let (value, _) = (setting.default)(&Facts::default());
-            if value != Value::Auto {
-                assert_eq!(parse(setting, &value.to_string()), Ok(value), "{}", setting.key);
-            }
-        }
-    }
-}
+mod tests;

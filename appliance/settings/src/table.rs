@@ -63,6 +63,14 @@ pub struct Setting {
     pub default: fn(&Facts) -> (Value, &'static str),
 }
 
+impl Setting {
+    /// True where a value may be left for the program to decide.
+    #[must_use]
+    pub fn allows_auto(&self) -> bool {
+        (self.default)(&Facts::default()).0 == Value::Auto
+    }
+}
+
 /// Every setting.
 pub static TABLE: &[Setting] = &[
     Setting {

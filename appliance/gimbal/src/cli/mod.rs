@@ -1,16 +1,18 @@
 //! The command line, made from the table of settings.
 //!
-//! Each command is a file: `serve`, `generate`, `probe`.
+//! Each command is a file: `serve`, `generate`, `plan`, `probe`; `layers` resolves settings.
 
 mod generate;
+mod layers;
+mod plan;
 mod probe;
 mod serve;
 
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Command};
-use gimbal_settings::{Facts, Settings, TABLE};
+use clap::{Arg, Command};
+use gimbal_settings::TABLE;
 
 use crate::failure::Failure;
 
@@ -31,11 +33,23 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failu
             return Err(Failure::usage(text.strip_prefix("error: ").unwrap_or(&text).trim_end()));
         }
     };
-    match matches.subcommand() {
-        Some(("serve", matches)) => serve::run(&settings(matches)?, &model(matches)),
-        Some(("generate", matches)) => generate::run(&settings(matches)?, matches, &model(matches)),
-        Some(("probe", matches)) => probe::run(matches),
-        _ => Err(Failure::usage("a command is needed; see --help")),
+    let Some((name, matches)) = matches.subcommand() else {
+        return Err(Failure::usage("a command is needed; see --help"));
+    };
+    if name == "probe" {
+        return probe::run(matches);
+    }
+    let given: Option<&String> = matches.get_one("MODEL");
+    let model = given.map_or_else(|| PathBuf::from(MODEL_FOLDER), PathBuf::from);
+    let settings = layers::settings(matches, &model)?;
+    match name {
+        "serve" => serve::run(&settings, &model),
+        "generate" => generate::run(&settings, matches, &model),
+        _ => plan::run(
+            &settings,
+            matches,
+            (given.is_some() || model.exists()).then_some(model.as_path()),
+        ),
     }
 }
 
@@ -51,6 +65,11 @@ fn command() -> Command {
         .arg(model.long("model").value_name("MODEL"))
         .args(generate::flags())
         .args(flags());
+    let plan = Command::new("plan")
+        .about("Shows every setting with its source, and how the model would run")
+        .arg(Arg::new("MODEL").help("A GGUF file, or a folder with one [default: /opt/ml/model]"))
+        .args(plan::flags())
+        .args(flags());
     let json = Arg::new("json").long("json").num_args(0).help("Print JSON");
     let probe = Command::new("probe").about("Shows which devices there are, and why not").arg(json);
     Command::new("gimbal")
@@ -58,13 +77,15 @@ fn command() -> Command {
         .about("Serves models on whatever machine it wakes up on")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([serve, generate, probe])
+        .subcommands([serve, generate, plan, probe])
 }
 
 /// One flag for each setting of the table, with `-` or `_`.
 fn flags() -> impl Iterator<Item = Arg> {
-    TABLE.iter().map(|setting| {
-        let (value, why) = (setting.default)(&facts());
+    let config = Arg::new("config").long("config").value_name("FILE");
+    let config = config.help("A YAML file of settings [default: gimbal.yaml, if there is one]");
+    let settings = TABLE.iter().map(|setting| {
+        let (value, why) = (setting.default)(&layers::facts());
         let unit = if setting.unit.is_empty() { "VALUE" } else { setting.unit };
         Arg::new(setting.key)
             .long(setting.key.replace('_', "-"))
@@ -72,33 +93,6 @@ fn flags() -> impl Iterator<Item = Arg> {
             .value_name(unit.to_uppercase())
             .help(format!("{} [default: {value} ({why})]", setting.doc))
             .help_heading("Settings")
-            .global(false)
-    })
-}
-
-fn settings(matches: &ArgMatches) -> Result<Settings, Failure> {
-    let given = TABLE.iter().filter_map(|setting| {
-        let value: &String = matches.get_one(setting.key)?;
-        Some((setting.key.replace('_', "-"), value.clone()))
     });
-    let environment: Vec<(String, String)> = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-        .collect();
-    Ok(Settings::resolve(&facts(), &environment, &given.collect::<Vec<_>>())?)
-}
-
-/// The model's path: the argument, or where SageMaker puts it.
-fn model(matches: &ArgMatches) -> PathBuf {
-    let given: Option<&String> = matches.get_one("MODEL");
-    given.map_or_else(|| PathBuf::from(MODEL_FOLDER), PathBuf::from)
-}
-
-fn facts() -> Facts {
-    let is_sagemaker = std::env::vars_os().any(|(name, _)| {
-        let name = name.to_string_lossy();
-        name.starts_with("SAGEMAKER_") || name.starts_with("SM_")
-    });
-    let in_container =
-        Path::new("/.dockerenv").exists() || Path::new("/run/.containerenv").exists();
-    Facts { in_container: is_sagemaker || in_container }
+    std::iter::once(config.help_heading("Settings")).chain(settings)
 }

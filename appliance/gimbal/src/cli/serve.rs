@@ -1,7 +1,138 @@
-//! placeholder until the http crate lands in this tree
-use crate::failure::Failure;
-use gimbal_settings::Settings;
+//! `gimbal serve`: listen first, then probe, plan, open and warm; drain on SIGTERM.
+//!
+//! The port answers from the first moment (`/ping` is 503 with the phase). A boot that fails ends
+//! the process with the reason and its exit code.
+
+use std::net::SocketAddr;
 use std::path::Path;
-pub(crate) fn run(_: &Settings, _: &Path) -> Result<(), Failure> {
-    Err(Failure::usage("x"))
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use gimbal_engine::Service;
+use gimbal_http::{AppState, Exposition, HttpSettings};
+use gimbal_settings::Settings;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::oneshot;
+use tracing::{info, warn};
+
+use crate::failure::Failure;
+use crate::{boot, logging};
+
+/// Threads for sockets and text. They mostly wait; computing has its own.
+const IO_THREADS: usize = 2;
+
+/// Runs the command.
+pub(crate) fn run(settings: &Settings, model: &Path) -> Result<(), Failure> {
+    logging::start(settings, None);
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(IO_THREADS).enable_all().build();
+    runtime.map_err(anyhow::Error::from)?.block_on(serve(settings, model))
+}
+
+async fn serve(settings: &Settings, model: &Path) -> Result<(), Failure> {
+    let started = Instant::now();
+    for (name, source) in settings.ignored() {
+        info!(name, %source, "ignored: no setting of ours");
+    }
+    let listener = listen(settings).await?;
+    let address = listener.local_addr().map_err(anyhow::Error::from)?;
+    info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
+    // Signals count from here on: a SIGTERM during the boot ends it.
+    let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
+    let exposition = Exposition::install().map_err(anyhow::Error::from)?;
+    let state = AppState::new(http_settings(settings), Some(exposition));
+    let (end, ended) = oneshot::channel::<()>();
+    let edge = tokio::spawn(gimbal_http::serve(listener, state.clone(), async {
+        // A dropped sender ends the edge as well.
+        ended.await.ok();
+    }));
+    let service = tokio::select! {
+        service = open(settings, model, &state) => service?,
+        _ = terminate.recv() => return ended_early(),
+        _ = interrupt.recv() => return ended_early(),
+    };
+    announce(&service, address, started);
+    state.add_model(service.clone());
+    tokio::select! {
+        _ = terminate.recv() => info!("SIGTERM: draining"),
+        _ = interrupt.recv() => info!("interrupted: draining"),
+    }
+    state.set_draining();
+    let budget = Duration::from_secs(settings.integer("drain_timeout_s").unwrap_or(25));
+    let drained = service.drain(budget).await;
+    info!(requests = drained.requests, cut = drained.cut, "drained");
+    if end.send(()).is_err() {
+        warn!("the edge had ended by itself");
+    }
+    match edge.await {
+        Ok(ended) => Ok(ended.map_err(anyhow::Error::from)?),
+        Err(panic) => Err(anyhow::anyhow!("the edge failed: {panic}").into()),
+    }
+}
+
+fn ended_early() -> Result<(), Failure> {
+    info!("ended before it was ready");
+    Ok(())
+}
+
+async fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
+    let host = settings.text("host").unwrap_or("127.0.0.1");
+    let port = settings.integer("port").and_then(|p| u16::try_from(p).ok()).unwrap_or(8080);
+    TcpListener::bind((host, port)).await.map_err(|e| {
+        let from = |key: &str| settings.entry(key).source.to_string();
+        Failure::unavailable(format!(
+            "cannot listen on {host}:{port}: {e} (host from {}, port from {}); \
+             end what uses the port or set --port",
+            from("host"),
+            from("port")
+        ))
+    })
+}
+
+/// Everything between listening and the first token, off the sockets' threads.
+async fn open(settings: &Settings, path: &Path, state: &AppState) -> Result<Arc<Service>, Failure> {
+    let (settings, path, phases) = (settings.clone(), path.to_owned(), state.clone());
+    let opened = tokio::task::spawn_blocking(move || open_blocking(&settings, &path, &phases));
+    let service = opened.await.map_err(anyhow::Error::from)??;
+    state.set_phase("warm", None);
+    let first = service.warm_up().await.map_err(|e| Failure::unavailable(format!("warm: {e}")))?;
+    info!(token_ms = u64::try_from(first.took.as_millis()).unwrap_or(u64::MAX), "warm");
+    Ok(service)
+}
+
+fn open_blocking(
+    settings: &Settings,
+    path: &Path,
+    state: &AppState,
+) -> Result<Arc<Service>, Failure> {
+    state.set_phase("plan", None);
+    let plan = boot::plan(settings, path)?;
+    state.set_phase("open", None);
+    plan.open(settings)
+}
+
+fn http_settings(settings: &Settings) -> HttpSettings {
+    let seconds =
+        |key: &str, default| Duration::from_secs(settings.integer(key).unwrap_or(default));
+    let body = settings.integer("max_request_size").and_then(|n| usize::try_from(n).ok());
+    let defaults = HttpSettings::default();
+    HttpSettings {
+        body_bytes_max: body.unwrap_or(defaults.body_bytes_max),
+        write_timeout: seconds("write_timeout_s", 30),
+        invocations_deadline: seconds("invocation_timeout_s", 60),
+        ..defaults
+    }
+}
+
+/// The line that says it works, and how to try it.
+fn announce(service: &Service, address: SocketAddr, started: Instant) {
+    let boot_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
+    info!(model = service.name(), %address, boot_ms, "ready");
+    eprintln!(
+        "\nTry it:\n  curl -s http://{address}/invocations -H 'content-type: application/json' \\\n    \
+         -d '{{\"inputs\": \"The alphabet: A, B, C, D, E,\", \
+         \"parameters\": {{\"max_new_tokens\": 16, \"details\": true}}}}'\n"
+    );
 }

@@ -1,0 +1,94 @@
+//! `gimbal plan`: every setting with its value and source, and how the model would run.
+//!
+//! Reads the model's metadata, not a weight; opens nothing.
+
+use std::io::Write;
+use std::path::Path;
+
+use clap::{Arg, ArgMatches};
+use gimbal_settings::{Entry, Settings, find, nearest};
+use serde_json::{Map, Value, json};
+
+use crate::boot;
+use crate::failure::Failure;
+
+/// Flags of this command alone.
+pub(super) fn flags() -> [Arg; 2] {
+    [
+        Arg::new("explain").long("explain").value_name("KEY").help("Explain one setting"),
+        Arg::new("json").long("json").num_args(0).help("Print JSON"),
+    ]
+}
+
+/// Runs the command; without a model only the settings are shown.
+pub(crate) fn run(
+    settings: &Settings,
+    matches: &ArgMatches,
+    model: Option<&Path>,
+) -> Result<(), Failure> {
+    let why = match model {
+        Some(path) => boot::plan(settings, path)?.why(),
+        None => Vec::new(),
+    };
+    let text = if let Some(key) = matches.get_one::<String>("explain") {
+        explain(settings, key)?
+    } else if matches.get_flag("json") {
+        format!("{:#}\n", as_json(settings, &why))
+    } else {
+        table(settings, &why)
+    };
+    Ok(std::io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from)?)
+}
+
+fn explain(settings: &Settings, key: &str) -> Result<String, Failure> {
+    let Some(setting) = find(key) else {
+        let keys = settings.entries().map(|(key, _)| key);
+        let hint = nearest(&key.replace('-', "_"), keys).map(|n| format!("; did you mean {n}?"));
+        return Err(Failure::usage(format!("no setting {key}{}", hint.unwrap_or_default())));
+    };
+    let entry = settings.entry(setting.key);
+    let mut text = format!("{} = {} {}", setting.key, entry.value, setting.unit);
+    text = format!("{}\n  {}\n  from {}\n", text.trim_end(), setting.doc, entry.source);
+    for (value, source) in entry.overrode.iter().rev() {
+        text += &format!("  overrides {value} from {source}\n");
+    }
+    let own = format!("GIMBAL_{}", setting.key.to_uppercase());
+    let names: Vec<&str> =
+        std::iter::once(own.as_str()).chain(setting.environment.iter().copied()).collect();
+    text += &format!("  set by --{} or {}\n", setting.key.replace('_', "-"), names.join(", "));
+    Ok(text)
+}
+
+fn table(settings: &Settings, why: &[String]) -> String {
+    let value = |entry: &Entry| entry.value.to_string();
+    let widths =
+        |f: &dyn Fn(&(&str, &Entry)) -> usize| settings.entries().map(|e| f(&e)).max().unwrap_or(0);
+    let key_width = widths(&|(key, _)| key.len());
+    let value_width = widths(&|(_, entry)| value(entry).len());
+    let mut text = String::new();
+    for (key, entry) in settings.entries() {
+        text += &format!("{key:key_width$}  {:value_width$}  {}\n", value(entry), entry.source);
+    }
+    for (name, source) in settings.ignored() {
+        text += &format!("ignored: {name} ({source})\n");
+    }
+    for line in why {
+        text += &format!("planned: {line}\n");
+    }
+    text + &format!("hash {}\n", settings.hash())
+}
+
+fn as_json(settings: &Settings, why: &[String]) -> Value {
+    let one = |(value, source): (String, String)| json!({ "value": value, "source": source });
+    let entry = |(key, entry): (&str, &Entry)| {
+        let overrode = entry.overrode.iter().map(|(v, s)| one((v.to_string(), s.to_string())));
+        let mut shown = one((entry.value.to_string(), entry.source.to_string()));
+        shown["overrode"] = overrode.collect();
+        (key.to_owned(), shown)
+    };
+    let entries: Map<String, Value> = settings.entries().map(entry).collect();
+    let ignored =
+        settings.ignored().iter().map(|(n, s)| json!({ "name": n, "source": s.to_string() }));
+    let ignored: Vec<Value> = ignored.collect();
+    json!({ "settings": entries, "ignored": ignored, "planned": why, "hash": settings.hash() })
+}

@@ -1,0 +1,46 @@
+//! `/metrics`: the Prometheus recorder, and the upkeep it needs.
+//!
+//! Which metrics there are stands in `gimbal_engine::meters`. Next: `router.rs`.
+
+use std::time::Duration;
+
+use gimbal_engine::meters::{self, BUCKETS};
+use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+
+/// How often samples of histograms are folded into their buckets; without it memory grows while
+/// nobody scrapes.
+const UPKEEP: Duration = Duration::from_secs(5);
+
+/// The installed recorder.
+#[derive(Clone)]
+pub struct Exposition(PrometheusHandle);
+
+impl std::fmt::Debug for Exposition {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Exposition")
+    }
+}
+
+impl Exposition {
+    /// Installs the process's recorder. Once, before the first service starts.
+    ///
+    /// # Errors
+    /// Another recorder is installed.
+    pub fn install() -> Result<Self, BuildError> {
+        let handle = PrometheusBuilder::new().set_buckets(BUCKETS)?.install_recorder()?;
+        meters::describe();
+        Ok(Self(handle))
+    }
+
+    pub(crate) fn render(&self) -> String {
+        self.0.render()
+    }
+
+    /// Runs until dropped.
+    pub(crate) async fn keep_up(&self) {
+        loop {
+            tokio::time::sleep(UPKEEP).await;
+            self.0.run_upkeep();
+        }
+    }
+}

@@ -1,0 +1,269 @@
+//! Everything that is told to a client instead of an answer: one status policy over all schemas.
+//!
+//! What can go wrong inside is decided in the engine; here each case gets its status, its code and
+//! its body. Next: `fields.rs`.
+
+use std::time::Duration;
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, StatusCode, header};
+use gimbal_engine::{QueueNumbers, Refusal};
+use gimbal_text::TextError;
+use serde_json::{Map, Value, json};
+
+/// A request that is not answered.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Fault {
+    pub(crate) kind: Kind,
+    pub(crate) message: String,
+    /// The field at fault, by the engine's name.
+    pub(crate) field: Option<String>,
+    /// More members of the body: numbers a client can act on.
+    pub(crate) details: Box<Map<String, Value>>,
+    pub(crate) retry_after_ms: Option<u64>,
+}
+
+/// What went wrong, by what the client does next.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Correct the body.
+    Invalid,
+    /// Ask for something this version can do.
+    Unsupported,
+    /// Ask for less.
+    TooLong,
+    /// Use another model name.
+    UnknownModel,
+    /// Use another route.
+    UnknownRoute,
+    /// Use another method.
+    Method,
+    /// Send a smaller body.
+    BodyTooLarge,
+    /// Send the body faster.
+    BodyTooSlow,
+    /// Come back later.
+    QueueFull,
+    /// Come back later, or allow more time.
+    Deadline,
+    /// The time is over; what was generated is lost.
+    TimedOut,
+    /// Wait for the model.
+    Loading,
+    /// Go elsewhere.
+    Draining,
+    /// Go elsewhere; somebody must act.
+    Unavailable,
+    /// This request failed.
+    Internal,
+}
+
+/// Which body shape a client reads errors in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Schema {
+    Lmi,
+    OpenAi,
+}
+
+/// Which family of routes the request came by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Door {
+    /// `/invocations`: the cloud retries by its own rules.
+    Invocations,
+    /// `/v1/*` and the rest.
+    V1,
+}
+
+impl Fault {
+    pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
+        let (message, details) = (message.into(), Box::default());
+        Self { kind, message, field: None, details, retry_after_ms: None }
+    }
+
+    /// A bad value of a field.
+    pub(crate) fn field(field: &str, what: impl std::fmt::Display) -> Self {
+        let fault = Self::new(Kind::Invalid, format!("{field}: {what}"));
+        Self { field: Some(field.to_owned()), ..fault }
+    }
+
+    /// A field that this version cannot honour, and will not pretend to.
+    pub(crate) fn unsupported(field: &str) -> Self {
+        let fault = Self::new(Kind::Unsupported, format!("{field} is not supported yet"));
+        Self { field: Some(field.to_owned()), ..fault }
+    }
+
+    fn with(mut self, details: Value) -> Self {
+        if let Value::Object(map) = details {
+            self.details.extend(map);
+        }
+        self
+    }
+
+    fn queue(self, numbers: QueueNumbers) -> Self {
+        let QueueNumbers { queue_len, job_queue_size, retry_after_ms } = numbers;
+        let details = json!({
+            "queue_len": queue_len,
+            "job_queue_size": job_queue_size,
+            "retry_after_ms": retry_after_ms,
+        });
+        Self { retry_after_ms: Some(retry_after_ms), ..self }.with(details)
+    }
+
+    fn status(&self, door: Door) -> StatusCode {
+        match (self.kind, door) {
+            (Kind::Invalid | Kind::Unsupported | Kind::TooLong, _) => StatusCode::BAD_REQUEST,
+            (Kind::UnknownModel | Kind::UnknownRoute, _) => StatusCode::NOT_FOUND,
+            (Kind::Method, _) => StatusCode::METHOD_NOT_ALLOWED,
+            (Kind::BodyTooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
+            (Kind::BodyTooSlow | Kind::TimedOut, _) => StatusCode::REQUEST_TIMEOUT,
+            (Kind::QueueFull | Kind::Deadline, Door::V1) => StatusCode::TOO_MANY_REQUESTS,
+            (Kind::QueueFull | Kind::Deadline, Door::Invocations)
+            | (Kind::Loading | Kind::Draining | Kind::Unavailable, _) => {
+                StatusCode::SERVICE_UNAVAILABLE
+            }
+            (Kind::Internal, _) => StatusCode::INTERNAL_SERVER_ERROR,
+        }
+    }
+
+    /// The body in a client's schema.
+    pub(crate) fn body(&self, schema: Schema, door: Door) -> Value {
+        let status = self.status(door);
+        let mut body = Map::clone(&self.details);
+        match schema {
+            Schema::Lmi => {
+                body.insert("code".into(), status.as_u16().into());
+                body.insert("type".into(), self.kind.lmi_type().into());
+                body.insert("error".into(), self.kind.code().into());
+                body.insert("message".into(), self.message.clone().into());
+                Value::Object(body)
+            }
+            Schema::OpenAi => {
+                body.insert("message".into(), self.message.clone().into());
+                body.insert("type".into(), self.kind.openai_type().into());
+                body.insert("param".into(), self.field.clone().map_or(Value::Null, openai_name));
+                body.insert("code".into(), self.kind.code().into());
+                json!({ "error": body })
+            }
+        }
+    }
+
+    pub(crate) fn response(&self, schema: Schema, door: Door) -> Response<Body> {
+        let body = Body::from(self.body(schema, door).to_string());
+        let mut response = Response::new(body);
+        *response.status_mut() = self.status(door);
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if let Some(ms) = self.retry_after_ms {
+            let seconds = Duration::from_millis(ms).as_secs_f64().ceil().max(1.0);
+            if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
+                headers.insert(header::RETRY_AFTER, value);
+            }
+        }
+        response
+    }
+}
+
+/// The engine's field names, in OpenAI's words.
+fn openai_name(field: String) -> Value {
+    match field.as_str() {
+        "max_new_tokens" => "max_tokens".into(),
+        _ => field.into(),
+    }
+}
+
+impl Kind {
+    /// The code in bodies of both schemas.
+    pub(crate) fn code(self) -> &'static str {
+        match self {
+            Self::Invalid => "invalid_request",
+            Self::Unsupported => "not_supported",
+            Self::TooLong => "context_length_exceeded",
+            Self::UnknownModel => "model_not_found",
+            Self::UnknownRoute => "not_found",
+            Self::Method => "method_not_allowed",
+            Self::BodyTooLarge => "body_too_large",
+            Self::BodyTooSlow => "body_too_slow",
+            Self::QueueFull => "queue_full",
+            Self::Deadline => "deadline",
+            Self::TimedOut => "timed_out",
+            Self::Loading => "loading",
+            Self::Draining => "draining",
+            Self::Unavailable => "unavailable",
+            Self::Internal => "internal_error",
+        }
+    }
+
+    /// The exception DJL-Serving names in the same situation.
+    fn lmi_type(self) -> &'static str {
+        match self {
+            Self::Invalid
+            | Self::Unsupported
+            | Self::TooLong
+            | Self::Method
+            | Self::BodyTooLarge
+            | Self::BodyTooSlow => "BadRequestException",
+            Self::UnknownModel => "ModelNotFoundException",
+            Self::UnknownRoute => "ResourceNotFoundException",
+            Self::QueueFull | Self::Deadline => "WlmCapacityException",
+            Self::TimedOut => "TranslateException",
+            Self::Loading | Self::Draining | Self::Unavailable => "ServiceUnavailableException",
+            Self::Internal => "InternalServerException",
+        }
+    }
+
+    fn openai_type(self) -> &'static str {
+        match self {
+            Self::QueueFull | Self::Deadline => "rate_limit_error",
+            Self::Loading | Self::Draining | Self::Unavailable => "service_unavailable_error",
+            Self::TimedOut => "timeout_error",
+            Self::Internal => "server_error",
+            _ => "invalid_request_error",
+        }
+    }
+}
+
+impl From<Refusal> for Fault {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        match refusal {
+            Refusal::QueueFull(numbers) => Self::new(Kind::QueueFull, message).queue(numbers),
+            Refusal::Deadline(numbers) => Self::new(Kind::Deadline, message).queue(numbers),
+            Refusal::TooLong { prompt_tokens, max_new_tokens, max_model_len, .. } => {
+                Self::new(Kind::TooLong, message).with(json!({
+                    "prompt_tokens": prompt_tokens,
+                    "max_new_tokens": max_new_tokens,
+                    "max_model_len": max_model_len,
+                }))
+            }
+            Refusal::Unsupported { .. } => Self::new(Kind::Unsupported, message),
+            Refusal::Invalid { field, what } => Self::field(field, what),
+            Refusal::Text(TextError::Render { .. }) => Self::field("messages", message),
+            Refusal::Text(TextError::Text { .. }) => Self::field("prompt", message),
+            // The model's owner made a mistake that no request can correct.
+            Refusal::Text(_) => Self::new(Kind::Internal, message),
+            Refusal::Draining => Self::new(Kind::Draining, message),
+            Refusal::Unavailable { .. } => Self::new(Kind::Unavailable, message),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_queue_has_its_status_by_door_and_its_numbers_in_every_schema() {
+        let numbers = QueueNumbers { queue_len: 7, job_queue_size: 7, retry_after_ms: 1200 };
+        let fault = Fault::from(Refusal::QueueFull(numbers));
+        let response = fault.response(Schema::Lmi, Door::Invocations);
+        assert_eq!(response.status(), 503);
+        assert_eq!(response.headers()[header::RETRY_AFTER], "2");
+        assert_eq!(fault.response(Schema::OpenAi, Door::V1).status(), 429);
+        let lmi = fault.body(Schema::Lmi, Door::Invocations);
+        assert_eq!(lmi["error"], "queue_full");
+        assert_eq!((&lmi["queue_len"], &lmi["code"]), (&json!(7), &json!(503)));
+        let openai = fault.body(Schema::OpenAi, Door::V1);
+        assert_eq!(openai["error"]["type"], "rate_limit_error");
+        assert_eq!(openai["error"]["retry_after_ms"], 1200);
+    }
+}

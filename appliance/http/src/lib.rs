@@ -1,0 +1,48 @@
+//! Routes and wire types: SageMaker's contract, LMI's and OpenAI's schemas, metrics.
+//!
+//! Reading order: `state` (which model serves, which phase the boot is in), `serve` and `socket`
+//! (connections), `router` (all routes), `access` (ids, log, counts), `body` and `fields` (bytes to
+//! members), `fault` (every error in every schema), `generations` and `stream` (answers), `lmi/`,
+//! `openai/`, `exposition` (metrics).
+//!
+//! # Use
+//! ```no_run
+//! # async fn example(service: std::sync::Arc<gimbal_engine::Service>) -> std::io::Result<()> {
+//! use gimbal_http::{AppState, Exposition, HttpSettings, serve};
+//!
+//! let exposition = Exposition::install().ok(); // before the first service starts
+//! let state = AppState::new(HttpSettings::default(), exposition);
+//! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
+//! let edge = tokio::spawn(serve(listener, state.clone(), async { /* until shutdown */ }));
+//! state.set_phase("open", None); // `/ping` is 503 with the phase
+//! state.add_model(service); // now it is 200
+//! # edge.await??;
+//! # Ok(()) }
+//! ```
+//!
+//! # Invariants
+//! - A permit is taken before a prompt is tokenised; a full queue is refused without the engine.
+//! - No header, prompt or token is ever logged.
+//! - Everything is bounded: connections, heads, bodies, all bodies together, frames, time.
+//! - Absent: devices, schedulers, settings' sources.
+
+#![forbid(unsafe_code)]
+
+mod access;
+mod body;
+mod call;
+mod exposition;
+mod fault;
+mod fields;
+mod generations;
+mod lmi;
+mod openai;
+mod router;
+mod serve;
+mod socket;
+mod state;
+mod stream;
+
+pub use exposition::Exposition;
+pub use serve::serve;
+pub use state::{AppState, HttpSettings, OutputFormatter};

@@ -1,0 +1,11 @@
+//! LMI's schema on `/invocations`: `{"inputs": …, "parameters": {…}, "stream": …}`, and TGI's
+//! spellings of it.
+//!
+//! Chat and completion bodies on the same route are OpenAI's (`openai/`). Reading order:
+//! `request`, `response`.
+
+mod request;
+mod response;
+
+pub(crate) use request::{invocation, top_k};
+pub(crate) use response::number;

@@ -1,0 +1,196 @@
+//! `/v1/chat/completions`, and chat bodies on `/invocations`.
+//!
+//! Without a limit an answer goes on to the end of the context. Next: `completions.rs`.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Response;
+use gimbal_engine::{Completed, Delta, GenerateRequest, Prompt, Usage};
+use gimbal_text::Tokenizer;
+use serde_json::{Map, Value, json};
+
+use super::request::{Delivery, Header, alternatives, deadline, delivery, patience, request};
+use super::{finish_name, frame, logprobs, usage};
+use crate::call::{self, Call, tell_ignored};
+use crate::fault::{Door, Fault, Schema};
+use crate::fields::{Fields, kind_of};
+use crate::generations::{Generations, fault_of};
+use crate::stream::{self, Encode};
+
+/// Answers a conversation.
+pub(crate) async fn chat(call: &Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
+    let service = call.app.model(fields.text("model")?.as_deref())?;
+    let Delivery { stream, include_usage } = delivery(&mut fields)?;
+    let prompt = prompt(&mut fields)?;
+    let length = fields.count32("max_completion_tokens")?;
+    let length = length.or(fields.count32("max_tokens")?);
+    let top = top_logprobs(&mut fields)?;
+    let base = request(&mut fields)?;
+    let request = GenerateRequest {
+        prompt,
+        max_new_tokens: length,
+        params: gimbal_engine::SampleParams { logprobs: top, ..base.params.clone() },
+        deadline: deadline(call, stream),
+        ..base
+    };
+    let generations = Generations::start(&service, vec![request], patience(call)).await?;
+    let header = Header::new("chatcmpl", service.name());
+    let writer = Writer { header, tokenizer: service.tokenizer().clone(), top, door: call.door };
+    let mut response = if stream {
+        let chunks = Chunks { writer, include_usage, begun: Vec::new() };
+        stream::response(generations, chunks, "text/event-stream")
+    } else {
+        let (choices, cost) = generations.complete().await?;
+        call::json(&writer.whole(choices.first().map_or(&[][..], Vec::as_slice), cost))
+    };
+    tell_ignored(&mut response, &[&fields]);
+    Ok(response)
+}
+
+fn prompt(fields: &mut Fields) -> Result<Prompt, Fault> {
+    let messages = match fields.take("messages") {
+        Some(Value::Array(messages)) if !messages.is_empty() => messages,
+        Some(Value::Array(_)) => return Err(Fault::field("messages", "must not be empty")),
+        Some(other) => {
+            return Err(Fault::field(
+                "messages",
+                format!("must be a list, not {}", kind_of(&other)),
+            ));
+        }
+        None => return Err(Fault::field("messages", "is missing")),
+    };
+    let messages = messages.into_iter().enumerate().map(message).collect::<Result<_, _>>()?;
+    let add = fields.flag("add_generation_prompt")?.unwrap_or(true);
+    let variables = fields.object("chat_template_kwargs")?.unwrap_or_default();
+    Ok(Prompt::Chat { messages, variables, add_generation_prompt: add })
+}
+
+/// A message as templates expect it: a role, and content as one string.
+fn message((i, value): (usize, Value)) -> Result<Value, Fault> {
+    let field = |name: &str| format!("messages[{i}]{name}");
+    let Value::Object(mut message) = value else {
+        return Err(Fault::field(
+            &field(""),
+            format!("must be an object, not {}", kind_of(&value)),
+        ));
+    };
+    if !message.get("role").is_some_and(Value::is_string) {
+        return Err(Fault::field(&field(".role"), "must be a string"));
+    }
+    let content = match message.get("content") {
+        Some(Value::String(_)) => return Ok(Value::Object(message)),
+        None | Some(Value::Null) => String::new(),
+        Some(Value::Array(parts)) => {
+            let part = |part: &Value| match part["type"].as_str() {
+                Some("text") => part["text"].as_str().map(str::to_owned),
+                _ => None,
+            };
+            let texts: Option<Vec<String>> = parts.iter().map(part).collect();
+            texts
+                .ok_or_else(|| Fault::unsupported(&field(".content parts that are no text")))?
+                .concat()
+        }
+        Some(other) => {
+            let what = format!("must be a string or text parts, not {}", kind_of(other));
+            return Err(Fault::field(&field(".content"), what));
+        }
+    };
+    message.insert("content".into(), content.into());
+    Ok(Value::Object(message))
+}
+
+/// `logprobs: true` reports the token's own, `top_logprobs` so many alternatives.
+fn top_logprobs(fields: &mut Fields) -> Result<Option<u8>, Fault> {
+    let wanted = fields.flag("logprobs")?.unwrap_or(false);
+    match fields.count("top_logprobs")? {
+        Some(count) if count > 0 && !wanted => {
+            Err(Fault::field("top_logprobs", "needs logprobs: true"))
+        }
+        Some(count) => alternatives("top_logprobs", count).map(|n| wanted.then_some(n)),
+        None => Ok(wanted.then_some(0)),
+    }
+}
+
+/// Writes the objects of one answer.
+#[derive(Debug)]
+struct Writer {
+    header: Header,
+    tokenizer: Arc<Tokenizer>,
+    top: Option<u8>,
+    door: Door,
+}
+
+impl Writer {
+    fn whole(&self, choices: &[Completed], cost: Usage) -> Value {
+        let choice = |(index, choice): (usize, &Completed)| {
+            let tokens = choice.tokens.iter().map(|(token, _)| token);
+            let logprobs = self.top.map(|_| logprobs::chat(&self.tokenizer, tokens));
+            json!({
+                "index": index,
+                "message": { "role": "assistant", "content": choice.text },
+                "logprobs": logprobs,
+                "finish_reason": finish_name(&choice.finish),
+            })
+        };
+        let choices: Value = choices.iter().enumerate().map(choice).collect();
+        let mut object = self.header.object("chat.completion", &choices);
+        object["usage"] = usage(cost);
+        object
+    }
+
+    fn chunk(&self, index: u16, delta: &Value, finish: Option<&str>) -> Value {
+        let choice = json!({
+            "index": index, "delta": delta, "logprobs": null, "finish_reason": finish,
+        });
+        self.header.object("chat.completion.chunk", &json!([choice]))
+    }
+}
+
+/// A stream of chunks; `[DONE]` ends it unless it failed.
+#[derive(Debug)]
+struct Chunks {
+    writer: Writer,
+    include_usage: bool,
+    /// Choices whose role was told.
+    begun: Vec<u16>,
+}
+
+impl Encode for Chunks {
+    fn delta(&mut self, _prompt: usize, delta: Delta, out: &mut String) -> ControlFlow<()> {
+        let writer = &self.writer;
+        if !self.begun.contains(&delta.choice) {
+            self.begun.push(delta.choice);
+            let role = json!({ "role": "assistant", "content": "" });
+            frame(&writer.chunk(delta.choice, &role, None), out);
+        }
+        let wants_logprobs = writer.top.is_some() && delta.token.is_some();
+        if !delta.text.is_empty() || wants_logprobs {
+            let mut content = Map::new();
+            content.insert("content".into(), delta.text.into());
+            let mut chunk = writer.chunk(delta.choice, &Value::Object(content), None);
+            if let (Some(_), Some(token)) = (writer.top, &delta.token) {
+                let told = logprobs::chat(&writer.tokenizer, std::iter::once(token));
+                chunk["choices"][0]["logprobs"] = told;
+            }
+            frame(&chunk, out);
+        }
+        let Some(finish) = &delta.finish else { return ControlFlow::Continue(()) };
+        if let Some(fault) = fault_of(finish, true) {
+            frame(&fault.body(Schema::OpenAi, writer.door), out);
+            return ControlFlow::Break(());
+        }
+        frame(&writer.chunk(delta.choice, &json!({}), Some(finish_name(finish))), out);
+        ControlFlow::Continue(())
+    }
+
+    fn end(&mut self, cost: Usage, out: &mut String) {
+        if self.include_usage {
+            let mut last = self.writer.header.object("chat.completion.chunk", &json!([]));
+            last["usage"] = usage(cost);
+            frame(&last, out);
+        }
+        out.push_str("data: [DONE]\n\n");
+    }
+}

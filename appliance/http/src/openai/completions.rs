@@ -1,0 +1,151 @@
+//! `/v1/completions`, and completion bodies on `/invocations`: 16 tokens unless asked otherwise.
+//!
+//! Next: `logprobs.rs`.
+
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use axum::body::Body;
+use axum::http::Response;
+use gimbal_engine::{Completed, Delta, GenerateRequest, Prompt, SampleParams, TokenInfo, Usage};
+use gimbal_text::Tokenizer;
+use serde_json::{Value, json};
+
+use super::request::{Delivery, Header, alternatives, deadline, delivery, patience, request};
+use super::{finish_name, frame, logprobs, usage};
+use crate::call::{self, Call, tell_ignored};
+use crate::fault::{Door, Fault, Schema};
+use crate::fields::{Fields, is_empty, texts_of, tokens_of};
+use crate::generations::{Generations, fault_of};
+use crate::stream::{self, Encode};
+
+const MAX_TOKENS: u32 = 16;
+/// Prompts of one body.
+const PROMPTS_MAX: usize = 256;
+
+/// Answers one prompt or several.
+pub(crate) async fn completions(call: &Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
+    let service = call.app.model(fields.text("model")?.as_deref())?;
+    let Delivery { stream, include_usage } = delivery(&mut fields)?;
+    let prompts = prompts(&mut fields)?;
+    let length = fields.count32("max_tokens")?.unwrap_or(MAX_TOKENS);
+    let top = fields.count("logprobs")?.map(|n| alternatives("logprobs", n)).transpose()?;
+    fields.refuse("echo", is_empty)?;
+    fields.refuse("suffix", is_empty)?;
+    let base = request(&mut fields)?;
+    let best_of = fields.count16("best_of")?.unwrap_or(base.choices);
+    if best_of != base.choices {
+        return Err(Fault::unsupported("best_of other than n"));
+    }
+    let requests = prompts.into_iter().map(|prompt| GenerateRequest {
+        prompt,
+        max_new_tokens: Some(length),
+        params: SampleParams { logprobs: top, ..base.params.clone() },
+        deadline: deadline(call, stream),
+        ..base.clone()
+    });
+    let requests = requests.collect();
+    let generations = Generations::start(&service, requests, patience(call)).await?;
+    let header = Header::new("cmpl", service.name());
+    let tokenizer = service.tokenizer().clone();
+    let choices = usize::from(base.choices);
+    let writer = Writer { header, tokenizer, top, door: call.door, choices };
+    let mut response = if stream {
+        stream::response(generations, Chunks { writer, include_usage }, "text/event-stream")
+    } else {
+        let (all, cost) = generations.complete().await?;
+        call::json(&writer.whole(&all, cost))
+    };
+    tell_ignored(&mut response, &[&fields]);
+    Ok(response)
+}
+
+/// A string, strings, token ids, or lists of token ids.
+fn prompts(fields: &mut Fields) -> Result<Vec<Prompt>, Fault> {
+    let value = fields.take("prompt").unwrap_or_default();
+    let prompts: Option<Vec<Prompt>> =
+        if let Some(texts) = texts_of(&value).filter(|t| !t.is_empty()) {
+            Some(texts.into_iter().map(Prompt::Text).collect())
+        } else if let Some(ids) = tokens_of(&value).filter(|ids| !ids.is_empty()) {
+            Some(vec![Prompt::Tokens(ids)])
+        } else {
+            let lists = value.as_array().filter(|lists| !lists.is_empty());
+            lists.and_then(|lists| lists.iter().map(|l| tokens_of(l).map(Prompt::Tokens)).collect())
+        };
+    match prompts {
+        Some(prompts) if prompts.len() <= PROMPTS_MAX => Ok(prompts),
+        Some(_) => Err(Fault::field("prompt", format!("must have at most {PROMPTS_MAX} prompts"))),
+        None => {
+            Err(Fault::field("prompt", "must be a string, strings, token ids or lists of them"))
+        }
+    }
+}
+
+/// Writes the objects of one answer.
+#[derive(Debug)]
+struct Writer {
+    header: Header,
+    tokenizer: Arc<Tokenizer>,
+    top: Option<u8>,
+    door: Door,
+    /// Choices of each prompt.
+    choices: usize,
+}
+
+impl Writer {
+    fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Value {
+        let choice = |(index, choice): (usize, &Completed)| {
+            let tokens: Vec<&TokenInfo> = choice.tokens.iter().map(|(token, _)| token).collect();
+            json!({
+                "index": index,
+                "text": choice.text,
+                "logprobs": self.logprobs(&tokens),
+                "finish_reason": finish_name(&choice.finish),
+            })
+        };
+        let choices: Value = prompts.iter().flatten().enumerate().map(choice).collect();
+        let mut object = self.header.object("text_completion", &choices);
+        object["usage"] = usage(cost);
+        object
+    }
+
+    fn logprobs(&self, tokens: &[&TokenInfo]) -> Value {
+        self.top.map_or(Value::Null, |_| logprobs::completion(&self.tokenizer, tokens))
+    }
+}
+
+/// A stream of chunks; `[DONE]` ends it unless it failed.
+#[derive(Debug)]
+struct Chunks {
+    writer: Writer,
+    include_usage: bool,
+}
+
+impl Encode for Chunks {
+    fn delta(&mut self, prompt: usize, delta: Delta, out: &mut String) -> ControlFlow<()> {
+        let writer = &self.writer;
+        let fault = delta.finish.as_ref().and_then(|finish| fault_of(finish, true));
+        let finish = delta.finish.as_ref().filter(|_| fault.is_none()).map(finish_name);
+        let tokens: Vec<&TokenInfo> = delta.token.iter().collect();
+        let logprobs = writer.logprobs(&tokens);
+        if !delta.text.is_empty() || finish.is_some() || !logprobs.is_null() {
+            let choice = json!({
+                "index": prompt * writer.choices + usize::from(delta.choice),
+                "text": delta.text, "logprobs": logprobs, "finish_reason": finish,
+            });
+            frame(&writer.header.object("text_completion", &json!([choice])), out);
+        }
+        let Some(fault) = fault else { return ControlFlow::Continue(()) };
+        frame(&fault.body(Schema::OpenAi, writer.door), out);
+        ControlFlow::Break(())
+    }
+
+    fn end(&mut self, cost: Usage, out: &mut String) {
+        if self.include_usage {
+            let mut last = self.writer.header.object("text_completion", &json!([]));
+            last["usage"] = usage(cost);
+            frame(&last, out);
+        }
+        out.push_str("data: [DONE]\n\n");
+    }
+}

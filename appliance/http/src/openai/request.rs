@@ -1,0 +1,129 @@
+//! The fields chat and completions share, with OpenAI's defaults and vLLM's additions.
+//!
+//! Next: `chat.rs`.
+
+use std::time::{Duration, SystemTime};
+
+use gimbal_engine::{GenerateRequest, Prompt, SampleParams};
+use serde_json::{Value, json};
+
+use crate::access::random_hex;
+use crate::call::Call;
+use crate::fault::{Door, Fault};
+use crate::fields::{Fields, is_empty};
+use crate::lmi::top_k;
+
+/// Alternatives a client may ask for.
+const TOP_LOGPROBS_MAX: u64 = 20;
+
+/// How the answer is sent.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Delivery {
+    pub(super) stream: bool,
+    pub(super) include_usage: bool,
+}
+
+/// What all objects of an answer repeat.
+#[derive(Clone, Debug)]
+pub(super) struct Header {
+    id: String,
+    created: u64,
+    model: String,
+}
+
+impl Header {
+    pub(super) fn new(prefix: &str, model: &str) -> Self {
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self {
+            id: format!("{prefix}-{}", random_hex()),
+            created: now.unwrap_or_default().as_secs(),
+            model: model.to_owned(),
+        }
+    }
+
+    /// An object with these choices.
+    pub(super) fn object(&self, kind: &str, choices: &Value) -> Value {
+        json!({
+            "id": self.id, "object": kind, "created": self.created, "model": self.model,
+            "choices": choices,
+        })
+    }
+}
+
+/// How the answer is sent.
+pub(super) fn delivery(fields: &mut Fields) -> Result<Delivery, Fault> {
+    let stream = fields.flag("stream")?.unwrap_or(false);
+    let mut options = fields.nested("stream_options", "stream_options.")?;
+    let include_usage = options.flag("include_usage")?.unwrap_or(false);
+    Ok(Delivery { stream, include_usage })
+}
+
+/// Everything but prompt, length and logprobs.
+pub(super) fn request(fields: &mut Fields) -> Result<GenerateRequest, Fault> {
+    refuse_unsupported(fields)?;
+    let params = SampleParams {
+        temperature: fields.number("temperature")?.unwrap_or(1.0),
+        top_p: fields.number("top_p")?.unwrap_or(1.0),
+        top_k: top_k(fields)?,
+        min_p: fields.number("min_p")?.unwrap_or(0.0),
+        repetition_penalty: fields.number("repetition_penalty")?.unwrap_or(1.0),
+        presence_penalty: fields.number("presence_penalty")?.unwrap_or(0.0),
+        frequency_penalty: fields.number("frequency_penalty")?.unwrap_or(0.0),
+        ..SampleParams::default()
+    };
+    Ok(GenerateRequest {
+        params,
+        seed: fields.integer("seed")?.map(i64::cast_unsigned),
+        choices: fields.count16("n")?.unwrap_or(1),
+        stop: fields.texts("stop")?.unwrap_or_default(),
+        include_stop: fields.flag("include_stop_str_in_output")?.unwrap_or(false),
+        stop_token_ids: fields.tokens("stop_token_ids")?.unwrap_or_default(),
+        ignore_eos: fields.flag("ignore_eos")?.unwrap_or(false),
+        skip_special_tokens: fields.flag("skip_special_tokens")?.unwrap_or(true),
+        ..GenerateRequest::new(Prompt::Text(String::new()))
+    })
+}
+
+/// A count of alternatives, within the limit.
+pub(super) fn alternatives(name: &str, count: u64) -> Result<u8, Fault> {
+    if count > TOP_LOGPROBS_MAX {
+        return Err(Fault::field(
+            name,
+            format!("must be from 0 to {TOP_LOGPROBS_MAX}, not {count}"),
+        ));
+    }
+    Ok(u8::try_from(count).unwrap_or(u8::MAX))
+}
+
+/// The cloud's limits hold on `/invocations`; elsewhere a request may take its time.
+pub(super) fn deadline(call: &Call, stream: bool) -> Option<Duration> {
+    let settings = call.app.settings();
+    match (call.door, stream) {
+        (Door::V1, _) => None,
+        (Door::Invocations, false) => Some(settings.invocations_deadline),
+        (Door::Invocations, true) => Some(settings.invocations_stream_deadline),
+    }
+}
+
+/// The longest time to wait for a first step.
+pub(super) fn patience(call: &Call) -> Option<Duration> {
+    (call.door == Door::Invocations).then(|| call.app.settings().invocations_deadline)
+}
+
+/// What would change the answer and cannot be done yet.
+fn refuse_unsupported(fields: &mut Fields) -> Result<(), Fault> {
+    fields.refuse("response_format", |v| v["type"] == "text" || is_empty(v))?;
+    fields.refuse("tool_choice", |v| *v == "none" || *v == "auto")?;
+    for name in ["tools", "functions", "function_call", "logit_bias", "audio", "modalities"] {
+        fields.refuse(name, is_empty)?;
+    }
+    for name in ["guided_json", "guided_regex", "guided_choice", "guided_grammar"] {
+        fields.refuse(name, is_empty)?;
+    }
+    for name in ["structured_outputs", "prompt_logprobs", "bad_words", "prediction"] {
+        fields.refuse(name, is_empty)?;
+    }
+    // No tools are called, so none are called in parallel.
+    fields.flag("parallel_tool_calls")?;
+    Ok(())
+}

@@ -1,0 +1,213 @@
+//! What all routes share: which model serves, which phase the boot is in, and the edge's limits.
+//!
+//! A server listens before a model is loaded. Next: `serve.rs`.
+
+use std::sync::{Arc, RwLock};
+use std::time::{Duration, SystemTime};
+
+use gimbal_engine::{Health, Service};
+use serde_json::{Value, json};
+use tokio::sync::Semaphore;
+
+use crate::exposition::Exposition;
+use crate::fault::{Fault, Kind};
+
+/// How long a client is told to wait for a model that loads.
+const LOADING_RETRY_MS: u64 = 1000;
+
+/// Limits of the edge.
+#[derive(Clone, Debug)]
+pub struct HttpSettings {
+    /// Bytes of a request body.
+    pub body_bytes_max: usize,
+    /// Bytes of all request bodies that are being read or answered.
+    pub bodies_bytes_max: usize,
+    /// Time to read a body.
+    pub body_timeout: Duration,
+    /// Time to read a request's head, and the longest an idle connection is kept.
+    pub head_timeout: Duration,
+    /// Time without progress after which a client that does not read is given up.
+    pub write_timeout: Duration,
+    /// Open connections; more are closed at once.
+    pub connections_max: usize,
+    /// Time to answer on `/invocations`, or to begin a stream there.
+    pub invocations_deadline: Duration,
+    /// Time of a whole stream on `/invocations`.
+    pub invocations_stream_deadline: Duration,
+    /// Time for open connections to end after `shutdown`.
+    pub close_timeout: Duration,
+    /// What `/invocations` answers in unless a request says otherwise.
+    pub output_formatter: OutputFormatter,
+}
+
+/// What LMI's schema answers in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OutputFormatter {
+    /// As the request says: `stream: true` gives JSON lines, `Accept` may ask for SSE.
+    #[default]
+    Auto,
+    /// One JSON value; streams are JSON lines.
+    Json,
+    /// JSON lines, also without `stream`.
+    JsonLines,
+    /// Server-sent events, also without `stream`.
+    Sse,
+}
+
+impl Default for HttpSettings {
+    /// The cloud's limits: 25 MB bodies, 60 s to answer, 8 min of stream.
+    fn default() -> Self {
+        Self {
+            body_bytes_max: 25 << 20,
+            bodies_bytes_max: 100 << 20,
+            body_timeout: Duration::from_secs(60),
+            head_timeout: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
+            connections_max: 4096,
+            invocations_deadline: Duration::from_secs(60),
+            invocations_stream_deadline: Duration::from_secs(480),
+            close_timeout: Duration::from_secs(2),
+            output_formatter: OutputFormatter::Auto,
+        }
+    }
+}
+
+/// What all routes share. Clones are the same state.
+#[derive(Clone, Debug)]
+pub struct AppState(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    settings: HttpSettings,
+    phase: RwLock<Phase>,
+    exposition: Option<Exposition>,
+    bodies: Arc<Semaphore>,
+    started_unix: u64,
+}
+
+#[derive(Clone, Debug)]
+enum Phase {
+    Loading { phase: String, progress: Option<f32> },
+    Failed { why: String },
+    Serving(Vec<Arc<Service>>),
+    Draining(Vec<Arc<Service>>),
+}
+
+/// Unit of the budget of bodies: semaphores count to 2³² at least, bodies may be larger.
+pub(crate) const BODY_UNIT_BYTES: usize = 1024;
+
+impl AppState {
+    /// A server without a model, in phase `listen`.
+    #[must_use]
+    pub fn new(settings: HttpSettings, exposition: Option<Exposition>) -> Self {
+        let phase = Phase::Loading { phase: "listen".into(), progress: None };
+        let bodies = Semaphore::new(settings.bodies_bytes_max / BODY_UNIT_BYTES);
+        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        Self(Arc::new(Inner {
+            settings,
+            phase: RwLock::new(phase),
+            exposition,
+            bodies: Arc::new(bodies),
+            started_unix: started.unwrap_or_default().as_secs(),
+        }))
+    }
+
+    /// Says where the boot is: `probe`, `plan`, `open`, `warm`. `progress` is from 0 to 1.
+    pub fn set_phase(&self, phase: &str, progress: Option<f32>) {
+        self.set(Phase::Loading { phase: phase.to_owned(), progress });
+    }
+
+    /// A model is warm: from now on it serves, besides those that do already.
+    pub fn add_model(&self, service: Arc<Service>) {
+        let mut models = self.models();
+        models.push(service);
+        self.set(Phase::Serving(models));
+    }
+
+    /// The boot failed, and the process lives on to say so.
+    pub fn set_failed(&self, why: &str) {
+        self.set(Phase::Failed { why: why.to_owned() });
+    }
+
+    /// The process ends: `/ping` is 503, new requests are refused. The models are closed by the
+    /// caller, who drains them.
+    pub fn set_draining(&self) {
+        self.set(Phase::Draining(self.models()));
+    }
+
+    fn set(&self, phase: Phase) {
+        // A poisoned lock holds a whole value all the same: values are swapped, never changed.
+        *self.0.phase.write().unwrap_or_else(std::sync::PoisonError::into_inner) = phase;
+    }
+
+    fn phase(&self) -> Phase {
+        self.0.phase.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+    }
+
+    /// All models that serve.
+    #[must_use]
+    pub fn models(&self) -> Vec<Arc<Service>> {
+        match self.phase() {
+            Phase::Serving(models) | Phase::Draining(models) => models,
+            _ => Vec::new(),
+        }
+    }
+
+    pub(crate) fn settings(&self) -> &HttpSettings {
+        &self.0.settings
+    }
+
+    pub(crate) fn exposition(&self) -> Option<&Exposition> {
+        self.0.exposition.as_ref()
+    }
+
+    pub(crate) fn bodies(&self) -> &Arc<Semaphore> {
+        &self.0.bodies
+    }
+
+    pub(crate) fn started_unix(&self) -> u64 {
+        self.0.started_unix
+    }
+
+    /// What `/ping` says unless all is well.
+    pub(crate) fn unwell(&self) -> Option<Value> {
+        match self.phase() {
+            Phase::Loading { phase, progress } => {
+                Some(json!({"state": "loading", "phase": phase, "progress": progress}))
+            }
+            Phase::Failed { why } => Some(json!({"state": "failed", "reason": why})),
+            Phase::Draining(_) => Some(json!({"state": "draining"})),
+            Phase::Serving(models) => models.iter().find_map(|model| match model.health() {
+                Health::Serving => None,
+                Health::Draining => Some(json!({"state": "draining", "model": model.name()})),
+                Health::Failing { why } => {
+                    Some(json!({"state": "failing", "model": model.name(), "reason": why}))
+                }
+            }),
+        }
+    }
+
+    /// The model of a name, or the only one.
+    pub(crate) fn model(&self, name: Option<&str>) -> Result<Arc<Service>, Fault> {
+        let models = match self.phase() {
+            Phase::Serving(models) | Phase::Draining(models) => models,
+            Phase::Loading { phase, .. } => {
+                let fault = Fault::new(Kind::Loading, format!("the model loads (phase {phase})"));
+                return Err(Fault { retry_after_ms: Some(LOADING_RETRY_MS), ..fault });
+            }
+            Phase::Failed { why } => {
+                return Err(Fault::new(Kind::Unavailable, format!("no model is loaded: {why}")));
+            }
+        };
+        let found = match name {
+            Some(name) => models.iter().find(|m| m.name() == name),
+            None => models.first(),
+        };
+        found.cloned().ok_or_else(|| {
+            let names: Vec<_> = models.iter().map(|m| m.name()).collect();
+            let asked = name.unwrap_or_default();
+            let message = format!("no model {asked:?}; there is {}", names.join(", "));
+            Fault { field: Some("model".into()), ..Fault::new(Kind::UnknownModel, message) }
+        })
+    }
+}

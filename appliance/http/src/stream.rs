@@ -1,0 +1,92 @@
+//! Streaming: deltas become frames of a schema, frames become a chunked body.
+//!
+//! Frames are made by the schemas (`Encode`). When the client goes, the body is dropped, the pump
+//! ends, and with it the generations. Next: `lmi/`, `openai/`.
+
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::ops::ControlFlow;
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Response, header};
+use bytes::Bytes;
+use futures_core::Stream;
+use gimbal_engine::{Delta, Usage};
+use tokio::sync::mpsc;
+use tracing::debug;
+
+use crate::generations::Generations;
+
+/// Frames that wait for the socket; the rest waits as tokens in the engine's channel.
+const FRAMES_MAX: usize = 16;
+
+/// How a schema writes a stream.
+pub(crate) trait Encode: Send + 'static {
+    /// What comes before the first token.
+    fn begin(&mut self, _out: &mut String) {}
+
+    /// One delta of a prompt. `Break` ends the stream at once, without `end`.
+    fn delta(&mut self, prompt: usize, delta: Delta, out: &mut String) -> ControlFlow<()>;
+
+    /// What comes after the last token.
+    fn end(&mut self, _usage: Usage, _out: &mut String) {}
+}
+
+/// A response that streams.
+pub(crate) fn response(
+    generations: Generations,
+    encoder: impl Encode,
+    content_type: &'static str,
+) -> Response<Body> {
+    let (sender, receiver) = mpsc::channel(FRAMES_MAX);
+    tokio::spawn(pump(generations, encoder, sender));
+    let mut response = Response::new(Body::from_stream(Frames(receiver)));
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    response
+}
+
+/// Runs until the last frame is handed over or the client is gone.
+async fn pump(mut generations: Generations, mut encoder: impl Encode, frames: mpsc::Sender<Bytes>) {
+    let mut out = String::new();
+    encoder.begin(&mut out);
+    loop {
+        if !out.is_empty() && frames.send(Bytes::from(std::mem::take(&mut out))).await.is_err() {
+            break;
+        }
+        let next = tokio::select! {
+            biased;
+            () = frames.closed() => break,
+            next = poll_fn(|context| generations.poll_next(context)) => next,
+        };
+        let flow = match next {
+            Some((prompt, delta)) => encoder.delta(prompt, delta, &mut out),
+            None => {
+                encoder.end(generations.usage(), &mut out);
+                ControlFlow::Break(())
+            }
+        };
+        if flow.is_break() {
+            // The client may be gone; then nobody misses the last frame.
+            drop(frames.send(Bytes::from(out)).await);
+            let usage = generations.usage();
+            debug!(tokens = usage.completion_tokens, "stream ended");
+            return;
+        }
+    }
+    debug!("client gone");
+}
+
+/// The receiving end as a body.
+struct Frames(mpsc::Receiver<Bytes>);
+
+impl Stream for Frames {
+    type Item = Result<Bytes, Infallible>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_recv(context).map(|frame| frame.map(Ok))
+    }
+}

@@ -1,0 +1,116 @@
+//! Layers, names and errors.
+
+use super::*;
+
+fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+    pairs.iter().map(|(a, b)| ((*a).to_owned(), (*b).to_owned())).collect()
+}
+
+fn file(path: &str, format: Format, text: &str) -> ConfigFile {
+    ConfigFile { path: path.to_owned(), text: text.to_owned(), format }
+}
+
+fn error(files: Vec<ConfigFile>, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> String {
+    let given = Given { files, environment: pairs(environment), flags: pairs(flags) };
+    match Settings::resolve(&Facts::default(), &given) {
+        Ok(_) => "no error".to_owned(),
+        Err(e) => e.to_string(),
+    }
+}
+
+/// Default, YAML, `serving.properties`, variable, flag: the later wins and remembers the others.
+#[test]
+fn later_layers_win_and_remember_what_they_beat() {
+    let given = Given {
+        files: vec![
+            file("family.yaml", Format::Yaml, "# a family\nmax_rolling_batch_size: 4\nport: 81\n"),
+            file(
+                "serving.properties",
+                Format::Properties,
+                "engine=Python\noption.max_rolling_batch_size=8\noption.dtype=fp16\njob_queue_size=7\n",
+            ),
+        ],
+        environment: pairs(&[("OPTION_MAX_ROLLING_BATCH_SIZE", "16"), ("OPTION_ENTRYPOINT", "x")]),
+        flags: pairs(&[("max-rolling-batch-size", "64")]),
+    };
+    let settings = Settings::resolve(&Facts::default(), &given).expect("all legal");
+    let entry = settings.entry("max_rolling_batch_size");
+    assert_eq!(entry.value, Value::Integer(64));
+    assert_eq!(entry.source.to_string(), "flag --max-rolling-batch-size");
+    let beaten: Vec<String> = entry.overrode.iter().map(|(v, s)| format!("{v} ({s})")).collect();
+    assert_eq!(
+        beaten,
+        [
+            "32 (default: LMI's default)",
+            "4 (family.yaml:2)",
+            "8 (serving.properties:2)",
+            "16 (environment OPTION_MAX_ROLLING_BATCH_SIZE)",
+        ]
+    );
+    assert_eq!(settings.integer("port"), Some(81));
+    assert_eq!(settings.integer("job_queue_size"), Some(7));
+    let ignored: Vec<String> =
+        settings.ignored().iter().map(|(n, s)| format!("{n} ({s})")).collect();
+    assert_eq!(
+        ignored,
+        [
+            "engine (serving.properties:1)",
+            "option.dtype (serving.properties:3)",
+            "OPTION_ENTRYPOINT (environment OPTION_ENTRYPOINT)",
+        ]
+    );
+}
+
+#[test]
+fn our_own_variable_beats_a_foreign_one() {
+    let environment = pairs(&[("GIMBAL_JOB_QUEUE_SIZE", "5"), ("SERVING_JOB_QUEUE_SIZE", "6")]);
+    let given = Given { environment, ..Given::default() };
+    let settings = Settings::resolve(&Facts::default(), &given).expect("all legal");
+    assert_eq!(settings.integer("job_queue_size"), Some(5));
+}
+
+#[test]
+fn own_names_must_exist_and_foreign_ones_may_be_anything() {
+    let expect = "flag --ports does not exist; did you mean --port?";
+    assert_eq!(error(vec![], &[], &[("ports", "1")]), expect);
+    let expect =
+        "environment GIMBAL_JOB_QUEUE_SISE does not exist; did you mean GIMBAL_JOB_QUEUE_SIZE?";
+    assert_eq!(error(vec![], &[("GIMBAL_JOB_QUEUE_SISE", "1")], &[]), expect);
+    assert_eq!(error(vec![], &[("OPTION_NO_SUCH", "1"), ("SERVING_X", "")], &[]), "no error");
+    let yaml = file("gimbal.yaml", Format::Yaml, "host: x\nlog_levell: info\n");
+    let expect = "log_levell (gimbal.yaml:2) does not exist; did you mean log_level?";
+    assert_eq!(error(vec![yaml], &[], &[]), expect);
+}
+
+#[test]
+fn illegal_values_name_key_source_and_range() {
+    let expect = "port = \"x\" (from environment GIMBAL_PORT): \
+                  it must be a whole number from 0 to 65535";
+    assert_eq!(error(vec![], &[("GIMBAL_PORT", "x")], &[]), expect);
+    let expect =
+        "log_format = \"xml\" (from flag --log-format): it must be one of auto, text, json";
+    assert_eq!(error(vec![], &[], &[("log-format", "xml")]), expect);
+    let yaml = file("gimbal.yaml", Format::Yaml, "port:\n  - 1\n");
+    let found = error(vec![yaml], &[], &[]);
+    assert!(found.starts_with("gimbal.yaml: "), "{found}");
+    assert!(found.ends_with("it must be a flat map of settings"), "{found}");
+}
+
+#[test]
+fn equal_values_have_equal_hashes() {
+    let of = |flags: &[(&str, &str)]| {
+        let given = Given { flags: pairs(flags), ..Given::default() };
+        Settings::resolve(&Facts::default(), &given).expect("all legal").hash()
+    };
+    assert_eq!(of(&[]), of(&[("port", "8080")]));
+    assert_ne!(of(&[]), of(&[("port", "8081")]));
+}
+
+#[test]
+fn keys_are_unique_and_defaults_are_legal() {
+    for (i, setting) in TABLE.iter().enumerate() {
+        assert!(TABLE[..i].iter().all(|s| s.key != setting.key), "{}", setting.key);
+        let (value, _) = (setting.default)(&Facts::default());
+        assert_eq!(parse(setting, &value.to_string()), Ok(value), "{}", setting.key);
+    }
+}
