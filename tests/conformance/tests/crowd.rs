@@ -40,13 +40,14 @@ fn clients(seed: u64) -> Vec<Client> {
     };
     (0..CLIENTS)
         .map(|i| {
-            // Most are short, every eighth is long, and the longest are there.
-            let most = if i % 8 == 0 { PROMPT_MAX } else { 120 };
-            let length = if i == 0 { PROMPT_MAX } else { 5 + below(most - 4) };
+            // Every eighth prompt is long; the others are short and go on for long, which is what
+            // runs a pool dry.
+            let (prompt_most, output_most) =
+                if i % 8 == 0 { (PROMPT_MAX, 20) } else { (60, OUTPUT_MAX) };
+            let length = if i == 0 { PROMPT_MAX } else { 5 + below(prompt_most - 4) };
             let word = |_| WORDS[usize::try_from(below(12)).unwrap_or(0)];
             let prompt = (0..length).map(word).collect();
-            let most = if i % 8 == 1 { OUTPUT_MAX } else { 40 };
-            Client { prompt, output: if i == 1 { OUTPUT_MAX } else { 1 + below(most) } }
+            Client { prompt, output: if i == 1 { OUTPUT_MAX } else { 1 + below(output_most) } }
         })
         .collect()
 }
@@ -76,7 +77,7 @@ fn every_client_gets_the_tokens_it_gets_alone() -> anyhow::Result<()> {
         let server = Server::start(&model, &[&common[..], &timeout].concat())?;
         clients.iter().map(|c| ask(&server, c)).collect::<anyhow::Result<Vec<_>>>()?
     };
-    for (batch, cache) in [("16", "true"), ("64", "false")] {
+    for (batch, cache) in [("16", "true"), ("16", "false"), ("64", "true"), ("64", "false")] {
         let own = [
             "--max-rolling-batch-size",
             batch,

@@ -30,13 +30,17 @@ pub(crate) async fn completions(call: &Call, mut fields: Fields) -> Result<Respo
     let prompts = prompts(&mut fields)?;
     let length = fields.count32("max_tokens")?.unwrap_or(MAX_TOKENS);
     let top = fields.count("logprobs")?.map(|n| alternatives("logprobs", n)).transpose()?;
-    fields.refuse("echo", is_empty)?;
+    let echo = fields.flag("echo")?.unwrap_or(false);
+    if echo && top.is_some() {
+        return Err(Fault::unsupported("echo with logprobs"));
+    }
     fields.refuse("suffix", is_empty)?;
     let base = request(&mut fields)?;
     let best_of = fields.count16("best_of")?.unwrap_or(base.choices);
     if best_of != base.choices {
         return Err(Fault::unsupported("best_of other than n"));
     }
+    let prompts_count = prompts.len();
     let requests = prompts.into_iter().map(|prompt| GenerateRequest {
         prompt,
         max_new_tokens: Some(length),
@@ -49,9 +53,13 @@ pub(crate) async fn completions(call: &Call, mut fields: Fields) -> Result<Respo
     let header = Header::new("cmpl", service.name());
     let tokenizer = service.tokenizer().clone();
     let choices = usize::from(base.choices);
-    let writer = Writer { header, tokenizer, top, door: call.door, choices };
+    let decode =
+        |i| if echo { tokenizer.decode(generations.prompt(i), true) } else { String::new() };
+    let echo = (0..prompts_count).map(decode).collect();
+    let writer = Writer { header, tokenizer, top, door: call.door, choices, echo };
     let mut response = if stream {
-        stream::response(generations, Chunks { writer, include_usage }, "text/event-stream")
+        let chunks = Chunks { writer, include_usage, begun: Vec::new() };
+        stream::response(generations, chunks, "text/event-stream")
     } else {
         let (all, cost) = generations.complete().await?;
         call::json(&writer.whole(&all, cost))
@@ -90,6 +98,8 @@ struct Writer {
     door: Door,
     /// Choices of each prompt.
     choices: usize,
+    /// What comes before every completion of a prompt.
+    echo: Vec<String>,
 }
 
 impl Writer {
@@ -98,7 +108,7 @@ impl Writer {
             let tokens: Vec<&TokenInfo> = choice.tokens.iter().map(|(token, _)| token).collect();
             json!({
                 "index": index,
-                "text": choice.text,
+                "text": format!("{}{}", self.echo[index / self.choices], choice.text),
                 "logprobs": self.logprobs(&tokens),
                 "finish_reason": finish_name(&choice.finish),
             })
@@ -119,6 +129,8 @@ impl Writer {
 struct Chunks {
     writer: Writer,
     include_usage: bool,
+    /// Indices whose prompt was echoed.
+    begun: Vec<usize>,
 }
 
 impl Encode for Chunks {
@@ -128,10 +140,15 @@ impl Encode for Chunks {
         let finish = delta.finish.as_ref().filter(|_| fault.is_none()).map(finish_name);
         let tokens: Vec<&TokenInfo> = delta.token.iter().collect();
         let logprobs = writer.logprobs(&tokens);
-        if !delta.text.is_empty() || finish.is_some() || !logprobs.is_null() {
+        let index = prompt * writer.choices + usize::from(delta.choice);
+        let mut text = delta.text;
+        if !self.begun.contains(&index) {
+            self.begun.push(index);
+            text.insert_str(0, &writer.echo[prompt]);
+        }
+        if !text.is_empty() || finish.is_some() || !logprobs.is_null() {
             let choice = json!({
-                "index": prompt * writer.choices + usize::from(delta.choice),
-                "text": delta.text, "logprobs": logprobs, "finish_reason": finish,
+                "index": index, "text": text, "logprobs": logprobs, "finish_reason": finish,
             });
             frame(&writer.header.object("text_completion", &json!([choice])), out);
         }
