@@ -21,6 +21,10 @@ pub(crate) struct Gate {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Shut {
     Full,
+    /// There are not so many places, ever.
+    TooMany {
+        places: u32,
+    },
     Closed,
 }
 
@@ -38,6 +42,9 @@ impl Gate {
     pub(crate) fn enter(self: &Arc<Self>, count: u32) -> Result<Vec<Permit>, Shut> {
         if self.closed.load(Ordering::SeqCst) {
             return Err(Shut::Closed);
+        }
+        if count > self.places {
+            return Err(Shut::TooMany { places: self.places });
         }
         let more = |inside: u32| inside.checked_add(count).filter(|sum| *sum <= self.places);
         let entered = self.inside.fetch_update(Ordering::SeqCst, Ordering::SeqCst, more);
@@ -91,6 +98,7 @@ mod tests {
         assert_eq!(gate.enter(2).map(|p| p.len()), Err(Shut::Full));
         let one = gate.enter(1).expect("one is left");
         assert_eq!(gate.inside(), 3);
+        assert_eq!(gate.enter(4).map(|p| p.len()), Err(Shut::TooMany { places: 3 }));
         drop(two);
         assert_eq!(gate.inside(), 1);
         gate.close();

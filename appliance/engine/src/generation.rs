@@ -139,7 +139,7 @@ impl Generation {
     fn take(&mut self, event: LaneEvent) {
         let from = self.clock.now();
         match event {
-            LaneEvent::Started { cached_tokens } => {
+            LaneEvent::Started { cached_tokens, .. } => {
                 self.usage.cached_tokens = cached_tokens;
                 self.started = true;
             }

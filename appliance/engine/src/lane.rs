@@ -89,8 +89,10 @@ pub(crate) struct Admission {
 #[derive(Debug)]
 pub(crate) enum LaneEvent {
     Refused(Refusal),
+    /// `waited` is the time in the scheduler's queue.
     Started {
         cached_tokens: u32,
+        waited: Micros,
     },
     Token {
         choice: u16,

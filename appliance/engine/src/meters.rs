@@ -147,6 +147,17 @@ impl Station {
     }
 }
 
+/// When things happened to a request.
+pub(crate) struct Times {
+    /// At the edge.
+    pub(crate) arrived: Micros,
+    /// In the lane.
+    pub(crate) admitted: Micros,
+    pub(crate) prompt_tokens: u32,
+    /// The newest token of each choice.
+    pub(crate) newest: Vec<Option<Micros>>,
+}
+
 /// Handles of one lane.
 pub(crate) struct LaneMeters {
     blocks: [Gauge; 3],
@@ -209,26 +220,20 @@ impl LaneMeters {
     }
 
     /// Notes what an event says about latency and tokens.
-    pub(crate) fn note(
-        &self,
-        arrived: Micros,
-        prompt_tokens: u32,
-        newest: &mut [Option<Micros>],
-        event: &LaneEvent,
-        now: Micros,
-    ) {
+    pub(crate) fn note(&self, times: &mut Times, event: &LaneEvent, now: Micros) {
         match event {
-            LaneEvent::Started { cached_tokens } => {
-                self.queue.record(between(arrived, now));
-                self.tokens[0].increment(u64::from(prompt_tokens));
+            LaneEvent::Started { cached_tokens, waited } => {
+                let until_admitted = between(times.arrived, times.admitted);
+                self.queue.record(until_admitted + Duration::from_micros(waited.0));
+                self.tokens[0].increment(u64::from(times.prompt_tokens));
                 self.tokens[1].increment(u64::from(*cached_tokens));
             }
             LaneEvent::Token { choice, .. } => {
                 self.tokens[2].increment(1);
-                let Some(slot) = newest.get_mut(usize::from(*choice)) else { return };
+                let Some(slot) = times.newest.get_mut(usize::from(*choice)) else { return };
                 match slot.replace(now) {
                     Some(before) => self.itl.record(between(before, now)),
-                    None => self.ttft.record(between(arrived, now)),
+                    None => self.ttft.record(between(times.arrived, now)),
                 }
             }
             _ => {}

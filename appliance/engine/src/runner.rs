@@ -19,7 +19,7 @@ use tracing::trace;
 use crate::clock::{Clock, between};
 use crate::gate::Permit;
 use crate::lane::{Admission, Command, Condition, LaneEvent, LaneSource, LaneState, Reopen};
-use crate::meters::LaneMeters;
+use crate::meters::{LaneMeters, Times};
 use crate::recovery::guarded;
 
 /// How long `collect` waits before commands are looked at again: the longest a cancel waits on a
@@ -56,11 +56,8 @@ pub(crate) struct Runner {
 pub(crate) struct Live {
     events: mpsc::Sender<LaneEvent>,
     _permit: Permit,
-    arrived: Micros,
-    prompt_tokens: u32,
+    times: Times,
     unfinished: u16,
-    /// When each choice had its newest token.
-    newest: Vec<Option<Micros>>,
 }
 
 /// How often requests end.
@@ -210,8 +207,8 @@ impl Runner {
             return;
         }
         let newest = vec![None; usize::from(choices)];
-        let live =
-            Live { events, _permit: permit, arrived, prompt_tokens, unfinished: choices, newest };
+        let times = Times { arrived, admitted: self.clock.now(), prompt_tokens, newest };
+        let live = Live { events, _permit: permit, times, unfinished: choices };
         self.live.insert(id, live);
     }
 
@@ -281,8 +278,8 @@ impl Runner {
     fn tell(&mut self, event: Event, finish: Option<Finish>) -> Option<RequestId> {
         let now = self.clock.now();
         let (id, choices_ended, news) = match event {
-            Event::Started { id, cached_tokens, .. } => {
-                (id, 0, LaneEvent::Started { cached_tokens })
+            Event::Started { id, cached_tokens, waited } => {
+                (id, 0, LaneEvent::Started { cached_tokens, waited })
             }
             Event::Token(SampleEvent { id, choice, token, logprob, top }) => {
                 let news = LaneEvent::Token { choice, token, logprob, top, finish };
@@ -293,7 +290,7 @@ impl Runner {
             }
         };
         let live = self.live.get_mut(&id)?;
-        self.meters.note(live.arrived, live.prompt_tokens, &mut live.newest, &news, now);
+        self.meters.note(&mut live.times, &news, now);
         live.unfinished = live.unfinished.saturating_sub(choices_ended);
         let ended = live.unfinished == 0;
         let sent = live.events.try_send(news).is_ok();

@@ -152,6 +152,10 @@ impl Service {
         self.gate.enter(count).map_err(|shut| {
             let refusal = match shut {
                 Shut::Closed => Refusal::Draining,
+                Shut::TooMany { places } => Refusal::Invalid {
+                    field: "inputs",
+                    what: format!("{count} prompts at once; there are places for {places}"),
+                },
                 Shut::Full => Refusal::QueueFull(self.queue()),
             };
             self.note(refusal)

@@ -49,7 +49,8 @@ pub(crate) async fn chat(call: &Call, mut fields: Fields) -> Result<Response<Bod
     Ok(response)
 }
 
-fn prompt(fields: &mut Fields) -> Result<Prompt, Fault> {
+/// The conversation, as the template expects it.
+pub(super) fn prompt(fields: &mut Fields) -> Result<Prompt, Fault> {
     let messages = match fields.take("messages") {
         Some(Value::Array(messages)) if !messages.is_empty() => messages,
         Some(Value::Array(_)) => return Err(Fault::field("messages", "must not be empty")),
@@ -76,8 +77,13 @@ fn message((i, value): (usize, Value)) -> Result<Value, Fault> {
             format!("must be an object, not {}", kind_of(&value)),
         ));
     };
-    if !message.get("role").is_some_and(Value::is_string) {
-        return Err(Fault::field(&field(".role"), "must be a string"));
+    match message.get("role") {
+        // Templates know the older name only.
+        Some(Value::String(role)) if role == "developer" => {
+            message.insert("role".into(), "system".into());
+        }
+        Some(Value::String(_)) => {}
+        _ => return Err(Fault::field(&field(".role"), "must be a string")),
     }
     let content = match message.get("content") {
         Some(Value::String(_)) => return Ok(Value::Object(message)),
@@ -157,13 +163,23 @@ struct Chunks {
     begun: Vec<u16>,
 }
 
+impl Chunks {
+    /// Where usage was asked for, every chunk has the member; only the last one has numbers.
+    fn frame(&self, mut chunk: Value, out: &mut String) {
+        if self.include_usage {
+            chunk["usage"] = Value::Null;
+        }
+        frame(&chunk, out);
+    }
+}
+
 impl Encode for Chunks {
     fn delta(&mut self, _prompt: usize, delta: Delta, out: &mut String) -> ControlFlow<()> {
         let writer = &self.writer;
         if !self.begun.contains(&delta.choice) {
             self.begun.push(delta.choice);
             let role = json!({ "role": "assistant", "content": "" });
-            frame(&writer.chunk(delta.choice, &role, None), out);
+            self.frame(writer.chunk(delta.choice, &role, None), out);
         }
         let wants_logprobs = writer.top.is_some() && delta.token.is_some();
         if !delta.text.is_empty() || wants_logprobs {
@@ -174,14 +190,14 @@ impl Encode for Chunks {
                 let told = logprobs::chat(&writer.tokenizer, std::iter::once(token));
                 chunk["choices"][0]["logprobs"] = told;
             }
-            frame(&chunk, out);
+            self.frame(chunk, out);
         }
         let Some(finish) = &delta.finish else { return ControlFlow::Continue(()) };
         if let Some(fault) = fault_of(finish, true) {
             frame(&fault.body(Schema::OpenAi, writer.door), out);
             return ControlFlow::Break(());
         }
-        frame(&writer.chunk(delta.choice, &json!({}), Some(finish_name(finish))), out);
+        self.frame(writer.chunk(delta.choice, &json!({}), Some(finish_name(finish))), out);
         ControlFlow::Continue(())
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Next: `logprobs.rs`.
 
+use std::collections::HashMap;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
@@ -58,7 +59,7 @@ pub(crate) async fn completions(call: &Call, mut fields: Fields) -> Result<Respo
     let echo = (0..prompts_count).map(decode).collect();
     let writer = Writer { header, tokenizer, top, door: call.door, choices, echo };
     let mut response = if stream {
-        let chunks = Chunks { writer, include_usage, begun: Vec::new() };
+        let chunks = Chunks { writer, include_usage, offsets: HashMap::new() };
         stream::response(generations, chunks, "text/event-stream")
     } else {
         let (all, cost) = generations.complete().await?;
@@ -109,7 +110,7 @@ impl Writer {
             json!({
                 "index": index,
                 "text": format!("{}{}", self.echo[index / self.choices], choice.text),
-                "logprobs": self.logprobs(&tokens),
+                "logprobs": self.logprobs(&tokens, &mut 0),
                 "finish_reason": finish_name(&choice.finish),
             })
         };
@@ -119,8 +120,9 @@ impl Writer {
         object
     }
 
-    fn logprobs(&self, tokens: &[&TokenInfo]) -> Value {
-        self.top.map_or(Value::Null, |_| logprobs::completion(&self.tokenizer, tokens))
+    fn logprobs(&self, tokens: &[&TokenInfo], offset: &mut usize) -> Value {
+        let told = |_| logprobs::completion(&self.tokenizer, tokens, offset);
+        self.top.map_or(Value::Null, told)
     }
 }
 
@@ -129,8 +131,8 @@ impl Writer {
 struct Chunks {
     writer: Writer,
     include_usage: bool,
-    /// Indices whose prompt was echoed.
-    begun: Vec<usize>,
+    /// Characters of tokens so far, of every choice that has begun.
+    offsets: HashMap<usize, usize>,
 }
 
 impl Encode for Chunks {
@@ -139,18 +141,22 @@ impl Encode for Chunks {
         let fault = delta.finish.as_ref().and_then(|finish| fault_of(finish, true));
         let finish = delta.finish.as_ref().filter(|_| fault.is_none()).map(finish_name);
         let tokens: Vec<&TokenInfo> = delta.token.iter().collect();
-        let logprobs = writer.logprobs(&tokens);
         let index = prompt * writer.choices + usize::from(delta.choice);
         let mut text = delta.text;
-        if !self.begun.contains(&index) {
-            self.begun.push(index);
+        let offset = self.offsets.entry(index).or_insert_with(|| {
             text.insert_str(0, &writer.echo[prompt]);
-        }
+            0
+        });
+        let logprobs = writer.logprobs(&tokens, offset);
         if !text.is_empty() || finish.is_some() || !logprobs.is_null() {
             let choice = json!({
                 "index": index, "text": text, "logprobs": logprobs, "finish_reason": finish,
             });
-            frame(&writer.header.object("text_completion", &json!([choice])), out);
+            let mut chunk = writer.header.object("text_completion", &json!([choice]));
+            if self.include_usage {
+                chunk["usage"] = Value::Null;
+            }
+            frame(&chunk, out);
         }
         let Some(fault) = fault else { return ControlFlow::Continue(()) };
         frame(&fault.body(Schema::OpenAi, writer.door), out);

@@ -28,14 +28,17 @@ pub(super) fn chat<'a>(
     json!({ "content": tokens.map(told).collect::<Vec<_>>() })
 }
 
-/// Completions' shape: parallel lists.
-pub(super) fn completion(tokenizer: &Tokenizer, tokens: &[&TokenInfo]) -> Value {
+/// Completions' shape: parallel lists. `offset` counts the characters of the choice so far.
+pub(super) fn completion(
+    tokenizer: &Tokenizer,
+    tokens: &[&TokenInfo],
+    offset: &mut usize,
+) -> Value {
     let text = |id: u32| tokenizer.decode(&[id], false);
-    let mut offset = 0;
     let mut offsets = Vec::with_capacity(tokens.len());
     for token in tokens {
-        offsets.push(offset);
-        offset += text(token.id).chars().count();
+        offsets.push(*offset);
+        *offset += text(token.id).chars().count();
     }
     let top = |token: &&TokenInfo| -> Map<String, Value> {
         token.top.iter().map(|(id, l)| (text(*id), number(*l).into())).collect()

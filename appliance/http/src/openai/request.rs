@@ -80,6 +80,7 @@ pub(super) fn request(fields: &mut Fields) -> Result<GenerateRequest, Fault> {
         stop_token_ids: fields.tokens("stop_token_ids")?.unwrap_or_default(),
         ignore_eos: fields.flag("ignore_eos")?.unwrap_or(false),
         skip_special_tokens: fields.flag("skip_special_tokens")?.unwrap_or(true),
+        truncate: fields.count32("truncate_prompt_tokens")?,
         ..GenerateRequest::new(Prompt::Text(String::new()))
     })
 }

@@ -3,7 +3,9 @@
 use axum::body::Body;
 use axum::http::Response;
 use gimbal_engine::Prompt;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
+
+use super::chat;
 
 use crate::AppState;
 use crate::call::{self, Call, tell_ignored};
@@ -13,16 +15,13 @@ use crate::fields::Fields;
 /// Token ids of `prompt`, or of `messages` by the model's template.
 pub(crate) async fn tokenize(call: &Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
     let service = call.app.model(fields.text("model")?.as_deref())?;
-    let prompt = match fields.take("messages") {
-        Some(Value::Array(messages)) => {
-            let add_generation_prompt = fields.flag("add_generation_prompt")?.unwrap_or(true);
-            Prompt::Chat { messages, variables: Map::new(), add_generation_prompt }
-        }
-        Some(_) => return Err(Fault::field("messages", "must be a list")),
-        None => {
-            let text = fields.text("prompt")?;
-            Prompt::Text(text.ok_or_else(|| Fault::field("prompt", "is missing"))?)
-        }
+    // The model's own rule is followed; vLLM's default is the same.
+    fields.refuse("add_special_tokens", |value| *value == true)?;
+    let prompt = if fields.has("messages") {
+        chat::prompt(&mut fields)?
+    } else {
+        let text = fields.text("prompt")?;
+        Prompt::Text(text.ok_or_else(|| Fault::field("prompt", "is missing"))?)
     };
     let tokens = service.tokenize(prompt).await?;
     let max_model_len = service.max_model_len();

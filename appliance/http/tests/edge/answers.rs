@@ -70,6 +70,10 @@ async fn every_route_and_framing_gives_the_same_text() {
     assert_eq!((&tokens["count"], &tokens["max_model_len"]), (&json!(9), &json!(128)));
     let body = json!({"prompt": tokens["tokens"], "max_tokens": 20, "temperature": 0});
     assert_eq!(server.post(COMPLETIONS, &body).await.json()["choices"][0]["text"], text);
+    let mut chat = parts.clone();
+    chat[0]["role"] = "developer".into();
+    let same = server.post("/tokenize", &json!({"messages": chat})).await.json();
+    assert_eq!(same["tokens"], tokens["tokens"]);
     let back = server.post("/detokenize", &json!({"tokens": tokens["tokens"]})).await.json();
     assert_eq!(back["prompt"], "The same.");
     server.stop().await;
@@ -162,6 +166,7 @@ async fn openai_answers_have_usage_logprobs_and_choices() {
         let reasons = own.iter().filter(|c| !c["choices"][0]["finish_reason"].is_null()).count();
         assert_eq!(reasons, 1);
     }
+    assert!(chunks.iter().all(|c| c.get("usage").is_some()), "asked for, it is in every chunk");
     let last = chunks.last().expect("a last chunk");
     assert_eq!((&last["choices"], &last["usage"]["completion_tokens"]), (&json!([]), &json!(8)));
 
@@ -176,10 +181,14 @@ async fn openai_answers_have_usage_logprobs_and_choices() {
         "16 by default"
     );
     assert_eq!(text["usage"]["completion_tokens"], 64);
-    let body = json!({"prompt": ["abc", "xyz"], "temperature": 0, "stream": true});
+    let body = json!({"prompt": ["abc", "xyz"], "temperature": 0, "stream": true, "logprobs": 0});
     let chunks = server.post(COMPLETIONS, &body).await.lines();
     let own: Vec<Value> = chunks.into_iter().filter(|c| c["choices"][0]["index"] == 1).collect();
     assert_eq!(joined(&own, "/choices/0/text"), choices[2]["text"]);
+    let offsets =
+        own.iter().filter_map(|c| c.pointer("/choices/0/logprobs/text_offset/0").cloned());
+    let whole = choices[2]["logprobs"]["text_offset"].as_array().expect("offsets");
+    assert_eq!(&offsets.collect::<Vec<_>>(), whole);
     server.stop().await;
 }
 

@@ -80,6 +80,7 @@ async fn bad_bodies_are_400_in_the_schema_of_their_route() {
             (INVOCATIONS, json!({"inputs": "a", "parameters": {"top_k": -7}}), 400, invalid),
             (INVOCATIONS, json!({"inputs": "a", "parameters": {"stop": [1]}}), 400, invalid),
             (INVOCATIONS, json!({"inputs": ["a", "b"], "stream": true}), 400, invalid),
+            (INVOCATIONS, json!({"inputs": vec!["a"; 65]}), 400, invalid),
             (INVOCATIONS, json!({"inputs": "a", "parameters": {"num_beams": 4}}), 400, lacking),
             (INVOCATIONS, json!({"inputs": "a", "parameters": {"watermark": true}}), 400, lacking),
             (INVOCATIONS, json!({"inputs": [{"datatype": "FP32"}]}), 400, lacking),
