@@ -258,11 +258,12 @@ impl Drop for Generation {
         if self.closed {
             return;
         }
-        self.canceller.cancel();
+        // Counted first: whoever sees the lane idle sees why.
         for _ in self.choices.iter().filter(|choice| !choice.ended) {
             self.note_finish(&FinishReason::Cancelled);
         }
         counter!(meters::CANCELLED, "model" => self.model.to_string()).increment(1);
+        self.canceller.cancel();
     }
 }
 

@@ -85,4 +85,4 @@ pub use service::{Service, ServiceConfig};
 pub use warm::{NotWarm, WarmUp};
 
 pub use gimbal_batch::SampleParams;
-pub use gimbal_scheduler::{Policy, Priority, Stats};
+pub use gimbal_scheduler::{Micros, Policy, Priority, Stats};

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gimbal_batch::Prefill;
-use gimbal_engine::{LaneSource, Policy, Service, ServiceConfig};
+use gimbal_engine::{LaneSource, Micros, Policy, Service, ServiceConfig};
 use gimbal_hal::{
     Backend, DeviceError, DeviceInfo, Fit, Platform, Probe, Profile, Servable, Source,
 };
@@ -128,7 +128,7 @@ impl Plan {
             max_rolling_batch_size: number("max_rolling_batch_size", 32),
             job_queue_size: number("job_queue_size", 1000),
             step_tokens_max: number("max_rolling_batch_prefill_tokens", 256),
-            step_time_max: None,
+            step_time_max: settings.integer("step_time_max_ms").map(|ms| Micros(ms * 1000)),
             prefix_cache: settings.flag("enable_prefix_caching"),
             drafts_max: 0,
             prefix_secret: [random(), random()],

@@ -162,6 +162,14 @@ pub static TABLE: &[Setting] = &[
         },
     },
     Setting {
+        key: "step_time_max_ms",
+        doc: "Prompts beside running sequences are cut so that a step takes about so long.",
+        unit: "milliseconds",
+        kind: Kind::Integer { min: 1, max: 60_000 },
+        environment: &[],
+        default: |_| (Value::Auto, "no bound but max_rolling_batch_prefill_tokens"),
+    },
+    Setting {
         key: "kv_cache_bytes",
         doc: "Memory for keys and values.",
         unit: "bytes",

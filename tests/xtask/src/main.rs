@@ -13,7 +13,7 @@ mod prerequisites;
 mod serve;
 
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 
 const HELP: &str = "\
 cargo xtask COMMAND
@@ -22,8 +22,12 @@ cargo xtask COMMAND
   test            everything CI runs
   fetch           only fetch what `serve` and `test` need
   golden          make the golden files anew (compiles llama.cpp: 10 to 20 minutes)
+  simulate ARGS   the policy laboratory: --device h100|t4|cpu2|inf2 --trace TRACE …
+  seeds [COUNT]   the scheduler's simulation over COUNT seeds (1,000,000: about a minute)
+  mutants         every deliberate mutation of the scheduler must be caught (about 15 minutes)
+  pace            tokens a second of the CPU backend on the default model
 
-FLAGS of `serve` are those of `gimbal serve`.
+FLAGS of `serve` are those of `gimbal serve`; `simulate` without ARGS lists its own.
 ";
 
 fn main() -> ExitCode {
@@ -34,6 +38,9 @@ fn main() -> ExitCode {
         Some("test") => check::run(),
         Some("fetch") => assets::fetch().map(|_| ()),
         Some("golden") => golden::run(),
+        Some("simulate") => simulate("lab", rest),
+        Some(name @ ("seeds" | "mutants")) => simulate(name, rest),
+        Some("pace") => pace(),
         Some("help" | "--help" | "-h") | None => {
             eprint!("{HELP}");
             return ExitCode::SUCCESS;
@@ -47,6 +54,22 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Runs a command of the scheduler's simulation.
+fn simulate(name: &str, arguments: &[String]) -> anyhow::Result<()> {
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(root()).args(["run", "--quiet", "--release", "--package", "gimbal-simulate"]);
+    command::run(cargo.args(["--", name]).args(arguments))
+}
+
+/// Measures the CPU backend.
+fn pace() -> anyhow::Result<()> {
+    let assets = assets::fetch()?;
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(root()).args(["run", "--quiet", "--release", "--package"]);
+    cargo.args(["gimbal-conformance", "--bin", "pace", "--"]);
+    command::run(cargo.arg(assets.model).arg(assets.runtime))
 }
 
 /// The repository's root.

@@ -11,6 +11,9 @@ pub(crate) fn run(flags: &[String]) -> anyhow::Result<()> {
     let binary = build()?;
     let mut serve = Command::new(binary);
     serve.arg("serve").arg(assets.model).arg("--onnxruntime").arg(assets.runtime);
+    // A variable, so that a flag of the caller still wins; also inside a container this machine is
+    // meant.
+    serve.env("GIMBAL_HOST", "127.0.0.1");
     command::run(serve.args(flags))
 }
 

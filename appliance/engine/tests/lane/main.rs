@@ -1,7 +1,8 @@
 //! Tests of the engine on the simulated device.
 //!
-//! Reading order: `rig` (a service and a device that waits), `promises`, `bugs`.
+//! Reading order: `rig` (a service and a device that waits), `promises`, `lanes` (two of them), `bugs`.
 
 mod bugs;
+mod lanes;
 mod promises;
 mod rig;

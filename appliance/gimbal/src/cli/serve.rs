@@ -130,6 +130,11 @@ fn http_settings(settings: &Settings) -> HttpSettings {
 fn announce(service: &Service, address: SocketAddr, started: Instant) {
     let boot_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
     info!(model = service.name(), %address, boot_ms, "ready");
+    // From this machine "all addresses" is reached by the loopback one.
+    let address = match address.ip().is_unspecified() {
+        true => SocketAddr::from(([127, 0, 0, 1], address.port())),
+        false => address,
+    };
     eprintln!(
         "\nTry it:\n  curl -s http://{address}/invocations -H 'content-type: application/json' \\\n    \
          -d '{{\"inputs\": \"The alphabet: A, B, C, D, E,\", \

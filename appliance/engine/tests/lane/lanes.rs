@@ -1,0 +1,81 @@
+//! A model on two lanes: requests go where their prefix is, unless that lane is much busier.
+//!
+//! Which lane a prefix prefers is a hash; no test depends on it.
+
+use std::sync::Arc;
+
+use crate::rig::*;
+use gimbal_engine::*;
+use gimbal_sim::Script;
+
+/// A service whose lanes are as given.
+fn two_lanes(lanes: Vec<LaneSource>) -> Arc<Service> {
+    let tokenizer = gimbal_text::Tokenizer::new(&gimbal_text::TokenizerData::byte_level());
+    Service::start(ServiceConfig {
+        name: "two".into(),
+        tokenizer: Arc::new(tokenizer.expect("own data")),
+        template: None,
+        policy: policy(),
+        lanes,
+        watchdog: std::time::Duration::from_secs(30),
+    })
+    .expect("threads")
+}
+
+fn sim_lanes() -> Arc<Service> {
+    two_lanes((0..2).map(|_| sim_lane(2, &Script::default())).collect())
+}
+
+/// Prompts that share a beginning of 80 tokens go to one lane, which computes it once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn equal_prefixes_meet_on_one_lane() {
+    let service = sim_lanes();
+    let prefix = "p".repeat(80);
+    for i in 0..6 {
+        answer(&service, request(&format!("{prefix}{i}"), 3)).await;
+    }
+    service.idle().await;
+    let hits: Vec<u64> = service.states().iter().map(|s| s.stats.prefix_hit_tokens).collect();
+    assert_eq!(hits.iter().sum::<u64>(), 5 * 80, "{hits:?}");
+    assert!(hits.contains(&0), "one lane has them all: {hits:?}");
+}
+
+/// The tokens are those of one lane, and both lanes work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_lanes_share_the_work_and_change_no_token() {
+    let prompts: Vec<String> = (0..32).map(|i| format!("{i} is a prompt of its own")).collect();
+    let one = service(policy(), sim_lane(1, &Script::default()));
+    let two = sim_lanes();
+    let mut expect = Vec::new();
+    for prompt in &prompts {
+        expect.push(answer(&one, request(prompt, 12)).await);
+    }
+    let mut clients = tokio::task::JoinSet::new();
+    for (i, prompt) in prompts.iter().enumerate() {
+        let (two, request) = (Arc::clone(&two), request(prompt, 12));
+        clients.spawn(async move { (i, answer(&two, request).await) });
+    }
+    let mut found = clients.join_all().await;
+    found.sort_by_key(|(i, _)| *i);
+    assert_eq!(found.into_iter().map(|(_, answer)| answer).collect::<Vec<_>>(), expect);
+    two.idle().await;
+    let steps: Vec<u64> = two.states().iter().map(|s| s.stats.steps).collect();
+    assert!(steps.iter().all(|s| *s > 0), "{steps:?}");
+}
+
+/// A lane whose step hangs holds up nobody for ever: others pass it by once it is busier.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_busy_lane_is_passed_by() {
+    let (held, steps) = held_lane();
+    let service = two_lanes(vec![held, sim_lane(2, &Script::default())]);
+    let mut clients = tokio::task::JoinSet::new();
+    for i in 0..12 {
+        let (service, request) = (Arc::clone(&service), request(&"q".repeat(70 + i), 2));
+        clients.spawn(async move { answer(&service, request).await.0.len() });
+    }
+    // All prompts begin alike; whichever lane they prefer, some are answered by the free one.
+    let first = clients.join_next().await.expect("twelve clients").expect("no panic");
+    assert_eq!(first, 2);
+    drop(steps);
+    assert!(clients.join_all().await.into_iter().all(|tokens| tokens == 2));
+}
