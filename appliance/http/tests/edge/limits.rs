@@ -180,12 +180,14 @@ async fn a_client_that_does_not_read_is_cancelled() {
     let body = json!({"inputs": "abc", "stream": true, "parameters": parameters}).to_string();
     let bytes = request("POST", INVOCATIONS, &[], &body);
     stalled.write_all(bytes.as_bytes()).await.expect("an open socket");
-    inside(&server, 1).await;
-    server.service().idle().await;
-    let metrics = server.get("/metrics").await.body;
+    // The device may be done long before the client is given up: nobody waits for a client.
     let cancelled = "gimbal_requests_total{model=\"stalled\",finish=\"cancelled\"} 1";
-    assert!(metrics.contains(cancelled), "{metrics}");
+    let mut metrics = String::new();
+    while !metrics.contains(cancelled) {
+        metrics = server.get("/metrics").await.body;
+    }
     assert!(metrics.contains("gimbal_stalled_clients_total 1"), "{metrics}");
+    server.service().idle().await;
     drop(stalled);
     server.stop().await;
 }
