@@ -96,7 +96,10 @@ impl Answer {
     }
 
     fn top(&self, token: &TokenInfo) -> Value {
-        let entry = |(id, log_prob): &(u32, f32)| json!({"id": id, "text": self.text(*id), "log_prob": number(*log_prob)});
+        let entry = |(id, log_prob): &(u32, f32)| {
+            let (text, log_prob) = (self.text(*id), number(*log_prob));
+            json!({"id": id, "text": text, "log_prob": log_prob})
+        };
         token.top.iter().map(entry).collect()
     }
 

@@ -225,7 +225,8 @@ async fn a_stop_string_is_cut_over_the_borders_of_tokens() {
     let messages = json!([{"role": "user", "content": "abc"}]);
     for stream in [false, true] {
         let body = json!({
-            "messages": messages, "stop": stop, "temperature": 0, "stream": stream, "max_tokens": 60,
+            "messages": messages, "stop": stop, "temperature": 0, "max_tokens": 60,
+            "stream": stream,
         });
         let lines = server.post(CHAT, &body).await.lines();
         let text = joined(&lines, "/choices/0/message/content")

@@ -1,9 +1,9 @@
 //! Tests of the edge: a real TCP server on the simulated device, and a client by hand.
 //!
-//! Reading order: `rig` (server), `client` (HTTP by hand), `contract` (every situation, its status
-//! and its body), `answers` (shapes, and equality over routes), `limits` (full queues, bad clients),
-//! `overload` (during a two-second step), `losses` (a killed device), `boot` (before and after
-//! serving).
+//! Reading order: `rig` (server), `client` (HTTP by hand), `contract` (every situation, its
+//! status and its body), `answers` (shapes, and equality over routes), `limits` (full queues, bad
+//! clients), `overload` (during a two-second step), `losses` (a killed device), `boot` (before and
+//! after serving).
 
 mod answers;
 mod boot;
