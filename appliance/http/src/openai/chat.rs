@@ -12,7 +12,7 @@ use gimbal_text::Tokenizer;
 use serde_json::{Map, Value, json};
 
 use super::request::{Delivery, Header, alternatives, deadline, delivery, patience, request};
-use super::{finish_name, frame, logprobs, usage};
+use super::{done, finish_name, frame, logprobs, usage};
 use crate::call::{self, Call, tell_ignored};
 use crate::fault::{Door, Fault, Schema};
 use crate::fields::{Fields, kind_of};
@@ -202,11 +202,7 @@ impl Encode for Chunks {
     }
 
     fn end(&mut self, cost: Usage, out: &mut String) {
-        if self.include_usage {
-            let mut last = self.writer.header.object("chat.completion.chunk", &json!([]));
-            last["usage"] = usage(cost);
-            frame(&last, out);
-        }
-        out.push_str("data: [DONE]\n\n");
+        let cost = self.include_usage.then_some(cost);
+        done(&self.writer.header, "chat.completion.chunk", cost, out);
     }
 }

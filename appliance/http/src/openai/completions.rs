@@ -13,7 +13,7 @@ use gimbal_text::Tokenizer;
 use serde_json::{Value, json};
 
 use super::request::{Delivery, Header, alternatives, deadline, delivery, patience, request};
-use super::{finish_name, frame, logprobs, usage};
+use super::{done, finish_name, frame, logprobs, usage};
 use crate::call::{self, Call, tell_ignored};
 use crate::fault::{Door, Fault, Schema};
 use crate::fields::{Fields, is_empty, texts_of, tokens_of};
@@ -164,11 +164,7 @@ impl Encode for Chunks {
     }
 
     fn end(&mut self, cost: Usage, out: &mut String) {
-        if self.include_usage {
-            let mut last = self.writer.header.object("text_completion", &json!([]));
-            last["usage"] = usage(cost);
-            frame(&last, out);
-        }
-        out.push_str("data: [DONE]\n\n");
+        let cost = self.include_usage.then_some(cost);
+        done(&self.writer.header, "text_completion", cost, out);
     }
 }

@@ -29,6 +29,16 @@ fn usage(usage: Usage) -> Value {
     })
 }
 
+/// The end of a stream: what it cost, where asked for, and `[DONE]`.
+fn done(header: &request::Header, kind: &str, cost: Option<Usage>, out: &mut String) {
+    if let Some(cost) = cost {
+        let mut last = header.object(kind, &json!([]));
+        last["usage"] = usage(cost);
+        frame(&last, out);
+    }
+    out.push_str("data: [DONE]\n\n");
+}
+
 /// A server-sent event.
 fn frame(value: &Value, out: &mut String) {
     out.push_str(&format!("data: {value}\n\n"));
