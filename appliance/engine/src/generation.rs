@@ -138,6 +138,7 @@ impl Generation {
 
     fn take(&mut self, event: LaneEvent) {
         let from = self.clock.now();
+        let span = Station::Stream.span().entered();
         match event {
             LaneEvent::Started { cached_tokens, .. } => {
                 self.usage.cached_tokens = cached_tokens;
@@ -154,6 +155,7 @@ impl Generation {
                 self.fail(&why);
             }
         }
+        drop(span);
         Station::Stream.record(between(from, self.clock.now()));
     }
 

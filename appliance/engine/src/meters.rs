@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use gimbal_scheduler::{Micros, Stats};
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
+use tracing::{Span, trace_span};
 
 use crate::clock::between;
 use crate::lane::LaneEvent;
@@ -133,6 +134,21 @@ impl Station {
             Self::Collect => "collect",
             Self::Commit => "commit",
             Self::Stream => "stream",
+        }
+    }
+
+    /// The station's span, at level trace: what is logged inside carries its name.
+    #[must_use]
+    pub fn span(self) -> Span {
+        match self {
+            Self::Parse => trace_span!("parse"),
+            Self::Tokenize => trace_span!("tokenize"),
+            Self::Admit => trace_span!("admit"),
+            Self::Schedule => trace_span!("schedule"),
+            Self::Submit => trace_span!("submit"),
+            Self::Collect => trace_span!("collect"),
+            Self::Commit => trace_span!("commit"),
+            Self::Stream => trace_span!("stream"),
         }
     }
 

@@ -19,7 +19,7 @@ use tracing::trace;
 use crate::clock::{Clock, between};
 use crate::gate::Permit;
 use crate::lane::{Admission, Command, Condition, LaneEvent, LaneSource, LaneState, Reopen};
-use crate::meters::{LaneMeters, Times};
+use crate::meters::{LaneMeters, Station, Times};
 use crate::recovery::guarded;
 
 /// How long `collect` waits before commands are looked at again: the longest a cancel waits on a
@@ -219,9 +219,11 @@ impl Runner {
         };
         while self.in_flight.len() < self.limits.depth as usize {
             let now = self.clock.now();
-            let Some(step) = self.scheduler.schedule(now, &mut self.batch) else { break };
+            let plan = || self.scheduler.schedule(now, &mut self.batch);
+            let Some(step) = Station::Schedule.span().in_scope(plan) else { break };
             let scheduled = self.clock.now();
-            guarded(|| backend.submit(step, &self.batch))?;
+            let submit = || guarded(|| backend.submit(step, &self.batch));
+            Station::Submit.span().in_scope(submit)?;
             self.in_flight.push_back((step, scheduled));
             self.meters.schedule.record(between(now, scheduled));
             self.meters.submit.record(between(scheduled, self.clock.now()));
@@ -229,7 +231,8 @@ impl Runner {
         }
         let Some(&(oldest, submitted)) = self.in_flight.front() else { return Ok(false) };
         let from = self.clock.now();
-        match guarded(|| backend.collect(COLLECT_SLICE)) {
+        let collect = || guarded(|| backend.collect(COLLECT_SLICE));
+        match Station::Collect.span().in_scope(collect) {
             Ok((step, outcome)) => {
                 assert_eq!(step, oldest, "a backend answers the oldest step");
                 self.in_flight.pop_front();
@@ -244,7 +247,8 @@ impl Runner {
 
     fn commit(&mut self, step: StepId, submitted: Micros, outcome: Outcome) {
         let now = self.clock.now();
-        self.scheduler.commit(step, outcome, now, &mut self.events);
+        let commit = || self.scheduler.commit(step, outcome, now, &mut self.events);
+        Station::Commit.span().in_scope(commit);
         self.progress = now;
         self.failures = 0;
         self.meters.step.record(between(submitted, now));

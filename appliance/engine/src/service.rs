@@ -15,6 +15,7 @@ use gimbal_scheduler::{Policy, Request, RequestId};
 use gimbal_text::{ChatTemplate, StopStrings, Tokenizer};
 use metrics::counter;
 use tokio::sync::mpsc;
+use tracing::Instrument;
 
 use crate::clock::{Clock, between};
 use crate::gate::{Gate, Permit, Shut};
@@ -194,8 +195,10 @@ impl Service {
         let arrived = self.clock.now();
         validation::check(&request, self.limits())?;
         let GenerateRequest { prompt, truncate, max_new_tokens, .. } = &request;
-        let mut tokens = self.tokenize(prompt.clone()).await?;
+        let tokenize = self.tokenize(prompt.clone());
+        let mut tokens = tokenize.instrument(Station::Tokenize.span()).await?;
         let admitting = self.clock.now();
+        let _span = Station::Admit.span().entered();
         if let Some(keep) = truncate {
             tokens.drain(..tokens.len().saturating_sub(*keep as usize));
         }

@@ -125,7 +125,8 @@ async fn open(
     let received = body::receive(&app, &parts.headers, stream).await;
     let call = Call { app, door, headers: parts.headers };
     let from = Instant::now();
-    let fields = received.and_then(|received| Fields::parse(&received.bytes));
+    let parse = || received.and_then(|received| Fields::parse(&received.bytes));
+    let fields = Station::Parse.span().in_scope(parse);
     Station::Parse.record(from.elapsed());
     match fields {
         Ok(fields) => Ok((call, fields)),
