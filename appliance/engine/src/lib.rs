@@ -10,7 +10,7 @@
 //! # use std::{sync::Arc, time::Duration};
 //! # use gimbal_engine::*;
 //! # use gimbal_hal::{Backend, DeviceError};
-//! # fn open() -> Result<Box<dyn Backend>, DeviceError> { unimplemented!() }
+//! # fn open() -> Result<Box<dyn Backend>, DeviceError> { Err(DeviceError::Lost { why: String::new() }) }
 //! # async fn example(policy: gimbal_scheduler::Policy, data: gimbal_text::TokenizerData)
 //! #     -> Result<(), Box<dyn std::error::Error>> {
 //! let tokenizer = Arc::new(gimbal_text::Tokenizer::new(&data)?);

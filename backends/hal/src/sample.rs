@@ -103,12 +103,15 @@ impl Sampler {
                     Some(count) => (log_sum_exp(logits), top_of(logits, usize::from(count))),
                     None => (0.0, Vec::new()),
                 };
-                let raw = params.logprobs.map(|_| logits.to_vec());
+                // Penalties and masks change the logits; without them they are raw already.
+                let changes = params.has_penalties() || output.mask.is_some();
+                let raw = (params.logprobs.is_some() && changes).then(|| logits.to_vec());
                 let token = self.choose(part.slot, position, output, &params, logits)?;
                 if row + 1 == part.rows {
                     self.slots[part.slot.0 as usize].tokens.push(token);
                 }
-                let logprob = raw.map_or(0.0, |raw| raw[token as usize] - log_sum);
+                let raw = raw.as_deref().unwrap_or(logits);
+                let logprob = params.logprobs.map_or(0.0, |_| raw[token as usize] - log_sum);
                 let top = top.into_iter().map(|(id, l)| (id, l - log_sum)).collect();
                 Ok(Answer::Sample { token, logprob, top })
             }
@@ -210,10 +213,12 @@ fn descending(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
 }
 
 fn top_of(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
+    if count == 0 {
+        return Vec::new();
+    }
     let mut all: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
-    keep_top_k(&mut all, count.max(1));
+    keep_top_k(&mut all, count);
     all.sort_unstable_by(descending);
-    all.truncate(count);
     all
 }
 

@@ -156,3 +156,19 @@ fn logprobs_are_of_the_raw_distribution() {
     assert!((logprob - expect).abs() < 1e-6);
     assert_eq!(top.iter().map(|t| t.0).collect::<Vec<_>>(), [1, 2]);
 }
+
+/// A penalty changes the choice, not what is told of it.
+#[test]
+fn penalties_do_not_change_the_logprob_that_is_told() {
+    let penalty =
+        SampleParams { presence_penalty: 5.0, logprobs: Some(0), ..SampleParams::default() };
+    let mut sampler = Sampler::new(1);
+    let history = Open { prompt: 0, ..open(&[1], penalty) };
+    sampler.begin(&batch(&[Token::Id(1)], 0, vec![history]), &mut Vec::new());
+    let output = Output { row: 0, want: Want::Sample, mask: None };
+    let answer = sampler.answer(&part(1, 0), 0, &output, &mut [0.0, 2.0, 1.0]);
+    let Ok(Answer::Sample { token, logprob, top }) = answer else { panic!("{answer:?}") };
+    assert_eq!((token, top.len()), (2, 0));
+    let expect = 1.0 - (1.0_f32 + 2.0_f32.exp() + 1.0_f32.exp()).ln();
+    assert!((logprob - expect).abs() < 1e-6, "{logprob}, not {expect}");
+}
