@@ -8,6 +8,7 @@ use serde_json::Value;
 /// ARCHITECTURE.md.
 const ARROWS: &[(&str, &[&str])] = &[
     ("gimbal-batch", &[]),
+    ("gimbal-machine", &[]),
     ("gimbal-model", &[]),
     ("gimbal-settings", &[]),
     ("gimbal-text", &[]),
@@ -24,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gimbal-engine",
             "gimbal-hal",
             "gimbal-http",
+            "gimbal-machine",
             "gimbal-model",
             "gimbal-onnx",
             "gimbal-settings",

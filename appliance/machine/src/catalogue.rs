@@ -1,0 +1,258 @@
+//! What is known beforehand: families and instances, and which of them a machine is.
+
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
+
+use crate::embedded::{FAMILIES, INSTANCES};
+use crate::instance::{Accelerators, Instance, Maker, Series, Size, Written};
+use crate::{Family, Machine, Vendor};
+
+/// Families and instances.
+#[derive(Debug)]
+pub struct Catalogue {
+    families: Vec<Family>,
+    instances: BTreeMap<String, Instance>,
+}
+
+impl Catalogue {
+    /// The catalogue in the binary.
+    ///
+    /// # Panics
+    /// If an embedded file is broken; a test reads them all.
+    #[must_use]
+    pub fn embedded() -> &'static Self {
+        static CATALOGUE: OnceLock<Catalogue> = OnceLock::new();
+        CATALOGUE.get_or_init(|| Self::parse().expect("a test has read every embedded file"))
+    }
+
+    fn parse() -> Result<Self, String> {
+        let families =
+            FAMILIES.iter().map(|file| Family::parse(*file)).collect::<Result<_, _>>()?;
+        let (path, text) = INSTANCES;
+        let written: Written =
+            serde_yaml::from_str(text).map_err(|error| format!("{path}: {error}"))?;
+        let mut all = Self { families, instances: BTreeMap::new() };
+        for (name, series) in &written.series {
+            for (type_name, size) in &series.types {
+                let instance = all
+                    .resolve(&written, series, type_name, size)
+                    .map_err(|why| format!("{path}: {name}: {type_name}: {why}"))?;
+                all.instances.insert(type_name.clone(), instance);
+            }
+        }
+        Ok(all)
+    }
+
+    fn resolve(
+        &self,
+        written: &Written,
+        series: &Series,
+        name: &str,
+        size: &Size,
+    ) -> Result<Instance, String> {
+        let processor = &series.processor;
+        let family = self.families.iter().find(|f| f.processors.contains_key(processor));
+        let family = family.ok_or_else(|| format!("no family has {processor}"))?;
+        let threads = family.processors[processor].threads_per_core.value().copied().unwrap_or(1);
+        let accelerators = match (&series.accelerator, size.accelerators) {
+            (None, 0) => None,
+            (Some(kind), count @ 1..) => {
+                let known = written.accelerators.get(kind);
+                let known = known.ok_or_else(|| format!("no accelerator {kind}"))?;
+                let vendor = match known.vendor {
+                    Maker::Nvidia => Vendor::Nvidia,
+                    Maker::Neuron => Vendor::Neuron,
+                };
+                let memory_bytes = known.memory_mib << 20;
+                Some(Accelerators { vendor, kind: kind.clone(), count, memory_bytes })
+            }
+            _ => return Err("accelerators need a kind and a count".to_owned()),
+        };
+        Ok(Instance {
+            name: name.to_owned(),
+            vcpus: size.vcpus,
+            cores: size.vcpus.div_ceil(threads.max(1)),
+            memory_bytes: bytes(size.memory_gib),
+            family: family.name,
+            processor: processor.clone(),
+            accelerators,
+        })
+    }
+
+    /// All families; the one for everything else is last.
+    #[must_use]
+    pub fn families(&self) -> &[Family] {
+        &self.families
+    }
+
+    /// All instances, by name.
+    pub fn instances(&self) -> impl Iterator<Item = &Instance> {
+        self.instances.values()
+    }
+
+    /// The family of that name.
+    #[must_use]
+    pub fn family(&self, name: &str) -> Option<&Family> {
+        self.families.iter().find(|family| family.name == name)
+    }
+
+    /// The instance type of that name, with or without `ml.`.
+    ///
+    /// # Errors
+    /// The name that was probably meant, where one is near.
+    pub fn instance(&self, name: &str) -> Result<&Instance, Option<&str>> {
+        let name = name.trim().to_ascii_lowercase();
+        let name = name.strip_prefix("ml.").unwrap_or(&name);
+        self.instances.get(name).ok_or_else(|| self.nearest(name))
+    }
+
+    /// The family of a machine, and why. The processor decides; where it says nothing the instance
+    /// type does.
+    ///
+    /// # Panics
+    /// If there is no family at all.
+    #[must_use]
+    pub fn family_of(&self, machine: &Machine) -> (&Family, String) {
+        for family in &self.families {
+            if let Some(why) = family.recognises(machine) {
+                return (family, why);
+            }
+        }
+        if let Some(found) = machine.identity.instance.as_deref().and_then(|i| self.by_instance(i))
+        {
+            return found;
+        }
+        let last = self.families.last().expect("there is a family for everything else");
+        let cpu = &machine.cpu;
+        let shown = match (cpu.vendor.as_str(), cpu.name.as_str()) {
+            ("", "") => "an unknown processor".to_owned(),
+            (vendor, name) => format!("{vendor} {name}"),
+        };
+        (last, format!("no other family has {shown}"))
+    }
+
+    fn by_instance(&self, instance: &str) -> Option<(&Family, String)> {
+        let why = format!("the instance type is {instance}");
+        if let Some(family) = self.instances.get(instance).and_then(|i| self.family(i.family)) {
+            return Some((family, why));
+        }
+        let series = instance.split('.').next()?;
+        let fits = self.families.iter().filter_map(|f| Some((f.prefix(series)?, f)));
+        let (_, family) = fits.max_by_key(|(length, _)| *length)?;
+        Some((family, why))
+    }
+
+    /// The type with the fewest edits, at most a third of the name; the same series is nearer.
+    fn nearest(&self, name: &str) -> Option<&str> {
+        // A longer word is no slip of the hand; it would only cost time.
+        if name.len() > 32 {
+            return None;
+        }
+        let series = |n: &str| n.split('.').next().unwrap_or_default().to_owned();
+        let scored = self.instances.keys().map(|known| {
+            let strange = usize::from(series(known) != series(name));
+            (2 * distance(name, known) + strange, known.as_str())
+        });
+        let (score, known) = scored.min()?;
+        (score / 2 * 3 <= name.len()).then_some(known)
+    }
+}
+
+/// GiB, possibly half ones, as bytes.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0.5 to 4096 GiB")]
+fn bytes(gib: f64) -> u64 {
+    (gib * f64::from(1 << 30)) as u64
+}
+
+/// Insertions, deletions and replacements between two words. **Source**: Wagner & Fischer 1974.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut before = i;
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = before + usize::from(x != *y);
+            before = row[j + 1];
+            row[j + 1] = replaced.min(before + 1).min(row[j] + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Rows of one step, unless a fragment says otherwise.
+    const ROWS_BUILT_IN: f64 = 256.0;
+
+    #[test]
+    fn every_embedded_file_is_read() {
+        let all = Catalogue::parse().expect("the files are right");
+        assert_eq!(all.families.last().map(|f| f.name), Some("laptop"));
+        assert!(all.instances.len() > 250);
+    }
+
+    #[test]
+    fn fragments_are_settings() {
+        for family in Catalogue::embedded().families() {
+            let file = |(path, text): (&str, &str)| gimbal_settings::ConfigFile {
+                path: path.to_owned(),
+                text: text.to_owned(),
+                format: gimbal_settings::Format::Yaml,
+            };
+            let files = family.layers().into_iter().map(file).collect();
+            let given = gimbal_settings::Given { files, ..Default::default() };
+            let resolved = gimbal_settings::Settings::resolve(&Default::default(), &given);
+            let settings = resolved.expect("every key and value is right");
+            assert_eq!(settings.ignored().len(), 0, "{}", family.name);
+        }
+    }
+
+    /// The rule of `many-rows.yaml`; AMX waits for a kernel that uses it.
+    #[test]
+    fn a_step_may_be_eight_times_as_long_as_makes_it_compute_bound() {
+        for family in Catalogue::embedded().families() {
+            let is_wide = family.layers().iter().any(|(path, _)| path.contains("many-rows"));
+            let rows = if is_wide { 2.0 * ROWS_BUILT_IN } else { ROWS_BUILT_IN };
+            let mut needs_wide = false;
+            for (name, processor) in &family.processors {
+                let amx = processor.isa.value().is_some_and(|isa| isa.contains("amx"));
+                let Some(bound) = processor.compute_bound_rows().filter(|_| !amx) else { continue };
+                assert!(rows >= 8.0 * bound, "{name}: {bound} rows");
+                needs_wide |= 8.0 * bound > ROWS_BUILT_IN;
+            }
+            assert_eq!(is_wide, needs_wide, "{}", family.name);
+        }
+    }
+
+    #[test]
+    fn instances_are_found_and_slips_are_named() {
+        let all = Catalogue::embedded();
+        let c7g = all.instance("ml.c7g.xlarge").expect("it is there");
+        assert_eq!((c7g.vcpus, c7g.cores, c7g.memory_bytes), (4, 4, 8 << 30));
+        assert_eq!((c7g.family, c7g.accelerators.as_ref()), ("graviton3", None));
+        let g5 = all.instance("g5.12xlarge").expect("it is there");
+        assert_eq!((g5.vcpus, g5.cores, g5.family), (48, 24, "amd"));
+        let gpus = g5.accelerators.as_ref().expect("it has some");
+        assert_eq!((gpus.kind.as_str(), gpus.count, gpus.memory_bytes), ("A10G", 4, 22_888 << 20));
+        let inf2 = all.instance("ML.INF2.xlarge").expect("case does not matter");
+        let chips = inf2.accelerators.as_ref().expect("it has one");
+        assert_eq!((chips.vendor, chips.count, chips.memory_bytes >> 30), (Vendor::Neuron, 1, 32));
+        assert_eq!(all.instance("c7g.xlrge"), Err(Some("c7g.xlarge")));
+        assert_eq!(all.instance("ml.g5.3xlarge"), Err(Some("g5.2xlarge")));
+        assert_eq!(all.instance("mainframe"), Err(None));
+        assert_eq!(all.instance(&"x".repeat(1 << 20)), Err(None));
+    }
+
+    #[test]
+    fn a_series_that_is_not_listed_has_the_family_of_its_beginning() {
+        let all = Catalogue::embedded();
+        let family = |name| all.by_instance(name).map(|(family, _)| family.name);
+        assert_eq!(family("c7gn.4xlarge"), Some("graviton3"));
+        assert_eq!(family("m5ad.large"), Some("amd"));
+        assert_eq!(family("m5zn.large"), Some("intel"));
+        assert_eq!(family("mac2.metal"), None);
+    }
+}
