@@ -11,7 +11,7 @@ use gimbal_settings::SettingError;
 const USAGE: u8 = 64;
 /// A model that is broken or not supported.
 const DATA: u8 = 65;
-/// A model that is not there.
+/// A model or file that is not there.
 const NO_INPUT: u8 = 66;
 /// A port, device or library that cannot be had.
 const UNAVAILABLE: u8 = 69;
@@ -43,6 +43,11 @@ impl Failure {
         Self { code: DATA, error: anyhow::anyhow!("{message}") }
     }
 
+    /// A failure because a file is not there.
+    pub(crate) fn no_input(message: impl fmt::Display) -> Self {
+        Self { code: NO_INPUT, error: anyhow::anyhow!("{message}") }
+    }
+
     /// Says more about what was being done.
     pub(crate) fn context(self, doing: impl fmt::Display + Send + Sync + 'static) -> Self {
         Self { code: self.code, error: self.error.context(doing) }
@@ -50,8 +55,14 @@ impl Failure {
 
     /// Prints the message and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        eprintln!("gimbal: {:#}", self.error);
+        eprintln!("gimbal: {self}");
         ExitCode::from(self.code)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.error)
     }
 }
 

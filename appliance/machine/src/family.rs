@@ -144,7 +144,7 @@ impl Family {
                 .then(|| format!("the processor is {} part {part}, {}", cpu.vendor, cpu.name));
         }
         let word = self.matches.models.iter().find(|word| cpu.name.contains(word.as_str()))?;
-        Some(format!("the processor is {} {}, a {word}", cpu.vendor, cpu.name))
+        Some(format!("the processor is {} {} ({word} in its name)", cpu.vendor, cpu.name))
     }
 
     /// Length of the longest beginning of `series` the family has.

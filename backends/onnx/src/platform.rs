@@ -1,5 +1,7 @@
 //! This vendor as the hal sees it: probe, fit, open.
 
+use std::path::Path;
+
 use gimbal_hal::{DeviceError, DeviceInfo, Fit, Platform, Probe, Profile, Servable, Source, Unfit};
 use gimbal_model::Model;
 
@@ -8,6 +10,16 @@ use crate::step::CpuBackend;
 /// CPUs through ONNX Runtime.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct OnnxPlatform;
+
+impl OnnxPlatform {
+    /// Loads ONNX Runtime, if that has not happened, and nothing else.
+    ///
+    /// # Errors
+    /// The library is missing, too old, or does not start.
+    pub fn load(&self, library: Option<&Path>) -> Result<(), DeviceError> {
+        crate::session::load(library)
+    }
+}
 
 impl Platform for OnnxPlatform {
     fn name(&self) -> &'static str {

@@ -175,12 +175,17 @@ fn output(
     context.output(0, [rows, cols])?.ok_or_else(|| ort::Error::new("a node without output"))
 }
 
+/// Loads the library; a later call gives the first one's answer.
+pub(crate) fn load(library: Option<&Path>) -> Result<(), DeviceError> {
+    environment(library).map(|_| ())
+}
+
 /// The process's environment. The library is loaded once; a later path is not looked at.
 fn environment(library: Option<&Path>) -> Result<&'static Environment, DeviceError> {
     static ENVIRONMENT: OnceLock<Result<Environment, (String, String)>> = OnceLock::new();
     let loaded = ENVIRONMENT.get_or_init(|| {
         let path = library.map_or_else(default_library, Path::to_owned);
-        load(&path).map_err(|why| (path.display().to_string(), why))
+        start(&path).map_err(|why| (path.display().to_string(), why))
     });
     loaded.as_ref().map_err(|(library, why)| DeviceError::Library {
         library: library.clone(),
@@ -188,7 +193,7 @@ fn environment(library: Option<&Path>) -> Result<&'static Environment, DeviceErr
     })
 }
 
-fn load(path: &Path) -> Result<Environment, String> {
+fn start(path: &Path) -> Result<Environment, String> {
     let remedy = "set --onnxruntime PATH to a libonnxruntime.so of version 1.31 or newer";
     let builder = ort::init_from(path).map_err(|e| format!("{e}; {remedy}"))?;
     let make = || -> ort::Result<_> {

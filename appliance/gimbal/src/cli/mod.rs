@@ -1,7 +1,12 @@
 //! The command line, made from the table of settings.
 //!
-//! Each command is a file: `serve`, `generate`, `plan`, `probe`; `layers` resolves settings.
+//! Each command is a file: `serve`, `generate`, `plan`, `probe`, `doctor`;
+//! `layers` resolves settings.
 
+mod doctor;
+#[cfg(test)]
+#[path = "../../../machine/tests/fixture/mod.rs"]
+mod fixture;
 mod generate;
 mod layers;
 mod plan;
@@ -39,6 +44,9 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failu
     if name == "probe" {
         return probe::run(matches);
     }
+    if name == "doctor" {
+        return doctor::run(matches);
+    }
     let given: Option<&String> = matches.get_one("MODEL");
     let model = given.map_or_else(|| PathBuf::from(MODEL_FOLDER), PathBuf::from);
     let settings = layers::settings(matches, &model)?;
@@ -71,13 +79,20 @@ fn command() -> Command {
         .args(plan::flags())
         .args(flags());
     let json = Arg::new("json").long("json").num_args(0).help("Print JSON");
-    let probe = Command::new("probe").about("Shows which devices there are, and why not").arg(json);
+    let probe = Command::new("probe")
+        .about("Shows the machine, its family and which devices there are, and why not")
+        .arg(json.clone());
+    let doctor = Command::new("doctor")
+        .about("Checks what serving needs of this machine, with a remedy for each finding")
+        .arg(Arg::new("MODEL").help("A GGUF file, or a folder with one [default: /opt/ml/model]"))
+        .arg(json)
+        .args(flags());
     Command::new("gimbal")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Serves models on whatever machine it wakes up on")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([serve, generate, plan, probe])
+        .subcommands([serve, generate, plan, probe, doctor])
 }
 
 /// One flag for each setting of the table, with `-` or `_`.

@@ -1,0 +1,225 @@
+//! `gimbal doctor`: what would keep this machine from serving well, and what to do about it.
+//!
+//! Each check is a function of a [`Case`]. `hardware` looks at the machine alone, `serving` at what
+//! a server needs of it. Nothing is changed; the port is bound for a moment and the library loaded.
+
+mod hardware;
+mod serving;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+use clap::ArgMatches;
+use gimbal_machine::{Imds, Machine};
+use gimbal_settings::{Given, Settings};
+use serde_json::{Value, json};
+
+use super::{MODEL_FOLDER, layers};
+use crate::boot;
+use crate::failure::Failure;
+
+/// Looks at one thing.
+type Check = fn(&Case) -> Finding;
+
+/// Every check, in the order in which they are shown.
+const CHECKS: &[(&str, Check)] = &[
+    ("cpu", hardware::features),
+    ("cores", hardware::cores),
+    ("governor", hardware::governor),
+    ("memory", hardware::memory),
+    ("container_memory", hardware::container_memory),
+    ("swap", hardware::swap),
+    ("huge_pages", hardware::huge_pages),
+    ("clock", hardware::clock),
+    ("accelerators", hardware::accelerators),
+    ("metadata", hardware::metadata),
+    ("settings", serving::settings),
+    ("ignored_variables", serving::ignored),
+    ("proxy", serving::proxy),
+    ("port", serving::port),
+    ("open_files", serving::open_files),
+    ("cache_folder", serving::cache_folder),
+    ("onnxruntime", serving::library),
+    ("sagemaker", serving::sagemaker),
+    ("model", serving::model),
+];
+
+/// What is examined.
+struct Case {
+    machine: Machine,
+    environment: BTreeMap<String, String>,
+    now: SystemTime,
+    /// As `serve` would have them; the defaults where they are refused.
+    settings: Settings,
+    /// Why they are refused.
+    refused: Option<String>,
+    /// The model's path, where there is one, and how it would run or why not.
+    model: Option<(PathBuf, Result<Vec<String>, String>)>,
+}
+
+/// How grave a finding is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Status {
+    Ok,
+    Warn,
+    Fail,
+}
+
+impl Status {
+    fn word(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Warn => "warn",
+            Self::Fail => "fail",
+        }
+    }
+}
+
+/// What a check found.
+#[derive(Debug)]
+struct Finding {
+    status: Status,
+    finding: String,
+    remedy: Option<String>,
+}
+
+fn ok(finding: impl Into<String>) -> Finding {
+    Finding { status: Status::Ok, finding: finding.into(), remedy: None }
+}
+
+fn warn(finding: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    let remedy = Some(remedy.into());
+    Finding { status: Status::Warn, finding: finding.into(), remedy }
+}
+
+fn fail(finding: impl Into<String>, remedy: impl Into<String>) -> Finding {
+    Finding { status: Status::Fail, ..warn(finding, remedy) }
+}
+
+/// Runs the command.
+pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let case = examine(matches)?;
+    let findings: Vec<_> = CHECKS.iter().map(|(name, check)| (*name, check(&case))).collect();
+    let text = match matches.get_flag("json") {
+        true => format!("{:#}\n", as_json(&findings)),
+        false => as_text(&findings),
+    };
+    std::io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from)?;
+    let failed: Vec<&str> =
+        findings.iter().filter(|(_, f)| f.status == Status::Fail).map(|(n, _)| *n).collect();
+    match failed.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::unavailable(format!("failed: {}", failed.join(", ")))),
+    }
+}
+
+fn examine(matches: &ArgMatches) -> Result<Case, Failure> {
+    let given = matches.get_one::<String>("MODEL").map(PathBuf::from);
+    let path = given.clone().unwrap_or_else(|| PathBuf::from(MODEL_FOLDER));
+    let (settings, refused) = match layers::settings(matches, &path) {
+        Ok(settings) => (settings, None),
+        Err(failure) => {
+            let defaults = Settings::resolve(&layers::facts(), &Given::default())?;
+            (defaults, Some(failure.to_string()))
+        }
+    };
+    let model = (given.is_some() || path.exists()).then(|| {
+        let planned = boot::plan(&settings, &path);
+        let planned = planned.map(|plan| plan.why()).map_err(|failure| failure.to_string());
+        (path, planned)
+    });
+    let machine = Machine::here(Imds::OnEc2);
+    let text = |(n, v): (std::ffi::OsString, std::ffi::OsString)| {
+        Some((n.into_string().ok()?, v.into_string().ok()?))
+    };
+    let environment = std::env::vars_os().filter_map(text).collect();
+    let now = SystemTime::now();
+    Ok(Case { machine, environment, now, settings, refused, model })
+}
+
+fn as_text(findings: &[(&str, Finding)]) -> String {
+    findings.iter().fold(String::new(), |mut text, (name, found)| {
+        // Writing to a String cannot fail.
+        writeln!(text, "{:4}  {name:17}  {}", found.status.word(), found.finding).ok();
+        if let Some(remedy) = &found.remedy {
+            writeln!(text, "      {:17}  → {remedy}", "").ok();
+        }
+        text
+    })
+}
+
+fn as_json(findings: &[(&str, Finding)]) -> Value {
+    let count = |status| findings.iter().filter(|(_, f)| f.status == status).count();
+    let one = |(name, f): &(&str, Finding)| {
+        json!({
+            "check": name, "status": f.status.word(), "finding": f.finding, "remedy": f.remedy,
+        })
+    };
+    let checks: Vec<Value> = findings.iter().map(one).collect();
+    json!({ "checks": checks, "failed": count(Status::Fail), "warned": count(Status::Warn) })
+}
+
+impl Case {
+    /// A path of the machine.
+    fn path(&self, path: &str) -> PathBuf {
+        self.machine.root.join(path.trim_start_matches('/'))
+    }
+
+    fn variable(&self, name: &str) -> Option<&Path> {
+        self.environment.get(name).filter(|v| !v.is_empty()).map(Path::new)
+    }
+}
+
+#[cfg(test)]
+impl Case {
+    /// A machine of `machines/TREE.tree` with these variables, as if it served nothing yet.
+    fn of(tree: &str, environment: &[(&str, &str)]) -> (crate::cli::fixture::Folder, Self) {
+        let folder = crate::cli::fixture::Folder::of(tree);
+        let pairs = environment.iter().map(|(n, v)| ((*n).to_owned(), (*v).to_owned()));
+        let around =
+            gimbal_machine::Around { environment: pairs.clone().collect(), imds: Imds::Never };
+        let machine = Machine::read(&folder.0, &around);
+        let given = Given { environment: pairs.clone().collect(), ..Given::default() };
+        let environment = pairs.collect();
+        let settings = Settings::resolve(&Default::default(), &given).expect("they are right");
+        let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
+        let case = Self { machine, environment, now, settings, refused: None, model: None };
+        (folder, case)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_check_says_something_of_every_machine() {
+        for tree in ["c7g.xlarge", "container-v1", "laptop", "xeon-2-sockets"] {
+            // A port that is surely free.
+            let (_folder, case) = Case::of(tree, &[("GIMBAL_PORT", "0")]);
+            for (name, check) in CHECKS {
+                let found = check(&case);
+                assert!(!found.finding.is_empty(), "{name}");
+                assert_eq!(found.status == Status::Ok, found.remedy.is_none(), "{name}: {found:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_json_has_the_keys_that_are_written_down() {
+        let findings = [("swap", warn("some", "less")), ("port", ok("free"))];
+        let shown = as_json(&findings);
+        let first = json!({"check": "swap", "status": "warn", "finding": "some", "remedy": "less"});
+        assert_eq!(shown["checks"][0], first);
+        assert_eq!(shown["checks"][1]["remedy"], Value::Null);
+        assert_eq!((&shown["failed"], &shown["warned"]), (&json!(0), &json!(1)));
+        let docs = include_str!("../../docs/json.md");
+        for key in ["checks[].check", "].status", "].finding", "].remedy", "`failed`", "`warned`"] {
+            assert!(docs.contains(key), "{key}");
+        }
+        assert!(as_text(&findings).contains("→ less\n"));
+    }
+}

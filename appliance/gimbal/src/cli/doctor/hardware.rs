@@ -1,0 +1,257 @@
+//! Checks of the machine alone.
+
+use std::time::{Duration, SystemTime};
+
+use gimbal_machine::State;
+
+use super::{Case, Finding, fail, ok, warn};
+use crate::cli::probe::gib;
+
+/// Less free memory than this holds no model worth serving: the process itself takes 64 MiB.
+const MEMORY_FREE_MIN: u64 = 256 << 20;
+/// Swapped bytes that are more than leftovers of idle programs.
+const SWAP_USED_MAX: u64 = 64 << 20;
+/// 2026-01-01: no clock that is right shows less.
+const CLOCK_MIN: Duration = Duration::from_secs(1_767_225_600);
+/// 2100-01-01.
+const CLOCK_MAX: Duration = Duration::from_secs(4_102_444_800);
+/// What the fast kernels for x86-64 use.
+const AVX2: [&str; 3] = ["avx2", "fma", "f16c"];
+
+pub(super) fn features(case: &Case) -> Finding {
+    let cpu = &case.machine.cpu;
+    if cpu.arch != "x86_64" {
+        let what = if cpu.arch.is_empty() { "of unknown kind" } else { cpu.arch.as_str() };
+        return warn(
+            format!("the processor is {what}: only the portable kernels run"),
+            "for speed use a machine with x86-64 and AVX2",
+        );
+    }
+    let lacking: Vec<&str> = AVX2.into_iter().filter(|flag| !cpu.has(flag)).collect();
+    if lacking.is_empty() {
+        return ok(format!("{} has {}", cpu.name, AVX2.join(" ")));
+    }
+    warn(
+        format!("{} lacks {}: only the portable kernels run", cpu.name, lacking.join(" ")),
+        "use a machine with AVX2, or a CPU model in the virtual machine that passes it on",
+    )
+}
+
+pub(super) fn cores(case: &Case) -> Finding {
+    let (cpus, quota) = (case.machine.cpus(), case.machine.cgroup.cpu_quota);
+    let shown = format!("{cpus} CPUs");
+    match quota {
+        _ if cpus == 0 => warn("the number of CPUs is unknown", "mount /proc"),
+        Some(quota) if quota < f64::from(cpus) && (quota < 1.0 || quota.fract() != 0.0) => {
+            let threads = quota.ceil();
+            warn(
+                format!(
+                    "{shown}, and a quota of {quota}: {threads} threads use it up before the end \
+                     of each period and then all stand still"
+                ),
+                format!(
+                    "give whole CPUs (--cpus {threads}), or set --threads {}",
+                    quota.floor().max(1.0)
+                ),
+            )
+        }
+        Some(quota) if quota < f64::from(cpus) => {
+            ok(format!("{shown}, of which {quota} at a time"))
+        }
+        _ => ok(shown),
+    }
+}
+
+pub(super) fn governor(case: &Case) -> Finding {
+    match case.machine.system.governor.as_deref() {
+        None => ok("the kernel does not choose the clock (a virtual machine, or firmware does)"),
+        Some("performance") => ok("performance"),
+        Some("schedutil") => ok("schedutil: the clock follows the load"),
+        Some(other) => warn(
+            format!("{other}: the clock may stay low in the first moments of a request"),
+            "cpupower frequency-set -g performance",
+        ),
+    }
+}
+
+pub(super) fn memory(case: &Case) -> Finding {
+    let machine = &case.machine;
+    let shown =
+        format!("{} free of {}", gib(machine.memory_free_bytes()), gib(machine.memory_bytes()));
+    match machine.memory_free_bytes() {
+        _ if machine.memory_bytes() == 0 => warn("the amount of memory is unknown", "mount /proc"),
+        free if free < MEMORY_FREE_MIN => {
+            fail(shown, "end other programs, raise the container's limit, or use a larger machine")
+        }
+        _ => ok(shown),
+    }
+}
+
+pub(super) fn container_memory(case: &Case) -> Finding {
+    let machine = &case.machine;
+    let total = machine.memory.total_bytes;
+    match machine.cgroup.memory_limit_bytes {
+        None => ok("no limit"),
+        Some(limit) if limit >= total => ok("no limit below the machine's memory"),
+        Some(limit) => ok(format!(
+            "{} of the machine's {}; more ends the process (OOM), so the KV cache is cut to fit",
+            gib(limit),
+            gib(total)
+        )),
+    }
+}
+
+pub(super) fn swap(case: &Case) -> Finding {
+    let memory = &case.machine.memory;
+    match memory.swap_used_bytes {
+        _ if memory.swap_bytes == 0 => ok("none"),
+        used if used > SWAP_USED_MAX => warn(
+            format!("{} of {} in use", gib(used), gib(memory.swap_bytes)),
+            "weights that are swapped out stall a step: free memory, then swapoff -a && swapon -a",
+        ),
+        _ => ok(format!("{}, not in use", gib(memory.swap_bytes))),
+    }
+}
+
+pub(super) fn huge_pages(case: &Case) -> Finding {
+    ok(match case.machine.system.huge_pages.as_deref() {
+        None => "the kernel has no transparent huge pages",
+        Some("never") => "never: fine, a little slower on large models",
+        Some("always") => "always",
+        Some(_) => "madvise",
+    })
+}
+
+pub(super) fn clock(case: &Case) -> Finding {
+    let since = case.now.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    if (CLOCK_MIN..CLOCK_MAX).contains(&since) {
+        return ok("shows a date that can be");
+    }
+    warn(
+        format!(
+            "shows {} seconds since 1970: logs and answers carry a wrong date",
+            since.as_secs()
+        ),
+        "timedatectl set-ntp true",
+    )
+}
+
+pub(super) fn accelerators(case: &Case) -> Finding {
+    let all = &case.machine.accelerators;
+    let unusable = all.iter().find_map(|a| match &a.state {
+        State::Unusable { why, remedy } => Some((a, why, *remedy)),
+        State::Driven { .. } => None,
+    });
+    let names = || all.iter().map(|a| a.name.as_str()).collect::<Vec<_>>().join(", ");
+    match unusable {
+        Some((a, why, remedy)) => warn(format!("{} at {}: {why}", a.name, a.address), remedy),
+        None if all.is_empty() => ok("none on the PCI bus: the CPU computes"),
+        None => ok(format!("driven: {}", names())),
+    }
+}
+
+pub(super) fn metadata(case: &Case) -> Finding {
+    let machine = &case.machine;
+    match &machine.metadata {
+        None if machine.identity.is_ec2 => ok("not asked"),
+        None => ok("not on EC2"),
+        Some(Ok(said)) => ok(format!("answered: {} in {}", said.instance, said.region)),
+        Some(Err(why)) if machine.identity.sagemaker.is_some() => {
+            ok(format!("{why}; SageMaker does not offer it, and nothing needs it"))
+        }
+        Some(Err(why)) => warn(
+            why.clone(),
+            "only the region is lost: set AWS_REGION, or for containers \
+             aws ec2 modify-instance-metadata-options --http-put-response-hop-limit 2",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gimbal_machine::Machine;
+
+    use super::super::{Check, Status};
+    use super::*;
+
+    /// What a check says of a fixture that was changed.
+    fn check(
+        tree: &str,
+        change: impl FnOnce(&mut Machine),
+        check: Check,
+        status: Status,
+        word: &str,
+    ) {
+        let (_folder, mut case) = Case::of(tree, &[]);
+        change(&mut case.machine);
+        let found = check(&case);
+        assert_eq!(found.status, status, "{found:?}");
+        let all = format!("{} → {}", found.finding, found.remedy.unwrap_or_default());
+        assert!(all.contains(word), "{word:?} in {all:?}");
+    }
+
+    #[test]
+    fn processors_without_fast_kernels_are_named() {
+        let same = |_: &mut Machine| {};
+        check("laptop", same, features, Status::Ok, "Ryzen 7 6800U");
+        check("c7g.xlarge", same, features, Status::Warn, "aarch64");
+        let old = |m: &mut Machine| m.cpu.features.retain(|f| f != "f16c" && f != "avx2");
+        check("laptop", old, features, Status::Warn, "lacks avx2 f16c");
+    }
+
+    #[test]
+    fn a_fraction_of_a_core_is_a_warning() {
+        let same = |_: &mut Machine| {};
+        check("epyc-container-v2", same, cores, Status::Warn, "a quota of 1.5: 2 threads");
+        check("epyc-container-v2", same, cores, Status::Warn, "--threads 1");
+        let half = |m: &mut Machine| m.cgroup.cpu_quota = Some(0.5);
+        check("epyc-container-v2", half, cores, Status::Warn, "--cpus 1");
+        check("container-v1", same, cores, Status::Ok, "3 CPUs, of which 2 at a time");
+        let much = |m: &mut Machine| m.cgroup.cpu_quota = Some(7.5);
+        check("epyc-container-v2", much, cores, Status::Ok, "4 CPUs");
+        let none = |m: &mut Machine| *m = Machine::default();
+        check("laptop", none, cores, Status::Warn, "unknown");
+    }
+
+    #[test]
+    fn memory_limits_and_swap_are_seen() {
+        let same = |_: &mut Machine| {};
+        check("epyc-container-v2", same, memory, Status::Ok, "1.9 GiB free of 2.0 GiB");
+        let full = |m: &mut Machine| m.cgroup.memory_used_bytes = Some(2000 << 20);
+        check("epyc-container-v2", full, memory, Status::Fail, "larger machine");
+        check("epyc-container-v2", same, container_memory, Status::Ok, "2.0 GiB of the machine's");
+        check("c7g.xlarge", same, container_memory, Status::Ok, "no limit");
+        check("laptop", same, swap, Status::Warn, "2.9 GiB of 7.6 GiB in use");
+        check("c7g.xlarge", same, swap, Status::Ok, "none");
+        check("epyc-container-v2", same, swap, Status::Ok, "not in use");
+    }
+
+    #[test]
+    fn the_kernels_choices_are_seen() {
+        let same = |_: &mut Machine| {};
+        check("laptop", same, governor, Status::Warn, "cpupower");
+        check("c7g.xlarge", same, governor, Status::Ok, "does not choose");
+        check("c7g.xlarge", same, huge_pages, Status::Ok, "madvise");
+        check("c7g.xlarge", same, clock, Status::Ok, "can be");
+        let (_folder, mut case) = Case::of("laptop", &[]);
+        case.now = SystemTime::UNIX_EPOCH;
+        assert_eq!(clock(&case).status, Status::Warn);
+    }
+
+    #[test]
+    fn accelerators_out_of_reach_and_silence_of_the_metadata_are_warnings() {
+        let same = |_: &mut Machine| {};
+        let missing = "A10G at 0000:00:1e.0: present but driver missing → install the NVIDIA";
+        check("g5.xlarge-without-driver", same, accelerators, Status::Warn, missing);
+        check("laptop", same, accelerators, Status::Warn, "nouveau");
+        check("c7g.xlarge", same, accelerators, Status::Ok, "the CPU computes");
+        let silent = |m: &mut Machine| m.metadata = Some(Err("no answer".to_owned()));
+        check("c7g.xlarge", silent, metadata, Status::Warn, "hop-limit 2");
+        let hosted = |m: &mut Machine| {
+            silent(m);
+            m.identity.sagemaker = Some("a variable".to_owned());
+        };
+        check("c7g.xlarge", hosted, metadata, Status::Ok, "SageMaker does not offer it");
+        check("laptop", same, metadata, Status::Ok, "not on EC2");
+    }
+}

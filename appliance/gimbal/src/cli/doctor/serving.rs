@@ -1,0 +1,210 @@
+//! Checks of what a server needs: settings, port, files, library, model.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+use gimbal_onnx::OnnxPlatform;
+
+use super::{Case, Finding, fail, ok, warn};
+use crate::cli::MODEL_FOLDER;
+
+/// Files the process has open beside connections: logs, library, model, epoll.
+const FILES_OWN: u64 = 64;
+/// Variables that tell programs of a proxy; small letters count too.
+const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
+/// Ignored names that are shown.
+const SHOWN_MAX: usize = 8;
+
+pub(super) fn settings(case: &Case) -> Finding {
+    match &case.refused {
+        None => ok("every value can be used; gimbal plan shows them with their sources"),
+        Some(why) => fail(why.clone(), "change or remove it; gimbal serve would end with 64"),
+    }
+}
+
+pub(super) fn ignored(case: &Case) -> Finding {
+    let ignored = case.settings.ignored();
+    let mut names: Vec<&str> = ignored.iter().take(SHOWN_MAX).map(|(n, _)| n.as_str()).collect();
+    if ignored.len() > SHOWN_MAX {
+        names.push("…");
+    }
+    match names.is_empty() {
+        true => ok("none"),
+        false => warn(
+            format!("of LMI or SageMaker, without an effect here: {}", names.join(", ")),
+            "look for a setting of ours with the same purpose: gimbal serve --help",
+        ),
+    }
+}
+
+pub(super) fn proxy(case: &Case) -> Finding {
+    let set = PROXIES.iter().flat_map(|name| [(*name).to_owned(), name.to_lowercase()]);
+    let set: Vec<String> = set.filter(|name| case.variable(name).is_some()).collect();
+    match set.is_empty() {
+        true => ok("none set"),
+        false => ok(format!("{} not used: Gimbal opens no connections of its own", set.join(", "))),
+    }
+}
+
+pub(super) fn port(case: &Case) -> Finding {
+    let host = case.settings.text("host").unwrap_or("127.0.0.1");
+    let number = case.settings.integer("port").and_then(|p| u16::try_from(p).ok()).unwrap_or(8080);
+    match TcpListener::bind((host, number)) {
+        Ok(_) => ok(format!("{host}:{number} is free")),
+        Err(error) => fail(
+            format!("cannot listen on {host}:{number}: {error}"),
+            format!("end what uses it (ss -ltnp 'sport = :{number}'), or set --port"),
+        ),
+    }
+}
+
+pub(super) fn open_files(case: &Case) -> Finding {
+    let number = |key| case.settings.integer(key).unwrap_or(0);
+    // One connection for each request that may be inside.
+    let need = number("job_queue_size") + number("max_rolling_batch_size") + FILES_OWN;
+    match case.machine.system.open_files_max {
+        None => ok("the limit is unknown"),
+        Some(u64::MAX) => ok("no limit"),
+        Some(limit) if limit >= need => ok(format!("{limit}, {need} may be needed")),
+        Some(limit) => warn(
+            format!("{limit}, and a full queue needs {need}: more clients cannot connect"),
+            format!("ulimit -n {}, or lower --job-queue-size", need.next_power_of_two()),
+        ),
+    }
+}
+
+pub(super) fn cache_folder(case: &Case) -> Finding {
+    let home = || case.variable("HOME").map(|home| home.join(".cache"));
+    let Some(base) = case.variable("XDG_CACHE_HOME").map(Path::to_owned).or_else(home) else {
+        return ok("neither XDG_CACHE_HOME nor HOME is set; serving needs no cache");
+    };
+    let folder = base.join("gimbal");
+    // The nearest folder that exists decides: the rest would be made.
+    let there = folder.ancestors().find(|p| p.exists()).unwrap_or(&base).to_owned();
+    match is_writable(&there) {
+        true => ok(format!("{} can be written", folder.display())),
+        false => warn(
+            format!("{} cannot be written", folder.display()),
+            "serving needs no cache, downloads by cargo xtask do: set XDG_CACHE_HOME",
+        ),
+    }
+}
+
+/// True where a file can be made; it is removed again.
+fn is_writable(folder: &Path) -> bool {
+    let probe = folder.join(format!(".gimbal-doctor-{}", std::process::id()));
+    let made = std::fs::File::create_new(&probe).is_ok();
+    made && std::fs::remove_file(&probe).is_ok()
+}
+
+pub(super) fn library(case: &Case) -> Finding {
+    let path = case.settings.text("onnxruntime").map(PathBuf::from);
+    let shown = path.as_deref().map(|p| p.display().to_string());
+    match OnnxPlatform.load(path.as_deref()) {
+        Ok(()) => ok(format!("{} loads", shown.as_deref().unwrap_or("libonnxruntime.so"))),
+        Err(error) => fail(
+            error.to_string(),
+            "pip install onnxruntime, then --onnxruntime …/onnxruntime/capi/libonnxruntime.so.1.…",
+        ),
+    }
+}
+
+pub(super) fn sagemaker(case: &Case) -> Finding {
+    let Some(why) = &case.machine.identity.sagemaker else { return ok("not SageMaker") };
+    match case.path(MODEL_FOLDER).is_dir() {
+        true => ok(format!("yes ({why}); {MODEL_FOLDER} is there")),
+        false => warn(
+            format!("yes ({why}), but there is no {MODEL_FOLDER}"),
+            "give CreateModel a ModelDataSource or ModelDataUrl",
+        ),
+    }
+}
+
+pub(super) fn model(case: &Case) -> Finding {
+    match &case.model {
+        None => ok("none given"),
+        Some((path, Ok(why))) => {
+            ok(format!("{}: {}", path.display(), why.first().map_or("fits", String::as_str)))
+        }
+        Some((_, Err(why))) => fail(
+            why.clone(),
+            "give a GGUF file that is there and fits, or change the setting the message names",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Check, Status};
+    use super::*;
+
+    fn check(environment: &[(&str, &str)], check: Check, status: Status, word: &str) {
+        let (_folder, case) = Case::of("epyc-container-v2", environment);
+        let found = check(&case);
+        assert_eq!(found.status, status, "{found:?}");
+        let all = format!("{} → {}", found.finding, found.remedy.unwrap_or_default());
+        assert!(all.contains(word), "{word:?} in {all:?}");
+    }
+
+    #[test]
+    fn a_port_in_use_fails_and_a_free_one_does_not() {
+        let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let number = taken.local_addr().expect("it is bound").port().to_string();
+        check(&[("GIMBAL_PORT", &number)], port, Status::Fail, "set --port");
+        check(&[("GIMBAL_PORT", "0")], port, Status::Ok, "is free");
+    }
+
+    #[test]
+    fn a_full_queue_must_have_files_to_open() {
+        let need =
+            "1024, and a full queue needs 1096: more clients cannot connect → ulimit -n 2048";
+        check(&[], open_files, Status::Warn, need);
+        check(&[("GIMBAL_JOB_QUEUE_SIZE", "100")], open_files, Status::Ok, "1024, 196 may be");
+    }
+
+    #[test]
+    fn foreign_variables_and_proxies_are_named() {
+        check(&[], ignored, Status::Ok, "none");
+        check(&[("OPTION_DTYPE", "fp16")], ignored, Status::Warn, "OPTION_DTYPE");
+        check(&[("https_proxy", "http://p:1")], proxy, Status::Ok, "https_proxy not used");
+        check(&[], proxy, Status::Ok, "none set");
+    }
+
+    #[test]
+    fn sagemaker_wants_its_model() {
+        check(&[], sagemaker, Status::Ok, "not SageMaker");
+        let hosted = [("SAGEMAKER_REGION", "eu-west-1")];
+        check(&hosted, sagemaker, Status::Warn, "there is no /opt/ml/model");
+        let (folder, case) = Case::of("epyc-container-v2", &hosted);
+        folder.expand("== dir /opt/ml/model\n");
+        assert_eq!(sagemaker(&case).status, Status::Ok);
+    }
+
+    #[test]
+    fn a_cache_folder_is_tried() {
+        let (folder, mut case) = Case::of("laptop", &[]);
+        assert!(cache_folder(&case).finding.contains("serving needs no cache"));
+        let home = folder.0.display().to_string();
+        case.environment.insert("HOME".to_owned(), home.clone());
+        let found = cache_folder(&case);
+        assert_eq!(
+            (found.status, found.finding),
+            (Status::Ok, format!("{home}/.cache/gimbal can be written"))
+        );
+        folder.expand("== /file\n");
+        case.environment.insert("XDG_CACHE_HOME".to_owned(), format!("{home}/file"));
+        assert_eq!(cache_folder(&case).status, Status::Warn);
+    }
+
+    #[test]
+    fn refused_settings_and_models_fail_with_their_reason() {
+        let (_folder, mut case) = Case::of("laptop", &[]);
+        assert_eq!((settings(&case).status, model(&case).status), (Status::Ok, Status::Ok));
+        case.refused = Some("port = x: no number".to_owned());
+        assert_eq!(settings(&case).finding, "port = x: no number");
+        case.model = Some((PathBuf::from("m"), Err("m: no such file".to_owned())));
+        assert_eq!((model(&case).status, settings(&case).status), (Status::Fail, Status::Fail));
+        case.model = Some((PathBuf::from("m.gguf"), Ok(vec!["on onnx: 5 bytes".to_owned()])));
+        assert_eq!(model(&case).finding, "m.gguf: on onnx: 5 bytes");
+    }
+}
