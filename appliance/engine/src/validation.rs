@@ -12,8 +12,8 @@ use crate::request::GenerateRequest;
 const CHOICES_MAX: u16 = 128;
 /// Stop strings of one request: each costs a search in every piece of text.
 const STOPS_MAX: usize = 64;
-/// Bytes of a stop string; so much text may be held back.
-const STOP_BYTES_MAX: usize = 1024;
+/// Characters of a stop string; so much text may be held back.
+const STOP_CHARACTERS_MAX: usize = 1024;
 const STOP_TOKENS_MAX: usize = 1024;
 
 /// Checks all fields.
@@ -26,8 +26,8 @@ pub(crate) fn check(request: &GenerateRequest, limits: &Limits) -> Result<(), Re
     within((1..=CHOICES_MAX).contains(&request.choices), "n", "must be from 1 to 128")?;
     within(request.truncate != Some(0), "truncate", "must be at least 1")?;
     within(request.stop.len() <= STOPS_MAX, "stop", "at most 64 strings")?;
-    let legal = |stop: &String| (1..=STOP_BYTES_MAX).contains(&stop.len());
-    within(request.stop.iter().all(legal), "stop", "each must have from 1 to 1024 bytes")?;
+    let legal = |stop: &String| (1..=STOP_CHARACTERS_MAX).contains(&stop.chars().count());
+    within(request.stop.iter().all(legal), "stop", "each must have from 1 to 1024 characters")?;
     let ids = request.stop_token_ids.len();
     within(ids <= STOP_TOKENS_MAX, "stop_token_ids", "at most 1024 tokens")?;
     let sampling = limits.sampling;

@@ -42,7 +42,12 @@ impl Call {
 
 /// A JSON body with its length; never chunked, as the cloud's asynchronous calls need it.
 pub(crate) fn json(body: &Value) -> Response<Body> {
-    let mut response = Response::new(Body::from(body.to_string()));
+    json_text(body.to_string())
+}
+
+/// JSON that is written already.
+pub(crate) fn json_text(body: impl Into<Body>) -> Response<Body> {
+    let mut response = Response::new(body.into());
     let json = HeaderValue::from_static("application/json");
     response.headers_mut().insert(header::CONTENT_TYPE, json);
     response

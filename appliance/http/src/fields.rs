@@ -71,10 +71,12 @@ impl Fields {
         Ok(Some(number))
     }
 
-    /// A whole number that is not negative.
+    /// A whole number that is not negative; what no counter can hold is as good as the largest.
     pub(crate) fn count(&mut self, name: &str) -> Result<Option<u64>, Fault> {
         let Some(value) = self.take(name) else { return Ok(None) };
-        let count = value.as_u64();
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+        let float = |n: f64| (n.fract() == 0.0 && n >= 0.0).then_some(n as u64);
+        let count = value.as_u64().or_else(|| value.as_f64().and_then(float));
         count.map(Some).ok_or_else(|| self.wrong(name, "a whole number from 0", &value))
     }
 
@@ -91,7 +93,7 @@ impl Fields {
     /// A whole number of any sign.
     pub(crate) fn integer(&mut self, name: &str) -> Result<Option<i64>, Fault> {
         let Some(value) = self.take(name) else { return Ok(None) };
-        value.as_i64().map(Some).ok_or_else(|| self.wrong(name, "a whole number", &value))
+        whole(&value).map(Some).ok_or_else(|| self.wrong(name, "a whole number", &value))
     }
 
     /// A string or a list of strings.
@@ -181,8 +183,16 @@ pub(crate) fn texts_of(value: &Value) -> Option<Vec<String>> {
 }
 
 pub(crate) fn tokens_of(value: &Value) -> Option<Vec<u32>> {
-    let id = |value: &Value| value.as_u64().and_then(|id| u32::try_from(id).ok());
+    let id = |value: &Value| whole(value).and_then(|id| u32::try_from(id).ok());
     value.as_array()?.iter().map(id).collect()
+}
+
+/// A whole number; `16.0` is one, as in JSON Schema.
+fn whole(value: &Value) -> Option<i64> {
+    #[expect(clippy::cast_possible_truncation, reason = "below 2^53 a whole float is exact")]
+    let float =
+        |n: f64| (n.fract() == 0.0 && n.abs() < 9_007_199_254_740_992.0).then_some(n as i64);
+    value.as_i64().or_else(|| value.as_f64().and_then(float))
 }
 
 pub(crate) fn kind_of(value: &Value) -> &'static str {
@@ -202,7 +212,7 @@ mod tests {
 
     #[test]
     fn fields_are_typed_and_the_rest_is_told() {
-        let body = br#"{"a": 1, "b": null, "c": "x", "d": [1, 2], "e,\n": true, "f": -1}"#;
+        let body = br#"{"a": 1, "b": null, "c": "x", "d": [1, 2.0], "e,\n": true, "f": -1}"#;
         let mut fields = Fields::parse(body).expect("an object");
         assert_eq!(fields.number("a"), Ok(Some(1.0)));
         assert_eq!(fields.flag("b"), Ok(None));

@@ -4,7 +4,7 @@
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::{Request, State};
+use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware;
 use axum::routing::{get, post};
@@ -16,17 +16,23 @@ use crate::fault::{Door, Fault, Kind, Schema};
 use crate::fields::Fields;
 use crate::{AppState, access, body, lmi, openai};
 
+/// What every route takes and answers, for people and for tools.
+const OPENAPI: &str = include_str!("../openapi.json");
+
 /// The routes.
 pub(crate) fn router(app: AppState) -> Router {
     Router::new()
         .route("/ping", get(ping).post(ping))
+        .route("/health", get(ping))
         .route("/invocations", post(invocations))
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
         .route("/v1/models", get(models))
+        .route("/v1/models/{*model}", get(model))
         .route("/tokenize", post(tokenize))
         .route("/detokenize", post(detokenize))
         .route("/metrics", get(metrics))
+        .route("/openapi.json", get(openapi))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn(access::observe))
@@ -88,6 +94,17 @@ async fn detokenize(State(app): State<AppState>, request: Request) -> Response<B
 
 async fn models(State(app): State<AppState>) -> Response<Body> {
     call::json(&openai::models(&app))
+}
+
+async fn model(State(app): State<AppState>, Path(name): Path<String>) -> Response<Body> {
+    match app.model(Some(&name)) {
+        Ok(service) => call::json(&openai::model(&app, &service)),
+        Err(fault) => fault.response(Schema::OpenAi, Door::V1),
+    }
+}
+
+async fn openapi() -> Response<Body> {
+    call::json_text(OPENAPI)
 }
 
 async fn metrics(State(app): State<AppState>) -> Response<Body> {

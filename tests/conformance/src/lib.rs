@@ -24,7 +24,9 @@ pub fn library_path() -> Option<PathBuf> {
     path_of("GIMBAL_ONNXRUNTIME")
 }
 
-fn path_of(variable: &str) -> Option<PathBuf> {
+/// The path that a variable names; says so where it is not set.
+#[must_use]
+pub fn path_of(variable: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable).map(PathBuf::from);
     if path.is_none() {
         eprintln!("skip: {variable} is not set; `cargo xtask test` sets it");

@@ -2,17 +2,19 @@
 
 use std::process::Command;
 
-use crate::{assets, command, root, serve};
+use crate::{assets, clients, command, root, serve};
 
 /// Runs all checks.
 pub(crate) fn run() -> anyhow::Result<()> {
     let assets = assets::fetch()?;
+    let clients = clients::install()?;
     cargo(&["fmt", "--all", "--check"], &[])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])?;
     let binary = serve::build()?;
     let environment = [
         ("GIMBAL_TEST_MODEL", assets.model),
         ("GIMBAL_TEST_BINARY", binary),
+        ("GIMBAL_TEST_CLIENTS", clients),
         ("GIMBAL_ONNXRUNTIME", assets.runtime),
     ];
     cargo(&["test", "--workspace"], &environment)

@@ -1,12 +1,14 @@
 //! `cargo xtask`: everything a person or CI does with this repository, by one name each.
 //!
 //! Reading order: `prerequisites` (what must be on the machine), `assets` (what is fetched, by
-//! hash), `serve`, `check` (the tests), `golden`. `tests/tidy.rs` holds the rules of style.
+//! hash), `clients` (Python packages), `serve`, `check` (the tests), `golden`. `tests/tidy.rs` holds
+//! the rules of style.
 
 #![forbid(unsafe_code)]
 
 mod assets;
 mod check;
+mod clients;
 mod command;
 mod golden;
 mod prerequisites;

@@ -36,7 +36,8 @@ pub(crate) async fn invocation(call: &Call, mut fields: Fields) -> Result<Respon
     let service = call.app.model(model.as_deref())?;
     let (texts, is_list) = inputs(&mut fields)?;
     let mut parameters = fields.nested("parameters", "parameters.")?;
-    let stream = fields.flag("stream")?.or(parameters.flag("stream")?);
+    let stream = (fields.flag("stream")?, parameters.flag("stream")?);
+    let stream = stream.0.or(stream.1);
     let format = format(call, stream);
     let (request, shown) = request_of(&mut parameters)?;
     let settings = call.app.settings();
@@ -150,14 +151,11 @@ fn request_of(fields: &mut Fields) -> Result<(GenerateRequest, Shown), Fault> {
         truncate: fields.count32("truncate")?,
         ..GenerateRequest::new(Prompt::Text(String::new()))
     };
-    request.stop = match fields.texts("stop_sequences")? {
-        Some(stop) => stop,
-        None => fields.texts("stop")?.unwrap_or_default(),
-    };
-    request.ignore_eos = match fields.flag("ignore_eos_token")? {
-        Some(ignore) => ignore,
-        None => fields.flag("ignore_eos")?.unwrap_or(false),
-    };
+    // Two names of one thing: both are checked, the first one counts.
+    let (stop, other) = (fields.texts("stop_sequences")?, fields.texts("stop")?);
+    request.stop = stop.or(other).unwrap_or_default();
+    let (ignore, other) = (fields.flag("ignore_eos_token")?, fields.flag("ignore_eos")?);
+    request.ignore_eos = ignore.or(other).unwrap_or(false);
     request.skip_special_tokens = fields.flag("skip_special_tokens")?.unwrap_or(true);
     Ok((request, shown))
 }

@@ -24,8 +24,11 @@ pub(crate) async fn chat(call: &Call, mut fields: Fields) -> Result<Response<Bod
     let service = call.app.model(fields.text("model")?.as_deref())?;
     let Delivery { stream, include_usage } = delivery(&mut fields)?;
     let prompt = prompt(&mut fields)?;
-    let length = fields.count32("max_completion_tokens")?;
-    let length = length.or(fields.count32("max_tokens")?);
+    let lengths = (fields.count32("max_completion_tokens")?, fields.count32("max_tokens")?);
+    if lengths.1 == Some(0) {
+        return Err(Fault::field("max_tokens", "must be at least 1"));
+    }
+    let length = lengths.0.or(lengths.1);
     let top = top_logprobs(&mut fields)?;
     let base = request(&mut fields)?;
     let request = GenerateRequest {

@@ -10,7 +10,7 @@ mod tokens;
 
 pub(crate) use chat::chat;
 pub(crate) use completions::completions;
-pub(crate) use tokens::{detokenize, models, tokenize};
+pub(crate) use tokens::{detokenize, model, models, tokenize};
 
 use gimbal_engine::{FinishReason, Usage};
 use serde_json::{Value, json};

@@ -124,6 +124,8 @@ fn refuse_unsupported(fields: &mut Fields) -> Result<(), Fault> {
     for name in ["structured_outputs", "prompt_logprobs", "bad_words", "prediction"] {
         fields.refuse(name, is_empty)?;
     }
+    // Who asks changes nothing.
+    fields.text("user")?;
     // No tools are called, so none are called in parallel.
     fields.flag("parallel_tool_calls")?;
     Ok(())

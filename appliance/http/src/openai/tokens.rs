@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Response;
-use gimbal_engine::Prompt;
+use gimbal_engine::{Prompt, Service};
 use serde_json::{Value, json};
 
 use super::chat;
@@ -17,6 +17,9 @@ pub(crate) async fn tokenize(call: &Call, mut fields: Fields) -> Result<Response
     let service = call.app.model(fields.text("model")?.as_deref())?;
     // The model's own rule is followed; vLLM's default is the same.
     fields.refuse("add_special_tokens", |value| *value == true)?;
+    if fields.has("messages") && fields.has("prompt") {
+        return Err(Fault::field("prompt", "not beside messages: it is one or the other"));
+    }
     let prompt = if fields.has("messages") {
         chat::prompt(&mut fields)?
     } else {
@@ -47,12 +50,14 @@ pub(crate) fn detokenize(call: &Call, mut fields: Fields) -> Result<Response<Bod
 
 /// The models that serve.
 pub(crate) fn models(app: &AppState) -> Value {
-    let models = app.models();
-    let data = models.iter().map(|model| {
-        json!({
-            "id": model.name(), "object": "model", "created": app.started_unix(),
-            "owned_by": "gimbal", "max_model_len": model.max_model_len(),
-        })
-    });
-    json!({ "object": "list", "data": data.collect::<Vec<_>>() })
+    let data: Vec<Value> = app.models().iter().map(|service| model(app, service)).collect();
+    json!({ "object": "list", "data": data })
+}
+
+/// One model.
+pub(crate) fn model(app: &AppState, service: &Service) -> Value {
+    json!({
+        "id": service.name(), "object": "model", "created": app.started_unix(),
+        "owned_by": "gimbal", "max_model_len": service.max_model_len(),
+    })
 }

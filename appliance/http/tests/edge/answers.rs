@@ -250,9 +250,9 @@ async fn fields_without_effect_are_named_and_ids_are_echoed() {
     assert_eq!(response.header("x-gimbal-ignored"), Some("unknown, parameters.frobnicate"));
     assert_eq!(response.header("x-request-id"), Some("client-7"));
     let body =
-        json!({"messages": [{"role": "user", "content": "a"}], "max_tokens": 1, "user": "u"});
+        json!({"messages": [{"role": "user", "content": "a"}], "max_tokens": 1, "store": true});
     let response = server.post_with(CHAT, &[("x-request-id", "")], &body.to_string()).await;
-    assert_eq!(response.header("x-gimbal-ignored"), Some("user"));
+    assert_eq!(response.header("x-gimbal-ignored"), Some("store"));
     assert!(response.header("x-request-id").is_some_and(|id| id.starts_with("req-")));
     let long = "x".repeat(200);
     let response = server.post_with(CHAT, &[("x-request-id", &long)], "{").await;

@@ -11,5 +11,6 @@ mod client;
 mod contract;
 mod limits;
 mod losses;
+mod openapi;
 mod overload;
 mod rig;

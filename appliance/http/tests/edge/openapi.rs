@@ -1,0 +1,102 @@
+//! The OpenAPI document against the routes: neither knows one the other does not, and every field
+//! it promises has an effect.
+//!
+//! What real clients and generated requests make of it: `tests/clients`.
+
+use serde_json::{Map, Value, json};
+
+use crate::rig::{Server, lane, limits, policy};
+use gimbal_sim::Script;
+
+const DOCUMENT: &str = include_str!("../../openapi.json");
+const ROUTER: &str = include_str!("../../src/router.rs");
+
+fn document() -> Value {
+    serde_json::from_str(DOCUMENT).expect("JSON")
+}
+
+#[test]
+fn document_and_router_have_the_same_routes() {
+    let mut routes: Vec<String> = ROUTER
+        .split(".route(\"")
+        .skip(1)
+        .filter_map(|rest| rest.split('"').next())
+        .map(|route| route.replace("{*", "{"))
+        .collect();
+    let document = document();
+    let mut paths: Vec<&String> = document["paths"].as_object().expect("paths").keys().collect();
+    routes.sort();
+    paths.sort();
+    assert_eq!(paths, routes.iter().collect::<Vec<_>>());
+    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+}
+
+/// A value the schema allows: its constant, least number, or the plainest of its type.
+fn sample(schema: &Value) -> Value {
+    if let Some(first) = schema["anyOf"].get(0) {
+        return sample(first);
+    }
+    if !schema["const"].is_null() {
+        return schema["const"].clone();
+    }
+    let least = schema["minimum"].as_f64().unwrap_or(1.0).max(1.0);
+    let kind = schema["type"].get(0).unwrap_or(&schema["type"]).as_str().unwrap_or_default();
+    match kind {
+        "string" => "x".into(),
+        "boolean" => false.into(),
+        "number" | "integer" => json!(least),
+        "array" => json!([sample(&schema["items"])]),
+        _ => json!({}),
+    }
+}
+
+#[tokio::test]
+async fn every_promised_field_is_read() {
+    let server = Server::start("openapi", policy(), lane(&limits(), &Script::default())).await;
+    let document = document();
+    let schema = |name: &str| document["components"]["schemas"][name]["properties"].clone();
+    let bodies = [
+        (
+            "/v1/chat/completions",
+            "ChatRequest",
+            json!({"messages": [{"role": "user", "content": "x"}]}),
+        ),
+        ("/v1/completions", "CompletionRequest", json!({"prompt": "x"})),
+        ("/invocations", "LmiRequest", json!({"inputs": "x"})),
+        ("/tokenize", "TokenizeText", json!({"prompt": "x"})),
+        ("/tokenize", "TokenizeChat", json!({"messages": [{"role": "user", "content": "x"}]})),
+        ("/detokenize", "DetokenizeRequest", json!({"tokens": [1]})),
+    ];
+    for (path, name, body) in bodies {
+        let properties = schema(name);
+        let properties = properties.as_object().expect("properties");
+        for (field, schema) in properties {
+            // What replaces a field the body has, or has no effect by design.
+            if body.get(field).is_some() || ["messages", "model"].contains(&field.as_str()) {
+                continue;
+            }
+            let nested = schema["properties"].as_object();
+            let values: Vec<Value> = match nested {
+                None => vec![sample(schema)],
+                Some(inner) => inner
+                    .iter()
+                    .map(|(name, schema)| {
+                        Value::Object(Map::from_iter([(name.clone(), sample(schema))]))
+                    })
+                    .collect(),
+            };
+            for value in values {
+                let mut body = body.clone();
+                body[field] = value.clone();
+                if field == "top_logprobs" {
+                    body["logprobs"] = true.into();
+                }
+                let answer = server.post(path, &body).await;
+                let shown = format!("{path} {field} = {value}");
+                assert_eq!(answer.status, 200, "{shown}: {}", answer.body);
+                assert_eq!(answer.header("x-gimbal-ignored"), None, "{shown}");
+            }
+        }
+    }
+    server.stop().await;
+}

@@ -1,0 +1,24 @@
+"""Schemathesis, told what the OpenAPI document cannot say.
+
+A request that obeys the document may still ask for more than the model has: a prompt longer than
+its context, a token id outside its vocabulary. Everything else that obeys must be answered.
+"""
+
+import re
+
+import schemathesis
+from schemathesis.generation import GenerationMode
+
+UNKNOWABLE = re.compile(r"is no token|is not one of|has no tokens|do not fit max_model_len")
+
+
+@schemathesis.check
+def what_obeys_is_answered(_context, response, case):
+    if case.meta is None or case.meta.generation.mode != GenerationMode.POSITIVE:
+        return
+    if response.status_code != 400:
+        return
+    fault = response.json()
+    fault = fault.get("error", fault) if isinstance(fault.get("error"), dict) else fault
+    if not UNKNOWABLE.search(fault["message"]):
+        raise AssertionError(f"refused: {fault['message']}")

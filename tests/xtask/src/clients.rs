@@ -1,0 +1,37 @@
+//! The Python packages that tests use as real clients: a virtual environment in the cache, pinned
+//! by version and SHA-256 in `tests/clients/requirements.txt`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use anyhow::Context;
+
+use crate::{assets, command, root};
+
+/// The folder of the environment's programs, installed where it is missing.
+pub(crate) fn install() -> anyhow::Result<PathBuf> {
+    let pins = root().join("tests/clients/requirements.txt");
+    let text = fs::read(&pins).with_context(|| pins.display().to_string())?;
+    // The pins' hash is part of the path: other pins are another environment.
+    let home = assets::cache()?.join(format!("clients-{:016x}", fnv1a(&text)));
+    let (programs, whole) = (home.join("bin"), home.join("whole"));
+    if whole.is_file() {
+        return Ok(programs);
+    }
+    eprintln!("fetching test clients: the openai package, schemathesis and what they need");
+    // Environments hold their own path, so it is made in place; a cut one is made anew.
+    command::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
+    let mut pip = Command::new(programs.join("python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-deps"]);
+    pip.args(["--require-hashes", "--only-binary=:all:", "--requirement"]);
+    command::run(pip.arg(&pins))?;
+    fs::write(&whole, "").with_context(|| whole.display().to_string())?;
+    Ok(programs)
+}
+
+/// A short name for some bytes. **Source**: Fowler, Noll, Vo; offset and prime of FNV-1a 64.
+fn fnv1a(bytes: &[u8]) -> u64 {
+    let step = |hash: u64, byte: &u8| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3);
+    bytes.iter().fold(0xcbf2_9ce4_8422_2325, step)
+}
