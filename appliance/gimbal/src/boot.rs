@@ -12,6 +12,7 @@ use gimbal_engine::{LaneSource, Micros, Policy, Service, ServiceConfig};
 use gimbal_hal::{
     Backend, DeviceError, DeviceInfo, Fit, Platform, Probe, Profile, Servable, Source,
 };
+use gimbal_machine::Instance;
 use gimbal_model::{Model, TextData};
 use gimbal_onnx::OnnxPlatform;
 use gimbal_settings::Settings;
@@ -45,8 +46,13 @@ pub(crate) struct Plan {
     fit: Fit,
 }
 
-/// Reads the model and decides where and how it runs; no weight is read.
-pub(crate) fn plan(settings: &Settings, path: &Path) -> Result<Plan, Failure> {
+/// Reads the model and decides where and how it runs; no weight is read. Devices that are given
+/// take the place of this machine's.
+pub(crate) fn plan(
+    settings: &Settings,
+    path: &Path,
+    devices: Option<Vec<DeviceInfo>>,
+) -> Result<Plan, Failure> {
     let started = Instant::now();
     let model = Arc::new(Model::open(path)?);
     info!(
@@ -56,7 +62,10 @@ pub(crate) fn plan(settings: &Settings, path: &Path) -> Result<Plan, Failure> {
         took_ms = millis(started),
         "model read"
     );
-    let (platform, devices) = choose(settings)?;
+    let (platform, devices) = match devices {
+        Some(devices) => (Arc::new(OnnxPlatform) as Arc<dyn Platform>, devices),
+        None => choose(settings)?,
+    };
     let device = devices.first().map(|d| d.name.as_str()).unwrap_or_default();
     info!(platform = platform.name(), device, devices = devices.len(), "device chosen");
     let fit = platform.fit(&devices, &model, &profile(settings))?;
@@ -150,6 +159,19 @@ impl Opener {
             }
         }
     }
+}
+
+/// The CPU of an instance type, as far as the catalogue knows it. Accelerators are not planned for:
+/// there is no backend of theirs yet.
+pub(crate) fn devices_of(instance: &Instance) -> Vec<DeviceInfo> {
+    vec![DeviceInfo {
+        platform: "onnx",
+        ordinal: 0,
+        name: format!("{} ({})", instance.name, instance.processor),
+        memory_bytes: instance.memory_bytes,
+        cores: instance.vcpus,
+        features: Vec::new(),
+    }]
 }
 
 /// The platform the settings name, or the first one with devices.

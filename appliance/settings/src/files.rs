@@ -1,4 +1,5 @@
-//! Configuration files as lines of `key = value`: our YAML and LMI's `serving.properties`.
+//! Configuration files as lines of `key = value`: our YAML, LMI's `serving.properties`, and
+//! Transformers' `generation_config.json`.
 //!
 //! Only syntax is judged here; what a key means is decided in `resolve.rs`.
 
@@ -16,6 +17,8 @@ pub enum Format {
     Yaml,
     /// LMI's `serving.properties`.
     Properties,
+    /// Transformers' `generation_config.json`: a model's own sampling defaults.
+    GenerationConfig,
 }
 
 /// A file's name and text.
@@ -42,6 +45,7 @@ pub(crate) struct Line {
 enum Scalar {
     Flag(bool),
     Integer(u64),
+    Number(f64),
     Text(String),
 }
 
@@ -51,6 +55,7 @@ impl ConfigFile {
         match self.format {
             Format::Yaml => self.yaml(),
             Format::Properties => Ok(properties(&self.text)),
+            Format::GenerationConfig => self.generation_config(),
         }
     }
 
@@ -68,6 +73,7 @@ impl ConfigFile {
             let value = match value.value {
                 Scalar::Flag(flag) => flag.to_string(),
                 Scalar::Integer(n) => n.to_string(),
+                Scalar::Number(n) => n.to_string(),
                 Scalar::Text(text) => text,
             };
             Line { key, value, line: u32::try_from(line).unwrap_or(u32::MAX) }
@@ -78,9 +84,29 @@ impl ConfigFile {
     }
 }
 
+impl ConfigFile {
+    /// Numbers of a JSON object; the line is that of the key.
+    fn generation_config(&self) -> Result<Vec<Line>, SettingError> {
+        let parsed: Result<BTreeMap<String, serde_json::Value>, _> =
+            serde_json::from_str(&self.text);
+        let entries = parsed.map_err(|error| SettingError::File {
+            path: self.path.clone(),
+            why: format!("{error}; it must be a JSON object"),
+        })?;
+        let numbers = entries.into_iter().filter(|(_, value)| value.is_number());
+        let line = |(key, value): (String, serde_json::Value)| {
+            let quoted = format!("\"{key}\"");
+            let before = self.text.find(&quoted).map_or("", |at| &self.text[..at]);
+            let line = u32::try_from(before.lines().count().max(1)).unwrap_or(u32::MAX);
+            Line { key, value: value.to_string(), line }
+        };
+        Ok(numbers.map(line).collect())
+    }
+}
+
 /// `key=value` or `key: value`, `#` and `!` comments. **Source**: java.util.Properties, of which
 /// LMI's files use no escapes or continued lines.
-fn properties(text: &str) -> Vec<Line> {
+pub(crate) fn properties(text: &str) -> Vec<Line> {
     let entry = |(i, line): (usize, &str)| {
         let line = line.trim();
         if line.is_empty() || line.starts_with(['#', '!']) {

@@ -1,7 +1,8 @@
 //! One table of settings; every resolved value keeps its source and what it overrode.
 //!
 //! Reading order: `table` (the settings), `files` (YAML and properties), `resolve` (layers and
-//! checks), `near` (did you mean).
+//! checks), `foreign` (other servers' names), `import` (their files as our YAML), `document` (the
+//! table for people), `near` (did you mean).
 //!
 //! # Invariants
 //! - A setting exists in one place, `table.rs`; flags, environment and documentation follow it.
@@ -10,14 +11,19 @@
 
 #![forbid(unsafe_code)]
 
+mod document;
 mod files;
+mod foreign;
+mod import;
 mod near;
 mod resolve;
 mod table;
 
+pub use document::markdown;
 pub use files::{ConfigFile, Format};
+pub use import::import;
 pub use near::nearest;
-pub use resolve::{Entry, Facts, Given, Settings, Source};
+pub use resolve::{Entry, Facts, Given, Ignored, Settings, Source};
 pub use table::{Kind, Setting, TABLE, Value, find};
 
 /// Why settings cannot be resolved.

@@ -9,15 +9,14 @@ use std::fmt;
 use sha2::{Digest, Sha256};
 
 use crate::files::{ConfigFile, Format, Line};
+use crate::foreign;
 use crate::table::{Kind, Setting, TABLE, Value, find};
 use crate::{SettingError, nearest};
 
 /// Prefix of our variables.
 const PREFIX: &str = "GIMBAL_";
-/// Variables of ours that are no settings: test harnesses and replay seeds.
-const NOT_SETTINGS: [&str; 3] = ["GIMBAL_SEED", "GIMBAL_TEST_MODEL", "GIMBAL_TEST_BINARY"];
-/// Prefixes of foreign variables that are settings somewhere else.
-const FOREIGN: [&str; 2] = ["OPTION_", "SERVING_"];
+/// Variables of ours that are no settings, by how they begin: replay seeds, test harnesses.
+const NOT_SETTINGS: [&str; 2] = ["GIMBAL_SEED", "GIMBAL_TEST_"];
 
 /// What defaults depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -35,6 +34,9 @@ pub struct Given {
     pub environment: Vec<(String, String)>,
     /// Flags, without the leading dashes.
     pub flags: Vec<(String, String)>,
+    /// Whether a path is there. Foreign names of the model may also name a repository somewhere
+    /// else, which is none of ours.
+    pub is_there: Option<fn(&str) -> bool>,
 }
 
 /// Where a value came from.
@@ -66,8 +68,19 @@ impl fmt::Display for Source {
     }
 }
 
-/// A resolved setting.
+/// Something that was said and has no effect.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ignored {
+    /// The name that was used.
+    pub name: String,
+    /// Where.
+    pub source: Source,
+    /// Why it has no effect.
+    pub why: String,
+}
+
+/// A resolved setting.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Entry {
     /// Its value.
     pub value: Value,
@@ -78,10 +91,11 @@ pub struct Entry {
 }
 
 /// All settings, resolved.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     entries: BTreeMap<&'static str, Entry>,
-    ignored: Vec<(String, Source)>,
+    ignored: Vec<Ignored>,
+    is_there: fn(&str) -> bool,
 }
 
 impl Settings {
@@ -96,7 +110,8 @@ impl Settings {
             (setting.key, entry)
         };
         let entries = TABLE.iter().map(default).collect();
-        let mut settings = Self { entries, ignored: Vec::new() };
+        let is_there = given.is_there.unwrap_or(|_| true);
+        let mut settings = Self { entries, ignored: Vec::new(), is_there };
         for file in &given.files {
             settings.read_file(file)?;
         }
@@ -115,46 +130,83 @@ impl Settings {
             let found = match file.format {
                 Format::Yaml => find(&key),
                 Format::Properties => TABLE.iter().find(|s| is_property_of(s, &key)),
+                // What is no sampling default of ours is not worth a word: token ids, versions.
+                Format::GenerationConfig => match find(&format!("default_{key}")) {
+                    Some(setting) => Some(setting),
+                    None => continue,
+                },
             };
             match (found, file.format) {
+                (Some(setting), Format::Properties) if !self.can_be(setting, &value) => {
+                    self.ignore(&key, source, &no_path(&value));
+                }
                 (Some(setting), _) => self.set(setting, &value, source)?,
-                (None, Format::Properties) => self.ignored.push((key, source)),
                 (None, Format::Yaml) => {
                     let nearest = nearest(&key, TABLE.iter().map(|s| s.key)).map(str::to_owned);
                     let given = format!("{key} ({source})");
                     return Err(SettingError::Unknown { given, nearest });
                 }
+                (None, _) => self.ignore(&key, source, foreign::why(&key)),
             }
         }
         Ok(())
     }
 
+    /// Ours must exist and be legal; what belongs to somebody else never stops a boot.
     fn read_environment(&mut self, environment: &[(String, String)]) -> Result<(), SettingError> {
         let own: Vec<String> = TABLE.iter().map(own_name).collect();
-        for (name, _) in environment {
-            let is_ours = name.starts_with(PREFIX) && !NOT_SETTINGS.contains(&name.as_str());
-            if is_ours && !own.contains(name) {
+        let mut ours = Vec::new();
+        for (name, text) in environment {
+            let source = Source::Environment(name.clone());
+            let is_test = NOT_SETTINGS.iter().any(|prefix| name.starts_with(prefix));
+            if !name.starts_with(PREFIX) || is_test {
+                let known = TABLE.iter().any(|s| s.environment.contains(&name.as_str()));
+                if !known && foreign::PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+                    self.ignore(name, source, foreign::why(&foreign::property(name)));
+                }
+            } else if foreign::is_service_link(name, text) {
+                self.ignore(name, source, "Kubernetes made it for a service of that name");
+            } else if own.contains(name) {
+                ours.push((name.as_str(), text.as_str()));
+            } else {
                 let nearest = nearest(name, own.iter().map(String::as_str)).map(str::to_owned);
                 let given = format!("environment {name}");
                 return Err(SettingError::Unknown { given, nearest });
             }
-            let is_foreign = FOREIGN.iter().any(|prefix| name.starts_with(prefix));
-            if is_foreign && !TABLE.iter().any(|s| s.environment.contains(&name.as_str())) {
-                self.ignored.push((name.clone(), Source::Environment(name.clone())));
-            }
         }
-        for setting in TABLE {
+        for (setting, own) in TABLE.iter().zip(&own) {
             // The weakest name first, so that our own one wins.
-            let own = own_name(setting);
-            let names = setting.environment.iter().rev().copied().chain([own.as_str()]);
-            for name in names {
-                let found = environment.iter().find(|(n, text)| n == name && !text.is_empty());
-                if let Some((name, text)) = found {
-                    self.set(setting, text, Source::Environment(name.clone()))?;
+            for foreign in setting.environment.iter().rev() {
+                let found =
+                    environment.iter().find(|(name, text)| name == foreign && !text.is_empty());
+                let Some((name, text)) = found else { continue };
+                let source = Source::Environment(name.clone());
+                match parse(setting, text) {
+                    Err(expected) => {
+                        let why = format!("{text:?} is no {}: {expected}", setting.key);
+                        self.ignore(name, source, &why);
+                    }
+                    Ok(_) if !self.can_be(setting, text) => {
+                        self.ignore(name, source, &no_path(text));
+                    }
+                    Ok(_) => self.set(setting, text, source)?,
                 }
+            }
+            let found = ours.iter().find(|(name, text)| name == own && !text.is_empty());
+            if let Some((name, text)) = found {
+                self.set(setting, text, Source::Environment((*name).to_owned()))?;
             }
         }
         Ok(())
+    }
+
+    /// False for a foreign name of a model that is no path here.
+    fn can_be(&self, setting: &Setting, text: &str) -> bool {
+        setting.key != "model" || (self.is_there)(text)
+    }
+
+    fn ignore(&mut self, name: &str, source: Source, why: &str) {
+        self.ignored.push(Ignored { name: name.to_owned(), source, why: why.to_owned() });
     }
 
     fn set(&mut self, setting: &Setting, text: &str, source: Source) -> Result<(), SettingError> {
@@ -186,9 +238,9 @@ impl Settings {
         self.entries.iter().map(|(key, entry)| (*key, entry))
     }
 
-    /// Foreign names that mean nothing here, with their places.
+    /// What was said by foreign names and has no effect, with its place and why.
     #[must_use]
-    pub fn ignored(&self) -> &[(String, Source)] {
+    pub fn ignored(&self) -> &[Ignored] {
         &self.ignored
     }
 
@@ -207,6 +259,15 @@ impl Settings {
     pub fn integer(&self, key: &str) -> Option<u64> {
         match self.entry(key).value {
             Value::Integer(n) => Some(n),
+            _ => None,
+        }
+    }
+
+    /// A number; `None` is `auto`.
+    #[must_use]
+    pub fn number(&self, key: &str) -> Option<f64> {
+        match self.entry(key).value {
+            Value::Number(n) => Some(n),
             _ => None,
         }
     }
@@ -233,7 +294,7 @@ fn unknown_flag(name: &str) -> SettingError {
     SettingError::Unknown { given: format!("flag --{name}"), nearest }
 }
 
-fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
+pub(crate) fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
     if text == "auto" && setting.allows_auto() {
         return Ok(Value::Auto);
     }
@@ -247,6 +308,10 @@ fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
             "false" | "0" => Ok(Value::Flag(false)),
             _ => Err("it must be true or false".to_owned()),
         },
+        Kind::Number { min, max } => match text.parse() {
+            Ok(n) if (min..=max).contains(&n) => Ok(Value::Number(n)),
+            _ => Err(format!("it must be a number from {min} to {max}")),
+        },
         Kind::Integer { min, max } => match text.parse() {
             Ok(n) if (min..=max).contains(&n) => Ok(Value::Integer(n)),
             _ => Err(format!("it must be a whole number from {min} to {max}")),
@@ -254,12 +319,16 @@ fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
     }
 }
 
+fn no_path(text: &str) -> String {
+    format!("there is no {text:?} on this machine, and nothing is fetched from elsewhere")
+}
+
 fn own_name(setting: &Setting) -> String {
     format!("{PREFIX}{}", setting.key.to_uppercase())
 }
 
 /// LMI writes `OPTION_X` as `option.x` and `SERVING_X` as `x`; our own keys are taken as they are.
-fn is_property_of(setting: &Setting, key: &str) -> bool {
+pub(crate) fn is_property_of(setting: &Setting, key: &str) -> bool {
     let is_lmi = |name: &&str| match name.strip_prefix("OPTION_") {
         Some(rest) => key.strip_prefix("option.") == Some(rest.to_lowercase().as_str()),
         None => name.strip_prefix("SERVING_").is_some_and(|rest| key == rest.to_lowercase()),

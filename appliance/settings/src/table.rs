@@ -5,7 +5,7 @@
 use crate::Facts;
 
 /// What a value may be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
     /// Any text.
     Text,
@@ -18,19 +18,28 @@ pub enum Kind {
         /// Largest.
         max: u64,
     },
+    /// A number in a range.
+    Number {
+        /// Smallest.
+        min: f64,
+        /// Largest.
+        max: f64,
+    },
     /// `true` or `false`.
     Flag,
 }
 
-/// A resolved value; `None` where the program decides later, by facts it does not have yet.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// A resolved value.
+#[derive(Clone, Debug, PartialEq)]
 pub enum Value {
-    /// Decided later.
+    /// The program decides later, by facts it does not have yet.
     Auto,
     /// Text or a choice.
     Text(String),
     /// A whole number.
     Integer(u64),
+    /// A number.
+    Number(f64),
     /// A flag.
     Flag(bool),
 }
@@ -41,6 +50,7 @@ impl std::fmt::Display for Value {
             Self::Auto => f.write_str("auto"),
             Self::Text(text) => f.write_str(text),
             Self::Integer(n) => write!(f, "{n}"),
+            Self::Number(n) => write!(f, "{n}"),
             Self::Flag(flag) => write!(f, "{flag}"),
         }
     }
@@ -57,7 +67,8 @@ pub struct Setting {
     pub unit: &'static str,
     /// What a value may be.
     pub kind: Kind,
-    /// Names in the environment besides `GIMBAL_` and the key in capitals, first wins.
+    /// Names in the environment besides `GIMBAL_` and the key in capitals, first wins: of LMI
+    /// (`OPTION_`, `SERVING_`), vLLM on SageMaker (`SM_VLLM_`), SageMaker and TGI.
     pub environment: &'static [&'static str],
     /// The value where nobody says anything, and why.
     pub default: fn(&Facts) -> (Value, &'static str),
@@ -74,11 +85,19 @@ impl Setting {
 /// Every setting.
 pub static TABLE: &[Setting] = &[
     Setting {
+        key: "model",
+        doc: "The model: a GGUF file, or a folder with one.",
+        unit: "",
+        kind: Kind::Text,
+        environment: &["OPTION_MODEL_ID", "HF_MODEL_ID", "SM_VLLM_MODEL", "SM_MODEL_DIR"],
+        default: |_| (Value::Text("/opt/ml/model".to_owned()), "where SageMaker puts the model"),
+    },
+    Setting {
         key: "host",
         doc: "Address to listen on.",
         unit: "",
         kind: Kind::Text,
-        environment: &[],
+        environment: &["SM_VLLM_HOST"],
         default: |facts| {
             if facts.in_container {
                 (Value::Text("0.0.0.0".to_owned()), "in a container or under SageMaker")
@@ -92,7 +111,7 @@ pub static TABLE: &[Setting] = &[
         doc: "TCP port to listen on; 0 takes a free one.",
         unit: "",
         kind: Kind::Integer { min: 0, max: 65_535 },
-        environment: &["SAGEMAKER_BIND_TO_PORT"],
+        environment: &["SAGEMAKER_BIND_TO_PORT", "SM_VLLM_PORT"],
         default: |_| (Value::Integer(8080), "SageMaker's port"),
     },
     Setting {
@@ -100,7 +119,7 @@ pub static TABLE: &[Setting] = &[
         doc: "Name of the model in answers and metrics.",
         unit: "",
         kind: Kind::Text,
-        environment: &[],
+        environment: &["SM_VLLM_SERVED_MODEL_NAME", "OPTION_SERVED_MODEL_NAME"],
         default: |_| (Value::Auto, "the model file's stem"),
     },
     Setting {
@@ -132,7 +151,12 @@ pub static TABLE: &[Setting] = &[
         doc: "Sequences that run together.",
         unit: "sequences",
         kind: Kind::Integer { min: 1, max: 4096 },
-        environment: &["OPTION_MAX_ROLLING_BATCH_SIZE"],
+        environment: &[
+            "OPTION_MAX_ROLLING_BATCH_SIZE",
+            "OPTION_MAX_NUM_SEQS",
+            "SM_VLLM_MAX_NUM_SEQS",
+            "MAX_BATCH_SIZE",
+        ],
         default: |_| (Value::Integer(32), "LMI's default"),
     },
     Setting {
@@ -140,7 +164,11 @@ pub static TABLE: &[Setting] = &[
         doc: "Requests that wait; one more is refused.",
         unit: "requests",
         kind: Kind::Integer { min: 1, max: 1 << 20 },
-        environment: &["SERVING_JOB_QUEUE_SIZE", "OPTION_JOB_QUEUE_SIZE"],
+        environment: &[
+            "SERVING_JOB_QUEUE_SIZE",
+            "OPTION_JOB_QUEUE_SIZE",
+            "MAX_CONCURRENT_REQUESTS",
+        ],
         default: |_| (Value::Integer(1000), "LMI's default"),
     },
     Setting {
@@ -148,7 +176,7 @@ pub static TABLE: &[Setting] = &[
         doc: "Longest sequence, prompt and output together.",
         unit: "tokens",
         kind: Kind::Integer { min: 2, max: 1 << 24 },
-        environment: &["OPTION_MAX_MODEL_LEN"],
+        environment: &["OPTION_MAX_MODEL_LEN", "SM_VLLM_MAX_MODEL_LEN", "MAX_TOTAL_TOKENS"],
         default: |_| (Value::Auto, "the model's own context"),
     },
     Setting {
@@ -156,7 +184,12 @@ pub static TABLE: &[Setting] = &[
         doc: "Rows of one step; running sequences come first, prompts fill the rest.",
         unit: "tokens",
         kind: Kind::Integer { min: 1, max: 65_536 },
-        environment: &["OPTION_MAX_ROLLING_BATCH_PREFILL_TOKENS"],
+        environment: &[
+            "OPTION_MAX_ROLLING_BATCH_PREFILL_TOKENS",
+            "OPTION_MAX_NUM_BATCHED_TOKENS",
+            "SM_VLLM_MAX_NUM_BATCHED_TOKENS",
+            "MAX_BATCH_PREFILL_TOKENS",
+        ],
         default: |_| {
             (Value::Integer(256), "larger steps gain little on a CPU and delay running sequences")
         },
@@ -182,7 +215,7 @@ pub static TABLE: &[Setting] = &[
         doc: "Keep keys and values of finished prompts for requests that begin alike.",
         unit: "",
         kind: Kind::Flag,
-        environment: &["OPTION_ENABLE_PREFIX_CACHING"],
+        environment: &["OPTION_ENABLE_PREFIX_CACHING", "SM_VLLM_ENABLE_PREFIX_CACHING"],
         default: |_| (Value::Flag(true), "equal prefixes are computed once"),
     },
     Setting {
@@ -190,7 +223,7 @@ pub static TABLE: &[Setting] = &[
         doc: "Largest request body.",
         unit: "bytes",
         kind: Kind::Integer { min: 1024, max: 1 << 30 },
-        environment: &["SERVING_MAX_REQUEST_SIZE"],
+        environment: &["SERVING_MAX_REQUEST_SIZE", "SAGEMAKER_MAX_REQUEST_SIZE"],
         default: |_| (Value::Integer(25_000_000), "SageMaker's limit for real-time requests"),
     },
     Setting {
@@ -198,7 +231,11 @@ pub static TABLE: &[Setting] = &[
         doc: "Longest time for an answer on /invocations.",
         unit: "seconds",
         kind: Kind::Integer { min: 1, max: 3600 },
-        environment: &["SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS"],
+        environment: &[
+            "SAGEMAKER_MODEL_SERVER_TIMEOUT_SECONDS",
+            "SAGEMAKER_MODEL_SERVER_TIMEOUT",
+            "OPTION_PREDICT_TIMEOUT",
+        ],
         default: |_| (Value::Integer(60), "SageMaker's limit for real-time requests"),
     },
     Setting {
@@ -224,6 +261,46 @@ pub static TABLE: &[Setting] = &[
         kind: Kind::Integer { min: 0, max: 3600 },
         environment: &[],
         default: |_| (Value::Integer(25), "SageMaker kills 30 s after SIGTERM"),
+    },
+    Setting {
+        key: "default_temperature",
+        doc: "Temperature of requests that sample and name none.",
+        unit: "",
+        kind: Kind::Number { min: 0.0, max: 100.0 },
+        environment: &[],
+        default: |_| (Value::Number(1.0), "OpenAI's and LMI's default"),
+    },
+    Setting {
+        key: "default_top_p",
+        doc: "Share of probability kept for requests that sample and name none.",
+        unit: "",
+        kind: Kind::Number { min: 1e-6, max: 1.0 },
+        environment: &[],
+        default: |_| (Value::Number(1.0), "OpenAI's and LMI's default: all tokens"),
+    },
+    Setting {
+        key: "default_top_k",
+        doc: "Tokens kept for requests that sample and name none; 0 keeps all.",
+        unit: "tokens",
+        kind: Kind::Integer { min: 0, max: u32::MAX as u64 },
+        environment: &[],
+        default: |_| (Value::Integer(0), "LMI's default: all tokens"),
+    },
+    Setting {
+        key: "default_repetition_penalty",
+        doc: "Repetition penalty of requests that sample and name none.",
+        unit: "",
+        kind: Kind::Number { min: 1e-3, max: 1e3 },
+        environment: &[],
+        default: |_| (Value::Number(1.0), "LMI's default: none"),
+    },
+    Setting {
+        key: "metrics_alias",
+        doc: "Tell metrics by another server's names as well.",
+        unit: "",
+        kind: Kind::Choice(&["none", "vllm"]),
+        environment: &[],
+        default: |_| (Value::Text("none".to_owned()), "one name for each thing"),
     },
     Setting {
         key: "log_level",

@@ -127,7 +127,7 @@ fn examine(matches: &ArgMatches) -> Result<Case, Failure> {
         }
     };
     let model = (given.is_some() || path.exists()).then(|| {
-        let planned = boot::plan(&settings, &path);
+        let planned = boot::plan(&settings, &path, None);
         let planned = planned.map(|plan| plan.why()).map_err(|failure| failure.to_string());
         (path, planned)
     });

@@ -1,42 +1,63 @@
-//! Gathers what was said: files, environment and flags become resolved settings.
+//! Gathers what was said: firmware-configs, files, environment and flags become resolved settings.
 //!
-//! Files, the weakest first: `serving.properties` and `serving.yaml` of the model's folder, then
-//! `gimbal.yaml` of the working folder or the one `--config` names.
+//! Files, the weakest first: fragments of the machine's family; `generation_config.json`,
+//! `serving.properties` and `serving.yaml` of the model's folder; then `gimbal.yaml` of the working
+//! folder or the one `--config` names.
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use clap::ArgMatches;
+use gimbal_machine::{Catalogue, Family, Imds, Instance, Machine};
 use gimbal_settings::{ConfigFile, Facts, Format, Given, Settings, TABLE};
 
 use crate::failure::Failure;
 
 /// Our own file in the working folder.
 const OWN_FILE: &str = "gimbal.yaml";
+/// Files beside a model, the weakest first.
+const MODEL_FILES: [(&str, Format); 3] = [
+    ("generation_config.json", Format::GenerationConfig),
+    ("serving.properties", Format::Properties),
+    ("serving.yaml", Format::Yaml),
+];
 
-/// Resolves all settings for a model.
-pub(super) fn settings(matches: &ArgMatches, model: &Path) -> Result<Settings, Failure> {
+/// Resolves all settings. The setting `model` decides which folder's files count.
+pub(super) fn resolve(matches: &ArgMatches) -> Result<Settings, Failure> {
     let flags = TABLE.iter().filter_map(|setting| {
         let value: &String = matches.get_one(setting.key)?;
         Some((setting.key.replace('_', "-"), value.clone()))
     });
+    let positional = matches.try_get_one::<String>("MODEL").ok().flatten();
+    let flags = flags.chain(positional.map(|model| ("model".to_owned(), model.clone())));
     let environment = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    let folder = if model.is_dir() { model } else { model.parent().unwrap_or(Path::new(".")) };
-    let mut files = Vec::new();
-    files.extend(read(&folder.join("serving.properties"), Format::Properties)?);
-    files.extend(read(&folder.join("serving.yaml"), Format::Yaml)?);
-    match matches.get_one::<String>("config").map(PathBuf::from) {
-        None => files.extend(read(Path::new(OWN_FILE), Format::Yaml)?),
-        Some(path) => match read(&path, Format::Yaml)? {
-            Some(file) => files.push(file),
-            None => {
-                return Err(Failure::usage(format!("--config {}: no such file", path.display())));
-            }
-        },
+    let mut given = Given {
+        files: firmware(family(instance(matches)?)),
+        environment: environment.collect(),
+        flags: flags.collect(),
+        is_there: Some(|path| Path::new(path).exists()),
+    };
+    let firmware = given.files.len();
+    given.files.extend(own_file(matches)?);
+    let model = model(&Settings::resolve(&facts(), &given)?);
+    let folder = if model.is_dir() { &model } else { model.parent().unwrap_or(Path::new(".")) };
+    let mut beside = Vec::new();
+    for (name, format) in MODEL_FILES {
+        beside.extend(read(&folder.join(name), format)?);
     }
-    let given = Given { files, environment: environment.collect(), flags: flags.collect() };
+    given.files.splice(firmware..firmware, beside);
     Ok(Settings::resolve(&facts(), &given)?)
+}
+
+/// To go: `doctor` asks `resolve`.
+pub(super) fn settings(matches: &ArgMatches, _model: &Path) -> Result<Settings, Failure> {
+    resolve(matches)
+}
+
+/// The model's path.
+pub(super) fn model(settings: &Settings) -> PathBuf {
+    settings.text("model").unwrap_or_default().into()
 }
 
 /// What defaults depend on, on this machine.
@@ -48,6 +69,41 @@ pub(super) fn facts() -> Facts {
     let marks = ["/.dockerenv", "/run/.containerenv"];
     let in_container = marks.iter().any(|mark| Path::new(mark).exists());
     Facts { in_container: is_sagemaker || in_container }
+}
+
+/// The instance type that `--instance` names.
+pub(super) fn instance(matches: &ArgMatches) -> Result<Option<&'static Instance>, Failure> {
+    let Ok(Some(name)) = matches.try_get_one::<String>("instance") else { return Ok(None) };
+    let found = Catalogue::embedded().instance(name).map_err(|nearest| {
+        let hint = nearest.map(|n| format!("; did you mean {n}?")).unwrap_or_default();
+        Failure::usage(format!("--instance {name}: not in the catalogue{hint}"))
+    });
+    found.map(Some)
+}
+
+/// The family of an instance type, or of this machine.
+fn family(instance: Option<&Instance>) -> &'static Family {
+    let catalogue = Catalogue::embedded();
+    let named = instance.and_then(|instance| catalogue.family(instance.family));
+    named.unwrap_or_else(|| catalogue.family_of(&Machine::here(Imds::Never)).0)
+}
+
+fn firmware(family: &Family) -> Vec<ConfigFile> {
+    let file = |(path, text): (&str, &str)| ConfigFile {
+        path: path.to_owned(),
+        text: text.to_owned(),
+        format: Format::Yaml,
+    };
+    family.layers().into_iter().map(file).collect()
+}
+
+fn own_file(matches: &ArgMatches) -> Result<Option<ConfigFile>, Failure> {
+    let Some(path) = matches.get_one::<String>("config").map(PathBuf::from) else {
+        return read(Path::new(OWN_FILE), Format::Yaml);
+    };
+    let file = read(&path, Format::Yaml)?;
+    let missing = || Failure::usage(format!("--config {}: no such file", path.display()));
+    file.map(Some).ok_or_else(missing)
 }
 
 /// A file's text; `None` where there is no such file.

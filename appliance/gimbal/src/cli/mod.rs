@@ -1,20 +1,22 @@
 //! The command line, made from the table of settings.
 //!
-//! Each command is a file: `serve`, `generate`, `plan`, `probe`, `doctor`;
-//! `layers` resolves settings.
+//! Each command is a file: `serve`, `generate`, `plan`, `import`, `probe`, `doctor`, `bench`,
+//! `shell` (completions and manual pages); `layers` resolves settings.
 
+mod bench;
 mod doctor;
 #[cfg(test)]
 #[path = "../../../machine/tests/fixture/mod.rs"]
 mod fixture;
 mod generate;
+mod import;
 mod layers;
 mod plan;
 mod probe;
 mod serve;
+mod shell;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
 use clap::{Arg, Command};
 use gimbal_settings::TABLE;
@@ -41,41 +43,39 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failu
     let Some((name, matches)) = matches.subcommand() else {
         return Err(Failure::usage("a command is needed; see --help"));
     };
-    if name == "probe" {
-        return probe::run(matches);
+    match name {
+        "probe" => return probe::run(matches),
+        "doctor" => return doctor::run(matches),
+        "bench" => return bench::run(matches),
+        "import" => return import::run(matches),
+        "completions" => return shell::completions(matches, command()),
+        "man" => return shell::man(command()),
+        _ => {}
     }
-    if name == "doctor" {
-        return doctor::run(matches);
-    }
-    let given: Option<&String> = matches.get_one("MODEL");
-    let model = given.map_or_else(|| PathBuf::from(MODEL_FOLDER), PathBuf::from);
-    let settings = layers::settings(matches, &model)?;
+    let settings = layers::resolve(matches)?;
+    let model = layers::model(&settings);
     match name {
         "serve" => serve::run(&settings, &model),
         "generate" => generate::run(&settings, matches, &model),
-        _ => plan::run(
-            &settings,
-            matches,
-            (given.is_some() || model.exists()).then_some(model.as_path()),
-        ),
+        _ => plan::run(&settings, matches, &model),
     }
 }
 
 fn command() -> Command {
-    let model = Arg::new("MODEL").help("A GGUF file, or a folder with one");
+    let model = Arg::new("MODEL")
+        .help("A GGUF file, or a folder with one [default: the setting model: /opt/ml/model]");
     let serve = Command::new("serve")
         .about("Serves a model over the SageMaker and OpenAI contracts")
-        .arg(model.clone().help("A GGUF file, or a folder with one [default: /opt/ml/model]"))
+        .arg(model.clone())
         .args(flags());
     let generate = Command::new("generate")
         .about("Continues a prompt on stdout, by the path a request takes")
         .arg(Arg::new("PROMPT").required(true).help("What to continue"))
-        .arg(model.long("model").value_name("MODEL"))
         .args(generate::flags())
         .args(flags());
     let plan = Command::new("plan")
         .about("Shows every setting with its source, and how the model would run")
-        .arg(Arg::new("MODEL").help("A GGUF file, or a folder with one [default: /opt/ml/model]"))
+        .arg(model.clone())
         .args(plan::flags())
         .args(flags());
     let json = Arg::new("json").long("json").num_args(0).help("Print JSON");
@@ -84,7 +84,7 @@ fn command() -> Command {
         .arg(json.clone());
     let doctor = Command::new("doctor")
         .about("Checks what serving needs of this machine, with a remedy for each finding")
-        .arg(Arg::new("MODEL").help("A GGUF file, or a folder with one [default: /opt/ml/model]"))
+        .arg(model)
         .arg(json)
         .args(flags());
     Command::new("gimbal")
@@ -92,7 +92,9 @@ fn command() -> Command {
         .about("Serves models on whatever machine it wakes up on")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([serve, generate, plan, probe, doctor])
+        .subcommands([serve, generate, plan, probe, doctor, bench::command()])
+        .subcommands([import::command()])
+        .subcommands(shell::commands())
 }
 
 /// One flag for each setting of the table, with `-` or `_`.

@@ -6,29 +6,33 @@ use std::io::Write;
 use std::path::Path;
 
 use clap::{Arg, ArgMatches};
-use gimbal_settings::{Entry, Settings, find, nearest};
+use gimbal_settings::{Entry, Ignored, Settings, Source, find, nearest};
 use serde_json::{Map, Value, json};
 
+use super::layers;
 use crate::boot;
 use crate::failure::Failure;
 
 /// Flags of this command alone.
-pub(super) fn flags() -> [Arg; 2] {
+pub(super) fn flags() -> [Arg; 3] {
     [
+        Arg::new("instance").long("instance").value_name("TYPE").help(
+            "Plan for an instance type of the catalogue (ml.c7g.xlarge), not for this machine",
+        ),
         Arg::new("explain").long("explain").value_name("KEY").help("Explain one setting"),
         Arg::new("json").long("json").num_args(0).help("Print JSON"),
     ]
 }
 
 /// Runs the command; without a model only the settings are shown.
-pub(crate) fn run(
-    settings: &Settings,
-    matches: &ArgMatches,
-    model: Option<&Path>,
-) -> Result<(), Failure> {
-    let why = match model {
-        Some(path) => boot::plan(settings, path)?.why(),
-        None => Vec::new(),
+pub(crate) fn run(settings: &Settings, matches: &ArgMatches, model: &Path) -> Result<(), Failure> {
+    let instance = layers::instance(matches)?;
+    let devices = instance.map(boot::devices_of);
+    // Nobody named a model and there is none: the settings are worth showing all the same.
+    let is_named = !matches!(settings.entry("model").source, Source::Default(_));
+    let why = match is_named || model.exists() {
+        true => boot::plan(settings, model, devices)?.why(),
+        false => vec![format!("no model: there is no {}", model.display())],
     };
     let text = if let Some(key) = matches.get_one::<String>("explain") {
         explain(settings, key)?
@@ -69,8 +73,8 @@ fn table(settings: &Settings, why: &[String]) -> String {
     for (key, entry) in settings.entries() {
         text += &format!("{key:key_width$}  {:value_width$}  {}\n", value(entry), entry.source);
     }
-    for (name, source) in settings.ignored() {
-        text += &format!("ignored: {name} ({source})\n");
+    for Ignored { name, source, why } in settings.ignored() {
+        text += &format!("ignored: {name} ({source}): {why}\n");
     }
     for line in why {
         text += &format!("planned: {line}\n");
@@ -87,8 +91,10 @@ fn as_json(settings: &Settings, why: &[String]) -> Value {
         (key.to_owned(), shown)
     };
     let entries: Map<String, Value> = settings.entries().map(entry).collect();
-    let ignored =
-        settings.ignored().iter().map(|(n, s)| json!({ "name": n, "source": s.to_string() }));
+    let ignored = settings
+        .ignored()
+        .iter()
+        .map(|i| json!({ "name": i.name, "source": i.source.to_string(), "why": i.why }));
     let ignored: Vec<Value> = ignored.collect();
     json!({ "settings": entries, "ignored": ignored, "planned": why, "hash": settings.hash() })
 }

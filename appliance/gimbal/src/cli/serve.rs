@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use gimbal_engine::Service;
 use gimbal_http::{AppState, Exposition, HttpSettings};
-use gimbal_settings::Settings;
+use gimbal_settings::{Ignored, Settings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
@@ -32,8 +32,8 @@ pub(crate) fn run(settings: &Settings, model: &Path) -> Result<(), Failure> {
 
 async fn serve(settings: &Settings, model: &Path) -> Result<(), Failure> {
     let started = Instant::now();
-    for (name, source) in settings.ignored() {
-        info!(name, %source, "ignored: no setting of ours");
+    for Ignored { name, source, why } in settings.ignored() {
+        info!(name, %source, why, "ignored");
     }
     let listener = listen(settings).await?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
@@ -108,7 +108,7 @@ fn open_blocking(
     state: &AppState,
 ) -> Result<Arc<Service>, Failure> {
     state.set_phase("plan", None);
-    let plan = boot::plan(settings, path)?;
+    let plan = boot::plan(settings, path, None)?;
     state.set_phase("open", None);
     plan.open(settings)
 }

@@ -49,14 +49,17 @@ fn later_layers_win_and_remember_what_they_beat() {
     );
     assert_eq!(settings.integer("port"), Some(81));
     assert_eq!(settings.integer("job_queue_size"), Some(7));
-    let ignored: Vec<String> =
-        settings.ignored().iter().map(|(n, s)| format!("{n} ({s})")).collect();
+    let ignored: Vec<String> = settings
+        .ignored()
+        .iter()
+        .map(|i| format!("{} ({}): {}", i.name, i.source, i.why))
+        .collect();
     assert_eq!(
         ignored,
         [
-            "engine (serving.properties:1)",
-            "option.dtype (serving.properties:3)",
-            "OPTION_ENTRYPOINT (environment OPTION_ENTRYPOINT)",
+            "engine (serving.properties:1): one engine serves every model",
+            "option.dtype (serving.properties:3): weights keep the exact values of their file",
+            "OPTION_ENTRYPOINT (environment OPTION_ENTRYPOINT): no Python runs here",
         ]
     );
 }
@@ -113,4 +116,71 @@ fn keys_are_unique_and_defaults_are_legal() {
         let (value, _) = (setting.default)(&Facts::default());
         assert_eq!(parse(setting, &value.to_string()), Ok(value), "{}", setting.key);
     }
+}
+
+#[test]
+fn foreign_variables_never_stop_a_boot() {
+    let environment = pairs(&[
+        ("SAGEMAKER_BIND_TO_PORT", "none"),
+        ("OPTION_MAX_ROLLING_BATCH_SIZE", "auto"),
+        ("SM_VLLM_MAX_MODEL_LEN", "2048"),
+        ("SM_VLLM_SWAP_SPACE", "4"),
+        ("MAX_TOTAL_TOKENS", "4096"),
+        ("GIMBAL_PORT", "tcp://10.0.0.1:8080"),
+        ("GIMBAL_PORT_8080_TCP_ADDR", "10.0.0.1"),
+        ("GIMBAL_SERVICE_HOST", "10.0.0.1"),
+        ("GIMBAL_SERVICE_PORT_HTTP", "8080"),
+        ("GIMBAL_TEST_ANYTHING", "1"),
+        ("PORT", "3000"),
+    ]);
+    let given = Given { environment, ..Given::default() };
+    let settings = Settings::resolve(&Facts::default(), &given).expect("nothing of ours is wrong");
+    assert_eq!(settings.integer("port"), Some(8080));
+    assert_eq!(settings.integer("max_rolling_batch_size"), Some(32));
+    let context = settings.entry("max_model_len");
+    assert_eq!(context.value, Value::Integer(2048), "vLLM's name before TGI's");
+    assert_eq!(context.source.to_string(), "environment SM_VLLM_MAX_MODEL_LEN");
+    let mut ignored: Vec<&str> = settings.ignored().iter().map(|i| i.name.as_str()).collect();
+    ignored.sort_unstable();
+    assert_eq!(
+        ignored,
+        [
+            "GIMBAL_PORT",
+            "GIMBAL_PORT_8080_TCP_ADDR",
+            "GIMBAL_SERVICE_HOST",
+            "GIMBAL_SERVICE_PORT_HTTP",
+            "OPTION_MAX_ROLLING_BATCH_SIZE",
+            "SAGEMAKER_BIND_TO_PORT",
+            "SM_VLLM_SWAP_SPACE",
+        ]
+    );
+    let why =
+        &settings.ignored().iter().find(|i| i.name == "SAGEMAKER_BIND_TO_PORT").expect("told").why;
+    assert_eq!(why, "\"none\" is no port: it must be a whole number from 0 to 65535");
+}
+
+#[test]
+fn a_models_own_sampling_defaults_are_a_layer() {
+    let text = "{\n  \"eos_token_id\": 2,\n  \"temperature\": 0.6,\n  \"top_p\": 0.9\n}";
+    let files = vec![file("generation_config.json", Format::GenerationConfig, text)];
+    let given = Given { files, ..Given::default() };
+    let settings = Settings::resolve(&Facts::default(), &given).expect("all legal");
+    assert_eq!(settings.number("default_temperature"), Some(0.6));
+    assert_eq!(settings.entry("default_top_p").source.to_string(), "generation_config.json:4");
+    assert_eq!(settings.ignored(), []);
+}
+
+/// Serving stacks name repositories in `HF_MODEL_ID`; a path there is meant for us.
+#[test]
+fn a_foreign_model_is_taken_where_it_is_a_path() {
+    let of = |id: &str| {
+        let environment = pairs(&[("HF_MODEL_ID", id)]);
+        let is_there: fn(&str) -> bool = |path| path.starts_with('/');
+        let given = Given { environment, is_there: Some(is_there), ..Given::default() };
+        Settings::resolve(&Facts::default(), &given).expect("nothing of ours is wrong")
+    };
+    assert_eq!(of("/models/a").text("model"), Some("/models/a"));
+    let settings = of("meta-llama/Llama-3.2-1B");
+    assert_eq!(settings.text("model"), Some("/opt/ml/model"));
+    assert_eq!(settings.ignored()[0].name, "HF_MODEL_ID");
 }

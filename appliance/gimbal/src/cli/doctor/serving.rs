@@ -24,7 +24,7 @@ pub(super) fn settings(case: &Case) -> Finding {
 
 pub(super) fn ignored(case: &Case) -> Finding {
     let ignored = case.settings.ignored();
-    let mut names: Vec<&str> = ignored.iter().take(SHOWN_MAX).map(|(n, _)| n.as_str()).collect();
+    let mut names: Vec<&str> = ignored.iter().take(SHOWN_MAX).map(|i| i.name.as_str()).collect();
     if ignored.len() > SHOWN_MAX {
         names.push("…");
     }
