@@ -230,8 +230,12 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
     prop_oneof![prop::collection::vec(any::<u8>(), 0..200), words]
 }
 
+fn config() -> ProptestConfig {
+    ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..Default::default() })]
+    #![proptest_config(config())]
     #[test]
     fn no_content_makes_it_panic(files in prop::collection::vec(content(), PARSED.len())) {
         let folder = Folder::new();
