@@ -8,6 +8,7 @@ use serde_json::Value;
 /// ARCHITECTURE.md.
 const ARROWS: &[(&str, &[&str])] = &[
     ("gimbal-batch", &[]),
+    ("gimbal-bench", &[]),
     ("gimbal-machine", &[]),
     ("gimbal-model", &[]),
     ("gimbal-settings", &[]),
@@ -22,6 +23,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         "gimbal",
         &[
             "gimbal-batch",
+            "gimbal-bench",
             "gimbal-engine",
             "gimbal-hal",
             "gimbal-http",

@@ -1,0 +1,213 @@
+//! `gimbal bench`: measures a server, or two side by side, from outside.
+//!
+//! Flags become a plan here; everything else is in `gimbal-bench`. Any server that speaks OpenAI's
+//! routes may be the target: whose it is, is the user's affair.
+
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Arg, ArgMatches, Command, value_parser};
+use gimbal_bench::{
+    Api, BenchError, Environment, Lengths, Limits, Load, Plan, Report, Span, Target, Timeouts,
+    Trace,
+};
+
+use crate::failure::Failure;
+
+/// One for the requests, one for what must not wait behind them.
+const THREADS: usize = 2;
+
+/// The command's flags.
+pub(super) fn command() -> Command {
+    Command::new("bench")
+        .about("Loads a server and reports what it was like; two servers are compared")
+        .arg(
+            Arg::new("URL")
+                .num_args(1..=2)
+                .required(true)
+                .value_parser(Target::parse)
+                .help("A server's root, as http://127.0.0.1:8080; a second one to compare"),
+        )
+        .args(asking())
+        .args(loading())
+        .args(telling())
+}
+
+fn flag(name: &'static str, value: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).value_name(value).help(help)
+}
+
+/// What is asked.
+fn asking() -> [Arg; 6] {
+    let apis = Api::ALL.map(|(name, _)| name);
+    [
+        flag("api", "API", "The way to ask").value_parser(apis).default_value("completions"),
+        flag("model", "NAME", "The model to name [default: the first of /v1/models]"),
+        flag("prompt-tokens", "LENGTHS", "128, 64-512 (uniform), chat, long or agent")
+            .value_parser(Lengths::prompt)
+            .default_value("128"),
+        flag("output-tokens", "LENGTHS", "As --prompt-tokens [default: its mix, else 64]")
+            .value_parser(Lengths::output),
+        flag("shared-prefix", "TOKENS", "Tokens all prompts begin with, beside their own")
+            .value_parser(value_parser!(u32))
+            .default_value("0"),
+        flag("seed", "SEED", "Decides everything random")
+            .value_parser(value_parser!(u64))
+            .default_value("1"),
+    ]
+}
+
+/// How much is asked, and how.
+fn loading() -> [Arg; 10] {
+    let seconds = |name, help, default| {
+        flag(name, "SECONDS", help).value_parser(seconds).default_value(default)
+    };
+    [
+        flag("concurrency", "LIST", "Closed loop: clients, as 1,8,32; each is a cell")
+            .value_parser(Load::concurrencies),
+        flag("rate", "LIST", "Open loop: Poisson arrivals a second, as 0.5,2; each is a cell")
+            .value_parser(Load::rates),
+        flag("trace", "FILE", "Open loop: JSON lines of at_ms, prompt_tokens, output_tokens"),
+        flag("requests", "N", "Requests of a run [default: 8 a client, at least 32; 64 by rate]")
+            .value_parser(value_parser!(u32).range(1..))
+            .conflicts_with("duration"),
+        flag("duration", "SECONDS", "Begin requests for so long instead")
+            .value_parser(self::seconds),
+        flag("warmup", "N", "Requests before each run that are not counted")
+            .value_parser(value_parser!(u32))
+            .default_value("4"),
+        flag("repeats", "K", "Runs of each cell on each server; two servers alternate")
+            .value_parser(value_parser!(u32).range(1..))
+            .default_value("1"),
+        seconds("connect-timeout-s", "Longest wait for a connection", "5"),
+        seconds("read-timeout-s", "Longest silence of a server", "300"),
+        seconds("request-timeout-s", "Longest request", "900"),
+    ]
+}
+
+/// What is told.
+fn telling() -> [Arg; 4] {
+    [
+        flag("ttft-limit-ms", "MS", "Goodput counts requests whose first token came in time")
+            .value_parser(millis),
+        flag(
+            "itl-limit-ms",
+            "MS",
+            "Goodput counts requests whose mean time between tokens kept it",
+        )
+        .value_parser(millis),
+        Arg::new("no-ping").long("no-ping").num_args(0).help("Do not ask /ping every 50 ms"),
+        flag("json", "FILE", "Write everything, each request included"),
+    ]
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|s: &f64| (0.001..=604_800.0).contains(s));
+    let seconds = seconds.ok_or("give seconds, from 0.001 to 604800 (a week)")?;
+    Ok(Duration::from_secs_f64(seconds))
+}
+
+fn millis(text: &str) -> Result<f64, String> {
+    let ms = text.parse().ok().filter(|ms: &f64| *ms > 0.0 && ms.is_finite());
+    ms.ok_or_else(|| "give milliseconds above 0".to_owned())
+}
+
+/// Runs the command.
+pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let plan = plan(matches)?;
+    plan.check().map_err(failure)?;
+    // A file that cannot be written is told before an hour of measuring, not after it.
+    let json = create(matches, "json")?;
+    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    let runtime = runtime.worker_threads(THREADS).enable_all().build();
+    let runtime = runtime.map_err(anyhow::Error::from)?;
+    let is_watched = std::io::stderr().is_terminal();
+    let bench = gimbal_bench::run(&plan, Environment::here(command), is_watched);
+    let report = runtime.block_on(bench).map_err(failure)?;
+    let mut out = std::io::stdout().lock();
+    out.write_all(report.table().as_bytes()).map_err(anyhow::Error::from)?;
+    write(json, Report::json, &report)?;
+    let failed = report.failed_cells();
+    if failed.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::unavailable(format!("every request failed: {}", failed.join(", "))))
+}
+
+fn plan(matches: &ArgMatches) -> Result<Plan, Failure> {
+    let one = |name: &str| matches.get_one::<u32>(name).copied().unwrap_or(1);
+    let wait = |name: &str| matches.get_one::<Duration>(name).copied().unwrap_or_default();
+    let api: Option<&String> = matches.get_one("api");
+    let api = Api::ALL.iter().find(|(name, _)| api.is_some_and(|api| api == name));
+    let prompt: Option<&Lengths> = matches.get_one("prompt-tokens");
+    let prompt = prompt.cloned().unwrap_or(Lengths::Fixed(128));
+    let output = matches.get_one("output-tokens").cloned().or_else(|| {
+        // A named mix has answers too.
+        matches!(prompt, Lengths::Mix { .. }).then(|| Lengths::output(&prompt.to_string()).ok())?
+    });
+    let span = match (matches.get_one("requests"), matches.get_one("duration")) {
+        (Some(requests), _) => Span::Requests(*requests),
+        (None, Some(duration)) => Span::Duration(*duration),
+        (None, None) => Span::Default,
+    };
+    Ok(Plan {
+        targets: matches.get_many("URL").into_iter().flatten().cloned().collect(),
+        api: api.map_or(Api::Completions, |(_, api)| *api),
+        model: matches.get_one("model").cloned(),
+        loads: loads(matches)?,
+        span,
+        warmup: one("warmup"),
+        repeats: one("repeats"),
+        prompt,
+        output: output.unwrap_or(Lengths::Fixed(64)),
+        prefix_tokens: one("shared-prefix"),
+        seed: matches.get_one("seed").copied().unwrap_or(1),
+        limits: Limits {
+            ttft_ms: matches.get_one("ttft-limit-ms").copied(),
+            itl_ms: matches.get_one("itl-limit-ms").copied(),
+        },
+        timeouts: Timeouts {
+            connect: wait("connect-timeout-s"),
+            read: wait("read-timeout-s"),
+            request: wait("request-timeout-s"),
+        },
+        ping: !matches.get_flag("no-ping"),
+    })
+}
+
+/// All loads that are asked for; one client where none is.
+fn loads(matches: &ArgMatches) -> Result<Vec<Load>, Failure> {
+    let list = |name: &str| matches.get_one::<Vec<Load>>(name).cloned().unwrap_or_default();
+    let mut loads = [list("concurrency"), list("rate")].concat();
+    if let Some(path) = matches.get_one::<String>("trace") {
+        let usage = |what: String| Failure::usage(format!("--trace {path}: {what}"));
+        let text = std::fs::read_to_string(path).map_err(|e| usage(e.to_string()))?;
+        loads.push(Load::Trace(Trace::parse(&text).map_err(|e| usage(e.to_string()))?));
+    }
+    if loads.is_empty() {
+        loads.push(Load::Closed(1));
+    }
+    Ok(loads)
+}
+
+fn create(matches: &ArgMatches, name: &str) -> Result<Option<File>, Failure> {
+    let Some(path) = matches.get_one::<String>(name) else { return Ok(None) };
+    let file = File::create(Path::new(path));
+    file.map(Some).map_err(|e| Failure::usage(format!("--{name} {path}: {e}")))
+}
+
+fn write(file: Option<File>, text: fn(&Report) -> String, report: &Report) -> Result<(), Failure> {
+    let Some(mut file) = file else { return Ok(()) };
+    Ok(file.write_all(text(report).as_bytes()).context("while writing the report")?)
+}
+
+fn failure(error: BenchError) -> Failure {
+    match error {
+        BenchError::Usage(what) => Failure::usage(what),
+        BenchError::Unavailable(what) => Failure::unavailable(what),
+    }
+}
