@@ -65,6 +65,8 @@ meters! {
         "Tokens of admitted requests."
     TTFT Histogram "gimbal_ttft_seconds" "model" "From the request's arrival to its first token."
     ITL Histogram "gimbal_itl_seconds" "model" "Between two tokens of a continuation."
+    E2E Histogram "gimbal_e2e_seconds" "model"
+        "From the request's arrival to the end of a continuation."
     QUEUE Histogram "gimbal_queue_seconds" "model" "From the request's arrival to its first step."
     STEP Histogram "gimbal_step_seconds" "model, lane" "From submitting a step to its outcome."
     STATION Histogram "gimbal_station_seconds" "station"
@@ -98,6 +100,26 @@ pub fn describe() {
             Kind::Histogram => metrics::describe_histogram!(meter.name, meter.doc),
         }
     }
+}
+
+const HEAD: &str = "\
+# Metrics
+
+Written from the table in `src/meters.rs`; do not edit. They are told at `GET /metrics` in Prometheus'
+text format; `metrics_alias: vllm` adds vLLM's names of the same series. Histograms are in seconds.
+";
+
+/// The table as Markdown: `docs/metrics.md` is written by a test from here.
+#[must_use]
+pub fn markdown() -> String {
+    let row = |m: &Meter| {
+        let labels = if m.labels.is_empty() { "–" } else { m.labels };
+        let labels = labels.replace('|', "\\|");
+        let kind = format!("{:?}", m.kind).to_lowercase();
+        format!("| `{}` | {kind} | {labels} | {} |\n", m.name, m.doc)
+    };
+    let rows: String = TABLE.iter().map(row).collect();
+    format!("{HEAD}\n| name | kind | labels | meaning |\n|---|---|---|---|\n{rows}")
 }
 
 /// The eight stations of a request, in order.
@@ -191,6 +213,7 @@ pub(crate) struct LaneMeters {
     tokens: [Counter; 3],
     ttft: Histogram,
     itl: Histogram,
+    e2e: Histogram,
     queue: Histogram,
     pub(crate) schedule: Histogram,
     pub(crate) submit: Histogram,
@@ -227,6 +250,7 @@ impl LaneMeters {
                 .map(|kind| counter!(TOKENS, "model" => model.clone(), "kind" => kind)),
             ttft: histogram!(TTFT, "model" => model.clone()),
             itl: histogram!(ITL, "model" => model.clone()),
+            e2e: histogram!(E2E, "model" => model.clone()),
             queue: histogram!(QUEUE, "model" => model.clone()),
             schedule: Station::Schedule.histogram(),
             submit: Station::Submit.histogram(),
@@ -244,8 +268,12 @@ impl LaneMeters {
                 self.tokens[0].increment(u64::from(times.prompt_tokens));
                 self.tokens[1].increment(u64::from(*cached_tokens));
             }
-            LaneEvent::Token { choice, .. } => {
+            LaneEvent::Finished { .. } => self.e2e.record(between(times.arrived, now)),
+            LaneEvent::Token { choice, finish, .. } => {
                 self.tokens[2].increment(1);
+                if finish.is_some() {
+                    self.e2e.record(between(times.arrived, now));
+                }
                 let Some(slot) = times.newest.get_mut(usize::from(*choice)) else { return };
                 match slot.replace(now) {
                     Some(before) => self.itl.record(between(before, now)),
@@ -277,6 +305,17 @@ impl LaneMeters {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// `GIMBAL_TEST_UPDATE=1 cargo test` writes it.
+    #[test]
+    fn the_document_is_the_table() {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/metrics.md");
+        if std::env::var_os("GIMBAL_TEST_UPDATE").is_some() {
+            std::fs::write(path, markdown()).expect("a writable tree");
+        }
+        let written = std::fs::read_to_string(path).unwrap_or_default();
+        assert!(written == markdown(), "run GIMBAL_TEST_UPDATE=1 cargo test -p gimbal-engine");
+    }
 
     #[test]
     fn names_carry_their_unit_and_stand_once() {

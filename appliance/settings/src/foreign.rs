@@ -27,7 +27,6 @@ const REASONS: &[(&str, &str)] = &[
     ("option.mpi_mode", "no MPI is used"),
     ("option.parallel_loading", "one process serves a model"),
     ("option.enable_streaming", "a request says whether it is streamed"),
-    ("option.output_formatter", "the request's Accept and stream decide"),
     ("option.model_loading_timeout", "loading takes as long as it takes; /ping tells the phase"),
     ("batch_size", "requests are batched continuously; see max_rolling_batch_size"),
     ("max_batch_delay", "requests are batched continuously, without a delay"),

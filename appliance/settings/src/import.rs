@@ -67,7 +67,7 @@ fn read(path: &str, text: &str) -> Result<(Dialect, Vec<Line>), SettingError> {
     let name = path.rsplit('/').next().unwrap_or(path);
     match name.rsplit('.').next().unwrap_or_default() {
         "properties" => Ok((Dialect::Properties, properties(text))),
-        "env" => Ok((Dialect::Environment, properties(text).into_iter().map(exported).collect())),
+        "env" => Ok((Dialect::Environment, properties(text).iter().map(exported).collect())),
         "json" => Ok((Dialect::Environment, environment(path, text)?)),
         "yaml" | "yml" => {
             let (path, text) = (path.to_owned(), text.to_owned());
@@ -85,11 +85,11 @@ fn read(path: &str, text: &str) -> Result<(Dialect, Vec<Line>), SettingError> {
 }
 
 /// A line of a shell: `export` and quotes say nothing.
-fn exported(line: Line) -> Line {
+fn exported(line: &Line) -> Line {
     let key = line.key.strip_prefix("export ").unwrap_or(&line.key).trim().to_owned();
     let quoted = |q: char| line.value.strip_prefix(q)?.strip_suffix(q);
     let value = quoted('"').or_else(|| quoted('\'')).unwrap_or(&line.value).to_owned();
-    Line { key, value, ..line }
+    Line { key, value, line: line.line }
 }
 
 /// The variables of a JSON object: itself, its `Environment`, or that of its `PrimaryContainer`.

@@ -263,6 +263,14 @@ pub static TABLE: &[Setting] = &[
         default: |_| (Value::Integer(25), "SageMaker kills 30 s after SIGTERM"),
     },
     Setting {
+        key: "output_formatter",
+        doc: "What LMI's schema answers in where a request does not say.",
+        unit: "",
+        kind: Kind::Choice(&["auto", "json", "jsonlines", "sse"]),
+        environment: &["OPTION_OUTPUT_FORMATTER"],
+        default: |_| (Value::Text("auto".to_owned()), "JSON; JSON lines where stream is true"),
+    },
+    Setting {
         key: "default_temperature",
         doc: "Temperature of requests that sample and name none.",
         unit: "",

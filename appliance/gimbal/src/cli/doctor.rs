@@ -14,10 +14,10 @@ use std::time::SystemTime;
 
 use clap::ArgMatches;
 use gimbal_machine::{Imds, Machine};
-use gimbal_settings::{Given, Settings};
+use gimbal_settings::{Given, Settings, Source};
 use serde_json::{Value, json};
 
-use super::{MODEL_FOLDER, layers};
+use super::layers;
 use crate::boot;
 use crate::failure::Failure;
 
@@ -117,16 +117,16 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 }
 
 fn examine(matches: &ArgMatches) -> Result<Case, Failure> {
-    let given = matches.get_one::<String>("MODEL").map(PathBuf::from);
-    let path = given.clone().unwrap_or_else(|| PathBuf::from(MODEL_FOLDER));
-    let (settings, refused) = match layers::settings(matches, &path) {
+    let (settings, refused) = match layers::resolve(matches) {
         Ok(settings) => (settings, None),
         Err(failure) => {
             let defaults = Settings::resolve(&layers::facts(), &Given::default())?;
             (defaults, Some(failure.to_string()))
         }
     };
-    let model = (given.is_some() || path.exists()).then(|| {
+    let path = layers::model(&settings);
+    let is_named = !matches!(settings.entry("model").source, Source::Default(_));
+    let model = (is_named || path.exists()).then(|| {
         let planned = boot::plan(&settings, &path, None);
         let planned = planned.map(|plan| plan.why()).map_err(|failure| failure.to_string());
         (path, planned)

@@ -50,11 +50,6 @@ pub(super) fn resolve(matches: &ArgMatches) -> Result<Settings, Failure> {
     Ok(Settings::resolve(&facts(), &given)?)
 }
 
-/// To go: `doctor` asks `resolve`.
-pub(super) fn settings(matches: &ArgMatches, _model: &Path) -> Result<Settings, Failure> {
-    resolve(matches)
-}
-
 /// The model's path.
 pub(super) fn model(settings: &Settings) -> PathBuf {
     settings.text("model").unwrap_or_default().into()

@@ -23,9 +23,6 @@ use gimbal_settings::TABLE;
 
 use crate::failure::Failure;
 
-/// Where SageMaker puts the model.
-const MODEL_FOLDER: &str = "/opt/ml/model";
-
 /// Parses and runs a command line.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
     let matches = match command().try_get_matches_from(arguments) {

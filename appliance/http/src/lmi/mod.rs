@@ -7,5 +7,5 @@
 mod request;
 mod response;
 
-pub(crate) use request::{invocation, top_k};
+pub(crate) use request::invocation;
 pub(crate) use response::number;

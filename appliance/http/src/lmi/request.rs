@@ -13,7 +13,7 @@ use crate::fields::{Fields, is_empty, texts_of};
 use crate::generations::Generations;
 use crate::lmi::response::{Answer, Format, Lines};
 use crate::state::OutputFormatter;
-use crate::stream;
+use crate::{sampling, stream};
 
 const MAX_NEW_TOKENS: u32 = 30;
 /// Prompts of one body.
@@ -39,8 +39,8 @@ pub(crate) async fn invocation(call: &Call, mut fields: Fields) -> Result<Respon
     let stream = (fields.flag("stream")?, parameters.flag("stream")?);
     let stream = stream.0.or(stream.1);
     let format = format(call, stream);
-    let (request, shown) = request_of(&mut parameters)?;
     let settings = call.app.settings();
+    let (request, shown) = request_of(&mut parameters, &settings.sampling)?;
     let deadline = match format {
         None => settings.invocations_deadline,
         Some(_) => settings.invocations_stream_deadline,
@@ -129,7 +129,10 @@ fn format(call: &Call, stream: Option<bool>) -> Option<Format> {
     streams.then_some(format)
 }
 
-fn request_of(fields: &mut Fields) -> Result<(GenerateRequest, Shown), Fault> {
+fn request_of(
+    fields: &mut Fields,
+    defaults: &SampleParams,
+) -> Result<(GenerateRequest, Shown), Fault> {
     refuse_unsupported(fields)?;
     let shown = Shown {
         details: fields.flag("details")?.unwrap_or(false),
@@ -143,7 +146,7 @@ fn request_of(fields: &mut Fields) -> Result<(GenerateRequest, Shown), Fault> {
     let mut request = GenerateRequest {
         max_new_tokens: Some(fields.count32("max_new_tokens")?.unwrap_or(MAX_NEW_TOKENS)),
         // Every token is shown with its log probability.
-        params: SampleParams { logprobs: Some(top), ..params(fields)? },
+        params: SampleParams { logprobs: Some(top), ..params(fields, defaults)? },
         seed: fields.integer("seed")?.map(i64::cast_unsigned),
         choices: fields.count16("n")?.unwrap_or(1),
         include_stop: fields.flag("include_stop_str_in_output")?.unwrap_or(false),
@@ -161,32 +164,15 @@ fn request_of(fields: &mut Fields) -> Result<(GenerateRequest, Shown), Fault> {
 }
 
 /// `do_sample` false is greedy whatever else is said; absent, a temperature asks for sampling.
-fn params(fields: &mut Fields) -> Result<SampleParams, Fault> {
+fn params(fields: &mut Fields, defaults: &SampleParams) -> Result<SampleParams, Fault> {
     let do_sample = fields.flag("do_sample")?;
     let temperature = fields.number("temperature")?;
     let temperature = match do_sample {
         Some(false) => 0.0,
-        Some(true) => temperature.unwrap_or(1.0),
+        Some(true) => temperature.unwrap_or(defaults.temperature),
         None => temperature.unwrap_or(0.0),
     };
-    Ok(SampleParams {
-        temperature,
-        top_k: top_k(fields)?,
-        top_p: fields.number("top_p")?.unwrap_or(1.0),
-        min_p: fields.number("min_p")?.unwrap_or(0.0),
-        repetition_penalty: fields.number("repetition_penalty")?.unwrap_or(1.0),
-        presence_penalty: fields.number("presence_penalty")?.unwrap_or(0.0),
-        frequency_penalty: fields.number("frequency_penalty")?.unwrap_or(0.0),
-        ..SampleParams::default()
-    })
-}
-
-/// 0 and -1 keep all tokens.
-pub(crate) fn top_k(fields: &mut Fields) -> Result<u32, Fault> {
-    match fields.integer("top_k")? {
-        None | Some(-1) => Ok(0),
-        Some(k) => u32::try_from(k).map_err(|_| Fault::field("top_k", "must be from 0, or -1")),
-    }
+    sampling::params(fields, temperature, defaults)
 }
 
 /// What would change the answer and cannot be done yet.

@@ -30,7 +30,7 @@ pub(crate) async fn chat(call: &Call, mut fields: Fields) -> Result<Response<Bod
     }
     let length = lengths.0.or(lengths.1);
     let top = top_logprobs(&mut fields)?;
-    let base = request(&mut fields)?;
+    let base = request(&mut fields, &call.app.settings().sampling)?;
     let request = GenerateRequest {
         prompt,
         max_new_tokens: length,

@@ -36,7 +36,7 @@ pub(crate) async fn completions(call: &Call, mut fields: Fields) -> Result<Respo
         return Err(Fault::unsupported("echo with logprobs"));
     }
     fields.refuse("suffix", is_empty)?;
-    let base = request(&mut fields)?;
+    let base = request(&mut fields, &call.app.settings().sampling)?;
     let best_of = fields.count16("best_of")?.unwrap_or(base.choices);
     if best_of != base.choices {
         return Err(Fault::unsupported("best_of other than n"));

@@ -11,7 +11,7 @@ use crate::access::random_hex;
 use crate::call::Call;
 use crate::fault::{Door, Fault};
 use crate::fields::{Fields, is_empty};
-use crate::lmi::top_k;
+use crate::sampling;
 
 /// Alternatives a client may ask for.
 const TOP_LOGPROBS_MAX: u64 = 20;
@@ -59,18 +59,13 @@ pub(super) fn delivery(fields: &mut Fields) -> Result<Delivery, Fault> {
 }
 
 /// Everything but prompt, length and logprobs.
-pub(super) fn request(fields: &mut Fields) -> Result<GenerateRequest, Fault> {
+pub(super) fn request(
+    fields: &mut Fields,
+    defaults: &SampleParams,
+) -> Result<GenerateRequest, Fault> {
     refuse_unsupported(fields)?;
-    let params = SampleParams {
-        temperature: fields.number("temperature")?.unwrap_or(1.0),
-        top_p: fields.number("top_p")?.unwrap_or(1.0),
-        top_k: top_k(fields)?,
-        min_p: fields.number("min_p")?.unwrap_or(0.0),
-        repetition_penalty: fields.number("repetition_penalty")?.unwrap_or(1.0),
-        presence_penalty: fields.number("presence_penalty")?.unwrap_or(0.0),
-        frequency_penalty: fields.number("frequency_penalty")?.unwrap_or(0.0),
-        ..SampleParams::default()
-    };
+    let temperature = fields.number("temperature")?.unwrap_or(defaults.temperature);
+    let params = sampling::params(fields, temperature, defaults)?;
     Ok(GenerateRequest {
         params,
         seed: fields.integer("seed")?.map(i64::cast_unsigned),

@@ -2,6 +2,8 @@
 //!
 //! Next: `limits.rs`.
 
+use gimbal_engine::SampleParams;
+use gimbal_http::HttpSettings;
 use gimbal_sim::Script;
 use serde_json::{Value, json};
 
@@ -257,5 +259,24 @@ async fn fields_without_effect_are_named_and_ids_are_echoed() {
     let long = "x".repeat(200);
     let response = server.post_with(CHAT, &[("x-request-id", &long)], "{").await;
     assert!(response.header("x-request-id").is_some_and(|id| id.starts_with("req-")));
+    server.stop().await;
+}
+
+/// The model's own defaults hold for requests that say nothing, and only for those.
+#[tokio::test]
+async fn sampling_defaults_are_for_requests_that_name_none() {
+    let sampling = SampleParams { temperature: 0.0, ..SampleParams::default() };
+    let settings = HttpSettings { sampling, ..HttpSettings::default() };
+    let lane = lane(&limits(), &Script::default());
+    let server = Server::start_with(settings, "defaults", policy(), lane).await;
+    let text = |body: Value| async {
+        let mut body = body;
+        body["prompt"] = "The same.".into();
+        body["max_tokens"] = 20.into();
+        server.post(COMPLETIONS, &body).await.json()["choices"][0]["text"].clone()
+    };
+    let greedy = text(json!({"temperature": 0})).await;
+    assert_eq!(text(json!({"seed": 1})).await, greedy);
+    assert_ne!(text(json!({"seed": 1, "temperature": 2})).await, greedy);
     server.stop().await;
 }

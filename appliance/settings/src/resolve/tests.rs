@@ -11,7 +11,8 @@ fn file(path: &str, format: Format, text: &str) -> ConfigFile {
 }
 
 fn error(files: Vec<ConfigFile>, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> String {
-    let given = Given { files, environment: pairs(environment), flags: pairs(flags) };
+    let (environment, flags) = (pairs(environment), pairs(flags));
+    let given = Given { files, environment, flags, is_there: None };
     match Settings::resolve(&Facts::default(), &given) {
         Ok(_) => "no error".to_owned(),
         Err(e) => e.to_string(),
@@ -32,6 +33,7 @@ fn later_layers_win_and_remember_what_they_beat() {
         ],
         environment: pairs(&[("OPTION_MAX_ROLLING_BATCH_SIZE", "16"), ("OPTION_ENTRYPOINT", "x")]),
         flags: pairs(&[("max-rolling-batch-size", "64")]),
+        is_there: None,
     };
     let settings = Settings::resolve(&Facts::default(), &given).expect("all legal");
     let entry = settings.entry("max_rolling_batch_size");

@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use gimbal_onnx::OnnxPlatform;
 
 use super::{Case, Finding, fail, ok, warn};
-use crate::cli::MODEL_FOLDER;
+
+/// Where SageMaker puts the model.
+const MODEL_FOLDER: &str = "/opt/ml/model";
 
 /// Files the process has open beside connections: logs, library, model, epoll.
 const FILES_OWN: u64 = 64;
