@@ -3,7 +3,7 @@
 //! The platforms are a static list; the engine joins what they open with the scheduler.
 
 use std::hash::{BuildHasher, Hasher, RandomState};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -20,6 +20,7 @@ use gimbal_sim::{Cost, Reads, Script, SimPlatform, Time};
 use gimbal_text::{ChatTemplate, Tokenizer, TokenizerData};
 use tracing::{info, warn};
 
+use crate::bundle::Bundle;
 use crate::failure::Failure;
 
 /// Every platform there is, the preferred first; `sim` only by name.
@@ -44,6 +45,7 @@ pub(crate) struct Plan {
     platform: Arc<dyn Platform>,
     model: Arc<Model>,
     fit: Fit,
+    device: String,
 }
 
 /// Reads the model and decides where and how it runs; no weight is read. Devices that are given
@@ -66,7 +68,7 @@ pub(crate) fn plan(
         Some(devices) => (Arc::new(OnnxPlatform) as Arc<dyn Platform>, devices),
         None => choose(settings)?,
     };
-    let device = devices.first().map(|d| d.name.as_str()).unwrap_or_default();
+    let device = devices.first().map(|d| d.name.clone()).unwrap_or_default();
     info!(platform = platform.name(), device, devices = devices.len(), "device chosen");
     let fit = platform.fit(&devices, &model, &profile(settings))?;
     for why in &fit.why {
@@ -75,7 +77,7 @@ pub(crate) fn plan(
     if platform.name() == "sim" {
         warn!("SIMULATED: tokens come from a hash, not from the model");
     }
-    Ok(Plan { platform, model, fit })
+    Ok(Plan { platform, model, fit, device })
 }
 
 impl Plan {
@@ -85,9 +87,22 @@ impl Plan {
         std::iter::once(on).chain(self.fit.why.iter().cloned()).collect()
     }
 
+    /// The platform's name.
+    pub(crate) fn platform(&self) -> &'static str {
+        self.platform.name()
+    }
+
+    /// The first device's name.
+    pub(crate) fn device(&self) -> &str {
+        &self.device
+    }
+
     /// Opens the model and starts its lanes.
-    pub(crate) fn open(self, settings: &Settings) -> Result<Arc<Service>, Failure> {
+    pub(crate) fn open(mut self, settings: &Settings) -> Result<Arc<Service>, Failure> {
         let started = Instant::now();
+        if self.platform.name() == "onnx" {
+            self.fit.profile.library = library(settings)?;
+        }
         let tokenizer =
             Arc::new(Tokenizer::new(&tokenizer_data(&self.model.text)).map_err(|e| {
                 Failure::data(e)
@@ -203,8 +218,21 @@ fn profile(settings: &Settings) -> Profile {
         context_tokens_max: small("max_model_len"),
         kv_bytes: settings.integer("kv_cache_bytes"),
         threads: small("threads"),
-        library: settings.text("onnxruntime").map(Into::into),
+        library: None,
     }
+}
+
+/// Where ONNX Runtime is: as set, beside the binary, appended to it; `None` leaves it to the loader.
+pub(crate) fn library(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
+    if let Some(path) = settings.text("onnxruntime") {
+        return Ok(Some(path.into()));
+    }
+    let exe = std::env::current_exe().ok();
+    let beside = exe.as_deref().and_then(Path::parent).map(|f| f.join("libonnxruntime.so"));
+    if let Some(path) = beside.filter(|path| path.is_file()) {
+        return Ok(Some(path));
+    }
+    Bundle::of_this_binary().map_or(Ok(None), |bundle| bundle.library())
 }
 
 fn tokenizer_data(text: &TextData) -> TokenizerData {

@@ -1,11 +1,12 @@
 //! The binary: `gimbal serve`, `generate`, `probe`.
 //!
-//! Reading order: `cli/` (what is asked), `boot` (probe → plan → open → warm), `failure` (exit
-//! codes), `logging`. Everything else is in the crates.
+//! Reading order: `cli/` (what is asked), `boot` (probe → plan → open → warm), `bundle` (what a
+//! release appends to the binary), `failure` (exit codes), `logging`. Everything else is in the crates.
 
 #![forbid(unsafe_code)]
 
 mod boot;
+mod bundle;
 mod cli;
 mod failure;
 mod logging;

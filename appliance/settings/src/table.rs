@@ -136,7 +136,7 @@ pub static TABLE: &[Setting] = &[
         unit: "",
         kind: Kind::Text,
         environment: &[],
-        default: |_| (Value::Auto, "beside the binary, else the loader's search path"),
+        default: |_| (Value::Auto, "beside the binary, appended to it, else the loader's search path"),
     },
     Setting {
         key: "threads",
@@ -309,6 +309,14 @@ pub static TABLE: &[Setting] = &[
         kind: Kind::Choice(&["none", "vllm"]),
         environment: &[],
         default: |_| (Value::Text("none".to_owned()), "one name for each thing"),
+    },
+    Setting {
+        key: "dashboard",
+        doc: "Serve a page for people at / and what it shows at /status.",
+        unit: "",
+        kind: Kind::Flag,
+        environment: &[],
+        default: |_| (Value::Flag(true), "it shows no prompt and changes nothing"),
     },
     Setting {
         key: "log_level",

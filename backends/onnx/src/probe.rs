@@ -64,10 +64,26 @@ fn parse_quota(text: &str) -> Option<u32> {
 
 /// Bytes the process may still take: the least of free memory and the cgroup's rest.
 fn memory_available() -> u64 {
-    let Ok(mut system) = sysinfo::System::new() else { return 0 };
+    let Ok(mut system) = sysinfo::System::new() else { return memory_free() };
     system.refresh_memory();
     let cgroup = system.cgroup_limits().map_or(u64::MAX, |limits| limits.free_memory);
-    system.available_memory().min(cgroup)
+    match system.available_memory() {
+        // Nothing is mounted at /proc, as in a bare root folder.
+        0 => memory_free(),
+        available => available.min(cgroup),
+    }
+}
+
+/// Free memory as the kernel tells without any file; what caches hold is not in it.
+fn memory_free() -> u64 {
+    // SAFETY: an all-zero `sysinfo` is valid: it is plain numbers.
+    let mut told: libc::sysinfo = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a writable `sysinfo` of this frame.
+    let status = unsafe { libc::sysinfo(&raw mut told) };
+    if status != 0 {
+        return 0;
+    }
+    (told.freeram + told.bufferram).saturating_mul(u64::from(told.mem_unit))
 }
 
 fn cpu_name() -> String {
@@ -94,5 +110,6 @@ mod tests {
         let device = cpu();
         assert!(device.cores >= 1);
         assert!(device.memory_bytes > 0);
+        assert!(memory_free() > 0);
     }
 }

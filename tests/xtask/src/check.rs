@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::{assets, clients, command, root, serve};
+use crate::{assets, clients, command, dist, root, serve};
 
 /// Runs all checks.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -11,10 +11,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
     cargo(&["fmt", "--all", "--check"], &[])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])?;
     let binary = serve::build()?;
+    let dist = dist::make(&binary, &assets)?;
     let environment = [
         ("GIMBAL_TEST_MODEL", assets.model),
         ("GIMBAL_TEST_BINARY", binary),
         ("GIMBAL_TEST_CLIENTS", clients),
+        ("GIMBAL_TEST_DIST", dist),
         ("GIMBAL_ONNXRUNTIME", assets.runtime),
     ];
     cargo(&["test", "--workspace"], &environment)

@@ -10,6 +10,7 @@ mod assets;
 mod check;
 mod clients;
 mod command;
+mod dist;
 mod golden;
 mod prerequisites;
 mod serve;
@@ -23,6 +24,7 @@ cargo xtask COMMAND
   serve [FLAGS]   fetch what is missing, build, serve the default model on 127.0.0.1:8080
   test            everything CI runs
   fetch           only fetch what `serve` and `test` need
+  dist            one file with everything inside: program, ONNX Runtime, licences
   golden          make the golden files anew (compiles llama.cpp: 10 to 20 minutes)
   simulate ARGS   the policy laboratory: --device h100|t4|cpu2|inf2 --trace TRACE …
   seeds [COUNT]   the scheduler's simulation over COUNT seeds (1,000,000: about a minute)
@@ -39,6 +41,7 @@ fn main() -> ExitCode {
         Some("serve") => serve::run(rest),
         Some("test") => check::run(),
         Some("fetch") => assets::fetch().map(|_| ()),
+        Some("dist") => dist::run(),
         Some("golden") => golden::run(),
         Some("simulate") => simulate("lab", rest),
         Some(name @ ("seeds" | "mutants")) => simulate(name, rest),

@@ -5,8 +5,9 @@ use anyhow::bail;
 use crate::command::succeeds;
 
 /// A program that is needed, how to see that it is there, and its Debian package.
-const NEEDED: [(&str, &str, &[&str], &str); 4] = [
+const NEEDED: [(&str, &str, &[&str], &str); 5] = [
     ("a C linker", "cc", &["--version"], "gcc"),
+    ("strip", "strip", &["--version"], "binutils"),
     ("python3", "python3", &["--version"], "python3"),
     ("pip for python3", "python3", &["-m", "pip", "--version"], "python3-pip"),
     ("venv for python3", "python3", &["-c", "import venv, ensurepip"], "python3-venv"),

@@ -1,7 +1,7 @@
 //! The command line, made from the table of settings.
 //!
 //! Each command is a file: `serve`, `generate`, `plan`, `import`, `probe`, `doctor`, `bench`,
-//! `shell` (completions and manual pages); `layers` resolves settings.
+//! `shell` (completions and manual pages), `notices` (licences); `layers` resolves settings.
 
 mod bench;
 mod doctor;
@@ -11,6 +11,7 @@ mod fixture;
 mod generate;
 mod import;
 mod layers;
+mod notices;
 mod plan;
 mod probe;
 mod serve;
@@ -48,6 +49,9 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failu
         "completions" => return shell::completions(matches, command()),
         "man" => return shell::man(command()),
         _ => {}
+    }
+    if let Some(printed) = notices::run(name) {
+        return printed;
     }
     let settings = layers::resolve(matches)?;
     let model = layers::model(&settings);
@@ -92,6 +96,7 @@ fn command() -> Command {
         .subcommands([serve, generate, plan, probe, doctor, bench::command()])
         .subcommands([import::command()])
         .subcommands(shell::commands())
+        .subcommands(notices::commands())
 }
 
 /// One flag for each setting of the table, with `-` or `_`.

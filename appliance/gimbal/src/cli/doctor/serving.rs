@@ -1,11 +1,12 @@
 //! Checks of what a server needs: settings, port, files, library, model.
 
 use std::net::TcpListener;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use gimbal_onnx::OnnxPlatform;
 
 use super::{Case, Finding, fail, ok, warn};
+use crate::boot;
 
 /// Where SageMaker puts the model.
 const MODEL_FOLDER: &str = "/opt/ml/model";
@@ -100,7 +101,10 @@ fn is_writable(folder: &Path) -> bool {
 }
 
 pub(super) fn library(case: &Case) -> Finding {
-    let path = case.settings.text("onnxruntime").map(PathBuf::from);
+    let path = match boot::library(&case.settings) {
+        Ok(path) => path,
+        Err(error) => return fail(error.to_string(), "make a cache folder writable"),
+    };
     let shown = path.as_deref().map(|p| p.display().to_string());
     match OnnxPlatform.load(path.as_deref()) {
         Ok(()) => ok(format!("{} loads", shown.as_deref().unwrap_or("libonnxruntime.so"))),
