@@ -98,8 +98,11 @@ impl Generation {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(Some(event)) => self.take(event),
                 Poll::Ready(None) => {
-                    let why = self.gone().to_string();
-                    self.fail(&why);
+                    let finish = match self.gone() {
+                        Refusal::Draining => FinishReason::Drained,
+                        refusal => FinishReason::Error(refusal.to_string()),
+                    };
+                    self.fail(&finish);
                 }
             }
         }
@@ -148,11 +151,11 @@ impl Generation {
                 self.take_token(choice, token, (logprob, top), finish);
             }
             LaneEvent::Finished { choice, finish } => self.end(choice, None, reason(finish)),
-            LaneEvent::Failed { why } => self.fail(&why),
+            LaneEvent::Failed(finish) => self.fail(&finish),
             LaneEvent::Refused(refusal) => {
                 self.closed = true;
                 let why = self.refusal(&refusal).to_string();
-                self.fail(&why);
+                self.fail(&FinishReason::Error(why));
             }
         }
         drop(span);
@@ -222,9 +225,9 @@ impl Generation {
         self.closed |= self.choices.iter().all(|choice| choice.ended);
     }
 
-    fn fail(&mut self, why: &str) {
+    fn fail(&mut self, finish: &FinishReason) {
         for index in (0_u16..).take(self.choices.len()) {
-            self.end(index, None, FinishReason::Error(why.to_owned()));
+            self.end(index, None, finish.clone());
         }
         self.started = true;
         self.closed = true;

@@ -16,6 +16,7 @@ use tokio::sync::{mpsc, watch};
 use crate::clock::Clock;
 use crate::gate::Permit;
 use crate::meters::LaneMeters;
+use crate::request::FinishReason;
 use crate::runner::Runner;
 
 /// Opens the device again after it was lost.
@@ -106,9 +107,7 @@ pub(crate) enum LaneEvent {
         finish: Finish,
     },
     /// All choices ended for a reason the scheduler does not know.
-    Failed {
-        why: String,
-    },
+    Failed(FinishReason),
 }
 
 /// A handle; dropping the last one stops the lane.

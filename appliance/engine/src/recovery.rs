@@ -12,6 +12,7 @@ use gimbal_scheduler::Scheduler;
 use tracing::{error, info, warn};
 
 use crate::lane::Condition;
+use crate::request::FinishReason;
 use crate::runner::{Flow, Runner};
 
 /// Failures without a single step between them after which a lane gives up.
@@ -55,7 +56,7 @@ impl Runner {
         self.drop_backend();
         self.in_flight.clear();
         self.scheduler = Scheduler::new(self.limits.clone(), self.policy.clone());
-        self.fail_all("an internal error");
+        self.fail_all(&FinishReason::Error("an internal error".to_owned()));
         self.open_again(why)
     }
 
@@ -65,7 +66,7 @@ impl Runner {
         while self.failures < FAILURES_MAX {
             self.publish();
             if self.failures > 0 && self.pause(BACKOFF * (1 << self.failures)) == Flow::Stop {
-                self.fail_all("the server is shutting down");
+                self.fail_all(&FinishReason::Drained);
                 return Flow::Stop;
             }
             self.failures += 1;
@@ -86,15 +87,15 @@ impl Runner {
         // Said before the requests end, so that whoever sees one end can ask why.
         self.condition = Condition::Stopped { why: why.clone() };
         self.publish();
-        self.fail_all(&why);
+        self.fail_all(&FinishReason::Error(why));
         Flow::Stop
     }
 
-    /// Ends every request with an error.
-    pub(crate) fn fail_all(&mut self, why: &str) {
+    /// Ends every request.
+    pub(crate) fn fail_all(&mut self, finish: &FinishReason) {
         self.events.clear();
         for (_, live) in self.live.drain() {
-            live.fail(why);
+            live.fail(finish);
         }
     }
 

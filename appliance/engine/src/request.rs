@@ -120,6 +120,8 @@ pub enum FinishReason {
     StopSequence,
     /// It could not be continued.
     Error(String),
+    /// The server shut down before it was done.
+    Drained,
     /// Nobody wants it any more.
     Cancelled,
     /// The deadline passed.
@@ -135,6 +137,7 @@ impl FinishReason {
             Self::Length => "length",
             Self::StopSequence => "stop_sequence",
             Self::Error(_) => "error",
+            Self::Drained => "drained",
             Self::Cancelled => "cancelled",
             Self::Deadline => "deadline",
         }

@@ -21,6 +21,7 @@ use crate::gate::Permit;
 use crate::lane::{Admission, Command, Condition, LaneEvent, LaneSource, LaneState, Reopen};
 use crate::meters::{LaneMeters, Station, Times};
 use crate::recovery::guarded;
+use crate::request::FinishReason;
 
 /// How long `collect` waits before commands are looked at again: the longest a cancel waits on a
 /// device that does not compute in `collect`.
@@ -138,7 +139,7 @@ impl Runner {
     /// One round: commands, steps, news.
     pub(crate) fn turn(&mut self) -> Flow {
         if self.take_commands() == Flow::Stop {
-            self.fail_all("the server is shutting down");
+            self.fail_all(&FinishReason::Drained);
             return Flow::Stop;
         }
         let now = self.clock.now();
@@ -322,9 +323,9 @@ impl Runner {
 
 impl Live {
     /// Ends all choices for a reason the scheduler does not know.
-    pub(crate) fn fail(self, why: &str) {
+    pub(crate) fn fail(self, finish: &FinishReason) {
         // Nobody may be waiting any more.
-        drop(self.events.try_send(LaneEvent::Failed { why: why.to_owned() }));
+        drop(self.events.try_send(LaneEvent::Failed(finish.clone())));
     }
 }
 

@@ -11,6 +11,8 @@ use gimbal_engine::{QueueNumbers, Refusal};
 use gimbal_text::TextError;
 use serde_json::{Map, Value, json};
 
+use crate::journal::Note;
+
 /// A request that is not answered.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Fault {
@@ -109,7 +111,7 @@ impl Fault {
         Self { retry_after_ms: Some(retry_after_ms), ..self }.with(details)
     }
 
-    fn status(&self, door: Door) -> StatusCode {
+    pub(crate) fn status(&self, door: Door) -> StatusCode {
         match (self.kind, door) {
             (Kind::Invalid | Kind::Unsupported | Kind::TooLong, _) => StatusCode::BAD_REQUEST,
             (Kind::UnknownModel | Kind::UnknownRoute, _) => StatusCode::NOT_FOUND,
@@ -151,6 +153,7 @@ impl Fault {
         let body = Body::from(self.body(schema, door).to_string());
         let mut response = Response::new(body);
         *response.status_mut() = self.status(door);
+        response.extensions_mut().insert(Note::of(self));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(ms) = self.retry_after_ms {

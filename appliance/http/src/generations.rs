@@ -100,6 +100,9 @@ pub(crate) fn fault_of(finish: &FinishReason, begun: bool) -> Option<Fault> {
     match finish {
         FinishReason::EosToken | FinishReason::Length | FinishReason::StopSequence => None,
         FinishReason::Error(why) => Some(Fault::new(Kind::Internal, why.clone())),
+        FinishReason::Drained => {
+            Some(Fault::new(Kind::Draining, "the server shut down before this request was done"))
+        }
         FinishReason::Cancelled => Some(Fault::new(Kind::Internal, "the request was cancelled")),
         FinishReason::Deadline if begun => {
             Some(Fault::new(Kind::TimedOut, "the time for this request is over"))

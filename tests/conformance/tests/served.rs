@@ -241,3 +241,69 @@ fn a_drain_finishes_what_runs() -> anyhow::Result<()> {
     assert_eq!(server.wait()?, Some(0));
     Ok(())
 }
+
+/// SIGTERM under more load than the drain has time for: every stream that began ends with a finish
+/// reason or with an error that says why, whole answers are answers or 503, and the exit is clean.
+#[test]
+fn no_stream_is_cut_without_a_reason() -> anyhow::Result<()> {
+    let Some((model, library)) = setup() else { return Ok(()) };
+    let short = ["--drain-timeout-s", "1", "--max-rolling-batch-size", "8"];
+    let server = Server::start(&model, &[&["--onnxruntime", &library], &short[..]].concat())?;
+    let address = server.address;
+    let ask = move |i: usize| -> anyhow::Result<(u16, String)> {
+        let tokens = [20, 200, 2000][i % 3];
+        let (path, body) = match i % 4 {
+            0 => (
+                "/v1/chat/completions",
+                json!({
+                    "messages": [{ "role": "user", "content": "Tell a story." }],
+                    "max_tokens": tokens, "ignore_eos": true, "stream": true,
+                }),
+            ),
+            1 => (
+                "/invocations",
+                json!({
+                    "inputs": "Once upon a time", "stream": true,
+                    "parameters": { "max_new_tokens": tokens, "ignore_eos_token": true },
+                }),
+            ),
+            2 => (
+                "/v1/completions",
+                json!({
+                    "prompt": "Once upon a time", "max_tokens": tokens, "ignore_eos": true, "stream": true,
+                }),
+            ),
+            _ => (
+                "/v1/completions",
+                json!({
+                    "prompt": "Once upon a time", "max_tokens": tokens, "ignore_eos": true,
+                }),
+            ),
+        };
+        let response = send(address, "POST", path, &body.to_string())?;
+        Ok((response.status, response.text()?))
+    };
+    let answers = std::thread::scope(|scope| -> anyhow::Result<Vec<(u16, String)>> {
+        let clients: Vec<_> = (0..24).map(|i| scope.spawn(move || ask(i))).collect();
+        while server.metric("gimbal_running", "")? < 8.0 {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        server.terminate()?;
+        clients.into_iter().map(|client| client.join().expect("no client panics")).collect()
+    })?;
+    assert_eq!(server.wait()?, Some(0));
+    let mut cut = 0;
+    for (i, (status, text)) in answers.iter().enumerate() {
+        let shown = format!("client {i}: {status} {}", &text[text.len().saturating_sub(300)..]);
+        if *status != 200 {
+            assert!([429, 503].contains(status), "{shown}");
+            continue;
+        }
+        let ends_well = text.contains("[DONE]") || text.contains("\"finish_reason\":\"length\"");
+        let says_why = text.contains("\"error\"");
+        assert!(ends_well || says_why, "{shown}");
+        cut += usize::from(says_why);
+    }
+    assert!(cut > 0, "the drain was to be too short for some");
+    Ok(())
+}

@@ -272,9 +272,8 @@ async fn a_drain_without_time_ends_streams_with_a_reason() {
     assert!(generation.next().await.is_some_and(|delta| delta.finish.is_none()));
     let drained = service.drain(Duration::ZERO).await;
     assert_eq!(drained, Drained { requests: 1, cut: 1 });
-    let why = "the server is shutting down".to_owned();
     let last = generation.next().await.and_then(|delta| delta.finish);
-    assert_eq!(last, Some(FinishReason::Error(why)));
+    assert_eq!(last, Some(FinishReason::Drained));
     assert_eq!(generation.next().await, None);
 }
 

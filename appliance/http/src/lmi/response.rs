@@ -9,7 +9,7 @@ use gimbal_engine::{Completed, Delta, FinishReason, TokenInfo};
 use gimbal_text::Tokenizer;
 use serde_json::{Map, Value, json};
 
-use crate::fault::Kind;
+use crate::fault::Door;
 use crate::generations::fault_of;
 use crate::lmi::request::Shown;
 use crate::stream::Encode;
@@ -172,8 +172,8 @@ impl Lines {
         }
         line["details"] = details;
         if let Some(fault) = fault_of(finish, true) {
+            line["code"] = fault.status(Door::Invocations).as_u16().into();
             line["error"] = fault.message.into();
-            line["code"] = if fault.kind == Kind::TimedOut { 408 } else { 500 }.into();
         }
     }
 }

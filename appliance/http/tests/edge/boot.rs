@@ -97,7 +97,7 @@ async fn a_drain_without_time_ends_streams_with_a_reason() {
     let lines = reading.await.expect("no panic").lines();
     let last = lines.last().expect("a last line");
     assert_eq!(last["details"]["finish_reason"], "error");
-    assert_eq!(last["error"], "the server is shutting down");
+    assert_eq!(last["error"], "the server shut down before this request was done");
     server.stop().await;
 }
 
