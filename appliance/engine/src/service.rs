@@ -120,6 +120,12 @@ impl Service {
         self.lanes[0].model_len_max
     }
 
+    /// Limits and order of every lane.
+    #[must_use]
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
     /// What every lane said last.
     #[must_use]
     pub fn states(&self) -> Vec<LaneState> {

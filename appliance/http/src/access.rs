@@ -1,11 +1,11 @@
 //! What every response has: a request id, a line in the log, a count in the metrics.
 //!
-//! Never a prompt, a header or a key; never a line for `/ping`. Next: `state.rs`.
+//! Never a prompt, a header or a key; never a line for what is polled. Next: `state.rs`.
 
 use std::hash::{BuildHasher, RandomState};
 
 use axum::body::Body;
-use axum::extract::{MatchedPath, Request};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Response};
 use axum::middleware::Next;
 use gimbal_engine::meters;
@@ -13,22 +13,35 @@ use metrics::counter;
 use tokio::time::Instant;
 use tracing::info;
 
+use crate::AppState;
+use crate::journal::Note;
+use crate::state::unix_ms;
+
+/// Routes that are asked every second or so: a line each would hide the others.
+const POLLED: [&str; 4] = ["/ping", "/health", "/metrics", "/status"];
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Letters of an id that a client may choose.
 const REQUEST_ID_MAX: usize = 128;
 
 /// Wraps every request.
-pub(crate) async fn observe(request: Request, next: Next) -> Response<Body> {
+pub(crate) async fn observe(
+    State(app): State<AppState>,
+    request: Request,
+    next: Next,
+) -> Response<Body> {
     let from = Instant::now();
     let id = request_id(&request);
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let mut response = next.run(request).await;
     let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
+    if let Some(note) = response.extensions_mut().remove::<Note>() {
+        app.journal().add(unix_ms(), route, response.status(), note);
+    }
     let status = response.status().as_u16();
     let labels = [("route", route.to_owned()), ("status", status.to_string())];
     counter!(meters::HTTP, &labels).increment(1);
-    if route != "/ping" {
+    if !POLLED.contains(&route) {
         let ms = u64::try_from(from.elapsed().as_millis()).unwrap_or(u64::MAX);
         let request_id = id.to_str().unwrap_or_default();
         info!(request_id, %method, route, status, ms, "request");

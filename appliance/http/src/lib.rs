@@ -3,7 +3,8 @@
 //! Reading order: `state` (which model serves, which phase the boot is in), `serve` and `socket`
 //! (connections), `router` (all routes), `access` (ids, log, counts), `body` and `fields` (bytes to
 //! members), `fault` (every error in every schema), `generations` and `stream` (answers), `lmi/`,
-//! `openai/`, `exposition` (metrics).
+//! `openai/` (with `sampling` for both), `exposition` and `alias` (metrics), `boot`, `journal`,
+//! `status` and `dashboard` (a page for people, and what it shows).
 //!
 //! # Use
 //! ```no_run
@@ -29,20 +30,27 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod alias;
 mod body;
+mod boot;
 mod call;
+mod dashboard;
 mod exposition;
 mod fault;
 mod fields;
 mod generations;
+mod journal;
 mod lmi;
 mod openai;
 mod router;
+mod sampling;
 mod serve;
 mod socket;
 mod state;
+mod status;
 mod stream;
 
+pub use boot::About;
 pub use exposition::Exposition;
 pub use serve::serve;
 pub use state::{AppState, HttpSettings, OutputFormatter};

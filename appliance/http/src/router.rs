@@ -14,7 +14,7 @@ use tokio::time::Instant;
 use crate::call::{self, Call};
 use crate::fault::{Door, Fault, Kind, Schema};
 use crate::fields::Fields;
-use crate::{AppState, access, body, lmi, openai};
+use crate::{AppState, access, alias, body, dashboard, lmi, openai, status};
 
 /// What every route takes and answers, for people and for tools.
 const OPENAPI: &str = include_str!("../openapi.json");
@@ -22,6 +22,8 @@ const OPENAPI: &str = include_str!("../openapi.json");
 /// The routes.
 pub(crate) fn router(app: AppState) -> Router {
     Router::new()
+        .route("/", get(page))
+        .route("/status", get(status))
         .route("/ping", get(ping).post(ping))
         .route("/health", get(ping))
         .route("/invocations", post(invocations))
@@ -35,8 +37,21 @@ pub(crate) fn router(app: AppState) -> Router {
         .route("/openapi.json", get(openapi))
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
-        .layer(middleware::from_fn(access::observe))
+        .layer(middleware::from_fn_with_state(app.clone(), access::observe))
         .with_state(app)
+}
+
+async fn page(State(app): State<AppState>) -> Response<Body> {
+    if app.settings().dashboard { dashboard::page() } else { dashboard_off() }
+}
+
+async fn status(State(app): State<AppState>) -> Response<Body> {
+    if app.settings().dashboard { status::response(&app) } else { dashboard_off() }
+}
+
+fn dashboard_off() -> Response<Body> {
+    let message = "the dashboard and /status are off (dashboard: false)";
+    Fault::new(Kind::UnknownRoute, message).response(Schema::OpenAi, Door::V1)
 }
 
 /// 200 and empty when all is well; otherwise 503 and why.
@@ -112,7 +127,12 @@ async fn metrics(State(app): State<AppState>) -> Response<Body> {
         let fault = Fault::new(Kind::UnknownRoute, "metrics are off");
         return fault.response(Schema::OpenAi, Door::V1);
     };
-    let mut response = Response::new(Body::from(exposition.render()));
+    let mut text = exposition.render();
+    if app.settings().vllm_metrics {
+        let theirs = alias::vllm(&text);
+        text += &theirs;
+    }
+    let mut response = Response::new(Body::from(text));
     let text = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
     response.headers_mut().insert(header::CONTENT_TYPE, text);
     response

@@ -2,15 +2,17 @@
 //!
 //! A server listens before a model is loaded. Next: `serve.rs`.
 
-use std::sync::{Arc, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use gimbal_engine::{Health, Service};
+use gimbal_engine::{Health, SampleParams, Service};
 use serde_json::{Value, json};
 use tokio::sync::Semaphore;
 
+use crate::boot::{About, Timeline};
 use crate::exposition::Exposition;
 use crate::fault::{Fault, Kind};
+use crate::journal::Journal;
 
 /// How long a client is told to wait for a model that loads.
 const LOADING_RETRY_MS: u64 = 1000;
@@ -38,6 +40,12 @@ pub struct HttpSettings {
     pub close_timeout: Duration,
     /// What `/invocations` answers in unless a request says otherwise.
     pub output_formatter: OutputFormatter,
+    /// What requests that sample get where they say nothing.
+    pub sampling: SampleParams,
+    /// Tell metrics by vLLM's names as well.
+    pub vllm_metrics: bool,
+    /// Serve the dashboard at `/` and `/status`.
+    pub dashboard: bool,
 }
 
 /// What LMI's schema answers in.
@@ -68,6 +76,9 @@ impl Default for HttpSettings {
             invocations_stream_deadline: Duration::from_secs(480),
             close_timeout: Duration::from_secs(2),
             output_formatter: OutputFormatter::Auto,
+            sampling: SampleParams { temperature: 1.0, ..SampleParams::default() },
+            vllm_metrics: false,
+            dashboard: true,
         }
     }
 }
@@ -80,9 +91,12 @@ pub struct AppState(Arc<Inner>);
 struct Inner {
     settings: HttpSettings,
     phase: RwLock<Phase>,
+    about: RwLock<About>,
+    timeline: Mutex<Timeline>,
+    journal: Journal,
     exposition: Option<Exposition>,
     bodies: Arc<Semaphore>,
-    started_unix: u64,
+    started_unix_ms: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -93,6 +107,9 @@ enum Phase {
     Draining(Vec<Arc<Service>>),
 }
 
+/// What a server does before it says anything else.
+const FIRST_PHASE: &str = "listen";
+
 /// Unit of the budget of bodies: semaphores count to 2³² at least, bodies may be larger.
 pub(crate) const BODY_UNIT_BYTES: usize = 1024;
 
@@ -100,25 +117,34 @@ impl AppState {
     /// A server without a model, in phase `listen`.
     #[must_use]
     pub fn new(settings: HttpSettings, exposition: Option<Exposition>) -> Self {
-        let phase = Phase::Loading { phase: "listen".into(), progress: None };
+        let phase = Phase::Loading { phase: FIRST_PHASE.into(), progress: None };
         let bodies = Semaphore::new(settings.bodies_bytes_max / BODY_UNIT_BYTES);
-        let started = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self(Arc::new(Inner {
             settings,
             phase: RwLock::new(phase),
+            about: RwLock::default(),
+            timeline: Mutex::new(Timeline::start(FIRST_PHASE)),
+            journal: Journal::default(),
             exposition,
             bodies: Arc::new(bodies),
-            started_unix: started.unwrap_or_default().as_secs(),
+            started_unix_ms: unix_ms(),
         }))
+    }
+
+    /// Says what the process is and on what it computes, as soon as it is known.
+    pub fn set_about(&self, about: About) {
+        *self.0.about.write().unwrap_or_else(PoisonError::into_inner) = about;
     }
 
     /// Says where the boot is: `probe`, `plan`, `open`, `warm`. `progress` is from 0 to 1.
     pub fn set_phase(&self, phase: &str, progress: Option<f32>) {
+        self.timeline(|timeline| timeline.enter(phase));
         self.set(Phase::Loading { phase: phase.to_owned(), progress });
     }
 
     /// A model is warm: from now on it serves, besides those that do already.
     pub fn add_model(&self, service: Arc<Service>) {
+        self.timeline(Timeline::end);
         let mut models = self.models();
         models.push(service);
         self.set(Phase::Serving(models));
@@ -137,11 +163,11 @@ impl AppState {
 
     fn set(&self, phase: Phase) {
         // A poisoned lock holds a whole value all the same: values are swapped, never changed.
-        *self.0.phase.write().unwrap_or_else(std::sync::PoisonError::into_inner) = phase;
+        *self.0.phase.write().unwrap_or_else(PoisonError::into_inner) = phase;
     }
 
     fn phase(&self) -> Phase {
-        self.0.phase.read().unwrap_or_else(std::sync::PoisonError::into_inner).clone()
+        self.0.phase.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// All models that serve.
@@ -166,7 +192,28 @@ impl AppState {
     }
 
     pub(crate) fn started_unix(&self) -> u64 {
-        self.0.started_unix
+        self.0.started_unix_ms / 1000
+    }
+
+    pub(crate) fn started_unix_ms(&self) -> u64 {
+        self.0.started_unix_ms
+    }
+
+    pub(crate) fn about(&self) -> About {
+        self.0.about.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The boot's phases with their milliseconds.
+    pub(crate) fn boot(&self) -> Value {
+        self.timeline(|timeline| timeline.json())
+    }
+
+    fn timeline<T>(&self, with: impl FnOnce(&mut Timeline) -> T) -> T {
+        with(&mut self.0.timeline.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn journal(&self) -> &Journal {
+        &self.0.journal
     }
 
     /// What `/ping` says unless all is well.
@@ -210,4 +257,10 @@ impl AppState {
             Fault { field: Some("model".into()), ..Fault::new(Kind::UnknownModel, message) }
         })
     }
+}
+
+/// Milliseconds since 1970.
+pub(crate) fn unix_ms() -> u64 {
+    let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

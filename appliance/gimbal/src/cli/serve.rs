@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use gimbal_engine::Service;
-use gimbal_http::{AppState, Exposition, HttpSettings};
+use gimbal_engine::{SampleParams, Service};
+use gimbal_http::{About, AppState, Exposition, HttpSettings, OutputFormatter};
 use gimbal_settings::{Ignored, Settings};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
@@ -35,14 +35,16 @@ async fn serve(settings: &Settings, model: &Path) -> Result<(), Failure> {
     for Ignored { name, source, why } in settings.ignored() {
         info!(name, %source, why, "ignored");
     }
+    let exposition = Exposition::install().map_err(anyhow::Error::from)?;
+    // The boot's first phase begins here.
+    let state = AppState::new(http_settings(settings), Some(exposition));
+    state.set_about(about(settings));
     let listener = listen(settings).await?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
     info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     // Signals count from here on: a SIGTERM during the boot ends it.
     let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
-    let exposition = Exposition::install().map_err(anyhow::Error::from)?;
-    let state = AppState::new(http_settings(settings), Some(exposition));
     let (end, ended) = oneshot::channel::<()>();
     let edge = tokio::spawn(gimbal_http::serve(listener, state.clone(), async {
         // A dropped sender ends the edge as well.
@@ -109,8 +111,23 @@ fn open_blocking(
 ) -> Result<Arc<Service>, Failure> {
     state.set_phase("plan", None);
     let plan = boot::plan(settings, path, None)?;
+    state.set_about(About {
+        platform: plan.platform().to_owned(),
+        device: plan.device().to_owned(),
+        is_simulated: plan.platform() == "sim",
+        ..about(settings)
+    });
     state.set_phase("open", None);
     plan.open(settings)
+}
+
+/// What is known of the process before it has looked for devices.
+fn about(settings: &Settings) -> About {
+    About {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        settings_hash: settings.hash(),
+        ..About::default()
+    }
 }
 
 fn http_settings(settings: &Settings) -> HttpSettings {
@@ -122,7 +139,30 @@ fn http_settings(settings: &Settings) -> HttpSettings {
         body_bytes_max: body.unwrap_or(defaults.body_bytes_max),
         write_timeout: seconds("write_timeout_s", 30),
         invocations_deadline: seconds("invocation_timeout_s", 60),
+        output_formatter: match settings.text("output_formatter") {
+            Some("json") => OutputFormatter::Json,
+            Some("jsonlines") => OutputFormatter::JsonLines,
+            Some("sse") => OutputFormatter::Sse,
+            _ => OutputFormatter::Auto,
+        },
+        sampling: sampling(settings),
+        vllm_metrics: settings.text("metrics_alias") == Some("vllm"),
+        dashboard: settings.flag("dashboard"),
         ..defaults
+    }
+}
+
+/// What requests that sample get where they say nothing.
+fn sampling(settings: &Settings) -> SampleParams {
+    #[expect(clippy::cast_possible_truncation, reason = "parameters are f32 everywhere")]
+    let number = |key: &str| settings.number(key).map_or(1.0, |n| n as f32);
+    let top_k = settings.integer("default_top_k").and_then(|k| u32::try_from(k).ok());
+    SampleParams {
+        temperature: number("default_temperature"),
+        top_p: number("default_top_p"),
+        top_k: top_k.unwrap_or(0),
+        repetition_penalty: number("default_repetition_penalty"),
+        ..SampleParams::default()
     }
 }
 

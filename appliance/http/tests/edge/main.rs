@@ -3,12 +3,13 @@
 //! Reading order: `rig` (server), `client` (HTTP by hand), `contract` (every situation, its
 //! status and its body), `answers` (shapes, and equality over routes), `limits` (full queues, bad
 //! clients), `overload` (during a two-second step), `losses` (a killed device), `boot` (before and
-//! after serving).
+//! after serving), `dashboard` (the page and `/status`).
 
 mod answers;
 mod boot;
 mod client;
 mod contract;
+mod dashboard;
 mod limits;
 mod losses;
 mod openapi;

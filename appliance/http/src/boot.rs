@@ -1,0 +1,89 @@
+//! What the process tells about itself: who it is, on what it computes, how long its boot took.
+//!
+//! Handed in by whoever boots; the edge measures only the phases. Next: `status.rs`.
+
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+/// Facts of a process. Empty is unknown yet.
+#[derive(Clone, Debug, Default)]
+pub struct About {
+    /// Version of the binary.
+    pub version: String,
+    /// Short name of all settings' values.
+    pub settings_hash: String,
+    /// The platform that computes: `onnx`.
+    pub platform: String,
+    /// The device by its name.
+    pub device: String,
+    /// It answers from hashes, not from a model.
+    pub is_simulated: bool,
+}
+
+/// When each phase of the boot began, and when the last one was over.
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    phases: Vec<(String, Instant)>,
+    ready: Option<Instant>,
+}
+
+impl Timeline {
+    /// Begins with a phase.
+    pub(crate) fn start(phase: &str) -> Self {
+        Self { phases: vec![(phase.to_owned(), Instant::now())], ready: None }
+    }
+
+    /// The next phase begins; news of a running one change nothing.
+    pub(crate) fn enter(&mut self, phase: &str) {
+        let is_new = self.phases.last().is_none_or(|(newest, _)| newest != phase);
+        if is_new && self.ready.is_none() {
+            self.phases.push((phase.to_owned(), Instant::now()));
+        }
+    }
+
+    /// The boot is over.
+    pub(crate) fn end(&mut self) {
+        self.ready.get_or_insert_with(Instant::now);
+    }
+
+    /// Every phase with its milliseconds, the running one until now.
+    pub(crate) fn json(&self) -> Value {
+        let until = self.ready.unwrap_or_else(Instant::now);
+        let ends = self.phases.iter().skip(1).map(|(_, from)| *from).chain([until]);
+        let phases = self.phases.iter().zip(ends);
+        let phases = phases.map(|((phase, from), to)| json!({"phase": phase, "ms": ms(*from, to)}));
+        let phases: Vec<Value> = phases.collect();
+        let first = self.phases.first().map(|(_, from)| *from);
+        let ready = self.ready.zip(first).map(|(ready, first)| ms(first, ready));
+        json!({"phases": phases, "ready_ms": ready})
+    }
+}
+
+/// Milliseconds with one digit after the point: some phases take less than one.
+fn ms(from: Instant, to: Instant) -> f64 {
+    let ms = to.saturating_duration_since(from).as_secs_f64() * 1e3;
+    (ms * 10.0).round() / 10.0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn phases_follow_each_other_until_it_is_ready() {
+        let mut timeline = Timeline::start("listen");
+        timeline.enter("open");
+        timeline.enter("open");
+        assert_eq!(timeline.json()["ready_ms"], Value::Null);
+        timeline.end();
+        timeline.enter("late");
+        let told = timeline.json();
+        let sum: f64 = told["phases"].as_array().into_iter().flatten().fold(0.0, |sum, phase| {
+            assert_ne!(phase["phase"], "late");
+            sum + phase["ms"].as_f64().unwrap_or_default()
+        });
+        let ready = told["ready_ms"].as_f64().expect("it is ready");
+        // Each of two phases is rounded by at most 0.05.
+        assert!((sum - ready).abs() <= 0.16, "{told}");
+    }
+}
