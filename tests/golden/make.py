@@ -5,9 +5,12 @@
 - smollm2.json: greedy tokens of the f32 reference, with gaps and some logits; the README's prompt.
 - quality.json: per position the reference's choice and gap, and llama.cpp's choice and KL.
 - tokens.json: token ids of many strings by llama.cpp.
+- quants.json: random blocks of every quantised type, and their values by ggml.
 """
 
+import ctypes
 import json
+import pathlib
 import random
 import sys
 
@@ -42,6 +45,34 @@ TEXTS = [
     "\ufeffbom", "tab\tand\nnewline", "trailing space ", " leading", "e\u0301", "🇫🇷", "👨‍👩‍👧",
     "'s 't 're", "don’t", "ABC123def", "  indented\n    code", "\r\nwindows\r\n", "a\u00a0b",
 ]
+
+
+# Elements and bytes of a block, and where its f16 scales are.
+QUANTS = {
+    "Q4_0": (32, 18, [0]), "Q4_1": (32, 20, [0, 2]), "Q5_0": (32, 22, [0]),
+    "Q5_1": (32, 24, [0, 2]), "Q8_0": (32, 34, [0]), "Q4_K": (256, 144, [0, 2]),
+    "Q5_K": (256, 176, [0, 2]), "Q6_K": (256, 210, [208]),
+}
+
+
+def quants():
+    ggml = ctypes.CDLL(str(pathlib.Path(llama_cpp.__file__).parent / "lib/libggml-base.so"))
+    noise, all_types = np.random.default_rng(20261124), {}
+    for name, (elements, size, scales) in QUANTS.items():
+        count = 24 if elements == 32 else 6
+        raw = noise.integers(0, 256, (count, size), dtype=np.uint8)
+        for at in scales:
+            some = noise.normal(0, 0.05, (count, 1)).astype(np.float16)
+            raw[:, at:at + 2] = some.view(np.uint8)
+        # A scale of zero, and the smallest negative one.
+        for block, d in [(0, 0.0), (1, -6e-8)]:
+            raw[block, scales[0]:scales[0] + 2] = np.array([d], np.float16).view(np.uint8)
+        raw, values = np.ascontiguousarray(raw), np.zeros(count * elements, np.float32)
+        read = getattr(ggml, "dequantize_row_" + name.lower().replace("_k", "_K"))
+        read.argtypes, read.restype = [ctypes.c_void_p, ctypes.c_void_p, ctypes.c_int64], None
+        read(raw.ctypes.data, values.ctypes.data, values.size)
+        all_types[name] = {"blocks": raw.tobytes().hex(), "values": values.tobytes().hex()}
+    return all_types
 
 
 def smollm2(reference, llama):
@@ -99,13 +130,14 @@ def write(folder, name, data):
     with open(f"{folder}/{name}.json", "w") as out:
         json.dump(data, out, ensure_ascii=True, separators=(",", ":"))
         out.write("\n")
-    print(name, len(data["cases"]), "cases")
+    print(name, len(data.get("cases", data)), "cases")
 
 
 def main():
     model, folder = sys.argv[1:]
     llama = llama_cpp.Llama(model, n_ctx=2048, n_batch=512, logits_all=True, verbose=False)
     reference = Reference(model)
+    write(folder, "quants", quants())
     write(folder, "tokens", tokens(llama))
     write(folder, "smollm2", smollm2(reference, llama))
     write(folder, "quality", quality(reference, llama))

@@ -1,10 +1,15 @@
 //! The interpreter and the tokenizer against golden files of independent implementations.
 
+use std::collections::BTreeMap;
+
+use anyhow::Context;
 use gimbal_conformance::golden::{self, Greedy, Tokens};
 use gimbal_conformance::{model_path, quality};
 use gimbal_model::Model;
 use gimbal_model::interp::{Interp, Run};
+use gimbal_model::weights::{DType, Tensor};
 use gimbal_text::{Tokenizer, TokenizerData};
+use serde::Deserialize;
 
 /// Within 1e-3 of numpy: both are f32, only the order of sums differs (measured 2e-5).
 #[test]
@@ -62,4 +67,38 @@ fn token_ids_equal_llama_cpps() -> anyhow::Result<()> {
     }
     assert!(wrong.is_empty(), "{} of {}:\n{}", wrong.len(), golden.cases.len(), wrong.join("\n"));
     Ok(())
+}
+
+/// Every quantised type: values of random blocks equal ggml's to the bit.
+#[test]
+fn quantised_values_equal_ggmls_to_the_bit() -> anyhow::Result<()> {
+    let golden: BTreeMap<String, Blocks> = golden::read("quants")?;
+    let quantised = DType::ALL.into_iter().filter(|dtype| dtype.is_quantised());
+    for dtype in quantised {
+        let found = golden.get(dtype.name());
+        let found = found.with_context(|| format!("{} in the file", dtype.name()))?;
+        let (bytes, values) = (bytes_of(&found.blocks)?, bytes_of(&found.values)?);
+        let (elements, size) = dtype.block();
+        let cols = bytes.len() / size * elements;
+        let values = values.as_chunks::<4>().0.iter().map(|v| u32::from_le_bytes(*v));
+        let expect: Vec<u32> = values.collect();
+        let read = Tensor { dtype, rows: 1, cols, bytes: &bytes }.to_f32();
+        let read: Vec<u32> = read.into_iter().map(f32::to_bits).collect();
+        assert_eq!(expect.len(), cols);
+        assert!(read == expect, "{}", dtype.name());
+    }
+    Ok(())
+}
+
+/// Blocks and their values, in hexadecimal digits.
+#[derive(Deserialize)]
+struct Blocks {
+    blocks: String,
+    values: String,
+}
+
+fn bytes_of(hexadecimal: &str) -> anyhow::Result<Vec<u8>> {
+    let pairs = hexadecimal.as_bytes().as_chunks::<2>().0;
+    let byte = |pair: &[u8; 2]| Ok(u8::from_str_radix(std::str::from_utf8(pair)?, 16)?);
+    pairs.iter().map(byte).collect()
 }

@@ -11,7 +11,7 @@ use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-pub use dtype::{DType, f16_to_f32};
+pub use dtype::{DType, Unpacked, bf16_to_f32, f16_to_f32};
 pub use gguf::{Gguf, Value};
 pub use map::Mapping;
 

@@ -2,11 +2,12 @@
 //!
 //! `f32::mul_add` rounds once, as the vector units do; sums keep the vector units' order.
 
+use gimbal_model::weights::bf16_to_f32;
 use half::f16;
 
 use super::{ActBlock, Acts, Attend, EXP, EXP_MIN, Kernels, LN2, Linear, TILE_QUERIES_MAX};
 use crate::memory::BLOCK_TOKENS;
-use crate::pack::{Family, I8_BYTES, LANES, U4_BYTES};
+use crate::pack::{Family, I8_BYTES, I8_WIDE_BYTES, LANES, U4_BYTES, U4_WIDE_BYTES};
 
 pub(super) static KERNELS: Kernels =
     Kernels { name: "scalar", linear, quantise, rms_norm, silu_mul, attend, to_f16 };
@@ -18,15 +19,25 @@ unsafe fn linear(task: &Linear<'_>) {
         for row in 0..task.rows {
             let cols = task.weight.cols;
             let values = match (task.weight.family, task.acts) {
-                (Family::U4, Acts::Blocks(x)) => u4_group(weight, row_of(x, row, cols / 32)),
-                (Family::I8, Acts::Blocks(x)) => i8_group(weight, row_of(x, row, cols / 32)),
+                (family, Acts::Blocks(x)) if family.is_quantised() => {
+                    let x = row_of(x, row, cols / 32);
+                    match family {
+                        Family::U4 => u4_group::<U4_BYTES>(weight, x),
+                        Family::U4Wide => u4_group::<U4_WIDE_BYTES>(weight, x),
+                        Family::I8 => i8_group(weight, x),
+                        Family::I8Wide => i8_wide_group(weight, x),
+                        _ => i8_halves_group(weight, x),
+                    }
+                }
                 (Family::F16, Acts::Floats(x)) => {
                     float_group(row_of(x, row, cols), |k, r| f16_at(weight, k * LANES + r))
                 }
-                (Family::F32, Acts::Floats(x)) => float_group(row_of(x, row, cols), |k, r| {
-                    let at = (k * LANES + r) * 4;
-                    f32::from_le_bytes([weight[at], weight[at + 1], weight[at + 2], weight[at + 3]])
+                (Family::BF16, Acts::Floats(x)) => float_group(row_of(x, row, cols), |k, r| {
+                    bf16_to_f32(&weight[(k * LANES + r) * 2..])
                 }),
+                (Family::F32, Acts::Floats(x)) => {
+                    float_group(row_of(x, row, cols), |k, r| f32_at(weight, k * LANES + r))
+                }
                 (family, _) => panic!("activations do not fit {family:?}"),
             };
             // SAFETY: the caller owns the columns of these groups.
@@ -44,9 +55,15 @@ fn f16_at(bytes: &[u8], index: usize) -> f32 {
     f16::from_le_bytes([bytes[2 * index], bytes[2 * index + 1]]).to_f32()
 }
 
-fn u4_group(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
+fn f32_at(bytes: &[u8], index: usize) -> f32 {
+    let at = 4 * index;
+    f32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
+}
+
+/// Both widths of scales: a block of `BYTES` ends with eight `d` and eight `m`.
+fn u4_group<const BYTES: usize>(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
     let mut sums = [0.0; LANES];
-    for (w, x) in weight.chunks_exact(U4_BYTES).zip(x) {
+    for (w, x) in weight.chunks_exact(BYTES).zip(x) {
         for (r, sum) in sums.iter_mut().enumerate() {
             let mut whole = 0_i32;
             for k in 0..16 {
@@ -54,7 +71,10 @@ fn u4_group(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
                 whole += i32::from(byte & 15) * i32::from(x.q[k]);
                 whole += i32::from(byte >> 4) * i32::from(x.q[k + 16]);
             }
-            let (d, m) = (f16_at(&w[128..], r), f16_at(&w[144..], r));
+            let (d, m) = match BYTES {
+                U4_BYTES => (f16_at(&w[128..], r), f16_at(&w[144..], r)),
+                _ => (f32_at(&w[128..], r), f32_at(&w[160..], r)),
+            };
             *sum = (whole as f32).mul_add(d * x.d, *sum);
             *sum = m.mul_add(x.s, *sum);
         }
@@ -62,13 +82,40 @@ fn u4_group(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
     sums
 }
 
+/// `Σ q_w·q_x` of row `r` over some columns of a block.
+fn i8_whole(w: &[u8], x: &ActBlock, r: usize, columns: std::ops::Range<usize>) -> f32 {
+    let at = |k: usize| i32::from(w[k / 4 * 32 + r * 4 + k % 4].cast_signed());
+    let whole: i32 = columns.map(|k| at(k) * i32::from(x.q[k])).sum();
+    whole as f32
+}
+
 fn i8_group(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
     let mut sums = [0.0; LANES];
     for (w, x) in weight.chunks_exact(I8_BYTES).zip(x) {
         for (r, sum) in sums.iter_mut().enumerate() {
-            let at = |k: usize| i32::from(w[k / 4 * 32 + r * 4 + k % 4].cast_signed());
-            let whole: i32 = (0..32).map(|k| at(k) * i32::from(x.q[k])).sum();
-            *sum = (whole as f32).mul_add(f16_at(&w[256..], r) * x.d, *sum);
+            *sum = i8_whole(w, x, r, 0..32).mul_add(f16_at(&w[256..], r) * x.d, *sum);
+        }
+    }
+    sums
+}
+
+fn i8_wide_group(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
+    let mut sums = [0.0; LANES];
+    for (w, x) in weight.chunks_exact(I8_WIDE_BYTES).zip(x) {
+        for (r, sum) in sums.iter_mut().enumerate() {
+            *sum = i8_whole(w, x, r, 0..32).mul_add(f32_at(&w[256..], r) * x.d, *sum);
+            *sum = f32_at(&w[288..], r).mul_add(x.s, *sum);
+        }
+    }
+    sums
+}
+
+fn i8_halves_group(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
+    let mut sums = [0.0; LANES];
+    for (w, x) in weight.chunks_exact(I8_WIDE_BYTES).zip(x) {
+        for (r, sum) in sums.iter_mut().enumerate() {
+            *sum = i8_whole(w, x, r, 0..16).mul_add(f32_at(&w[256..], r) * x.d, *sum);
+            *sum = i8_whole(w, x, r, 16..32).mul_add(f32_at(&w[288..], r) * x.d, *sum);
         }
     }
     sums

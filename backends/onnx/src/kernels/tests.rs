@@ -33,21 +33,27 @@ impl Noise {
         let mut out = Vec::new();
         for _ in 0..rows * cols / elements {
             let start = out.len();
+            // Where a block's f16 scales are; everything else may be any bytes.
+            let scales: &[usize] = match dtype {
+                DType::F32 | DType::F16 | DType::BF16 => &[],
+                DType::Q4_0 | DType::Q5_0 | DType::Q8_0 => &[0],
+                DType::Q4_1 | DType::Q5_1 | DType::Q4K | DType::Q5K => &[0, 2],
+                DType::Q6K => &[208],
+            };
             match dtype {
                 DType::F32 => out.extend(self.float().to_le_bytes()),
                 DType::F16 => out.extend(half::f16::from_f32(self.float()).to_le_bytes()),
-                DType::Q4_1 | DType::Q8_0 => {
-                    let scales = if dtype == DType::Q4_1 { 2 } else { 1 };
-                    for _ in 0..scales {
-                        out.extend(half::f16::from_f32(self.float() * 0.05).to_le_bytes());
-                    }
-                    out.resize_with(start + size, || self.bits().to_le_bytes()[3]);
-                    // Q8_0 files never hold -128, whose size does not fit i8.
-                    if dtype == DType::Q8_0 {
-                        let quants = &mut out[start + 2..];
-                        quants.iter_mut().filter(|q| **q == 0x80).for_each(|q| *q = 0x81);
-                    }
-                }
+                DType::BF16 => out.extend(&self.float().to_le_bytes()[2..]),
+                _ => out.resize_with(start + size, || self.bits().to_le_bytes()[3]),
+            }
+            for at in scales {
+                let scale = half::f16::from_f32(self.float() * 0.05).to_le_bytes();
+                out[start + at..start + at + 2].copy_from_slice(&scale);
+            }
+            // Q8_0 files never hold -128, whose size does not fit i8.
+            if dtype == DType::Q8_0 {
+                let quants = &mut out[start + 2..];
+                quants.iter_mut().filter(|q| **q == 0x80).for_each(|q| *q = 0x81);
             }
         }
         out
@@ -76,7 +82,10 @@ fn run_linear(kernels: &Kernels, weight: &Packed, x: &[f32], rows: usize, add: b
 fn linear_is_equal_to_the_bit_and_exact_in_the_weights() {
     let (mut noise, pool) = (Noise(88_172_645_463_325_252), Pool::new(1));
     for dtype in DType::ALL {
-        for (out, cols) in [(1, 32), (7, 64), (8, 96), (19, 576), (24, 1536)] {
+        for (out, cols) in [(1, 32), (7, 64), (8, 96), (19, 576), (24, 1536), (9, 256)] {
+            if cols % dtype.block().0 != 0 {
+                continue;
+            }
             let bytes = noise.tensor(dtype, out, cols);
             let tensor = Tensor { dtype, rows: out, cols, bytes: &bytes };
             let packed = Packed::new(&tensor, &pool);
@@ -103,7 +112,7 @@ fn linear_is_equal_to_the_bit_and_exact_in_the_weights() {
 /// the block's largest value per element.
 fn check_exact(tensor: &Tensor<'_>, x: &[f32], found: &[f32], rows: usize) {
     let (cols, stride) = (tensor.cols, tensor.rows + 3);
-    let is_float = matches!(tensor.dtype, DType::F16 | DType::F32);
+    let is_float = !tensor.dtype.is_quantised();
     for row in [0, rows - 1] {
         for o in [0, tensor.rows - 1] {
             let mut weight = vec![0.0; cols];

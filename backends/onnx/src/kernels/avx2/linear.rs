@@ -1,16 +1,17 @@
 //! `x · Wᵀ`: a weight group is read once for a tile of up to six rows of activations.
 //!
 //! `maddubs` of nibbles and int8 stays within int16 over a whole block (16 · 15 · 127 = 30 480), so
-//! one `madd` a block suffices. Bytes: 5.0 bits a weight for `U4`, 8.5 for `I8`. Bound: memory at 1
+//! one `madd` a block suffices. Bytes: 5.0 bits a weight for `U4`, 6 for `U4Wide`, 8.5 for `I8`, 10
+//! for `I8Wide` and `I8Halves`. Bound: memory at 1
 //! row, the `maddubs` rate from about 4 rows on (130 G MAC/s a core on Zen 3, 2026-11). Oracle:
 //! `scalar`, to the bit.
 
 use std::arch::x86_64::*;
 
-use super::vector::{broadcast, lanes, load, load_f16, prefetch};
+use super::vector::{broadcast, lanes, load, load_bf16, load_f16, load_wide, prefetch};
 use crate::kernels::scalar::row_of;
 use crate::kernels::{ActBlock, Acts, Linear};
-use crate::pack::{BLOCK, Family, I8_BYTES, U4_BYTES};
+use crate::pack::{BLOCK, Family, I8_BYTES, I8_WIDE_BYTES, U4_BYTES, U4_WIDE_BYTES};
 
 /// Rows of activations that stay in the second-level cache while weights stream past.
 const ROWS_CACHED: usize = 96;
@@ -72,14 +73,21 @@ struct Rows<'a> {
 #[target_feature(enable = "avx2,fma,f16c")]
 fn tile<const T: usize>(family: Family, w: &[u8], x: Rows<'_>) -> [__m256; T] {
     match (family, x.acts) {
-        (Family::U4, Acts::Blocks(acts)) => {
-            u4_tile(w, std::array::from_fn(|t| row_of(acts, x.row + t, x.cols / BLOCK)))
-        }
-        (Family::I8, Acts::Blocks(acts)) => {
-            i8_tile(w, std::array::from_fn(|t| row_of(acts, x.row + t, x.cols / BLOCK)))
+        (family, Acts::Blocks(acts)) if family.is_quantised() => {
+            let x = std::array::from_fn(|t| row_of(acts, x.row + t, x.cols / BLOCK));
+            match family {
+                Family::U4 => u4_tile::<T, U4_BYTES>(w, x),
+                Family::U4Wide => u4_tile::<T, U4_WIDE_BYTES>(w, x),
+                Family::I8 => i8_tile(w, x),
+                Family::I8Wide => i8_wide_tile(w, x),
+                _ => i8_halves_tile(w, x),
+            }
         }
         (Family::F16, Acts::Floats(acts)) => {
             f16_tile(w, std::array::from_fn(|t| row_of(acts, x.row + t, x.cols)))
+        }
+        (Family::BF16, Acts::Floats(acts)) => {
+            bf16_tile(w, std::array::from_fn(|t| row_of(acts, x.row + t, x.cols)))
         }
         (Family::F32, Acts::Floats(acts)) => {
             f32_tile(w, std::array::from_fn(|t| row_of(acts, x.row + t, x.cols)))
@@ -90,10 +98,10 @@ fn tile<const T: usize>(family: Family, w: &[u8], x: Rows<'_>) -> [__m256; T] {
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn u4_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
+fn u4_tile<const T: usize, const BYTES: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
     let mut sums = [_mm256_setzero_ps(); T];
     let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
-    for (b, w) in w.as_chunks::<U4_BYTES>().0.iter().enumerate() {
+    for (b, w) in w.as_chunks::<BYTES>().0.iter().enumerate() {
         prefetch::<3>(w, PREFETCH);
         let x: [&ActBlock; T] = std::array::from_fn(|t| &x[t][b]);
         let mut whole = [_mm256_setzero_si256(); T];
@@ -109,7 +117,10 @@ fn u4_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
                 whole[t] = _mm256_add_epi16(whole[t], _mm256_add_epi16(lo, hi));
             }
         }
-        let (d, m) = (load_f16(w, 128), load_f16(w, 144));
+        let (d, m) = match BYTES {
+            U4_BYTES => (load_f16(w, 128), load_f16(w, 144)),
+            _ => (load_wide(w, 128), load_wide(w, 160)),
+        };
         for t in 0..T {
             let whole = _mm256_cvtepi32_ps(_mm256_madd_epi16(whole[t], ones));
             sums[t] = _mm256_fmadd_ps(whole, _mm256_mul_ps(d, _mm256_set1_ps(x[t].d)), sums[t]);
@@ -119,28 +130,76 @@ fn u4_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
     sums
 }
 
+/// `Σ q_w·q_x` of eight rows over the columns of `VECTORS` vectors from `first` on.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn i8_whole<const T: usize, const VECTORS: usize>(
+    w: &[u8],
+    x: [&ActBlock; T],
+    first: usize,
+) -> [__m256; T] {
+    let ones = _mm256_set1_epi16(1);
+    let mut whole = [_mm256_setzero_si256(); T];
+    for v in first..first + VECTORS {
+        let signed = load(w, v * 32);
+        let size = _mm256_abs_epi8(signed);
+        for t in 0..T {
+            let x = _mm256_sign_epi8(broadcast(&x[t].q, v * 4), signed);
+            let pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(size, x), ones);
+            whole[t] = _mm256_add_epi32(whole[t], pairs);
+        }
+    }
+    std::array::from_fn(|t| _mm256_cvtepi32_ps(whole[t]))
+}
+
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn i8_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
     let mut sums = [_mm256_setzero_ps(); T];
-    let ones = _mm256_set1_epi16(1);
     for (b, w) in w.as_chunks::<I8_BYTES>().0.iter().enumerate() {
         prefetch::<5>(w, 2 * PREFETCH);
         let x: [&ActBlock; T] = std::array::from_fn(|t| &x[t][b]);
-        let mut whole = [_mm256_setzero_si256(); T];
-        for v in 0..8 {
-            let signed = load(w, v * 32);
-            let size = _mm256_abs_epi8(signed);
-            for t in 0..T {
-                let x = _mm256_sign_epi8(broadcast(&x[t].q, v * 4), signed);
-                let pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(size, x), ones);
-                whole[t] = _mm256_add_epi32(whole[t], pairs);
-            }
-        }
-        let d = load_f16(w, 256);
+        let (whole, d) = (i8_whole::<T, 8>(w, x, 0), load_f16(w, 256));
         for t in 0..T {
             let by = _mm256_mul_ps(d, _mm256_set1_ps(x[t].d));
-            sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole[t]), by, sums[t]);
+            sums[t] = _mm256_fmadd_ps(whole[t], by, sums[t]);
+        }
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn i8_wide_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
+    let mut sums = [_mm256_setzero_ps(); T];
+    for (b, w) in w.as_chunks::<I8_WIDE_BYTES>().0.iter().enumerate() {
+        prefetch::<5>(w, 2 * PREFETCH);
+        let x: [&ActBlock; T] = std::array::from_fn(|t| &x[t][b]);
+        let whole = i8_whole::<T, 8>(w, x, 0);
+        let (d, m) = (load_wide(w, 256), load_wide(w, 288));
+        for t in 0..T {
+            let by = _mm256_mul_ps(d, _mm256_set1_ps(x[t].d));
+            sums[t] = _mm256_fmadd_ps(whole[t], by, sums[t]);
+            sums[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(x[t].s), sums[t]);
+        }
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn i8_halves_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
+    let mut sums = [_mm256_setzero_ps(); T];
+    for (b, w) in w.as_chunks::<I8_WIDE_BYTES>().0.iter().enumerate() {
+        prefetch::<5>(w, 2 * PREFETCH);
+        let x: [&ActBlock; T] = std::array::from_fn(|t| &x[t][b]);
+        for half in 0..2 {
+            let whole = i8_whole::<T, 4>(w, x, 4 * half);
+            let d = load_wide(w, 256 + 32 * half);
+            for t in 0..T {
+                let by = _mm256_mul_ps(d, _mm256_set1_ps(x[t].d));
+                sums[t] = _mm256_fmadd_ps(whole[t], by, sums[t]);
+            }
         }
     }
     sums
@@ -161,10 +220,23 @@ fn f16_tile<const T: usize>(w: &[u8], x: [&[f32]; T]) -> [__m256; T] {
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
+fn bf16_tile<const T: usize>(w: &[u8], x: [&[f32]; T]) -> [__m256; T] {
+    let mut sums = [_mm256_setzero_ps(); T];
+    for (k, w) in w.as_chunks::<16>().0.iter().enumerate() {
+        let w = load_bf16(w, 0);
+        for t in 0..T {
+            sums[t] = _mm256_fmadd_ps(_mm256_set1_ps(x[t][k]), w, sums[t]);
+        }
+    }
+    sums
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
 fn f32_tile<const T: usize>(w: &[u8], x: [&[f32]; T]) -> [__m256; T] {
     let mut sums = [_mm256_setzero_ps(); T];
     for (k, w) in w.as_chunks::<32>().0.iter().enumerate() {
-        let w = _mm256_castsi256_ps(load(w, 0));
+        let w = load_wide(w, 0);
         for t in 0..T {
             sums[t] = _mm256_fmadd_ps(_mm256_set1_ps(x[t][k]), w, sums[t]);
         }

@@ -57,6 +57,23 @@ pub(super) fn load(bytes: &[u8], at: usize) -> __m256i {
     unsafe { _mm256_loadu_si256(bytes.as_ptr().cast()) }
 }
 
+/// Eight f32 at byte `at`.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn load_wide(bytes: &[u8], at: usize) -> __m256 {
+    _mm256_castsi256_ps(load(bytes, at))
+}
+
+/// Eight bf16 at byte `at`, as f32.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn load_bf16(bytes: &[u8], at: usize) -> __m256 {
+    let bytes = &bytes[at..at + 16];
+    // SAFETY: `bytes` is 16 bytes; an unaligned load has no other precondition.
+    let halves = unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) };
+    _mm256_castsi256_ps(_mm256_slli_epi32::<16>(_mm256_cvtepu16_epi32(halves)))
+}
+
 /// Eight f16 at byte `at`, as f32.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
