@@ -194,7 +194,7 @@ impl Unpacked {
     fn nibbles(&mut self, d: f32, m: f32, fifth: &[u8], nibbles: &[u8], minus: i8) {
         (self.scales[0], self.offsets[0]) = (d, m);
         let fifth = u32::from_le_bytes([fifth[0], fifth[1], fifth[2], fifth[3]]);
-        let bit = |at: usize| ((fifth >> at & 1) << 4) as u8;
+        let bit = |at: usize| if fifth >> at & 1 == 1 { 16 } else { 0 };
         for (i, byte) in nibbles.iter().enumerate() {
             self.quants[i] = (byte & 15 | bit(i)).cast_signed() + minus;
             self.quants[i + 16] = (byte >> 4 | bit(i + 16)).cast_signed() + minus;

@@ -149,9 +149,10 @@ fn parse(bytes: &[u8]) -> Result<Parsed, Fault> {
         return broken("it does not begin with GGUF");
     }
     let version = r.u32("the version")?;
-    if version != 3 {
+    // 2 and 3 differ in byte order alone, which is told by the version itself.
+    if !matches!(version, 2 | 3) {
         let what = format!("GGUF version {version}");
-        return Err(Fault::Unsupported { what, known: "3".to_owned() });
+        return Err(Fault::Unsupported { what, known: "2, 3".to_owned() });
     }
     // A tensor entry has at least 24 bytes, a metadata entry at least 13.
     let tensors = r.count(24, "tensors")?;
