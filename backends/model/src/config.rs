@@ -7,25 +7,38 @@ use crate::graph::Pair;
 use crate::weights::Gguf;
 use crate::{ModelError, graph};
 
-/// Architectures the builder knows, by their GGUF name.
-const KNOWN: [&str; 1] = ["llama"];
+/// What a family does that others do not.
+struct Family {
+    /// Its GGUF name.
+    name: &'static str,
+    rope_pair: Pair,
+    qkv_bias: bool,
+    head_norms: bool,
+}
+
+/// Families the builder knows. **Source**: llama.cpp `src/models/*.cpp` and, for the pairs,
+/// `llama_model_rope_type`.
+const FAMILIES: [Family; 3] = [
+    // Llama 2 and 3, SmolLM2, Mistral without a window.
+    Family { name: "llama", rope_pair: Pair::Adjacent, qkv_bias: false, head_norms: false },
+    // Qwen 2 and 2.5.
+    Family { name: "qwen2", rope_pair: Pair::Halves, qkv_bias: true, head_norms: false },
+    Family { name: "qwen3", rope_pair: Pair::Halves, qkv_bias: false, head_norms: true },
+];
 /// Larger sizes than any real model; keeps products far from overflow.
 const SIZE_MAX: u64 = 1 << 24;
 
 /// Reads the configuration and the context length.
 pub(crate) fn from_gguf(file: &Gguf) -> Result<(Decoder, u32), ModelError> {
     let read = Keys { file, arch: text(file, "general.architecture")? };
-    if !KNOWN.contains(&read.arch) {
-        let known = KNOWN.join(", ");
+    let Some(family) = FAMILIES.iter().find(|family| family.name == read.arch) else {
+        let known = FAMILIES.each_ref().map(|family| family.name).join(", ");
         return Err(unsupported(file, format!("architecture {}", read.arch), known));
-    }
+    };
     if let Some(kind) = file.text(&read.key("rope.scaling.type"))
         && kind != "none"
     {
         return Err(unsupported(file, format!("rope scaling {kind}"), "none".to_owned()));
-    }
-    if file.weights().get("rope_freqs.weight").is_some() {
-        return Err(unsupported(file, "rope_freqs.weight".to_owned(), "plain rope".to_owned()));
     }
     let (hidden, heads) = (read.size("embedding_length")?, read.size("attention.head_count")?);
     let kv_heads = read.size_or("attention.head_count_kv", heads)?;
@@ -37,6 +50,7 @@ pub(crate) fn from_gguf(file: &Gguf) -> Result<(Decoder, u32), ModelError> {
     if rope_dims > head_dim || rope_dims % 2 != 0 {
         return Err(broken(file, format!("{rope_dims} of {head_dim} columns rotate")));
     }
+    let rope_factors = rope_factors(file, rope_dims)?;
     let embedding = file.weights().get("token_embd.weight");
     let vocab =
         embedding.map(|t| t.rows).ok_or_else(|| missing_tensor(file, "token_embd.weight"))?;
@@ -51,11 +65,28 @@ pub(crate) fn from_gguf(file: &Gguf) -> Result<(Decoder, u32), ModelError> {
         head_dim,
         rope_dims,
         rope_theta: read.float_or("rope.freq_base", 1e4)?,
-        rope_pair: Pair::Adjacent,
+        rope_pair: family.rope_pair,
+        rope_factors,
+        qkv_bias: family.qkv_bias,
+        head_norms: family.head_norms,
         eps: read.float_or("attention.layer_norm_rms_epsilon", 1e-5)?,
         tied: file.weights().get("output.weight").is_none(),
     };
     Ok((decoder, u32::try_from(context).unwrap_or(u32::MAX)))
+}
+
+/// What divides each frequency, where the file says so (Llama 3).
+fn rope_factors(file: &Gguf, rope_dims: usize) -> Result<Vec<f32>, ModelError> {
+    let Some(tensor) = file.weights().get("rope_freqs.weight") else { return Ok(Vec::new()) };
+    let (found, pairs) = (tensor.rows * tensor.cols, rope_dims / 2);
+    if found != pairs {
+        return Err(broken(file, format!("rope_freqs.weight has {found} factors, not {pairs}")));
+    }
+    let factors = tensor.to_f32();
+    match factors.iter().find(|f| !f.is_finite() || **f <= 0.0) {
+        Some(factor) => Err(broken(file, format!("rope_freqs.weight has the factor {factor}"))),
+        None => Ok(factors),
+    }
 }
 
 /// Checks that the file has every weight of the graph, in its shape.

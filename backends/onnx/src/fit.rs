@@ -15,7 +15,7 @@ use crate::pack::{BLOCK, LANES};
 /// Bytes for the process beside weights, KV and scratch (binary, ONNX Runtime, tokenizer).
 const PROCESS_BYTES: u64 = 64 << 20;
 /// Largest head the cache writer holds on its stack.
-const HEAD_DIM_MAX: usize = 512;
+pub(crate) const HEAD_DIM_MAX: usize = 512;
 
 /// Fits a model to the CPU.
 pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Result<Fit, Unfit> {

@@ -16,6 +16,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     command::run(Command::new(&python).args(["-m", "pip", "install"]).args(PACKAGES))?;
     let folder = root().join("tests/golden");
     // One thread each: the two libraries' spinning threads would otherwise fight for the cores.
+    let mut families = Command::new(&python);
+    families.arg(folder.join("families.py")).arg(folder.join("families"));
+    command::run(&mut families)?;
     let mut make = Command::new(&python);
     make.env("OPENBLAS_NUM_THREADS", "1").arg(folder.join("make.py"));
     command::run(make.arg(assets.model).arg(folder))

@@ -25,11 +25,14 @@ pub(crate) struct Norm {
     pub(crate) eps: f32,
 }
 
-/// `x + out(attend(rope(q(n)), rope(k(n)), v(n)))` with `n = norm(x)`.
+/// `x + out(attend(rope(q(n)), rope(k(n)), v(n)))` with `n = norm(x)`; `q`, `k` and `v` may have
+/// biases, and heads of `q` and `k` may be normalised before they rotate.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Attention {
     pub(crate) norm: Norm,
     pub(crate) qkv: [WeightId; 3],
+    pub(crate) bias: Option<[WeightId; 3]>,
+    pub(crate) head_norms: Option<[Norm; 2]>,
     pub(crate) rope: RopeId,
     pub(crate) state: StateId,
     pub(crate) heads: usize,
@@ -111,6 +114,27 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    fn biased(&mut self, x: Val) -> Option<(Val, WeightId, Option<WeightId>)> {
+        match self.next(&[x])? {
+            (val, Node { op: Op::Linear { weight, bias }, .. }) => Some((val, *weight, *bias)),
+            _ => None,
+        }
+    }
+
+    /// A norm of queries or keys; the cursor stays where there is none.
+    fn head_norm(&mut self, x: Val) -> (Val, Option<Norm>) {
+        let start = self.at;
+        match self.next(&[x]) {
+            Some((val, Node { op: Op::RmsNorm { weight, eps, .. }, .. })) => {
+                (val, Some(Norm { weight: *weight, eps: *eps }))
+            }
+            _ => {
+                self.at = start;
+                (x, None)
+            }
+        }
+    }
+
     fn exact(&mut self, op: &Op, args: &[Val]) -> Option<Val> {
         self.next(args).filter(|(_, n)| n.op == *op).map(|(val, _)| val)
     }
@@ -118,11 +142,25 @@ impl<'a> Cursor<'a> {
 
 fn attention(c: &mut Cursor<'_>, x: Val) -> Option<Fused> {
     let (n, norm) = c.norm(x)?;
-    let (q, q_weight) = c.linear(n)?;
-    let (k, k_weight) = c.linear(n)?;
-    let (v, v_weight) = c.linear(n)?;
+    let (q, q_weight, q_bias) = c.biased(n)?;
+    let (k, k_weight, k_bias) = c.biased(n)?;
+    let (v, v_weight, v_bias) = c.biased(n)?;
+    let bias = match (q_bias, k_bias, v_bias) {
+        (None, None, None) => None,
+        (q, k, v) => Some([q?, k?, v?]),
+    };
+    let (q, q_norm) = c.head_norm(q);
+    let (k, k_norm) = c.head_norm(k);
+    let head_norms = match (q_norm, k_norm) {
+        (None, None) => None,
+        (q, k) => Some([q?, k?]),
+    };
     let (q, node) = c.next(&[q])?;
-    let Op::Rope { rope, .. } = node.op else { return None };
+    let Op::Rope { rope, head_dim } = node.op else { return None };
+    let is_of_head = |norm: &Norm| c.graph.weights[norm.weight.0].out == head_dim;
+    if !head_norms.iter().flatten().all(is_of_head) {
+        return None;
+    }
     let k = c.exact(&node.op, &[k])?;
     let (attended, node) = c.next(&[q, k, v])?;
     let Op::Attend { state, heads, scale, softcap } = node.op else { return None };
@@ -132,6 +170,8 @@ fn attention(c: &mut Cursor<'_>, x: Val) -> Option<Fused> {
     Some(Fused::Attention(Attention {
         norm,
         qkv,
+        bias,
+        head_norms,
         rope,
         state,
         heads,

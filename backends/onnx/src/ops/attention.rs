@@ -8,6 +8,7 @@ use gimbal_model::graph::{RopeTable, State};
 
 use super::plan::{Plan, Tile};
 use super::{BothActs, Cpu, Inputs, NormWeight, Packer, Scratch, by_rows, grow, linear, normalise};
+use crate::fit::HEAD_DIM_MAX;
 use crate::kernels::{Attend, Columns, Kernels, TILE_QUERIES_MAX};
 use crate::lower;
 use crate::memory::{BLOCK_TOKENS, KvCache, Shared, StateLayout};
@@ -18,6 +19,10 @@ pub(super) struct Attention {
     norm: NormWeight,
     /// Query, key and value weights; they make neighbouring columns.
     qkv: [Packed; 3],
+    /// Biases of the same columns; empty for none.
+    bias: Vec<f32>,
+    /// Norms of each head of queries and of keys.
+    head_norms: Option<[NormWeight; 2]>,
     out: Packed,
     rope: usize,
     table: RopeTable,
@@ -48,6 +53,8 @@ impl Attention {
         Self {
             norm: packer.norm(node.norm),
             qkv: node.qkv.map(|w| packer.weight(w)),
+            bias: node.bias.iter().flatten().flat_map(|bias| packer.floats(*bias)).collect(),
+            head_norms: node.head_norms.map(|norms| norms.map(|norm| packer.norm(norm))),
             out: packer.weight(node.out),
             rope: node.rope.0,
             table: graph.ropes[node.rope.0].clone(),
@@ -142,14 +149,17 @@ impl Work<'_> {
         let position = self.plan.positions[row] as usize;
         let block = self.plan.blocks[tile.table.start + position / BLOCK_TOKENS].0 as usize;
         let at = position % BLOCK_TOKENS;
-        let key = row * self.stride + self.query_cols + head * dim;
-        let value = key + self.layout.kv_heads * dim;
-        // SAFETY: the caller owns the row's columns.
-        let key = unsafe { self.qkv.slice_mut(key..key + dim) };
-        // SAFETY: as above; nobody writes the values any more.
-        let value = unsafe { self.qkv.slice(value..value + dim) };
+        let (first, columns) = (row * self.stride, self.query_cols + head * dim);
+        let values = columns + self.layout.kv_heads * dim;
+        // SAFETY: the caller owns the row's columns of this head.
+        let key = unsafe { self.qkv.slice_mut(first + columns..first + columns + dim) };
+        // SAFETY: as above; keys and values are different columns.
+        let value = unsafe { self.qkv.slice_mut(first + values..first + values + dim) };
+        self.add_bias(key, columns);
+        self.add_bias(value, values);
+        self.normalise(key, 1);
         self.rotate(row, key);
-        let mut half = [0_u16; 512];
+        let mut half = [0_u16; HEAD_DIM_MAX];
         (self.kernels.to_f16)(key, &mut half[..dim]);
         let keys = self.layout.keys(block, head);
         for (d, half) in half[..dim].iter().enumerate() {
@@ -182,7 +192,11 @@ impl Work<'_> {
             let at = row * self.stride + first;
             // SAFETY: the caller owns the tile's query columns of this head.
             let queries = unsafe { self.qkv.slice_mut(at..at + group * dim) };
-            queries.chunks_exact_mut(dim).for_each(|q| self.rotate(row, q));
+            self.add_bias(queries, first);
+            for query in queries.chunks_exact_mut(dim) {
+                self.normalise(query, 0);
+                self.rotate(row, query);
+            }
         }
         // Queries of one kernel call: as many rows as fit.
         let rows_max = (TILE_QUERIES_MAX / group).max(1);
@@ -224,6 +238,22 @@ impl Work<'_> {
             scale: self.node.scale,
             softcap: self.node.softcap,
         }
+    }
+
+    /// Adds the biases of the columns from `first` on.
+    fn add_bias(&self, columns: &mut [f32], first: usize) {
+        if let Some(bias) = self.node.bias.get(first..) {
+            columns.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+        }
+    }
+
+    /// Normalises one head: 0 of queries, 1 of keys.
+    fn normalise(&self, head: &mut [f32], which: usize) {
+        let Some(norms) = &self.node.head_norms else { return };
+        let mut before = [0.0_f32; HEAD_DIM_MAX];
+        let before = &mut before[..head.len()];
+        before.copy_from_slice(head);
+        (self.kernels.rms_norm)(before, &norms[which].weight, norms[which].eps, head);
     }
 
     fn rotate(&self, row: usize, head: &mut [f32]) {

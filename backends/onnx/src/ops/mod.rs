@@ -163,9 +163,12 @@ impl Packer<'_> {
     }
 
     fn norm(&self, norm: Norm) -> NormWeight {
-        let name = &self.model.graph.weights[norm.weight.0].name;
-        let tensor = self.model.weights.get(name).expect("the model has every weight");
-        NormWeight { weight: tensor.to_f32(), eps: norm.eps }
+        NormWeight { weight: self.floats(norm.weight), eps: norm.eps }
+    }
+
+    fn floats(&self, id: WeightId) -> Vec<f32> {
+        let name = &self.model.graph.weights[id.0].name;
+        self.model.weights.get(name).expect("the model has every weight").to_f32()
     }
 }
 
