@@ -1,7 +1,6 @@
 //! One server's address, and connections to it with every wait bounded.
 //!
-//! HTTP/1.1 without TLS, no redirects, no pool: who needs a connection holds it, so a figure is of
-//! one exchange and nothing behind it. Next: `attempt.rs`.
+//! HTTP/1.1 without TLS, no redirects, no pool: who wants to keep a connection holds it. Next: `attempt.rs`.
 
 use std::fmt;
 use std::future::{Future, poll_fn};

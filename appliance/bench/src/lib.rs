@@ -7,8 +7,8 @@
 //! `plan` (what is asked), `bench` (the loop over cells, repeats and sides), `server` (who is
 //! measured), `load` (closed and open loops), `script`, `lengths`, `words`, `arrivals` (what is
 //! sent, and when), `attempt` (one request), `client`, `frames`, `wire` (HTTP, framing, meaning),
-//! `record`, `ping` (raw results), `figures`, `metrics`, `stats` (results), `report`, `table`
-//! (told).
+//! `record`, `ping` (raw results), `figures`, `metrics`, `stats` (results), `report`, `table`,
+//! `page`, `plot` (told); `boot` (a process from its start to its first token).
 //!
 //! # Invariants
 //! - Every wait, body, event, list and count is bounded.
@@ -21,6 +21,7 @@
 mod arrivals;
 mod attempt;
 mod bench;
+mod boot;
 mod client;
 mod environment;
 mod error;
@@ -29,8 +30,10 @@ mod frames;
 mod lengths;
 mod load;
 mod metrics;
+mod page;
 mod ping;
 mod plan;
+mod plot;
 mod progress;
 mod record;
 mod report;
@@ -44,6 +47,7 @@ mod words;
 
 pub use arrivals::Trace;
 pub use bench::run;
+pub use boot::{Boot, BootPlan, BootReport};
 pub use client::{Target, Timeouts};
 pub use environment::Environment;
 pub use error::BenchError;

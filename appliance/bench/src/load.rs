@@ -7,12 +7,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
-use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::arrivals::Arrivals;
 use crate::attempt::{Route, attempt, micros};
-use crate::client::{Connection, FaultKind};
+use crate::client::FaultKind;
 use crate::plan::{Load, Span};
 use crate::record::{Counted, Record, RequestError};
 use crate::script::{Ask, Script};
@@ -81,7 +80,7 @@ async fn closed(
         let (route, script) = (route.clone(), Arc::clone(script));
         let (next, finished) = (Arc::clone(&next), Arc::clone(finished));
         clients.spawn(async move {
-            let (mut link, mut records) = (None, Vec::new());
+            let mut records = Vec::new();
             loop {
                 let index = next.fetch_add(1, Ordering::Relaxed);
                 let is_late = matches!(crowd.span, Span::Duration(d) if epoch.elapsed() >= d);
@@ -89,7 +88,7 @@ async fn closed(
                     return records;
                 }
                 let ask = script.ask(index, None);
-                let record = attempt(&route, &mut link, &ask, epoch).await;
+                let record = attempt(&route, &ask, epoch).await;
                 finished.fetch_add(1, Ordering::Relaxed);
                 let is_failed = record.error.is_some();
                 records.push(record);
@@ -110,8 +109,6 @@ async fn open(
     dues: impl Iterator<Item = (u32, Duration)>,
     finished: &Arc<AtomicU32>,
 ) -> Vec<Record> {
-    // Connections that are free come back by this channel; what does not fit is closed.
-    let (free, mut links) = mpsc::channel::<Connection>(IN_FLIGHT_MAX);
     let mut running = JoinSet::new();
     let mut records = Vec::new();
     let epoch = Instant::now();
@@ -125,14 +122,10 @@ async fn open(
             records.push(not_sent(&ask, epoch.elapsed()));
             continue;
         }
-        let mut link = links.try_recv().ok();
-        let (route, free, finished) = (route.clone(), free.clone(), Arc::clone(finished));
+        let (route, finished) = (route.clone(), Arc::clone(finished));
         running.spawn(async move {
-            let record = attempt(&route, &mut link, &ask, epoch).await;
+            let record = attempt(&route, &ask, epoch).await;
             finished.fetch_add(1, Ordering::Relaxed);
-            if let Some(link) = link {
-                drop(free.try_send(link));
-            }
             record
         });
     }

@@ -169,7 +169,7 @@ async fn trial(route: &Route, casting: &mut Casting) -> Result<(), BenchError> {
         ..casting.clone()
     };
     let ask = Script::new(&small, TRIAL_RUN, None).ask(0, None);
-    let record = attempt(route, &mut None, &ask, Instant::now()).await;
+    let record = attempt(route, &ask, Instant::now()).await;
     if let Some(error) = &record.error {
         return Err(BenchError::Unavailable(remedy(route, error)));
     }

@@ -1,17 +1,18 @@
-//! `gimbal bench`: measures a server, or two side by side, from outside.
+//! `gimbal bench`: measures a server, or two side by side, from outside; or a boot of this binary.
 //!
 //! Flags become a plan here; everything else is in `gimbal-bench`. Any server that speaks OpenAI's
 //! routes may be the target: whose it is, is the user's affair.
 
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::{IsTerminal, Write};
-use std::path::Path;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Command, value_parser};
 use gimbal_bench::{
-    Api, BenchError, Environment, Lengths, Limits, Load, Plan, Report, Span, Target, Timeouts,
+    Api, BenchError, BootPlan, Environment, Lengths, Limits, Load, Plan, Span, Target, Timeouts,
     Trace,
 };
 
@@ -27,13 +28,14 @@ pub(super) fn command() -> Command {
         .arg(
             Arg::new("URL")
                 .num_args(1..=2)
-                .required(true)
+                .required_unless_present("boot")
                 .value_parser(Target::parse)
                 .help("A server's root, as http://127.0.0.1:8080; a second one to compare"),
         )
         .args(asking())
         .args(loading())
         .args(telling())
+        .args(booting())
 }
 
 fn flag(name: &'static str, value: &'static str, help: &'static str) -> Arg {
@@ -89,7 +91,7 @@ fn loading() -> [Arg; 10] {
 }
 
 /// What is told.
-fn telling() -> [Arg; 4] {
+fn telling() -> [Arg; 5] {
     [
         flag("ttft-limit-ms", "MS", "Goodput counts requests whose first token came in time")
             .value_parser(millis),
@@ -100,7 +102,24 @@ fn telling() -> [Arg; 4] {
         )
         .value_parser(millis),
         Arg::new("no-ping").long("no-ping").num_args(0).help("Do not ask /ping every 50 ms"),
-        flag("json", "FILE", "Write everything, each request included"),
+        flag("json", "FILE", "Write everything as data, each request included"),
+        flag("html", "FILE", "Write everything as a page with plots that needs nothing else")
+            .conflicts_with("boot"),
+    ]
+}
+
+/// Another thing to measure.
+fn booting() -> [Arg; 2] {
+    [
+        flag("boot", "MODEL", "Measure `gimbal serve MODEL` from its start to its first token")
+            .value_parser(value_parser!(PathBuf))
+            .conflicts_with("URL"),
+        Arg::new("SERVE")
+            .num_args(0..)
+            .last(true)
+            .requires("boot")
+            .value_parser(value_parser!(OsString))
+            .help("Flags of serve for --boot"),
     ]
 }
 
@@ -117,20 +136,26 @@ fn millis(text: &str) -> Result<f64, String> {
 
 /// Runs the command.
 pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let plan = plan(matches)?;
-    plan.check().map_err(failure)?;
     // A file that cannot be written is told before an hour of measuring, not after it.
-    let json = create(matches, "json")?;
-    let command = std::env::args().collect::<Vec<_>>().join(" ");
+    let json = Output::create(matches, "json")?;
+    let environment = Environment::here(std::env::args().collect::<Vec<_>>().join(" "));
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(THREADS).enable_all().build();
     let runtime = runtime.map_err(anyhow::Error::from)?;
+    if let Some(model) = matches.get_one::<PathBuf>("boot") {
+        let plan = boot_plan(matches, model)?;
+        let report = runtime.block_on(plan.run(environment)).map_err(failure)?;
+        print(&report.table())?;
+        return json.write(|| report.json());
+    }
+    let plan = plan(matches)?;
+    let html = Output::create(matches, "html")?;
     let is_watched = std::io::stderr().is_terminal();
-    let bench = gimbal_bench::run(&plan, Environment::here(command), is_watched);
+    let bench = gimbal_bench::run(&plan, environment, is_watched);
     let report = runtime.block_on(bench).map_err(failure)?;
-    let mut out = std::io::stdout().lock();
-    out.write_all(report.table().as_bytes()).map_err(anyhow::Error::from)?;
-    write(json, Report::json, &report)?;
+    print(&report.table())?;
+    json.write(|| report.json())?;
+    html.write(|| report.page())?;
     let failed = report.failed_cells();
     if failed.is_empty() {
         return Ok(());
@@ -138,9 +163,33 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     Err(Failure::unavailable(format!("every request failed: {}", failed.join(", "))))
 }
 
+fn print(text: &str) -> Result<(), Failure> {
+    Ok(std::io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from)?)
+}
+
+fn boot_plan(matches: &ArgMatches, model: &std::path::Path) -> Result<BootPlan, Failure> {
+    let program = std::env::current_exe().context("while looking for this binary")?;
+    let arguments = matches.get_many::<OsString>("SERVE").into_iter().flatten();
+    Ok(BootPlan {
+        program,
+        model: model.to_owned(),
+        arguments: arguments.cloned().collect(),
+        repeats: matches.get_one("repeats").copied().unwrap_or(1),
+        timeouts: timeouts(matches),
+    })
+}
+
+fn timeouts(matches: &ArgMatches) -> Timeouts {
+    let wait = |name: &str| matches.get_one::<Duration>(name).copied().unwrap_or_default();
+    Timeouts {
+        connect: wait("connect-timeout-s"),
+        read: wait("read-timeout-s"),
+        request: wait("request-timeout-s"),
+    }
+}
+
 fn plan(matches: &ArgMatches) -> Result<Plan, Failure> {
     let one = |name: &str| matches.get_one::<u32>(name).copied().unwrap_or(1);
-    let wait = |name: &str| matches.get_one::<Duration>(name).copied().unwrap_or_default();
     let api: Option<&String> = matches.get_one("api");
     let api = Api::ALL.iter().find(|(name, _)| api.is_some_and(|api| api == name));
     let prompt: Option<&Lengths> = matches.get_one("prompt-tokens");
@@ -154,7 +203,7 @@ fn plan(matches: &ArgMatches) -> Result<Plan, Failure> {
         (None, Some(duration)) => Span::Duration(*duration),
         (None, None) => Span::Default,
     };
-    Ok(Plan {
+    let plan = Plan {
         targets: matches.get_many("URL").into_iter().flatten().cloned().collect(),
         api: api.map_or(Api::Completions, |(_, api)| *api),
         model: matches.get_one("model").cloned(),
@@ -170,13 +219,11 @@ fn plan(matches: &ArgMatches) -> Result<Plan, Failure> {
             ttft_ms: matches.get_one("ttft-limit-ms").copied(),
             itl_ms: matches.get_one("itl-limit-ms").copied(),
         },
-        timeouts: Timeouts {
-            connect: wait("connect-timeout-s"),
-            read: wait("read-timeout-s"),
-            request: wait("request-timeout-s"),
-        },
+        timeouts: timeouts(matches),
         ping: !matches.get_flag("no-ping"),
-    })
+    };
+    plan.check().map_err(failure)?;
+    Ok(plan)
 }
 
 /// All loads that are asked for; one client where none is.
@@ -194,20 +241,79 @@ fn loads(matches: &ArgMatches) -> Result<Vec<Load>, Failure> {
     Ok(loads)
 }
 
-fn create(matches: &ArgMatches, name: &str) -> Result<Option<File>, Failure> {
-    let Some(path) = matches.get_one::<String>(name) else { return Ok(None) };
-    let file = File::create(Path::new(path));
-    file.map(Some).map_err(|e| Failure::usage(format!("--{name} {path}: {e}")))
-}
+/// A file that was asked for, if one was.
+#[derive(Debug)]
+struct Output(Option<File>);
 
-fn write(file: Option<File>, text: fn(&Report) -> String, report: &Report) -> Result<(), Failure> {
-    let Some(mut file) = file else { return Ok(()) };
-    Ok(file.write_all(text(report).as_bytes()).context("while writing the report")?)
+impl Output {
+    fn create(matches: &ArgMatches, flag: &str) -> Result<Self, Failure> {
+        let Some(path) = matches.get_one::<String>(flag) else { return Ok(Self(None)) };
+        let file = File::create(path);
+        file.map(|file| Self(Some(file)))
+            .map_err(|e| Failure::usage(format!("--{flag} {path}: {e}; name a file to write")))
+    }
+
+    fn write(self, text: impl FnOnce() -> String) -> Result<(), Failure> {
+        let Some(mut file) = self.0 else { return Ok(()) };
+        Ok(file.write_all(text().as_bytes()).context("while writing the report")?)
+    }
 }
 
 fn failure(error: BenchError) -> Failure {
     match error {
         BenchError::Usage(what) => Failure::usage(what),
         BenchError::Unavailable(what) => Failure::unavailable(what),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn planned(flags: &str) -> Result<Plan, String> {
+        let arguments = ["bench"].into_iter().chain(flags.split_whitespace());
+        let matches = command().try_get_matches_from(arguments).map_err(|e| e.to_string())?;
+        plan(&matches).map_err(|failure| failure.to_string())
+    }
+
+    #[test]
+    fn flags_become_a_plan() {
+        let plan = planned("http://a http://b --rate 2 --concurrency 1,8 --prompt-tokens chat")
+            .expect("a plan");
+        let loads: Vec<String> = plan.loads.iter().map(Load::to_string).collect();
+        assert_eq!(loads, ["concurrency 1", "concurrency 8", "rate 2/s"]);
+        assert_eq!((plan.targets.len(), plan.warmup, plan.repeats, plan.seed), (2, 4, 1, 1));
+        assert_eq!(
+            (plan.prompt.to_string(), plan.output.to_string()),
+            ("chat".into(), "chat".into())
+        );
+        assert!(plan.span == Span::Default && plan.ping);
+        let plan = planned("http://a --duration 2.5 --no-ping --api chat").expect("a plan");
+        assert_eq!(plan.span, Span::Duration(Duration::from_millis(2_500)));
+        assert_eq!((plan.loads.len(), plan.output), (1, Lengths::Fixed(64)));
+        assert!(plan.api == Api::Chat && !plan.ping);
+    }
+
+    #[test]
+    fn wrong_flags_say_what_is_accepted() {
+        for (flags, expect) in [
+            ("", "<URL>"),
+            ("http://a http://b http://c", "http://c"),
+            ("a", "http://127.0.0.1:8080"),
+            ("http://a --api rest", "invocations"),
+            ("http://a --concurrency 0", "1,8,32"),
+            ("http://a --rate fast", "0.5,2,5"),
+            ("http://a --prompt-tokens 9-3", "write 3-9"),
+            ("http://a --requests 0", "1.."),
+            ("http://a --requests 1 --duration 1", "cannot be used with"),
+            ("http://a --duration 0", "604800"),
+            ("http://a --repeats 9999", "from 1 to 1000"),
+            ("http://a --trace /nonexistent/trace", "/nonexistent/trace"),
+            ("http://a --boot m", "cannot be used with"),
+            ("http://a -- --port 1", "--boot"),
+        ] {
+            let why = planned(flags).expect_err(flags);
+            assert!(why.contains(expect), "{flags}: {why}");
+        }
     }
 }

@@ -47,7 +47,7 @@ pub(crate) struct Cpu {
 /// A fused node with its weights.
 enum Bound {
     Embed(WeightId),
-    Attention(Attention),
+    Attention(Box<Attention>),
     FeedForward(FeedForward),
     Head(Head),
 }
@@ -81,7 +81,7 @@ impl Executor {
         let packer = Packer { model, pool: &cpu.pool };
         let bind = |node: &Fused| match node {
             Fused::Embed { table } => Bound::Embed(*table),
-            Fused::Attention(node) => Bound::Attention(Attention::bind(node, &packer)),
+            Fused::Attention(node) => Bound::Attention(Box::new(Attention::bind(node, &packer))),
             Fused::FeedForward(node) => Bound::FeedForward(FeedForward::bind(node, &packer)),
             Fused::Head(node) => Bound::Head(Head {
                 norm: packer.norm(node.norm),

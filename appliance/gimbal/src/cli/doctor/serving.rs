@@ -208,9 +208,9 @@ mod tests {
         assert_eq!((settings(&case).status, model(&case).status), (Status::Ok, Status::Ok));
         case.refused = Some("port = x: no number".to_owned());
         assert_eq!(settings(&case).finding, "port = x: no number");
-        case.model = Some((PathBuf::from("m"), Err("m: no such file".to_owned())));
+        case.model = Some(("m".into(), Err("m: no such file".to_owned())));
         assert_eq!((model(&case).status, settings(&case).status), (Status::Fail, Status::Fail));
-        case.model = Some((PathBuf::from("m.gguf"), Ok(vec!["on onnx: 5 bytes".to_owned()])));
+        case.model = Some(("m.gguf".into(), Ok(vec!["on onnx: 5 bytes".to_owned()])));
         assert_eq!(model(&case).finding, "m.gguf: on onnx: 5 bytes");
     }
 }
