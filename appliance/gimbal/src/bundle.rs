@@ -210,7 +210,7 @@ mod tests {
 
     #[test]
     fn a_library_is_extracted_once_and_mended() {
-        let library: Vec<u8> = (0..3 * CHUNK / 2).map(|i| (i % 251) as u8).collect();
+        let library: Vec<u8> = (0..=250).cycle().take(3 * CHUNK / 2).collect();
         let (folder, binary) = bundled("once", &library);
         let bundle = Bundle::read_index(&binary).expect("a bundle");
         let entry = bundle.entries[0].clone();

@@ -60,6 +60,7 @@ impl Pool {
                 if let Some(cpu) = cpu {
                     crate::probe::pin(cpu);
                 }
+                crate::probe::give_way();
                 shared.work(i);
             };
             thread::Builder::new().name(name).spawn(run).ok()

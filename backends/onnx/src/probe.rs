@@ -43,6 +43,17 @@ pub(crate) fn pin(cpu: usize) {
     unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
 }
 
+/// Lets threads that wake to answer a socket run before the calling one, which computes for long
+/// stretches. Under 64 streams on two cores the p99 of `/ping` fell from 5.4 to 4.1 ms with one of
+/// two threads so, at the same tokens a second (Zen 3, Linux 6.18, 2026-11). A refusal changes
+/// nothing.
+pub(crate) fn give_way() {
+    let normal = libc::sched_param { sched_priority: 0 };
+    // SAFETY: pid 0 is the calling thread; SCHED_BATCH takes priority 0 and the pointer is to a
+    // `sched_param` of this frame.
+    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const normal) };
+}
+
 /// CPUs the process may use: affinity, cut by the cgroup's quota.
 fn cores() -> u32 {
     let allowed = u32::try_from(allowed_cpus().len()).unwrap_or(1).max(1);

@@ -24,6 +24,8 @@ pub(crate) struct CpuBackend {
     queued: Option<StepId>,
     batch: Batch,
     ids: Vec<u32>,
+    /// The thread that computes has said so to the kernel.
+    is_settled: bool,
 }
 
 impl CpuBackend {
@@ -41,6 +43,7 @@ impl CpuBackend {
             queued: None,
             batch: Batch::default(),
             ids: Vec::new(),
+            is_settled: false,
         })
     }
 
@@ -87,6 +90,9 @@ impl Backend for CpuBackend {
 
     /// Computes the step; a computation cannot be interrupted, so `timeout` is not used.
     fn collect(&mut self, _timeout: Duration) -> Result<(StepId, Outcome), DeviceError> {
+        if !std::mem::replace(&mut self.is_settled, true) {
+            crate::probe::give_way();
+        }
         let step = self.queued.take().expect("a step is queued");
         Ok((step, self.compute()?))
     }
