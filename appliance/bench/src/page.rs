@@ -11,7 +11,8 @@ use crate::table::{about_line, shown};
 const STYLE: &str = "body{font:14px/1.5 system-ui,sans-serif;margin:2em auto;max-width:76em;\
     padding:0 1em;color:#222;background:#fff}table{border-collapse:collapse;margin:1em 0;\
     font-variant-numeric:tabular-nums}th,td{padding:.15em .7em;text-align:right;\
-    border-bottom:1px solid #ddd}th.w,td.w{text-align:left}svg{display:block;margin:1.5em 0;\
+    border-bottom:1px solid #ddd}th.w,td.w{text-align:left;white-space:nowrap}\
+    svg{display:block;margin:1.5em 0;overflow:visible;\
     max-width:100%;height:auto;font-size:12px}.title{font-size:15px;font-weight:600}\
     .grid{stroke:#e4e4e4}.limit{stroke:#c00;stroke-dasharray:4}pre{white-space:pre-wrap}\
     .better{color:#006d4f;font-weight:600}.worse{color:#b03a00;font-weight:600}";

@@ -102,7 +102,7 @@ impl Plot {
         }
         svg.add(format_args!(
             "<text x={right} y={:.1} text-anchor=end>{}</text>\
-             <text x=14 y={:.1} text-anchor=middle transform='rotate(-90 14 {1:.1})'>{}</text>",
+             <text x=14 y={:.1} text-anchor=middle transform='rotate(-90 14 {2:.1})'>{}</text>",
             HEIGHT - 8.0,
             self.x.name,
             (TOP + bottom) / 2.0,
@@ -247,6 +247,8 @@ mod tests {
         let mut plot = Plot { title: "t", x: axis, y: axis, limit: Some(3.0), lines: vec![line] };
         let svg = plot.svg();
         assert!(svg.contains("&lt;b&gt; &amp; &#39;c&#39;") && !svg.contains("<b>"), "{svg}");
+        // The y axis' name stands upright beside the middle of the axis.
+        assert!(svg.contains("rotate(-90 14 154.0)"), "{svg}");
         assert!(svg.contains("class=limit") && svg.contains("<circle"), "{svg}");
         plot.lines[0].points.clear();
         assert_eq!(plot.svg(), "");

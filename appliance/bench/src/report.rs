@@ -189,6 +189,13 @@ impl Cell {
     }
 }
 
+impl Cell {
+    /// Its requests are a trace's, lengths and times.
+    pub(crate) fn is_traced(&self) -> bool {
+        self.concurrency.is_none() && self.rate.is_none()
+    }
+}
+
 impl Side {
     /// The median of a metric, if any run had it.
     pub(crate) fn median(&self, name: &str) -> Option<f64> {

@@ -34,11 +34,17 @@ impl Report {
             0 => String::new(),
             tokens => format!(" after {tokens} shared"),
         };
+        let lengths = match self.cells.iter().all(Cell::is_traced) {
+            true => format!("lengths of the trace{prefix} ({})", counted.join(", ")),
+            false => format!(
+                "prompts of {} tokens{prefix} ({}), outputs of {}",
+                settings.prompt_tokens,
+                counted.join(", "),
+                settings.output_tokens,
+            ),
+        };
         format!(
-            "prompts of {} tokens{prefix} ({}), outputs of {}, {} warm-up, {} runs each{}, seed {}",
-            settings.prompt_tokens,
-            counted.join(", "),
-            settings.output_tokens,
+            "{lengths}, {} warm-up, {} runs each{}, seed {}",
             settings.warmup,
             settings.repeats,
             if settings.repeats > 1 { ": medians" } else { "" },

@@ -117,7 +117,8 @@ fn booting() -> [Arg; 2] {
         Arg::new("SERVE")
             .num_args(0..)
             .last(true)
-            .requires("boot")
+            // Of boot and URL there is one, and `requires` gives way to a conflict.
+            .conflicts_with("URL")
             .value_parser(value_parser!(OsString))
             .help("Flags of serve for --boot"),
     ]
@@ -310,7 +311,8 @@ mod tests {
             ("http://a --repeats 9999", "from 1 to 1000"),
             ("http://a --trace /nonexistent/trace", "/nonexistent/trace"),
             ("http://a --boot m", "cannot be used with"),
-            ("http://a -- --port 1", "--boot"),
+            ("http://a -- --port 1", "cannot be used with"),
+            ("-- --port 1", "<URL>"),
         ] {
             let why = planned(flags).expect_err(flags);
             assert!(why.contains(expect), "{flags}: {why}");
