@@ -105,8 +105,9 @@ pub fn describe() {
 const HEAD: &str = "\
 # Metrics
 
-Written from the table in `src/meters.rs`; do not edit. They are told at `GET /metrics` in Prometheus'
-text format; `metrics_alias: vllm` adds vLLM's names of the same series. Histograms are in seconds.
+Written from the table in `src/meters.rs`; do not edit. They are told at `GET /metrics` in
+Prometheus' text format; `metrics_alias: vllm` adds vLLM's names of the same series. Histograms are
+in seconds.
 ";
 
 /// The table as Markdown: `docs/metrics.md` is written by a test from here.

@@ -25,6 +25,8 @@ function runs(points, key, now, top) {
   return found;
 }
 
+/** What a line is drawn from; its number may be of another key. */
+const drawn = (line) => line.drawn ?? line.key;
 const lineOf = (run) => `M${run.map((xy) => xy.join(" ")).join("L")}`;
 
 /** One tile: a title, one or two values, and their lines. */
@@ -76,20 +78,21 @@ class Tile {
       return `${line.name} ${value} ${unit}`;
     });
     this.aside.textContent = aside ?? "";
-    const values = lines.flatMap((line) => points.map((p) => p[line.key] ?? 0));
+    const values = lines.flatMap((line) => points.map((p) => p[drawn(line)] ?? 0));
     this.max = ceiling(values, least);
     const [top, unit] = format(this.max);
     this.top.textContent = `${top} ${unit}`.replace(" tokens/s", "");
     this.chart.setAttribute("aria-label", `${title}, last 5 minutes. Now ${told.join(", ")}`);
     ["a", "b"].forEach((name, i) => this.line(name, lines[i], i === 0));
-    this.element.dataset.filled = String(lines.every((line) => (newest[line.key] ?? null) !== null));
+    const isFilled = lines.every((line) => (newest[line.key] ?? null) !== null);
+    this.element.dataset.filled = String(isFilled);
   }
 
   line(name, line, isFirst) {
-    const found = line ? runs(this.points, line.key, this.now, this.max) : [];
+    const found = line ? runs(this.points, drawn(line), this.now, this.max) : [];
     this.part(`line.${name}`).setAttribute("d", found.map(lineOf).join(""));
     const last = this.points.at(-1);
-    const lives = found.length && last && last[line.key] !== null;
+    const lives = found.length && last && last[drawn(line)] !== null;
     const dot = lives ? `M${found.at(-1).at(-1).join(" ")}h0` : "";
     this.part(`now.${name}`).setAttribute("d", dot);
     if (!isFirst) return;
@@ -105,7 +108,7 @@ class Tile {
     const nearest = this.points.reduce((a, b) => (a && distance(a) < distance(b) ? a : b), null);
     if (!nearest || distance(nearest) > 5) return this.leave();
     const { lines, format } = this.spec;
-    const values = lines.map((line) => format(nearest[line.key] ?? null).join(" ").trim());
+    const values = lines.map((line) => format(nearest[drawn(line)] ?? null).join(" ").trim());
     const ago = Math.round(this.now - nearest.at);
     this.hint.textContent = `${values.join(" · ")}, ${ago} s ago`;
     const x = HISTORY_S - (this.now - nearest.at);
@@ -120,7 +123,7 @@ class Tile {
 
 /** A bar of parts and its legend. Each part is {name, value, shown, tone}. */
 function drawBar(id, parts, label) {
-  const [bar, legend] = [document.getElementById(`${id}-bar`), document.getElementById(`${id}-legend`)];
+  const bar = document.getElementById(`${id}-bar`);
   const sum = parts.reduce((all, part) => all + part.value, 0);
   while (bar.children.length > parts.length) bar.lastChild.remove();
   while (bar.children.length < parts.length) bar.append(document.createElement("span"));
@@ -130,7 +133,7 @@ function drawBar(id, parts, label) {
   });
   const told = parts.map((part) => `${part.name} ${part.shown}`);
   bar.setAttribute("aria-label", `${label}: ${told.join(", ")}`);
-  drawCounts(legend, parts);
+  drawCounts(document.getElementById(`${id}-legend`), parts);
 }
 
 /** A list of names and values; `tone` colours a name's mark. */

@@ -106,6 +106,13 @@ class History {
     return this.samples.find((one) => one.at >= sample.at - seconds) ?? sample;
   }
 
+  /** The mean of a gauge from a sample on; one look a second at it is mostly noise. */
+  mean(key, from) {
+    const values = this.samples.slice(this.samples.indexOf(from)).map((one) => one[key]);
+    if (values.includes(null)) return null;
+    return values.reduce((sum, value) => sum + value, 0) / values.length;
+  }
+
   point(sample) {
     const [soon, lately] = [this.since(sample, RATE_S + 0.5), this.since(sample, LATELY_S)];
     const rate = (key) => {
@@ -121,6 +128,7 @@ class History {
       output: rate("output"),
       prompt: rate("prompt"),
       running: sample.running,
+      runningMean: this.mean("running", soon),
       waiting: sample.waiting,
       ttft50: at("ttft", 0.5),
       ttft95: at("ttft", 0.95),

@@ -12,20 +12,28 @@ const PHASES = { listen: "Listen", plan: "Probe, plan", open: "Open", warm: "War
 const rate = (value) => [number(value === null ? null : Math.round(value * 10) / 10), "tokens/s"];
 const count = (value) => [number(value), ""];
 const share = (value) => [number(value), "%"];
+const single = (key, drawn) => [{ key, drawn, name: "now" }];
 const pair = (key) => [
   { key: `${key}50`, name: "p50" },
   { key: `${key}95`, name: "p95", quiet: true },
 ];
 
+/** `least` is the lowest ceiling of a chart, so that noise near nothing stays small. */
 const TILES = [
-  { id: "output", title: "Output", lines: [{ key: "output", name: "now" }], format: rate, least: 10 },
-  { id: "prompt", title: "Prompt", lines: [{ key: "prompt", name: "now" }], format: rate, least: 10 },
-  { id: "running", title: "Running", lines: [{ key: "running", name: "now" }], format: count, least: 4 },
-  { id: "queue", title: "Queue", lines: [{ key: "waiting", name: "now" }], format: count, least: 4 },
+  { id: "output", title: "Output", lines: single("output"), format: rate, least: 10 },
+  { id: "prompt", title: "Prompt", lines: single("prompt"), format: rate, least: 10 },
+  {
+    id: "running",
+    title: "Running",
+    lines: single("running", "runningMean"),
+    format: count,
+    least: 4,
+  },
+  { id: "queue", title: "Queue", lines: single("waiting"), format: count, least: 4 },
   { id: "ttft", title: "Time to first token", lines: pair("ttft"), format: duration, least: 0.001 },
   { id: "itl", title: "Between tokens", lines: pair("itl"), format: duration, least: 0.001 },
-  { id: "step", title: "Step", lines: pair("step"), format: duration, least: 0.001 },
-  { id: "hits", title: "Prefix cache", lines: [{ key: "hits", name: "now" }], format: share, least: 100 },
+  { id: "step", title: "Step time", lines: pair("step"), format: duration, least: 0.001 },
+  { id: "hits", title: "Prefix cache", lines: single("hits"), format: share, least: 100 },
 ].map((spec) => new Tile(spec));
 
 const past = new History();
@@ -46,9 +54,11 @@ function healthOf({ state, phase, progress, reason }) {
       return [`Loading: ${phase}`, "busy", `The model is loading. Phase ${phase}${part}.`];
     }
     case "draining":
-      return ["Draining", "busy", "The server is ending: running requests finish, new ones are refused."];
-    default:
-      return [state === "failed" ? "Failed" : "Failing", "bad", reason ?? "The model does not serve."];
+      return ["Draining", "busy", "The server is ending: what runs finishes, the rest is refused."];
+    default: {
+      const word = state === "failed" ? "Failed" : "Failing";
+      return [word, "bad", reason ?? "The model does not serve."];
+    }
   }
 }
 
@@ -73,8 +83,8 @@ function showStatus(status) {
   document.title = names ? `${names} – Gimbal` : "Gimbal";
   const [word, tone, more] = healthOf(status.health);
   setHealth(word, tone);
-  const simulated = status.is_simulated ? "Simulated: tokens come from a hash, not from the model." : null;
-  notice(more ?? simulated, more ? tone : "quiet");
+  const simulated = "Simulated: tokens come from a hash, not from the model.";
+  notice(more ?? (status.is_simulated ? simulated : null), more ? tone : "quiet");
   show("device", status.device || "–");
   show("platform", status.platform || "–");
   show("context", model ? `${number(model.max_model_len)} tokens` : "–");
@@ -107,7 +117,8 @@ function showRefusals(refusals, now) {
   };
   const rows = refusals.map((one) => {
     const row = document.createElement("tr");
-    const when = cell(`${longTime((now - one.unix_ms) / 1000)} ago`, "when");
+    const age = (now - one.unix_ms) / 1000;
+    const when = cell(age < 1 ? "now" : `${longTime(age)} ago`, "when");
     when.title = new Date(one.unix_ms).toISOString();
     const times = one.count > 1 ? ` ×${number(one.count)}` : "";
     const why = cell(one.code, "why");
@@ -129,7 +140,10 @@ function showMetrics(series, status, at) {
   past.add(sampleOf(series, at));
   const limit = (key) => status.models.reduce((sum, one) => sum + one[key] * one.lanes, 0);
   const queue = status.models.reduce((sum, one) => sum + one.job_queue_size, 0);
-  const peak = (key) => `peak ${number(Math.round(Math.max(...past.points.map((p) => p[key] ?? 0))))}`;
+  const peak = (key) => {
+    const values = past.points.map((point) => point[key] ?? 0);
+    return `peak ${number(Math.round(Math.max(...values)))}`;
+  };
   const asides = {
     running: limit("slots") ? `of ${number(limit("slots"))} slots` : "",
     queue: queue ? `of ${number(queue)}` : "",

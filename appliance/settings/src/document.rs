@@ -8,14 +8,14 @@ use crate::table::{Kind, TABLE};
 const HEAD: &str = "\
 # Settings
 
-Written from the table in `src/table.rs`; do not edit. `gimbal plan` shows each value on your machine
-with its source, `gimbal plan --explain KEY` what it beat.
+Written from the table in `src/table.rs`; do not edit. `gimbal plan` shows each value on your
+machine with its source, `gimbal plan --explain KEY` what it beat.
 
-A setting is a flag (`--job-queue-size 100`), a variable (`GIMBAL_JOB_QUEUE_SIZE=100`), a line of YAML
-(`job_queue_size: 100`), or one of the other servers' names listed with it: `OPTION_X` is also
+A setting is a flag (`--job-queue-size 100`), a variable (`GIMBAL_JOB_QUEUE_SIZE=100`), a line of
+YAML (`job_queue_size: 100`), or one of the other servers' names listed with it: `OPTION_X` is also
 `option.x` and `SERVING_X` is also `x` in `serving.properties`. Later wins: built-in <
-`firmware-configs` < `generation_config.json`, `serving.properties`, `serving.yaml` beside the model <
-`gimbal.yaml` < environment < flags.
+`firmware-configs` < `generation_config.json`, `serving.properties`, `serving.yaml` beside the
+model < `gimbal.yaml` < environment < flags.
 ";
 
 /// All settings as Markdown.

@@ -136,7 +136,9 @@ pub static TABLE: &[Setting] = &[
         unit: "",
         kind: Kind::Text,
         environment: &[],
-        default: |_| (Value::Auto, "beside the binary, appended to it, else the loader's search path"),
+        default: |_| {
+            (Value::Auto, "beside the binary, appended to it, else the loader's search path")
+        },
     },
     Setting {
         key: "threads",

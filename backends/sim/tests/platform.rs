@@ -34,6 +34,9 @@ fn model() -> Model {
         rope_dims: 8,
         rope_theta: 1e4,
         rope_pair: Pair::Adjacent,
+        rope_factors: Vec::new(),
+        qkv_bias: false,
+        head_norms: false,
         eps: 1e-5,
         tied: true,
     };

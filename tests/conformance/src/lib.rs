@@ -1,10 +1,13 @@
 //! What the real model must do on the real backend, against golden files.
 //!
 //! `golden` reads the committed files, `rig` drives a backend without a scheduler, `quality`
-//! compares distributions, `server` starts the real binary, `client` talks to it. The tests need files that `cargo xtask test` fetches and names in
+//! compares distributions, `server` starts the real binary, `client` and `crowd` talk to it,
+//! `browser` looks at its page. The tests need files that `cargo xtask test` fetches and names in
 //! the environment; without them they say so and pass nothing off as run.
 
+pub mod browser;
 pub mod client;
+pub mod crowd;
 pub mod golden;
 pub mod quality;
 pub mod rig;

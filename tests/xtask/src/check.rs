@@ -2,12 +2,14 @@
 
 use std::process::Command;
 
-use crate::{assets, clients, command, dist, root, serve};
+use crate::{assets, browser, clients, command, dist, root, serve};
 
 /// Runs all checks.
 pub(crate) fn run() -> anyhow::Result<()> {
     let assets = assets::fetch()?;
     let clients = clients::install()?;
+    // Without it a test skips; it has said so.
+    browser::ensure();
     cargo(&["fmt", "--all", "--check"], &[])?;
     cargo(&["clippy", "--workspace", "--all-targets", "--quiet", "--", "-D", "warnings"], &[])?;
     let binary = serve::build()?;

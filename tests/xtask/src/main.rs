@@ -1,12 +1,13 @@
 //! `cargo xtask`: everything a person or CI does with this repository, by one name each.
 //!
 //! Reading order: `prerequisites` (what must be on the machine), `assets` (what is fetched, by
-//! hash), `clients` (Python packages), `serve`, `check` (the tests), `golden`. `tests/tidy.rs` holds
-//! the rules of style.
+//! hash), `clients` (Python packages), `browser`, `serve`, `check` (the tests), `golden`.
+//! `tests/tidy.rs` holds the rules of style.
 
 #![forbid(unsafe_code)]
 
 mod assets;
+mod browser;
 mod check;
 mod clients;
 mod command;
@@ -30,6 +31,7 @@ cargo xtask COMMAND
   seeds [COUNT]   the scheduler's simulation over COUNT seeds (1,000,000: about a minute)
   mutants         every deliberate mutation of the scheduler must be caught (about 15 minutes)
   pace            tokens a second of the CPU backend on the default model
+  screenshot      docs/dashboard.png anew: the dashboard after five minutes of load
 
 FLAGS of `serve` are those of `gimbal serve`; `simulate` without ARGS lists its own.
 ";
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
         Some("simulate") => simulate("lab", rest),
         Some(name @ ("seeds" | "mutants")) => simulate(name, rest),
         Some("pace") => pace(),
+        Some("screenshot") => screenshot(),
         Some("help" | "--help" | "-h") | None => {
             eprint!("{HELP}");
             return ExitCode::SUCCESS;
@@ -75,6 +78,21 @@ fn pace() -> anyhow::Result<()> {
     cargo.current_dir(root()).args(["run", "--quiet", "--release", "--package"]);
     cargo.args(["gimbal-conformance", "--bin", "pace", "--"]);
     command::run(cargo.arg(assets.model).arg(assets.runtime))
+}
+
+/// Takes the picture of the README. Longer than the history that the page shows.
+fn screenshot() -> anyhow::Result<()> {
+    const SECONDS: &str = "330";
+    if !browser::ensure() {
+        anyhow::bail!("a picture needs a browser");
+    }
+    let assets = assets::fetch()?;
+    let binary = serve::build()?;
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(root()).env("GIMBAL_TEST_BINARY", binary).args(["run", "--quiet"]);
+    cargo.args(["--package", "gimbal-conformance", "--bin", "screenshot", "--"]);
+    let out = root().join("docs/dashboard.png");
+    command::run(cargo.arg(assets.model).arg(assets.runtime).arg(out).arg(SECONDS))
 }
 
 /// The repository's root.
