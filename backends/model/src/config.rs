@@ -19,7 +19,7 @@ struct Family {
 /// Families the builder knows. **Source**: llama.cpp `src/models/*.cpp` and, for the pairs,
 /// `llama_model_rope_type`.
 const FAMILIES: [Family; 3] = [
-    // Llama 2 and 3, SmolLM2, Mistral without a window.
+    // Also SmolLM2; what has a window says so by another name.
     Family { name: "llama", rope_pair: Pair::Adjacent, qkv_bias: false, head_norms: false },
     // Qwen 2 and 2.5.
     Family { name: "qwen2", rope_pair: Pair::Halves, qkv_bias: true, head_norms: false },
