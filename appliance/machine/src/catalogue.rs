@@ -151,7 +151,7 @@ impl Catalogue {
         let series = |n: &str| n.split('.').next().unwrap_or_default().to_owned();
         let scored = self.instances.keys().map(|known| {
             let strange = usize::from(series(known) != series(name));
-            (2 * distance(name, known) + strange, known.as_str())
+            (2 * strsim::levenshtein(name, known) + strange, known.as_str())
         });
         let (score, known) = scored.min()?;
         (score / 2 * 3 <= name.len()).then_some(known)
@@ -162,22 +162,6 @@ impl Catalogue {
 #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0.5 to 4096 GiB")]
 fn bytes(gib: f64) -> u64 {
     (gib * f64::from(1 << 30)) as u64
-}
-
-/// Insertions, deletions and replacements between two words. **Source**: Wagner & Fischer 1974.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut before = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = before + usize::from(x != *y);
-            before = row[j + 1];
-            row[j + 1] = replaced.min(before + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -5,25 +5,9 @@ const SLIP: usize = 3;
 
 /// The closest of `names`, if it is at most three edits away and not a different word altogether.
 pub fn nearest<'a>(given: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let scored = names.into_iter().map(|name| (distance(given, name), name));
+    let scored = names.into_iter().map(|name| (strsim::levenshtein(given, name), name));
     let (edits, name) = scored.min_by_key(|(edits, _)| *edits)?;
     (edits <= SLIP && edits * 2 < given.chars().count()).then_some(name)
-}
-
-/// Insertions, deletions and replacements between two words. **Source**: Wagner & Fischer 1974.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut before = i;
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let replaced = before + usize::from(x != *y);
-            before = row[j + 1];
-            row[j + 1] = replaced.min(before + 1).min(row[j] + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

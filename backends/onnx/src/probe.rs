@@ -43,15 +43,16 @@ pub(crate) fn pin(cpu: usize) {
     unsafe { libc::sched_setaffinity(0, size_of_val(&set), &raw const set) };
 }
 
+/// How much less than others' a computing thread's time weighs (`nice`).
+const GIVE_WAY: libc::c_int = 5;
+
 /// Lets threads that wake to answer a socket run before the calling one, which computes for long
-/// stretches. Under 64 streams on two cores the p99 of `/ping` fell from 5.4 to 4.1 ms with one of
-/// two threads so, at the same tokens a second (Zen 3, Linux 6.18, 2026-11). A refusal changes
-/// nothing.
+/// stretches. p99 of `/ping` under 64 streams on two cores, load on the same cores, two rounds by
+/// turns: 5.1 and 5.2 ms without, 3.3 and 3.2 with; SCHED_BATCH alone did nothing, 5.0 and 5.2
+/// (Zen 3, Linux 6.18, 2026-11). A refusal changes nothing.
 pub(crate) fn give_way() {
-    let normal = libc::sched_param { sched_priority: 0 };
-    // SAFETY: pid 0 is the calling thread; SCHED_BATCH takes priority 0 and the pointer is to a
-    // `sched_param` of this frame.
-    unsafe { libc::sched_setscheduler(0, libc::SCHED_BATCH, &raw const normal) };
+    // SAFETY: on Linux 0 is the calling thread; raising its own niceness needs no right.
+    unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, GIVE_WAY) };
 }
 
 /// CPUs the process may use: affinity, cut by the cgroup's quota.

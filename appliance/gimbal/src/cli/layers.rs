@@ -6,6 +6,7 @@
 
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use clap::ArgMatches;
 use gimbal_machine::{Catalogue, Family, Imds, Instance, Machine};
@@ -57,13 +58,14 @@ pub(super) fn model(settings: &Settings) -> PathBuf {
 
 /// What defaults depend on, on this machine.
 pub(super) fn facts() -> Facts {
-    let is_sagemaker = std::env::vars_os().any(|(name, _)| {
-        let name = name.to_string_lossy();
-        name.starts_with("SAGEMAKER_") || name.starts_with("SM_")
-    });
-    let marks = ["/.dockerenv", "/run/.containerenv"];
-    let in_container = marks.iter().any(|mark| Path::new(mark).exists());
-    Facts { in_container: is_sagemaker || in_container }
+    let identity = &machine().identity;
+    Facts { in_container: identity.sagemaker.is_some() || identity.container.is_some() }
+}
+
+/// This machine, read once; nobody on the network is asked.
+fn machine() -> &'static Machine {
+    static MACHINE: OnceLock<Machine> = OnceLock::new();
+    MACHINE.get_or_init(|| Machine::here(Imds::Never))
 }
 
 /// The instance type that `--instance` names.
@@ -80,7 +82,7 @@ pub(super) fn instance(matches: &ArgMatches) -> Result<Option<&'static Instance>
 fn family(instance: Option<&Instance>) -> &'static Family {
     let catalogue = Catalogue::embedded();
     let named = instance.and_then(|instance| catalogue.family(instance.family));
-    named.unwrap_or_else(|| catalogue.family_of(&Machine::here(Imds::Never)).0)
+    named.unwrap_or_else(|| catalogue.family_of(machine()).0)
 }
 
 fn firmware(family: &Family) -> Vec<ConfigFile> {

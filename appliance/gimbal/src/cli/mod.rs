@@ -103,8 +103,9 @@ fn command() -> Command {
 fn flags() -> impl Iterator<Item = Arg> {
     let config = Arg::new("config").long("config").value_name("FILE");
     let config = config.help("A YAML file of settings [default: gimbal.yaml, if there is one]");
-    let settings = TABLE.iter().map(|setting| {
-        let (value, why) = (setting.default)(&layers::facts());
+    let facts = layers::facts();
+    let settings = TABLE.iter().map(move |setting| {
+        let (value, why) = (setting.default)(&facts);
         let unit = if setting.unit.is_empty() { "VALUE" } else { setting.unit };
         Arg::new(setting.key)
             .long(setting.key.replace('_', "-"))

@@ -24,8 +24,8 @@ unsafe fn linear(task: &Linear<'_>) {
                     match family {
                         Family::U4 => u4_group::<U4_BYTES>(weight, x),
                         Family::U4Wide => u4_group::<U4_WIDE_BYTES>(weight, x),
-                        Family::I8 => i8_group(weight, x),
-                        Family::I8Wide => i8_wide_group(weight, x),
+                        Family::I8 => i8_group::<I8_BYTES>(weight, x),
+                        Family::I8Wide => i8_group::<I8_WIDE_BYTES>(weight, x),
                         _ => i8_halves_group(weight, x),
                     }
                 }
@@ -89,22 +89,19 @@ fn i8_whole(w: &[u8], x: &ActBlock, r: usize, columns: std::ops::Range<usize>) -
     whole as f32
 }
 
-fn i8_group(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
+/// Both widths of scales; only the wide one has offsets.
+fn i8_group<const BYTES: usize>(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
     let mut sums = [0.0; LANES];
-    for (w, x) in weight.chunks_exact(I8_BYTES).zip(x) {
+    for (w, x) in weight.chunks_exact(BYTES).zip(x) {
         for (r, sum) in sums.iter_mut().enumerate() {
-            *sum = i8_whole(w, x, r, 0..32).mul_add(f16_at(&w[256..], r) * x.d, *sum);
-        }
-    }
-    sums
-}
-
-fn i8_wide_group(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
-    let mut sums = [0.0; LANES];
-    for (w, x) in weight.chunks_exact(I8_WIDE_BYTES).zip(x) {
-        for (r, sum) in sums.iter_mut().enumerate() {
-            *sum = i8_whole(w, x, r, 0..32).mul_add(f32_at(&w[256..], r) * x.d, *sum);
-            *sum = f32_at(&w[288..], r).mul_add(x.s, *sum);
+            let (d, m) = match BYTES {
+                I8_BYTES => (f16_at(&w[256..], r), None),
+                _ => (f32_at(&w[256..], r), Some(f32_at(&w[288..], r))),
+            };
+            *sum = i8_whole(w, x, r, 0..32).mul_add(d * x.d, *sum);
+            if let Some(m) = m {
+                *sum = m.mul_add(x.s, *sum);
+            }
         }
     }
     sums

@@ -78,19 +78,18 @@ fn tile<const T: usize>(family: Family, w: &[u8], x: Rows<'_>) -> [__m256; T] {
             match family {
                 Family::U4 => u4_tile::<T, U4_BYTES>(w, x),
                 Family::U4Wide => u4_tile::<T, U4_WIDE_BYTES>(w, x),
-                Family::I8 => i8_tile(w, x),
-                Family::I8Wide => i8_wide_tile(w, x),
+                Family::I8 => i8_tile::<T, I8_BYTES>(w, x),
+                Family::I8Wide => i8_tile::<T, I8_WIDE_BYTES>(w, x),
                 _ => i8_halves_tile(w, x),
             }
         }
-        (Family::F16, Acts::Floats(acts)) => {
-            f16_tile(w, std::array::from_fn(|t| row_of(acts, x.row + t, x.cols)))
-        }
-        (Family::BF16, Acts::Floats(acts)) => {
-            bf16_tile(w, std::array::from_fn(|t| row_of(acts, x.row + t, x.cols)))
-        }
-        (Family::F32, Acts::Floats(acts)) => {
-            f32_tile(w, std::array::from_fn(|t| row_of(acts, x.row + t, x.cols)))
+        (family, Acts::Floats(acts)) if !family.is_quantised() => {
+            let x = std::array::from_fn(|t| row_of(acts, x.row + t, x.cols));
+            match family {
+                Family::F16 => float_tile::<T, 16>(w, x, |w| load_f16(w, 0)),
+                Family::BF16 => float_tile::<T, 16>(w, x, |w| load_bf16(w, 0)),
+                _ => float_tile::<T, 32>(w, x, |w| load_wide(w, 0)),
+            }
         }
         (family, _) => panic!("activations do not fit {family:?}"),
     }
@@ -152,35 +151,25 @@ fn i8_whole<const T: usize, const VECTORS: usize>(
     std::array::from_fn(|t| _mm256_cvtepi32_ps(whole[t]))
 }
 
+/// Both widths of scales; only the wide one has offsets.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn i8_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
+fn i8_tile<const T: usize, const BYTES: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
     let mut sums = [_mm256_setzero_ps(); T];
-    for (b, w) in w.as_chunks::<I8_BYTES>().0.iter().enumerate() {
-        prefetch::<5>(w, 2 * PREFETCH);
-        let x: [&ActBlock; T] = std::array::from_fn(|t| &x[t][b]);
-        let (whole, d) = (i8_whole::<T, 8>(w, x, 0), load_f16(w, 256));
-        for t in 0..T {
-            let by = _mm256_mul_ps(d, _mm256_set1_ps(x[t].d));
-            sums[t] = _mm256_fmadd_ps(whole[t], by, sums[t]);
-        }
-    }
-    sums
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn i8_wide_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
-    let mut sums = [_mm256_setzero_ps(); T];
-    for (b, w) in w.as_chunks::<I8_WIDE_BYTES>().0.iter().enumerate() {
+    for (b, w) in w.as_chunks::<BYTES>().0.iter().enumerate() {
         prefetch::<5>(w, 2 * PREFETCH);
         let x: [&ActBlock; T] = std::array::from_fn(|t| &x[t][b]);
         let whole = i8_whole::<T, 8>(w, x, 0);
-        let (d, m) = (load_wide(w, 256), load_wide(w, 288));
+        let (d, m) = match BYTES {
+            I8_BYTES => (load_f16(w, 256), None),
+            _ => (load_wide(w, 256), Some(load_wide(w, 288))),
+        };
         for t in 0..T {
             let by = _mm256_mul_ps(d, _mm256_set1_ps(x[t].d));
             sums[t] = _mm256_fmadd_ps(whole[t], by, sums[t]);
-            sums[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(x[t].s), sums[t]);
+            if let Some(m) = m {
+                sums[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(x[t].s), sums[t]);
+            }
         }
     }
     sums
@@ -205,38 +194,17 @@ fn i8_halves_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] 
     sums
 }
 
+/// Columns of `BYTES` for eight rows, read by `load`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn f16_tile<const T: usize>(w: &[u8], x: [&[f32]; T]) -> [__m256; T] {
+fn float_tile<const T: usize, const BYTES: usize>(
+    w: &[u8],
+    x: [&[f32]; T],
+    load: impl Fn(&[u8]) -> __m256,
+) -> [__m256; T] {
     let mut sums = [_mm256_setzero_ps(); T];
-    for (k, w) in w.as_chunks::<16>().0.iter().enumerate() {
-        let w = load_f16(w, 0);
-        for t in 0..T {
-            sums[t] = _mm256_fmadd_ps(_mm256_set1_ps(x[t][k]), w, sums[t]);
-        }
-    }
-    sums
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn bf16_tile<const T: usize>(w: &[u8], x: [&[f32]; T]) -> [__m256; T] {
-    let mut sums = [_mm256_setzero_ps(); T];
-    for (k, w) in w.as_chunks::<16>().0.iter().enumerate() {
-        let w = load_bf16(w, 0);
-        for t in 0..T {
-            sums[t] = _mm256_fmadd_ps(_mm256_set1_ps(x[t][k]), w, sums[t]);
-        }
-    }
-    sums
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn f32_tile<const T: usize>(w: &[u8], x: [&[f32]; T]) -> [__m256; T] {
-    let mut sums = [_mm256_setzero_ps(); T];
-    for (k, w) in w.as_chunks::<32>().0.iter().enumerate() {
-        let w = load_wide(w, 0);
+    for (k, w) in w.as_chunks::<BYTES>().0.iter().enumerate() {
+        let w = load(w);
         for t in 0..T {
             sums[t] = _mm256_fmadd_ps(_mm256_set1_ps(x[t][k]), w, sums[t]);
         }
