@@ -13,7 +13,7 @@ use gimbal_hal::{
     Backend, DeviceError, DeviceInfo, Fit, Platform, Probe, Profile, Servable, Source,
 };
 use gimbal_machine::Instance;
-use gimbal_model::{Model, TextData};
+use gimbal_model::{Model, Text, TextData};
 use gimbal_onnx::OnnxPlatform;
 use gimbal_settings::Settings;
 use gimbal_sim::{Cost, Reads, Script, SimPlatform, Time};
@@ -103,14 +103,16 @@ impl Plan {
         if self.platform.name() == "onnx" {
             self.fit.profile.library = library(settings)?;
         }
-        let tokenizer =
-            Arc::new(Tokenizer::new(&tokenizer_data(&self.model.text)).map_err(|e| {
-                Failure::data(e)
-                    .context(format!("in the tokenizer of {}", self.model.path.display()))
-            })?);
-        let template = self.template(&tokenizer);
+        let Text::Data(text) = &self.model.text else {
+            let why = "text of a folder with tokenizer.json is not supported yet; use a GGUF file";
+            return Err(Failure::data(anyhow::anyhow!(why)));
+        };
+        let tokenizer = Arc::new(Tokenizer::new(&tokenizer_data(text)).map_err(|e| {
+            Failure::data(e).context(format!("in the tokenizer of {}", self.model.path.display()))
+        })?);
+        let template = self.template(text, &tokenizer);
         let name = settings.text("served_model_name").map(str::to_owned);
-        let stem = self.model.path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let name = name.unwrap_or_else(|| self.model.file_name());
         let policy = self.policy(settings);
         let open = Opener(Arc::new(self));
         let lanes = (0..open.0.fit.replicas)
@@ -121,7 +123,7 @@ impl Plan {
             })
             .collect::<Result<Vec<_>, DeviceError>>()?;
         let service = Service::start(ServiceConfig {
-            name: name.unwrap_or(stem),
+            name,
             tokenizer,
             template,
             policy,
@@ -133,8 +135,8 @@ impl Plan {
     }
 
     /// A broken template is no reason not to serve text; chat requests then say what is wrong.
-    fn template(&self, tokenizer: &Tokenizer) -> Option<Arc<ChatTemplate>> {
-        let source = self.model.text.chat_template.as_deref()?;
+    fn template(&self, text: &TextData, tokenizer: &Tokenizer) -> Option<Arc<ChatTemplate>> {
+        let source = text.chat_template.as_deref()?;
         match ChatTemplate::new(source, tokenizer.bos_text(), tokenizer.eos_text()) {
             Ok(template) => Some(Arc::new(template)),
             Err(error) => {

@@ -85,6 +85,8 @@ pub struct RopeTable {
     pub frequencies: Vec<f32>,
     /// Which columns form a pair.
     pub pair: Pair,
+    /// Multiplies cosines and sines (YaRN, LongRoPE); 1 elsewhere.
+    pub magnitude: f32,
 }
 
 impl RopeTable {
@@ -94,7 +96,7 @@ impl RopeTable {
         let exponent = |i: usize| -2.0 * i as f64 / dims as f64;
         #[expect(clippy::cast_possible_truncation, reason = "f32 is the table's type")]
         let frequency = |i: usize| f64::from(theta).powf(exponent(i)) as f32;
-        Self { frequencies: (0..dims / 2).map(frequency).collect(), pair }
+        Self { frequencies: (0..dims / 2).map(frequency).collect(), pair, magnitude: 1.0 }
     }
 
     /// Cosine and sine of every pair at a position. The angle is formed in f64: at position 8192
@@ -103,7 +105,7 @@ impl RopeTable {
         self.frequencies.iter().map(move |f| {
             let (sin, cos) = (f64::from(position) * f64::from(*f)).sin_cos();
             #[expect(clippy::cast_possible_truncation, reason = "f32 is the activations' type")]
-            (cos as f32, sin as f32)
+            (cos as f32 * self.magnitude, sin as f32 * self.magnitude)
         })
     }
 

@@ -1,12 +1,12 @@
 //! WHAT is computed: a model file becomes a graph and mapped weights.
 //!
-//! Reading order: `graph` (the IR), `decoder` (configuration → graph), `config` (model file →
-//! configuration), `weights/` (the mapped file, its reader, its block types), `shard` (a graph for
+//! Reading order: `graph` (the IR), `decoder` (configuration → graph), `config/` (what the files say →
+//! configuration), `weights/` (mapped files, their readers, block types), `shard` (a graph for
 //! one of several ranks), `interp` (the slow oracle every backend is compared with), `model` (all
 //! of it, opened).
 //!
 //! # Invariants
-//! - Devices, batches, sequences and padding are absent; only `weights/map.rs` touches a file.
+//! - Devices, batches, sequences and padding are absent; only `weights/map.rs` and `model.rs` touch files.
 //! - A graph that builds is well formed: `Graph::add` checks every shape.
 //! - Nothing in a model file can make this crate panic: readers check every bound and answer
 //!   `ModelError`.
@@ -20,7 +20,7 @@ mod model;
 mod shard;
 pub mod weights;
 
-pub use decoder::{Decoder, decoder};
+pub use decoder::{Decoder, HeadNorm, Layer, decoder};
 pub use error::ModelError;
-pub use model::{Model, TextData};
+pub use model::{Model, Text, TextData};
 pub use shard::shard;

@@ -2,20 +2,25 @@
 //!
 //! Tokenising is not here: `TextData` is what the file says, for others to use.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use crate::config;
 use crate::decoder::decoder;
 use crate::graph::Graph;
-use crate::weights::{Gguf, Value, Weights};
+use crate::weights::{DType, Entry, Gguf, Mapping, Value, Weights, safetensors};
 use crate::{Decoder, ModelError};
+
+/// Names the files of a sharded model. **Source**: Hugging Face `huggingface_hub`.
+const INDEX: &str = "model.safetensors.index.json";
 
 /// A model, ready to be fitted to a device.
 #[derive(Clone, Debug)]
 pub struct Model {
-    /// The file it came from.
+    /// The file or folder it came from.
     pub path: PathBuf,
-    /// The name in its metadata, or the file's stem.
+    /// The name in its metadata, or that of the file or folder.
     pub name: String,
     /// Tokens it was trained to attend over.
     pub context_tokens: u32,
@@ -26,10 +31,19 @@ pub struct Model {
     /// With what.
     pub weights: Weights,
     /// How text becomes tokens.
-    pub text: TextData,
+    pub text: Text,
 }
 
-/// Tokenizer and template as the model file states them.
+/// Where tokenizer and template are.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Text {
+    /// In the model file.
+    Data(Box<TextData>),
+    /// `tokenizer.json` and the files beside it, in this folder.
+    Folder(PathBuf),
+}
+
+/// Tokenizer and template as a GGUF file states them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TextData {
     /// `tokenizer.ggml.model`: `gpt2`, `llama`, …
@@ -58,48 +72,163 @@ pub struct TextData {
     pub add_bos: bool,
     /// Put the end token after every text.
     pub add_eos: bool,
+    /// Put a space before every text (kinds `llama` and `t5`).
+    pub add_space_prefix: bool,
+    /// Several spaces count as one (kind `t5`).
+    pub remove_extra_whitespaces: bool,
+    /// Character replacements of SentencePiece, compiled (kind `t5`); empty for none.
+    pub charsmap: Vec<u8>,
     /// The chat template, Jinja.
     pub chat_template: Option<String>,
 }
 
 impl Model {
-    /// Opens a GGUF file, or the only one in a folder.
+    /// Opens a GGUF file, a folder with one, or a folder with `config.json` and safetensors.
     ///
     /// # Errors
     /// Which file is missing, broken or not supported, and why.
     pub fn open(path: &Path) -> Result<Self, ModelError> {
-        let path = weight_file(path)?;
-        let file = Gguf::open(&path)?;
-        let (config, context_tokens) = config::from_gguf(&file)?;
+        match source(path)? {
+            Source::Gguf(path) => Self::open_gguf(&path),
+            Source::Folder(folder) => Self::open_folder(&folder),
+        }
+    }
+
+    fn open_gguf(path: &Path) -> Result<Self, ModelError> {
+        let file = Gguf::open(path)?;
+        let (config, weights, context_tokens) = config::from_gguf(&file)?;
         let graph = decoder(&config);
-        config::check_weights(&file, &graph)?;
-        let stem = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-        let name = file.text("general.name").map_or(stem, str::to_owned);
-        let text = text_data(&file)?;
-        let weights = file.weights().clone();
+        config::check_weights(&weights, &graph, path)?;
+        let name = file.text("general.name").map_or_else(|| name_of(path), str::to_owned);
+        let text = Text::Data(Box::new(text_data(&file)?));
+        let path = path.to_owned();
         Ok(Self { path, name, context_tokens, decoder: config, graph, weights, text })
+    }
+
+    fn open_folder(folder: &Path) -> Result<Self, ModelError> {
+        let path = folder.join("config.json");
+        let json = read_json(&path)?;
+        let said = config::Config::new(&path, &json)?;
+        let mut weights = Weights::default();
+        for file in safetensors_files(folder)? {
+            let name = |theirs: &str| config::canonical_name(said.family, theirs);
+            safetensors::add(&mut weights, &file, &name)?;
+        }
+        // Where the output projection is the embedding, some files hold it twice.
+        if json.get("tie_word_embeddings") == Some(&serde_json::Value::Bool(true)) {
+            weights.remove("output.weight");
+        }
+        add_offsets(&mut weights, said.family)
+            .map_err(|e| ModelError::Missing { path: folder.to_owned(), why: e.to_string() })?;
+        let (config, context_tokens) = config::from_json(&said, &mut weights)?;
+        let graph = decoder(&config);
+        config::check_weights(&weights, &graph, folder)?;
+        let text = Text::Folder(folder.to_owned());
+        let (path, name) = (folder.to_owned(), name_of(folder));
+        Ok(Self { path, name, context_tokens, decoder: config, graph, weights, text })
+    }
+
+    /// The name of its file without the ending, or of its folder.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        name_of(&self.path)
     }
 }
 
-fn weight_file(path: &Path) -> Result<PathBuf, ModelError> {
+fn name_of(path: &Path) -> String {
+    let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
+    let name = if path.is_file() { whole.file_stem() } else { whole.file_name() };
+    name.unwrap_or_default().to_string_lossy().into_owned()
+}
+
+enum Source {
+    Gguf(PathBuf),
+    Folder(PathBuf),
+}
+
+fn source(path: &Path) -> Result<Source, ModelError> {
     let missing = |why: String| ModelError::Missing { path: path.to_owned(), why };
+    let has_ending =
+        |p: &Path, ending: &str| p.extension().is_some_and(|e| e.eq_ignore_ascii_case(ending));
     if path.is_file() {
-        return Ok(path.to_owned());
+        return Ok(match path.parent() {
+            Some(folder) if has_ending(path, "safetensors") || has_ending(path, "json") => {
+                Source::Folder(folder.to_owned())
+            }
+            _ => Source::Gguf(path.to_owned()),
+        });
     }
     let entries = std::fs::read_dir(path).map_err(|e| missing(e.to_string()))?;
-    let mut files: Vec<PathBuf> = entries
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .filter(|p| p.extension().is_some_and(|e| e.eq_ignore_ascii_case("gguf")))
-        .collect();
-    files.sort();
-    match files.as_slice() {
-        [one] => Ok(one.clone()),
-        [] => Err(missing("the folder has no .gguf file".to_owned())),
+    let files: Vec<PathBuf> = entries.filter_map(|entry| Some(entry.ok()?.path())).collect();
+    let mut ggufs: Vec<&PathBuf> = files.iter().filter(|p| has_ending(p, "gguf")).collect();
+    ggufs.sort();
+    let has_safetensors = files.iter().any(|p| has_ending(p, "safetensors"));
+    match ggufs.as_slice() {
+        [] if has_safetensors && path.join("config.json").is_file() => {
+            Ok(Source::Folder(path.to_owned()))
+        }
+        [] if has_safetensors => {
+            Err(missing("there are safetensors but no config.json".to_owned()))
+        }
+        [] => Err(missing("the folder has no .gguf and no .safetensors file".to_owned())),
+        [one] if !has_safetensors => Ok(Source::Gguf((*one).clone())),
+        [one] => Err(missing(format!("safetensors and {}: name the file", one.display()))),
         several => {
             let names: Vec<_> = several.iter().map(|p| p.to_string_lossy()).collect();
             Err(missing(format!("several weight files, name one: {}", names.join(", "))))
         }
     }
+}
+
+/// The files of the index, or the only one.
+fn safetensors_files(folder: &Path) -> Result<Vec<PathBuf>, ModelError> {
+    let index = folder.join(INDEX);
+    if index.is_file() {
+        let json = read_json(&index)?;
+        let map = json.get("weight_map").and_then(serde_json::Value::as_object);
+        let names: Option<BTreeSet<&str>> =
+            map.and_then(|map| map.values().map(serde_json::Value::as_str).collect());
+        // A name with a path in it would leave the folder.
+        let names = names.filter(|n| n.iter().all(|n| !n.contains(['/', '\\'])));
+        return match names {
+            Some(names) => Ok(names.into_iter().map(|name| folder.join(name)).collect()),
+            None => {
+                let why = "weight_map does not map tensors to files of the folder".to_owned();
+                Err(ModelError::Broken { path: index, why })
+            }
+        };
+    }
+    let one = folder.join("model.safetensors");
+    if one.is_file() {
+        return Ok(vec![one]);
+    }
+    let why = format!("neither model.safetensors nor {INDEX}");
+    Err(ModelError::Missing { path: folder.to_owned(), why })
+}
+
+fn read_json(path: &Path) -> Result<serde_json::Value, ModelError> {
+    let bytes = std::fs::read(path)
+        .map_err(|e| ModelError::Missing { path: path.to_owned(), why: e.to_string() })?;
+    serde_json::from_slice(&bytes)
+        .map_err(|e| ModelError::Broken { path: path.to_owned(), why: e.to_string() })
+}
+
+/// Adds 1 to norms that are stored as `weight - 1`.
+fn add_offsets(weights: &mut Weights, family: &config::Family) -> std::io::Result<()> {
+    let names = weights.entries().map(|(name, _)| name.to_owned());
+    let names: Vec<String> = names.filter(|name| config::has_unit_offset(family, name)).collect();
+    let (mut bytes, mut entries) = (Vec::new(), Vec::new());
+    for name in names {
+        let Some(tensor) = weights.get(&name) else { continue };
+        let (start, rows, cols) = (bytes.len(), tensor.rows, tensor.cols);
+        bytes.extend(tensor.to_f32().iter().flat_map(|x| (x + 1.0).to_le_bytes()));
+        let (dtype, bytes) = (DType::F32, start..bytes.len());
+        entries.push((name, Entry { dtype, rows, cols, file: 0, bytes }));
+    }
+    if !entries.is_empty() {
+        weights.add(Arc::new(Mapping::from_bytes(&bytes)?), entries);
+    }
+    Ok(())
 }
 
 fn text_data(file: &Gguf) -> Result<TextData, ModelError> {
@@ -128,6 +257,9 @@ fn text_data(file: &Gguf) -> Result<TextData, ModelError> {
         padding: id("padding_token_id"),
         add_bos: file.boolean(&key("add_bos_token")).unwrap_or(false),
         add_eos: file.boolean(&key("add_eos_token")).unwrap_or(false),
+        add_space_prefix: file.boolean(&key("add_space_prefix")).unwrap_or(true),
+        remove_extra_whitespaces: file.boolean(&key("remove_extra_whitespaces")).unwrap_or(false),
+        charsmap: file.array(&key("precompiled_charsmap")).map(bytes_of).unwrap_or_default(),
         chat_template: file.text("tokenizer.chat_template").map(str::to_owned),
     };
     let vocab = file.weights().get("token_embd.weight").map_or(0, |t| t.rows);
@@ -145,6 +277,15 @@ fn text_data(file: &Gguf) -> Result<TextData, ModelError> {
         return Ok(text);
     };
     Err(ModelError::Broken { path: file.path().to_owned(), why })
+}
+
+fn bytes_of(values: &[Value]) -> Vec<u8> {
+    let byte = |value: &Value| match value {
+        Value::Unsigned(n) => u8::try_from(*n).ok(),
+        Value::Signed(n) => i8::try_from(*n).ok().map(i8::cast_unsigned),
+        _ => None,
+    };
+    values.iter().filter_map(byte).collect()
 }
 
 fn signed(value: &Value) -> i32 {

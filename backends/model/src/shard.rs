@@ -31,6 +31,11 @@ pub fn shard(graph: &Graph, ranks: usize) -> Result<Graph, String> {
             }
             op => op,
         };
+        if let Op::RmsNorm { group, .. } = op
+            && !out.node(args[0]).cols.is_multiple_of(group)
+        {
+            return Err(format!("a norm over {group} columns of all heads: ranks hold some"));
+        }
         let partial = matches!(node.op, Op::Linear { weight, .. }
             if matches!(graph.weights[weight.0].cut, Cut::In { .. }));
         let mut val = out.add(op, &args);
@@ -53,7 +58,7 @@ fn share(n: usize, unit: usize, ranks: usize, what: &str) -> Result<usize, Strin
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decoder::{decoder, tiny};
+    use crate::decoder::{Decoder, HeadNorm, decoder, tiny};
 
     #[test]
     fn a_rank_holds_its_share_and_adds_up_twice_a_layer() {
@@ -69,5 +74,8 @@ mod tests {
     fn what_does_not_divide_is_named() {
         let error = shard(&decoder(&tiny()), 4).expect_err("two kv heads, four ranks");
         assert_eq!(error, "blk.0.attn_k.weight: 2 units do not divide among 4 ranks");
+        let rows = Decoder { head_norms: Some(HeadNorm::Row), ..tiny() };
+        let error = shard(&decoder(&rows), 2).expect_err("a norm needs the whole row");
+        assert_eq!(error, "a norm over 32 columns of all heads: ranks hold some");
     }
 }

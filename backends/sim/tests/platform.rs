@@ -8,9 +8,9 @@ use std::time::Duration;
 use gimbal_batch::{AdapterSlot, Answer, Shape, StepId, Token, Want};
 use gimbal_batch::{Batch, BlockId, Kv, Open, Output, Part, Prefill, SampleParams, SeqSlot};
 use gimbal_hal::{Platform, Probe, Profile, Servable, Source, Unfit};
-use gimbal_model::graph::Pair;
+use gimbal_model::graph::Act;
 use gimbal_model::weights::{Mapping, Weights};
-use gimbal_model::{Decoder, Model, TextData, decoder};
+use gimbal_model::{Decoder, Layer, Model, Text, decoder};
 use gimbal_sim::{Chain, Config, Cost, Reads, Script, SimPlatform, Time};
 
 const VOCAB: usize = 77;
@@ -27,16 +27,17 @@ fn model() -> Model {
         vocab: VOCAB,
         hidden: 8,
         feed_forward: 8,
-        layers: 1,
+        layers: vec![Layer::default()],
         heads: 1,
         kv_heads: 1,
         head_dim: 8,
-        rope_dims: 8,
-        rope_theta: 1e4,
-        rope_pair: Pair::Adjacent,
-        rope_factors: Vec::new(),
+        ropes: Vec::new(),
         qkv_bias: false,
-        head_norms: false,
+        head_norms: None,
+        pre_norms: true,
+        post_norms: false,
+        act: Act::Silu,
+        embed_scale: None,
         eps: 1e-5,
         tied: true,
     };
@@ -48,7 +49,7 @@ fn model() -> Model {
         graph: decoder(&config),
         decoder: config,
         weights: Weights::new(Arc::new(mapping), HashMap::new()),
-        text: TextData::default(),
+        text: Text::Data(Box::default()),
     }
 }
 

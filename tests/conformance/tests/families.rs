@@ -1,5 +1,5 @@
-//! A tiny random model of each family: logits of the interpreter and of the CPU backend against
-//! llama.cpp's. `tests/golden/families.py` makes the files.
+//! A tiny random model of each family, as GGUF and as safetensors: logits of the interpreter and of
+//! the CPU backend against llama.cpp's. `tests/golden/families.py` makes the files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,9 +20,10 @@ struct Logits {
     families: BTreeMap<String, Vec<Vec<f32>>>,
 }
 
-fn file(family: &str) -> PathBuf {
+/// The file and the folder of a family.
+fn sources(family: &str) -> [PathBuf; 2] {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../golden/families");
-    folder.join(format!("{family}.gguf"))
+    [folder.join(format!("{family}.gguf")), folder.join(family)]
 }
 
 fn furthest(found: &[f32], expect: &[f32]) -> f32 {
@@ -34,40 +35,44 @@ fn furthest(found: &[f32], expect: &[f32]) -> f32 {
 fn the_interpreter_computes_every_family() -> anyhow::Result<()> {
     let golden: Logits = golden::read("families/logits")?;
     for (family, expect) in &golden.families {
-        let model = Model::open(&file(family))?;
-        for (prompt, expect) in golden.prompts.iter().zip(expect) {
-            let mut interp = Interp::new(&model.graph, &model.weights);
-            let run = interp::Run { sequence: 0, tokens: prompt };
-            let found = interp.forward(&[run], &[prompt.len() - 1]).remove(0);
-            let off = furthest(&found, expect);
-            assert!(off <= TOLERANCE, "{family}, {} tokens: {off}", prompt.len());
+        for source in sources(family) {
+            let model = Model::open(&source)?;
+            for (prompt, expect) in golden.prompts.iter().zip(expect) {
+                let mut interp = Interp::new(&model.graph, &model.weights);
+                let run = interp::Run { sequence: 0, tokens: prompt };
+                let found = interp.forward(&[run], &[prompt.len() - 1]).remove(0);
+                let off = furthest(&found, expect);
+                assert!(off <= TOLERANCE, "{}, {} tokens: {off}", source.display(), prompt.len());
+            }
         }
     }
     Ok(())
 }
 
-/// Whole prompts, and the same in two chunks and then token by token.
+/// Whole prompts, and the same in two chunks.
 #[test]
 fn the_cpu_computes_every_family() -> anyhow::Result<()> {
     let Some(library) = library_path() else { return Ok(()) };
     let golden: Logits = golden::read("families/logits")?;
     for (family, expect) in &golden.families {
-        let mut rig = Rig::open(&file(family), &library, 2)?;
-        for (sequence, (prompt, expect)) in (0..).zip(golden.prompts.iter().zip(expect)) {
-            let rows = u32::try_from(prompt.len())?;
-            let run = Run { sequence: 2 * sequence, start: 0, tokens: prompt };
-            let whole = rig.forward(&[run], &[rows - 1])?;
-            let off = furthest(&whole[0], expect);
-            assert!(off <= TOLERANCE, "{family}, {} tokens: {off}", prompt.len());
-            let mut at = 0;
-            let mut last = Vec::new();
-            for chunk in prompt.chunks(prompt.len().div_ceil(2)) {
-                let (start, rows) = (at, u32::try_from(chunk.len())?);
-                let run = Run { sequence: 2 * sequence + 1, start, tokens: chunk };
-                last = rig.forward(&[run], &[rows - 1])?;
-                at += rows;
+        for source in sources(family) {
+            let mut rig = Rig::open(&source, &library, 2)?;
+            for (sequence, (prompt, expect)) in (0..).zip(golden.prompts.iter().zip(expect)) {
+                let rows = u32::try_from(prompt.len())?;
+                let run = Run { sequence: 2 * sequence, start: 0, tokens: prompt };
+                let whole = rig.forward(&[run], &[rows - 1])?;
+                let off = furthest(&whole[0], expect);
+                assert!(off <= TOLERANCE, "{}, {} tokens: {off}", source.display(), prompt.len());
+                let mut at = 0;
+                let mut last = Vec::new();
+                for chunk in prompt.chunks(prompt.len().div_ceil(2)) {
+                    let (start, rows) = (at, u32::try_from(chunk.len())?);
+                    let run = Run { sequence: 2 * sequence + 1, start, tokens: chunk };
+                    last = rig.forward(&[run], &[rows - 1])?;
+                    at += rows;
+                }
+                assert_eq!(last, whole, "{}: chunks change nothing", source.display());
             }
-            assert_eq!(last, whole, "{family}: chunks change nothing");
         }
     }
     Ok(())

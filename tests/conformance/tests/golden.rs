@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use gimbal_conformance::golden::{self, Greedy, Tokens};
 use gimbal_conformance::{model_path, quality};
-use gimbal_model::Model;
+use gimbal_model::{Model, Text};
 use gimbal_model::interp::{Interp, Run};
 use gimbal_model::weights::{DType, Tensor};
 use gimbal_text::{Tokenizer, TokenizerData};
@@ -41,7 +41,7 @@ fn the_interpreter_equals_the_f32_reference() -> anyhow::Result<()> {
 #[test]
 fn token_ids_equal_llama_cpps() -> anyhow::Result<()> {
     let Some(path) = model_path() else { return Ok(()) };
-    let text = Model::open(&path)?.text;
+    let Text::Data(text) = Model::open(&path)?.text else { anyhow::bail!("a GGUF file") };
     let tokenizer = Tokenizer::new(&TokenizerData {
         kind: text.kind,
         pre: text.pre,

@@ -1,4 +1,4 @@
-//! The GGUF v3 reader: metadata and the places of tensors, every bound checked.
+//! The GGUF reader (v2 and v3): metadata and the places of tensors, every bound checked.
 //!
 //! It reads no weight and trusts nothing: counts, lengths and offsets are checked against the
 //! file before anything is allocated. **Source**: ggml `docs/gguf.md`.
@@ -191,7 +191,7 @@ fn parse(bytes: &[u8]) -> Result<Parsed, Fault> {
                 return broken(format!("tensor {name} ends past the file's {have} bytes"));
             }
         };
-        let entry = Entry { dtype, rows, cols, bytes: range };
+        let entry = Entry { dtype, rows, cols, file: 0, bytes: range };
         if entries.insert(name.clone(), entry).is_some() {
             return broken(format!("tensor {name} stands twice"));
         }

@@ -1,11 +1,12 @@
 //! Weights as they lie in a mapped file.
 //!
-//! Reading order: `dtype` (block types and their exact values), `map` (the mapping), `gguf` (the
-//! reader). Nothing is copied: a tensor is a view of the mapping.
+//! Reading order: `dtype` (block types and their exact values), `map` (the mapping), `gguf` and
+//! `safetensors` (the readers). Nothing is copied: a tensor is a view of a mapping.
 
 mod dtype;
 mod gguf;
 mod map;
+pub(crate) mod safetensors;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -16,9 +17,9 @@ pub use gguf::{Gguf, Value};
 pub use map::Mapping;
 
 /// All tensors of a model, by canonical name.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Weights {
-    mapping: Arc<Mapping>,
+    mappings: Vec<Arc<Mapping>>,
     entries: HashMap<String, Entry>,
 }
 
@@ -31,6 +32,8 @@ pub struct Entry {
     pub rows: usize,
     /// Columns: elements that lie together.
     pub cols: usize,
+    /// Which of the mappings.
+    pub file: usize,
     /// Bytes in the mapping.
     pub bytes: Range<usize>,
 }
@@ -49,17 +52,45 @@ pub struct Tensor<'a> {
 }
 
 impl Weights {
-    /// Views of a mapping; the entries' ranges lie within it.
+    /// Views of a mapping; the entries' ranges lie within it, and their `file` is 0.
     #[must_use]
     pub fn new(mapping: Arc<Mapping>, entries: HashMap<String, Entry>) -> Self {
-        Self { mapping, entries }
+        Self { mappings: vec![mapping], entries }
+    }
+
+    /// Adds another mapping's tensors.
+    pub(crate) fn add(&mut self, mapping: Arc<Mapping>, entries: Vec<(String, Entry)>) {
+        let file = self.mappings.len();
+        self.mappings.push(mapping);
+        self.entries.extend(entries.into_iter().map(|(name, e)| (name, Entry { file, ..e })));
+    }
+
+    /// Drops a tensor.
+    pub(crate) fn remove(&mut self, name: &str) {
+        self.entries.remove(name);
+    }
+
+    /// Replaces a tensor by parts of so many rows each, if it is there and has as many.
+    pub(crate) fn cut(&mut self, name: &str, parts: &[(String, usize)]) {
+        let total: usize = parts.iter().map(|(_, rows)| rows).sum();
+        let Some(entry) = self.entries.get(name).filter(|e| e.rows == total).cloned() else {
+            return;
+        };
+        self.entries.remove(name);
+        let mut at = entry.bytes.start;
+        for (name, rows) in parts {
+            let end = at + rows * entry.dtype.row_bytes(entry.cols);
+            self.entries
+                .insert(name.clone(), Entry { rows: *rows, bytes: at..end, ..entry.clone() });
+            at = end;
+        }
     }
 
     /// The tensor of that name.
     #[must_use]
     pub fn get(&self, name: &str) -> Option<Tensor<'_>> {
-        let Entry { dtype, rows, cols, bytes } = self.entries.get(name)?;
-        let bytes = &self.mapping.bytes()[bytes.clone()];
+        let Entry { dtype, rows, cols, file, bytes } = self.entries.get(name)?;
+        let bytes = &self.mappings[*file].bytes()[bytes.clone()];
         Some(Tensor { dtype: *dtype, rows: *rows, cols: *cols, bytes })
     }
 

@@ -157,6 +157,8 @@ pub(crate) struct Kernels {
     pub(crate) rms_norm: fn(&[f32], &[f32], f32, &mut [f32]),
     /// `silu(gate) · up` into `gate`.
     pub(crate) silu_mul: fn(&mut [f32], &[f32]),
+    /// `gelu(gate) · up` into `gate`, with GELU by its tanh form.
+    pub(crate) gelu_mul: fn(&mut [f32], &[f32]),
     /// Writes `[rows][group · head_dim]`; its caller promises that no thread writes the tile's
     /// queries or the sequence's blocks meanwhile.
     pub(crate) attend: unsafe fn(&Attend<'_>, &mut [f32]),
@@ -185,6 +187,10 @@ pub(crate) fn all() -> Vec<&'static Kernels> {
 pub(crate) fn features() -> Vec<String> {
     all().iter().map(|k| k.name.to_owned()).collect()
 }
+
+/// GELU's tanh form is `x · sigmoid(GELU.0 · x + GELU.1 · x³)`: twice √(2/π), and 0.044715 of that.
+/// **Source**: Hendrycks & Gimpel 2016, and `½(1 + tanh u) = sigmoid(2u)`.
+pub(crate) const GELU: (f32, f32) = (1.595_769_2, 0.071_354_814);
 
 /// Coefficients of `exp` on `[-ln2/2, ln2/2]`, highest first. **Source**: Cephes `expf.c`.
 pub(crate) const EXP: [f32; 6] =

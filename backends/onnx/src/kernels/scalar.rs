@@ -5,12 +5,12 @@
 use gimbal_model::weights::bf16_to_f32;
 use half::f16;
 
-use super::{ActBlock, Acts, Attend, EXP, EXP_MIN, Kernels, LN2, Linear, TILE_QUERIES_MAX};
+use super::{ActBlock, Acts, Attend, EXP, EXP_MIN, GELU, Kernels, LN2, Linear, TILE_QUERIES_MAX};
 use crate::memory::BLOCK_TOKENS;
 use crate::pack::{Family, I8_BYTES, I8_WIDE_BYTES, LANES, U4_BYTES, U4_WIDE_BYTES};
 
 pub(super) static KERNELS: Kernels =
-    Kernels { name: "scalar", linear, quantise, rms_norm, silu_mul, attend, to_f16 };
+    Kernels { name: "scalar", linear, quantise, rms_norm, silu_mul, gelu_mul, attend, to_f16 };
 
 /// Formula: `y[t][r] = Σ_blocks (d_w·d_x)·Σ q_w·q_x + m_w·s_x`, blocks in order.
 unsafe fn linear(task: &Linear<'_>) {
@@ -165,7 +165,15 @@ fn total(v: [f32; LANES]) -> f32 {
 
 fn silu_mul(gate: &mut [f32], up: &[f32]) {
     for (gate, up) in gate.iter_mut().zip(up) {
-        *gate = *gate / (1.0 + exp(-gate.min(-EXP_MIN))) * up;
+        *gate = *gate / (1.0 + exp((-*gate).min(-EXP_MIN))) * up;
+    }
+}
+
+fn gelu_mul(gate: &mut [f32], up: &[f32]) {
+    for (gate, up) in gate.iter_mut().zip(up) {
+        let x = *gate;
+        let twice = x * (x * x).mul_add(GELU.1, GELU.0);
+        *gate = x / (1.0 + exp((-twice).min(-EXP_MIN))) * up;
     }
 }
 

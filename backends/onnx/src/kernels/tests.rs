@@ -137,18 +137,40 @@ fn row_kernels_are_equal_to_the_bit() {
         let results = all().into_iter().map(|k| {
             let mut normed = vec![0.0; cols];
             (k.rms_norm)(&x, &weight, 1e-5, &mut normed);
-            let mut gate = x.clone();
-            (k.silu_mul)(&mut gate, &weight);
+            let mut gates = [x.clone(), x.clone()];
+            (k.silu_mul)(&mut gates[0], &weight);
+            (k.gelu_mul)(&mut gates[1], &weight);
             let mut half = vec![0; cols];
             (k.to_f16)(&x.iter().map(|x| x * 1e4).collect::<Vec<_>>(), &mut half);
             let mut blocks = vec![ActBlock::default(); cols / 32];
             (k.quantise)(&x, &mut blocks);
-            (normed, gate, half, blocks)
+            (normed, gates, half, blocks)
         });
         let results: Vec<_> = results.collect();
         assert!(results.iter().all(|r| *r == results[0]), "{cols} columns");
-        let silu = f64::from(x[3]) / (1.0 + (-f64::from(x[3])).exp()) * f64::from(weight[3]);
-        assert!((f64::from(results[0].1[3]) - silu).abs() < 1e-5);
+    }
+}
+
+#[test]
+fn activations_are_the_functions_they_are_named_for() {
+    let x = [-1e4, -300.0, -100.0, -88.5, -9.0, -3.0, -1.0, -1e-3, 0.0, 1e-3, 0.5, 2.0, 9.0, 89.0];
+    let mut x = x.to_vec();
+    x.extend([300.0, 1e4]);
+    let ones = vec![1.0; x.len()];
+    for k in all() {
+        let (mut silu, mut gelu) = (x.clone(), x.clone());
+        (k.silu_mul)(&mut silu, &ones);
+        (k.gelu_mul)(&mut gelu, &ones);
+        for (i, x) in x.iter().map(|x| f64::from(*x)).enumerate() {
+            let u = (2.0 / std::f64::consts::PI).sqrt() * (x + 0.044_715 * x * x * x);
+            for (name, found, expect) in [
+                ("silu", silu[i], x / (1.0 + (-x).exp())),
+                ("gelu", gelu[i], 0.5 * x * (1.0 + u.tanh())),
+            ] {
+                let error = (f64::from(found) - expect).abs();
+                assert!(error <= 1e-6 * x.abs().max(1.0), "{} {name}({x}) is {found}", k.name);
+            }
+        }
     }
 }
 

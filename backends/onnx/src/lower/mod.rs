@@ -12,7 +12,7 @@ pub(crate) use onnx::{DOMAIN, write};
 /// A fused node.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Fused {
-    Embed { table: WeightId },
+    Embed { table: WeightId, scale: f32 },
     Attention(Attention),
     FeedForward(FeedForward),
     Head(Head),
@@ -25,29 +25,42 @@ pub(crate) struct Norm {
     pub(crate) eps: f32,
 }
 
-/// `x + out(attend(rope(q(n)), rope(k(n)), v(n)))` with `n = norm(x)`; `q`, `k` and `v` may have
-/// biases, and heads of `q` and `k` may be normalised before they rotate.
+/// `x + post(out(attend(rope(q(n)), rope(k(n)), v(n))))` with `n = norm(x)`; `q`, `k` and `v` may
+/// have biases, and `q` and `k` may be normalised before they rotate. Absent norms and rotations
+/// change nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Attention {
-    pub(crate) norm: Norm,
+    pub(crate) norm: Option<Norm>,
     pub(crate) qkv: [WeightId; 3],
     pub(crate) bias: Option<[WeightId; 3]>,
-    pub(crate) head_norms: Option<[Norm; 2]>,
-    pub(crate) rope: RopeId,
+    pub(crate) qk_norms: Option<QkNorms>,
+    pub(crate) rope: Option<RopeId>,
     pub(crate) state: StateId,
     pub(crate) heads: usize,
     pub(crate) scale: f32,
     pub(crate) softcap: Option<f32>,
     pub(crate) out: WeightId,
+    pub(crate) post: Option<Norm>,
 }
 
-/// `x + down(silu(gate(n)) · up(n))` with `n = norm(x)`.
+/// Norms of queries and of keys.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) enum QkNorms {
+    /// Of each head.
+    Head([Norm; 2]),
+    /// Of all heads of a row together.
+    Row([Norm; 2]),
+}
+
+/// `x + post(down(act(gate(n)) · up(n)))` with `n = norm(x)`.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct FeedForward {
-    pub(crate) norm: Norm,
+    pub(crate) norm: Option<Norm>,
     pub(crate) gate: WeightId,
     pub(crate) up: WeightId,
+    pub(crate) act: Act,
     pub(crate) down: WeightId,
+    pub(crate) post: Option<Norm>,
 }
 
 /// `linear(norm(pick(x)))`; a norm works on single rows, so picking first changes nothing.
@@ -66,8 +79,15 @@ pub(crate) fn fuse(graph: &Graph) -> Result<Vec<Fused>, String> {
     let Some(Op::Embed(table)) = graph.nodes.first().map(|n| &n.op) else {
         return Err("a graph that does not begin with Embed".to_owned());
     };
-    let mut fused = vec![Fused::Embed { table: *table }];
     cursor.at = 1;
+    let scale = match cursor.next(&[Val(0)]) {
+        Some((_, Node { op: Op::Scale(by), .. })) => *by,
+        _ => {
+            cursor.at = 1;
+            1.0
+        }
+    };
+    let mut fused = vec![Fused::Embed { table: *table, scale }];
     while cursor.at < graph.nodes.len() {
         let x = Val(cursor.at - 1);
         let rules: [fn(&mut Cursor<'_>, Val) -> Option<Fused>; 3] = [attention, feed_forward, head];
@@ -121,17 +141,37 @@ impl<'a> Cursor<'a> {
         }
     }
 
-    /// A norm of queries or keys; the cursor stays where there is none.
-    fn head_norm(&mut self, x: Val) -> (Val, Option<Norm>) {
+    /// What `read` reads, if it is there; the cursor stays where it is not.
+    fn optional<T>(
+        &mut self,
+        x: Val,
+        read: impl Fn(&mut Self, Val) -> Option<(Val, T)>,
+    ) -> (Val, Option<T>) {
         let start = self.at;
-        match self.next(&[x]) {
-            Some((val, Node { op: Op::RmsNorm { weight, eps, .. }, .. })) => {
-                (val, Some(Norm { weight: *weight, eps: *eps }))
-            }
-            _ => {
+        match read(self, x) {
+            Some((val, found)) => (val, Some(found)),
+            None => {
                 self.at = start;
                 (x, None)
             }
+        }
+    }
+
+    /// A norm of queries or keys, and the columns it spans.
+    fn qk_norm(&mut self, x: Val) -> Option<(Val, (Norm, usize))> {
+        match self.next(&[x])? {
+            (val, Node { op: Op::RmsNorm { weight, eps, group }, .. }) => {
+                Some((val, (Norm { weight: *weight, eps: *eps }, *group)))
+            }
+            _ => None,
+        }
+    }
+
+    /// A rotation, and the columns of its heads.
+    fn rope(&mut self, x: Val) -> Option<(Val, (RopeId, usize))> {
+        match self.next(&[x])? {
+            (val, Node { op: Op::Rope { rope, head_dim }, .. }) => Some((val, (*rope, *head_dim))),
+            _ => None,
         }
     }
 
@@ -141,7 +181,7 @@ impl<'a> Cursor<'a> {
 }
 
 fn attention(c: &mut Cursor<'_>, x: Val) -> Option<Fused> {
-    let (n, norm) = c.norm(x)?;
+    let (n, norm) = c.optional(x, Cursor::norm);
     let (q, q_weight, q_bias) = c.biased(n)?;
     let (k, k_weight, k_bias) = c.biased(n)?;
     let (v, v_weight, v_bias) = c.biased(n)?;
@@ -149,47 +189,60 @@ fn attention(c: &mut Cursor<'_>, x: Val) -> Option<Fused> {
         (None, None, None) => None,
         (q, k, v) => Some([q?, k?, v?]),
     };
-    let (q, q_norm) = c.head_norm(q);
-    let (k, k_norm) = c.head_norm(k);
-    let head_norms = match (q_norm, k_norm) {
-        (None, None) => None,
-        (q, k) => Some([q?, k?]),
-    };
-    let (q, node) = c.next(&[q])?;
-    let Op::Rope { rope, head_dim } = node.op else { return None };
-    let is_of_head = |norm: &Norm| c.graph.weights[norm.weight.0].out == head_dim;
-    if !head_norms.iter().flatten().all(is_of_head) {
-        return None;
-    }
-    let k = c.exact(&node.op, &[k])?;
+    let columns = [c.graph.node(q).cols, c.graph.node(k).cols];
+    let (q, q_norm) = c.optional(q, Cursor::qk_norm);
+    let (k, k_norm) = c.optional(k, Cursor::qk_norm);
+    let (q, q_rope) = c.optional(q, Cursor::rope);
+    let (k, k_rope) = c.optional(k, Cursor::rope);
     let (attended, node) = c.next(&[q, k, v])?;
     let Op::Attend { state, heads, scale, softcap } = node.op else { return None };
+    let head_dim = columns[0] / heads;
+    let qk_norms = match (q_norm, k_norm) {
+        (None, None) => None,
+        (Some((q, q_cols)), Some((k, k_cols))) if [q_cols, k_cols] == [head_dim; 2] => {
+            Some(QkNorms::Head([q, k]))
+        }
+        // Biases are added by heads, which is after a norm of the row.
+        (Some((q, q_cols)), Some((k, k_cols))) if [q_cols, k_cols] == columns && bias.is_none() => {
+            Some(QkNorms::Row([q, k]))
+        }
+        _ => return None,
+    };
+    let rope = match (q_rope, k_rope) {
+        (None, None) => None,
+        (Some(q), Some(k)) if q == k && q.1 == head_dim => Some(q.0),
+        _ => return None,
+    };
     let (out, out_weight) = c.linear(attended)?;
+    let (out, post) = c.optional(out, Cursor::norm);
     c.exact(&Op::Add, &[x, out])?;
-    let qkv = [q_weight, k_weight, v_weight];
+    let (qkv, out) = ([q_weight, k_weight, v_weight], out_weight);
     Some(Fused::Attention(Attention {
         norm,
         qkv,
         bias,
-        head_norms,
+        qk_norms,
         rope,
         state,
         heads,
         scale,
         softcap,
-        out: out_weight,
+        out,
+        post,
     }))
 }
 
 fn feed_forward(c: &mut Cursor<'_>, x: Val) -> Option<Fused> {
-    let (n, norm) = c.norm(x)?;
+    let (n, norm) = c.optional(x, Cursor::norm);
     let (gated, gate) = c.linear(n)?;
     let (upped, up) = c.linear(n)?;
-    let gated = c.exact(&Op::Act(Act::Silu), &[gated])?;
+    let (gated, node) = c.next(&[gated])?;
+    let Op::Act(act) = node.op else { return None };
     let both = c.exact(&Op::Mul, &[gated, upped])?;
     let (out, down) = c.linear(both)?;
+    let (out, post) = c.optional(out, Cursor::norm);
     c.exact(&Op::Add, &[x, out])?;
-    Some(Fused::FeedForward(FeedForward { norm, gate, up, down }))
+    Some(Fused::FeedForward(FeedForward { norm, gate, up, act, down, post }))
 }
 
 fn head(c: &mut Cursor<'_>, x: Val) -> Option<Fused> {

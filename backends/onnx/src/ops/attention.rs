@@ -1,4 +1,4 @@
-//! The attention block: norm, q k v, rotation, cache, attention, output, residual.
+//! The attention block: norm, q k v, their norms, rotation, cache, attention, output, norm, residual.
 //!
 //! Runs of the pool: norm (many rows only), q·k·v, cache writes (prefill only), attention by
 //! (tile, kv head), quantisation (many rows only), output. Bytes: the four weights once a step, and
@@ -7,7 +7,8 @@
 use gimbal_model::graph::{RopeTable, State};
 
 use super::plan::{Plan, Tile};
-use super::{BothActs, Cpu, Inputs, NormWeight, Packer, Scratch, by_rows, grow, linear, normalise};
+use super::{BothActs, Cpu, Inputs, NormWeight, Packer, Residual, Scratch};
+use super::{by_rows, grow, linear, normalise};
 use crate::fit::HEAD_DIM_MAX;
 use crate::kernels::{Attend, Columns, Kernels, TILE_QUERIES_MAX};
 use crate::lower;
@@ -16,16 +17,19 @@ use crate::pack::{BLOCK, Packed};
 
 /// An attention block with its weights.
 pub(super) struct Attention {
-    norm: NormWeight,
+    norm: Option<NormWeight>,
     /// Query, key and value weights; they make neighbouring columns.
     qkv: [Packed; 3],
     /// Biases of the same columns; empty for none.
     bias: Vec<f32>,
     /// Norms of each head of queries and of keys.
     head_norms: Option<[NormWeight; 2]>,
+    /// Norms of all heads of queries and of keys.
+    row_norms: Option<[NormWeight; 2]>,
     out: Packed,
-    rope: usize,
-    table: RopeTable,
+    post: Option<NormWeight>,
+    /// Index and table of the rotation.
+    rope: Option<(usize, RopeTable)>,
     state: usize,
     heads: usize,
     window: Option<usize>,
@@ -50,14 +54,21 @@ impl Attention {
     pub(super) fn bind(node: &lower::Attention, packer: &Packer<'_>) -> Self {
         let graph = &packer.model.graph;
         let State::Kv { window, .. } = graph.states[node.state.0];
+        let bind = |norms: [lower::Norm; 2]| Some(norms.map(|norm| packer.norm(norm)));
+        let (head_norms, row_norms) = match node.qk_norms {
+            None => (None, None),
+            Some(lower::QkNorms::Head(norms)) => (bind(norms), None),
+            Some(lower::QkNorms::Row(norms)) => (None, bind(norms)),
+        };
         Self {
-            norm: packer.norm(node.norm),
+            norm: node.norm.map(|norm| packer.norm(norm)),
             qkv: node.qkv.map(|w| packer.weight(w)),
             bias: node.bias.iter().flatten().flat_map(|bias| packer.floats(*bias)).collect(),
-            head_norms: node.head_norms.map(|norms| norms.map(|norm| packer.norm(norm))),
+            head_norms,
+            row_norms,
             out: packer.weight(node.out),
-            rope: node.rope.0,
-            table: graph.ropes[node.rope.0].clone(),
+            post: node.post.map(|norm| packer.norm(norm)),
+            rope: node.rope.map(|rope| (rope.0, graph.ropes[rope.0].clone())),
             state: node.state.0,
             heads: node.heads,
             window,
@@ -77,7 +88,7 @@ impl Attention {
         let rows = plan.ids.len();
         let Scratch { floats, acts, wide, tiles, .. } = scratch;
         let inputs = Inputs { x: hidden, rows, cols: self.out.rows };
-        let normed = normalise(cpu, inputs, &self.norm, floats, acts);
+        let normed = normalise(cpu, inputs, self.norm.as_ref(), floats, acts);
         let stride = self.qkv.iter().map(|w| w.rows).sum();
         grow(wide, rows * stride);
         let qkv = Shared::new(&mut wide[..rows * stride]);
@@ -88,6 +99,7 @@ impl Attention {
             (w, out)
         });
         linear(cpu, normed, rows, &weights);
+        self.normalise_rows(cpu, rows, qkv, stride, floats);
         let (layout, cache) = kv.state(self.state);
         let query_cols = self.qkv[0].rows;
         let (node, kernels) = (self, cpu.kernels);
@@ -112,19 +124,7 @@ impl Attention {
             // and, in decode, its cell of the cache are its own.
             unsafe { work.attend(item, attended, rowwise) };
         });
-        self.project(cpu, &floats[..rows * query_cols], acts, rows, hidden);
-    }
-
-    /// `hidden += attended · outᵀ`.
-    fn project(
-        &self,
-        cpu: &Cpu,
-        floats: &[f32],
-        acts: &mut Vec<crate::kernels::ActBlock>,
-        rows: usize,
-        hidden: &mut [f32],
-    ) {
-        let cols = self.out.cols;
+        let cols = query_cols;
         grow(acts, rows * cols / BLOCK);
         let all = Shared::new(acts);
         by_rows(cpu, rows, &|row| {
@@ -132,10 +132,37 @@ impl Attention {
             let blocks = unsafe { all.slice_mut(row * cols / BLOCK..(row + 1) * cols / BLOCK) };
             (cpu.kernels.quantise)(&floats[row * cols..(row + 1) * cols], blocks);
         });
-        let (stride, out) = (self.out.rows, Shared::new(hidden));
-        let out = Columns { out, stride, first: 0, cols: stride, add: true };
-        let blocks = &acts[..rows * cols / BLOCK];
-        linear(cpu, BothActs { floats, blocks }, rows, &[(&self.out, out)]);
+        let acts =
+            BothActs { floats: &floats[..rows * cols], blocks: &acts[..rows * cols / BLOCK] };
+        let residual = Residual { weight: &self.out, post: self.post.as_ref(), buffer: tiles };
+        residual.add(cpu, acts, rows, hidden);
+    }
+
+    /// Normalises all queries and all keys of each row, where the model does.
+    fn normalise_rows(
+        &self,
+        cpu: &Cpu,
+        rows: usize,
+        qkv: Shared<'_, f32>,
+        stride: usize,
+        buffer: &mut Vec<f32>,
+    ) {
+        let Some(norms) = &self.row_norms else { return };
+        grow(buffer, rows * stride);
+        let before = Shared::new(buffer);
+        by_rows(cpu, rows, &|row| {
+            let mut first = row * stride;
+            for norm in norms {
+                let columns = first..first + norm.weight.len();
+                first = columns.end;
+                // SAFETY: each row of both buffers is one chunk's.
+                let before = unsafe { before.slice_mut(columns.clone()) };
+                // SAFETY: as above.
+                let values = unsafe { qkv.slice_mut(columns) };
+                before.copy_from_slice(values);
+                (cpu.kernels.rms_norm)(before, &norm.weight, norm.eps, values);
+            }
+        });
     }
 }
 
@@ -257,10 +284,11 @@ impl Work<'_> {
     }
 
     fn rotate(&self, row: usize, head: &mut [f32]) {
-        let pairs = self.node.table.frequencies.len();
-        let angles = &self.plan.angles[self.node.rope][row * pairs..(row + 1) * pairs];
+        let Some((rope, table)) = &self.node.rope else { return };
+        let pairs = table.frequencies.len();
+        let angles = &self.plan.angles[*rope][row * pairs..(row + 1) * pairs];
         for (i, (cos, sin)) in angles.iter().enumerate() {
-            let (a, b) = self.node.table.columns(i);
+            let (a, b) = table.columns(i);
             (head[a], head[b]) = (head[a] * cos - head[b] * sin, head[a] * sin + head[b] * cos);
         }
     }

@@ -1,9 +1,13 @@
-//! The feed-forward block: norm, gate and up, SiLU times up, down, residual.
+//! The feed-forward block: norm, gate and up, activation times up, down, norm, residual.
 //!
 //! Runs of the pool: norm (many rows only), gate·up with the activation and its quantisation in
 //! the same chunk, down. Bytes: the three weights once a step.
 
-use super::{BothActs, Cpu, Inputs, NormWeight, Packer, Scratch, grow, linear, normalise};
+use super::{
+    BothActs, Cpu, Inputs, NormWeight, Packer, Residual, Scratch, grow, normalise,
+};
+use gimbal_model::graph::Act;
+
 use crate::kernels::{Columns, Linear};
 use crate::lower;
 use crate::memory::Shared;
@@ -14,26 +18,33 @@ const GROUPS: usize = BLOCK / LANES;
 
 /// A feed-forward block with its weights.
 pub(super) struct FeedForward {
-    norm: NormWeight,
+    norm: Option<NormWeight>,
     gate: Packed,
     up: Packed,
+    gate_mul: fn(&mut [f32], &[f32]),
     down: Packed,
+    post: Option<NormWeight>,
 }
 
 impl FeedForward {
     pub(super) fn bind(node: &lower::FeedForward, packer: &Packer<'_>) -> Self {
         Self {
-            norm: packer.norm(node.norm),
+            norm: node.norm.map(|norm| packer.norm(norm)),
             gate: packer.weight(node.gate),
             up: packer.weight(node.up),
+            gate_mul: match node.act {
+                Act::Silu => packer.kernels.silu_mul,
+                Act::GeluTanh => packer.kernels.gelu_mul,
+            },
             down: packer.weight(node.down),
+            post: node.post.map(|norm| packer.norm(norm)),
         }
     }
 
     pub(super) fn run(&self, cpu: &Cpu, scratch: &mut Scratch, rows: usize, hidden: &mut [f32]) {
         let Scratch { floats, acts, wide, wide_acts, up, .. } = scratch;
         let inputs = Inputs { x: hidden, rows, cols: self.down.rows };
-        let normed = normalise(cpu, inputs, &self.norm, floats, acts);
+        let normed = normalise(cpu, inputs, self.norm.as_ref(), floats, acts);
         let cols = self.gate.rows;
         grow(wide, rows * cols);
         grow(up, rows * cols);
@@ -57,15 +68,14 @@ impl FeedForward {
                 // SAFETY: these columns are this chunk's in both buffers.
                 let gate = unsafe { gates.slice_mut(columns.clone()) };
                 // SAFETY: as above; they are only read from here on.
-                (cpu.kernels.silu_mul)(gate, unsafe { ups.slice(columns) });
+                (self.gate_mul)(gate, unsafe { ups.slice(columns) });
                 let range = row * all + mine.start..row * all + mine.end;
                 // SAFETY: these blocks are this chunk's.
                 (cpu.kernels.quantise)(gate, unsafe { blocks.slice_mut(range) });
             }
         });
         let acts = BothActs { floats: &wide[..rows * cols], blocks: &wide_acts[..rows * all] };
-        let (stride, out) = (self.down.rows, Shared::new(hidden));
-        let out = Columns { out, stride, first: 0, cols: stride, add: true };
-        linear(cpu, acts, rows, &[(&self.down, out)]);
+        let residual = Residual { weight: &self.down, post: self.post.as_ref(), buffer: floats };
+        residual.add(cpu, acts, rows, hidden);
     }
 }

@@ -46,7 +46,7 @@ pub(crate) struct Cpu {
 
 /// A fused node with its weights.
 enum Bound {
-    Embed(WeightId),
+    Embed { table: WeightId, scale: f32 },
     Attention(Box<Attention>),
     FeedForward(FeedForward),
     Head(Head),
@@ -78,9 +78,9 @@ struct Scratch {
 impl Executor {
     /// Packs all weights and reserves the KV cache.
     pub(crate) fn new(model: &Arc<Model>, fused: &[Fused], kv_blocks: usize, cpu: Cpu) -> Self {
-        let packer = Packer { model, pool: &cpu.pool };
+        let packer = Packer { model, pool: &cpu.pool, kernels: cpu.kernels };
         let bind = |node: &Fused| match node {
-            Fused::Embed { table } => Bound::Embed(*table),
+            Fused::Embed { table, scale } => Bound::Embed { table: *table, scale: *scale },
             Fused::Attention(node) => Bound::Attention(Box::new(Attention::bind(node, &packer))),
             Fused::FeedForward(node) => Bound::FeedForward(FeedForward::bind(node, &packer)),
             Fused::Head(node) => Bound::Head(Head {
@@ -111,11 +111,16 @@ impl Executor {
 
     /// Node `index`: reads the embedding table into `[rows, hidden]`.
     pub(crate) fn embed(&self, index: usize, out: &mut [f32]) {
-        let Bound::Embed(table) = &self.nodes[index] else { panic!("node {index} is no Embed") };
+        let Bound::Embed { table, scale } = &self.nodes[index] else {
+            panic!("node {index} is no Embed")
+        };
         let name = &self.model.graph.weights[table.0].name;
         let tensor = self.model.weights.get(name).expect("the model has every weight");
         for (id, out) in self.plan.ids.iter().zip(out.chunks_exact_mut(tensor.cols)) {
             tensor.read_row(*id as usize, out);
+            if *scale != 1.0 {
+                out.iter_mut().for_each(|x| *x *= scale);
+            }
         }
     }
 
@@ -128,7 +133,7 @@ impl Executor {
             Bound::FeedForward(node) => {
                 node.run(&self.cpu, &mut self.scratch, self.plan.ids.len(), hidden);
             }
-            Bound::Embed(_) | Bound::Head(_) => panic!("node {index} is no block"),
+            Bound::Embed { .. } | Bound::Head(_) => panic!("node {index} is no block"),
         }
     }
 
@@ -142,7 +147,7 @@ impl Executor {
             out.copy_from_slice(&hidden[row * cols..(row + 1) * cols]);
         }
         let inputs = Inputs { x: &picked[..rows * cols], rows, cols };
-        let acts = normalise(&self.cpu, inputs, &node.norm, floats, acts);
+        let acts = normalise(&self.cpu, inputs, Some(&node.norm), floats, acts);
         let vocab = node.weight.rows;
         let out =
             Columns { out: Shared::new(logits), stride: vocab, first: 0, cols: vocab, add: false };
@@ -154,6 +159,7 @@ impl Executor {
 pub(crate) struct Packer<'a> {
     model: &'a Model,
     pool: &'a Pool,
+    kernels: &'static Kernels,
 }
 
 impl Packer<'_> {
@@ -197,11 +203,11 @@ impl<'a> BothActs<'a> {
     }
 }
 
-/// Normalises rows into both forms.
+/// Rows into both forms, normalised where there is a norm.
 fn normalise<'a>(
     cpu: &Cpu,
     inputs: Inputs<'_>,
-    norm: &NormWeight,
+    norm: Option<&NormWeight>,
     floats: &'a mut Vec<f32>,
     blocks: &'a mut Vec<ActBlock>,
 ) -> BothActs<'a> {
@@ -214,10 +220,48 @@ fn normalise<'a>(
         let floats = unsafe { all_floats.slice_mut(row * cols..(row + 1) * cols) };
         // SAFETY: as above.
         let blocks = unsafe { all_blocks.slice_mut(row * cols / BLOCK..(row + 1) * cols / BLOCK) };
-        (cpu.kernels.rms_norm)(&x[row * cols..(row + 1) * cols], &norm.weight, norm.eps, floats);
+        let x = &x[row * cols..(row + 1) * cols];
+        match norm {
+            Some(norm) => (cpu.kernels.rms_norm)(x, &norm.weight, norm.eps, floats),
+            None => floats.copy_from_slice(x),
+        }
         (cpu.kernels.quantise)(floats, blocks);
     });
     BothActs { floats: &floats[..rows * cols], blocks: &blocks[..rows * cols / BLOCK] }
+}
+
+/// The last linear of a block, which adds to the residual stream.
+struct Residual<'a> {
+    weight: &'a Packed,
+    post: Option<&'a NormWeight>,
+    /// Holds `[rows, hidden]` where a norm comes between.
+    buffer: &'a mut Vec<f32>,
+}
+
+impl Residual<'_> {
+    /// `hidden += post(acts · weightᵀ)`.
+    fn add(self, cpu: &Cpu, acts: BothActs<'_>, rows: usize, hidden: &mut [f32]) {
+        let cols = self.weight.rows;
+        let Some(norm) = self.post else {
+            let out = Shared::new(hidden);
+            let out = Columns { out, stride: cols, first: 0, cols, add: true };
+            return linear(cpu, acts, rows, &[(self.weight, out)]);
+        };
+        grow(self.buffer, 2 * rows * cols);
+        let (made, normed) = self.buffer[..2 * rows * cols].split_at_mut(rows * cols);
+        let out = Columns { out: Shared::new(made), stride: cols, first: 0, cols, add: false };
+        linear(cpu, acts, rows, &[(self.weight, out)]);
+        let (normed, hidden) = (Shared::new(normed), Shared::new(hidden));
+        by_rows(cpu, rows, &|row| {
+            let range = row * cols..(row + 1) * cols;
+            // SAFETY: each row of both buffers is one chunk's.
+            let normed = unsafe { normed.slice_mut(range.clone()) };
+            // SAFETY: as above.
+            let hidden = unsafe { hidden.slice_mut(range.clone()) };
+            (cpu.kernels.rms_norm)(&made[range], &norm.weight, norm.eps, normed);
+            hidden.iter_mut().zip(&*normed).for_each(|(x, add)| *x += add);
+        });
+    }
 }
 
 /// Calls `work` for every row; few rows are not worth a barrier.

@@ -9,12 +9,12 @@ mod vector;
 
 use std::arch::x86_64::*;
 
-use super::{ActBlock, Attend, EXP_MIN, Kernels, Linear};
+use super::{ActBlock, Attend, EXP_MIN, GELU, Kernels, Linear};
 use crate::pack::{BLOCK, LANES};
 use vector::{exp, lanes, load_f32, maximum, total};
 
 pub(super) static KERNELS: Kernels =
-    Kernels { name: "avx2", linear, quantise, rms_norm, silu_mul, attend, to_f16 };
+    Kernels { name: "avx2", linear, quantise, rms_norm, silu_mul, gelu_mul, attend, to_f16 };
 
 pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("avx2")
@@ -44,6 +44,9 @@ fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
 }
 fn silu_mul(gate: &mut [f32], up: &[f32]) {
     with_features!(silu_mul_row(gate, up));
+}
+fn gelu_mul(gate: &mut [f32], up: &[f32]) {
+    with_features!(gelu_mul_row(gate, up));
 }
 unsafe fn attend(task: &Attend<'_>, out: &mut [f32]) {
     with_features!(attend::attend_tile(task, out));
@@ -97,13 +100,28 @@ fn rms_norm_row(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
 
 #[target_feature(enable = "avx2,fma,f16c")]
 fn silu_mul_row(gate: &mut [f32], up: &[f32]) {
-    let (one, limit) = (_mm256_set1_ps(1.0), _mm256_set1_ps(-EXP_MIN));
     for (gate, up) in gate.as_chunks_mut::<LANES>().0.iter_mut().zip(up.as_chunks::<LANES>().0) {
-        let (g, up) = (load_f32(gate, 0), load_f32(up, 0));
-        let minus = _mm256_sub_ps(_mm256_setzero_ps(), _mm256_min_ps(g, limit));
-        let silu = _mm256_div_ps(g, _mm256_add_ps(one, exp(minus)));
-        *gate = lanes(_mm256_mul_ps(silu, up));
+        let x = load_f32(gate, 0);
+        *gate = lanes(_mm256_mul_ps(gated(x, x), load_f32(up, 0)));
     }
+}
+
+#[target_feature(enable = "avx2,fma,f16c")]
+fn gelu_mul_row(gate: &mut [f32], up: &[f32]) {
+    let (first, third) = (_mm256_set1_ps(GELU.0), _mm256_set1_ps(GELU.1));
+    for (gate, up) in gate.as_chunks_mut::<LANES>().0.iter_mut().zip(up.as_chunks::<LANES>().0) {
+        let x = load_f32(gate, 0);
+        let twice = _mm256_mul_ps(x, _mm256_fmadd_ps(_mm256_mul_ps(x, x), third, first));
+        *gate = lanes(_mm256_mul_ps(gated(x, twice), load_f32(up, 0)));
+    }
+}
+
+/// `x · sigmoid(t)`.
+#[target_feature(enable = "avx2,fma,f16c")]
+fn gated(x: __m256, t: __m256) -> __m256 {
+    let minus = _mm256_xor_ps(t, _mm256_set1_ps(-0.0));
+    let minus = _mm256_min_ps(minus, _mm256_set1_ps(-EXP_MIN));
+    _mm256_div_ps(x, _mm256_add_ps(_mm256_set1_ps(1.0), exp(minus)))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

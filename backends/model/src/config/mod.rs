@@ -1,0 +1,242 @@
+//! From what a model's files say to a `Decoder`: families, rotary tables, checks.
+//!
+//! `gguf.rs` and `json.rs` read their file into `Facts`; this file alone decides what they mean. A
+//! model that says something the builder cannot express is refused by name, never approximated.
+
+mod gguf;
+mod json;
+mod rope;
+
+use std::path::Path;
+
+use crate::decoder::{Decoder, HeadNorm, Layer};
+use crate::graph::{Act, Graph, Pair};
+use crate::weights::Weights;
+use crate::{ModelError, graph};
+
+pub(crate) use gguf::from_gguf;
+pub(crate) use json::{Config, canonical_name, from_json, has_unit_offset};
+pub(crate) use rope::Scaling;
+
+/// Larger sizes than any real model; keeps products far from overflow.
+const SIZE_MAX: u64 = 1 << 24;
+/// More layers than any real model.
+const LAYERS_MAX: usize = 1024;
+
+/// What a family does that others do not.
+pub(crate) struct Family {
+    /// Its `general.architecture` in a GGUF file.
+    name: &'static str,
+    /// Its `model_type`s in a `config.json`.
+    model_types: &'static [&'static str],
+    /// Which columns rotate together in a GGUF file; `config.json` always means halves.
+    pair: Pair,
+    head_norms: Option<HeadNorm>,
+    pre_norms: bool,
+    post_norms: bool,
+    act: Act,
+    /// Embeddings are multiplied with the root of their columns, and norms store `weight - 1` in
+    /// safetensors.
+    gemma: bool,
+    /// Where there is a window, every so many layers one has none; 0 where all have it.
+    window_period: usize,
+    /// Every so many layers one does not rotate.
+    rope_period: usize,
+}
+
+const PLAIN: Family = Family {
+    name: "llama",
+    model_types: &["llama", "mistral"],
+    pair: Pair::Adjacent,
+    head_norms: None,
+    pre_norms: true,
+    post_norms: false,
+    act: Act::Silu,
+    gemma: false,
+    window_period: 0,
+    rope_period: 0,
+};
+
+/// Families the builder knows. **Source**: llama.cpp `src/models/*.cpp` and, for the pairs,
+/// `llama_model_rope_type`; Hugging Face `modeling_*.py` of the model types.
+const FAMILIES: [Family; 7] = [
+    // Llama 2 and 3, SmolLM2, Mistral.
+    PLAIN,
+    // Qwen 2 and 2.5.
+    Family { name: "qwen2", model_types: &["qwen2"], pair: Pair::Halves, ..PLAIN },
+    Family {
+        name: "qwen3",
+        model_types: &["qwen3"],
+        pair: Pair::Halves,
+        head_norms: Some(HeadNorm::Head),
+        ..PLAIN
+    },
+    Family {
+        name: "gemma3",
+        model_types: &["gemma3_text"],
+        pair: Pair::Halves,
+        head_norms: Some(HeadNorm::Head),
+        post_norms: true,
+        act: Act::GeluTanh,
+        gemma: true,
+        window_period: 6,
+        ..PLAIN
+    },
+    Family { name: "phi3", model_types: &["phi3"], pair: Pair::Halves, ..PLAIN },
+    // OLMo 2, and OLMo 3 with a window.
+    Family {
+        name: "olmo2",
+        model_types: &["olmo2", "olmo3"],
+        pair: Pair::Halves,
+        head_norms: Some(HeadNorm::Row),
+        pre_norms: false,
+        post_norms: true,
+        window_period: 4,
+        ..PLAIN
+    },
+    Family { name: "smollm3", model_types: &["smollm3"], rope_period: 4, ..PLAIN },
+];
+
+/// What a model's files say, in one form for both kinds.
+pub(crate) struct Facts {
+    family: &'static Family,
+    pair: Pair,
+    hidden: usize,
+    feed_forward: usize,
+    layers: usize,
+    heads: usize,
+    kv_heads: usize,
+    head_dim: usize,
+    rope_dims: usize,
+    rope_theta: f32,
+    scaling: Scaling,
+    /// Base of the layers with a window, where theirs is another one.
+    window_theta: f32,
+    window: Option<usize>,
+    /// Which layers have the window; empty for the family's period.
+    windowed: Vec<bool>,
+    /// Which layers rotate; empty for the family's period.
+    rotated: Vec<bool>,
+    eps: f32,
+    context: u32,
+}
+
+/// The configuration of a model whose weights have canonical names.
+fn decoder(facts: &Facts, weights: &Weights, path: &Path) -> Result<Decoder, ModelError> {
+    let broken = |why: String| ModelError::Broken { path: path.to_owned(), why };
+    let Facts { family, heads, kv_heads, head_dim, .. } = *facts;
+    if !heads.is_multiple_of(kv_heads) {
+        return Err(broken(format!("{heads} heads over {kv_heads} kv heads")));
+    }
+    if facts.rope_dims > head_dim || !facts.rope_dims.is_multiple_of(2) {
+        return Err(broken(format!("{} of {head_dim} columns rotate", facts.rope_dims)));
+    }
+    if facts.layers > LAYERS_MAX {
+        return Err(broken(format!("{} layers, more than {LAYERS_MAX}", facts.layers)));
+    }
+    for (what, list) in [("windows", &facts.windowed), ("rotations", &facts.rotated)] {
+        if !list.is_empty() && list.len() < facts.layers {
+            return Err(broken(format!("{what} of {} of {} layers", list.len(), facts.layers)));
+        }
+    }
+    let embedding = weights.get("token_embd.weight").map(|t| t.rows);
+    let vocab = embedding.ok_or_else(|| missing_tensor(path, "token_embd.weight"))?;
+    let every = |i: usize, period: usize| period != 0 && (i + 1).is_multiple_of(period);
+    let is_windowed =
+        |i: usize| facts.windowed.get(i).copied().unwrap_or(!every(i, family.window_period));
+    let is_rotated =
+        |i: usize| facts.rotated.get(i).copied().unwrap_or(!every(i, family.rope_period));
+    let layer = |i: usize| {
+        let window = facts.window.filter(|_| is_windowed(i));
+        // Layers with a window have their own base and no scaling (Gemma 3, OLMo 3).
+        let own = usize::from(window.is_some() && family.window_period != 0);
+        Layer { window, rope: is_rotated(i).then_some(own) }
+    };
+    let mut ropes = vec![facts.scaling.table(facts.rope_theta, facts.rope_dims, facts.pair)];
+    if facts.window.is_some() && family.window_period != 0 {
+        ropes.push(Scaling::None.table(facts.window_theta, facts.rope_dims, facts.pair));
+    }
+    Ok(Decoder {
+        vocab,
+        hidden: facts.hidden,
+        feed_forward: facts.feed_forward,
+        layers: (0..facts.layers).map(layer).collect(),
+        heads,
+        kv_heads,
+        head_dim,
+        ropes,
+        qkv_bias: weights.get("blk.0.attn_q.bias").is_some(),
+        head_norms: family.head_norms,
+        pre_norms: family.pre_norms,
+        post_norms: family.post_norms,
+        act: family.act,
+        embed_scale: family.gemma.then(|| (facts.hidden as f32).sqrt()),
+        eps: facts.eps,
+        tied: weights.get("output.weight").is_none(),
+    })
+}
+
+/// Cuts tensors that hold several weights one above the other (Phi-3).
+fn cut_fused(facts: &Facts, weights: &mut Weights) {
+    let (q, kv) = (facts.heads * facts.head_dim, facts.kv_heads * facts.head_dim);
+    for i in 0..facts.layers.min(LAYERS_MAX) {
+        let name = |s: &str| format!("blk.{i}.{s}.weight");
+        let parts = [(name("attn_q"), q), (name("attn_k"), kv), (name("attn_v"), kv)];
+        weights.cut(&name("attn_qkv"), &parts);
+        let half = facts.feed_forward;
+        if weights.get(&name("ffn_gate")).is_none() {
+            weights.cut(&name("ffn_up"), &[(name("ffn_gate"), half), (name("ffn_up"), half)]);
+        }
+    }
+}
+
+/// Checks that the files have every weight of the graph in its shape, and no other.
+pub(crate) fn check_weights(
+    weights: &Weights,
+    graph: &Graph,
+    path: &Path,
+) -> Result<(), ModelError> {
+    let broken = |why: String| ModelError::Broken { path: path.to_owned(), why };
+    for w in &graph.weights {
+        let t = weights.get(&w.name).ok_or_else(|| missing_tensor(path, &w.name))?;
+        let fits = if w.inp == 1 {
+            t.rows == 1 && t.cols == w.out
+        } else {
+            t.rows == w.out && t.cols == w.inp
+        };
+        if !fits {
+            let graph::Weight { name, out, inp, .. } = w;
+            return Err(broken(format!(
+                "tensor {name} is [{}, {}], the metadata says [{out}, {inp}]",
+                t.rows, t.cols
+            )));
+        }
+    }
+    let used: std::collections::HashSet<&str> =
+        graph.weights.iter().map(|w| w.name.as_str()).collect();
+    let mut strange: Vec<&str> =
+        weights.entries().map(|(name, _)| name).filter(|n| !used.contains(n)).collect();
+    strange.retain(|name| !is_read_elsewhere(name));
+    strange.sort_unstable();
+    match strange.first() {
+        Some(name) => Err(ModelError::Unsupported {
+            path: path.to_owned(),
+            what: format!("tensor {name}, which this architecture has no place for"),
+            known: "the architecture's own tensors".to_owned(),
+        }),
+        None => Ok(()),
+    }
+}
+
+/// Tensors that are read as part of the configuration, or that say what it says again.
+fn is_read_elsewhere(name: &str) -> bool {
+    name.starts_with("rope_f") || name.ends_with("rotary_emb.inv_freq")
+}
+
+fn missing_tensor(path: &Path, name: &str) -> ModelError {
+    ModelError::Broken { path: path.to_owned(), why: format!("tensor {name} is missing") }
+}
+
+fn known(names: impl Iterator<Item = &'static str>) -> String {
+    names.collect::<Vec<_>>().join(", ")
+}
