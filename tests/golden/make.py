@@ -1,9 +1,10 @@
 """Makes the committed golden files. Run by `cargo xtask golden`, which installs what it imports.
 
-    make.py MODEL.gguf FOLDER
+    make.py MODEL.gguf GEMMA.gguf FOLDER
 
 - smollm2.json: greedy tokens of the f32 reference, with gaps and some logits; the README's prompt.
 - quality.json: per position the reference's choice and gap, and llama.cpp's choice and KL.
+- quality-gemma3.json: the same of Gemma 3 270M; one prompt is longer than its window.
 - tokens.json: token ids of many strings by llama.cpp.
 - quants.json: random blocks of every quantised type, and their values by ggml.
 """
@@ -89,16 +90,16 @@ def smollm2(reference, llama):
     return {"readme": 0, "cases": cases}
 
 
-def quality(reference, llama):
+def quality(reference, llama, prompts=PROMPTS, positions=POSITIONS, bos=False):
     cases = []
-    for text in PROMPTS:
-        prompt = tokenize(llama, text, special=True)
-        tokens, _ = reference.greedy(prompt, POSITIONS)
+    for text in prompts:
+        prompt = tokenize(llama, text, special=True, bos=bos)
+        tokens, _ = reference.greedy(prompt, positions)
         whole = prompt + tokens[:-1]
-        logits = reference.forward(whole, reference.start())[-POSITIONS:]
+        logits = reference.forward(whole, reference.start())[-positions:]
         llama.reset()
         llama.eval(whole)
-        theirs = np.array(llama.scores[len(whole) - POSITIONS : len(whole)])
+        theirs = np.array(llama.scores[len(whole) - positions : len(whole)])
         p, q = log_softmax(logits), log_softmax(theirs)
         two = np.partition(logits, -2)[:, -2:]
         cases.append({
@@ -122,8 +123,8 @@ def tokens(llama):
     return {"cases": [[t, tokenize(llama, t, special=False)] for t in texts]}
 
 
-def tokenize(llama, text, special):
-    return llama.tokenize(text.encode(), add_bos=False, special=special)
+def tokenize(llama, text, special, bos=False):
+    return llama.tokenize(text.encode(), add_bos=bos, special=special)
 
 
 def write(folder, name, data):
@@ -133,14 +134,22 @@ def write(folder, name, data):
     print(name, len(data.get("cases", data)), "cases")
 
 
+def gemma3(path):
+    llama = llama_cpp.Llama(path, n_ctx=2048, n_batch=512, logits_all=True, verbose=False)
+    prompts = PROMPTS[:12] + [" ".join(PROMPTS[:21] * 5)]
+    return quality(Reference(path), llama, prompts, positions=48, bos=True)
+
+
 def main():
-    model, folder = sys.argv[1:]
+    model, gemma, folder = sys.argv[1:]
     llama = llama_cpp.Llama(model, n_ctx=2048, n_batch=512, logits_all=True, verbose=False)
     reference = Reference(model)
     write(folder, "quants", quants())
     write(folder, "tokens", tokens(llama))
     write(folder, "smollm2", smollm2(reference, llama))
     write(folder, "quality", quality(reference, llama))
+    del reference, llama
+    write(folder, "quality-gemma3", gemma3(gemma))
 
 
 if __name__ == "__main__":

@@ -61,6 +61,35 @@ pub struct Boot {
     pub first_token_ms: f64,
     /// From starting the process until then.
     pub total_ms: f64,
+    /// Memory then, where the system tells: Linux.
+    pub memory: Option<Memory>,
+}
+
+/// Resident memory of a process, MiB.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
+pub struct Memory {
+    /// The most there ever was of both.
+    pub peak_mib: f64,
+    /// Its own.
+    pub anonymous_mib: f64,
+    /// Pages of files, which the system may drop.
+    pub file_mib: f64,
+}
+
+impl Memory {
+    /// **Source**: proc_pid_status(5).
+    fn of(status: &str) -> Option<Self> {
+        let mib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+            let kib = line.trim_start_matches(':').trim().strip_suffix("kB")?.trim();
+            Some(kib.parse::<f64>().ok()? / 1024.0)
+        };
+        Some(Self {
+            peak_mib: mib("VmHWM")?,
+            anonymous_mib: mib("RssAnon")?,
+            file_mib: mib("RssFile")?,
+        })
+    }
 }
 
 /// All boots.
@@ -116,6 +145,7 @@ impl BootPlan {
             let why = record.error.map_or("no token".to_owned(), |error| error.message);
             return Err(server.failed(&format!("its first request failed: {why}")));
         };
+        let memory = server.memory();
         server.stop().await?;
         let total = Duration::from_micros(record.sent_us.saturating_add(ttft_us));
         let (listened, ready) = (listened.duration_since(started), ready.duration_since(started));
@@ -124,6 +154,7 @@ impl BootPlan {
             ready_ms: millis(ready.saturating_sub(listened)),
             first_token_ms: millis(total.saturating_sub(ready)),
             total_ms: millis(total),
+            memory,
         })
     }
 }
@@ -132,13 +163,13 @@ impl BootReport {
     /// The report as text.
     #[must_use]
     pub fn table(&self) -> String {
-        let of = |part: fn(&Boot) -> f64| {
+        let of = |part: &dyn Fn(&Boot) -> f64| {
             let values: Vec<f64> = self.boots.iter().map(part).collect();
             let (low, high) =
                 values.iter().fold((f64::MAX, 0.0_f64), |(l, h), v| (l.min(*v), h.max(*v)));
             format!("{:>9.1}  {low:>9.1}  {high:>9.1}", median(&values).unwrap_or(0.0))
         };
-        format!(
+        let mut table = format!(
             "{} boots of {} (the system's caches as they were)\n\n\
              ms              median        min        max\n\
              listening    {}\n\
@@ -147,11 +178,21 @@ impl BootReport {
              total        {}\n",
             self.boots.len(),
             self.model,
-            of(|boot| boot.listening_ms),
-            of(|boot| boot.ready_ms),
-            of(|boot| boot.first_token_ms),
-            of(|boot| boot.total_ms),
-        )
+            of(&|boot| boot.listening_ms),
+            of(&|boot| boot.ready_ms),
+            of(&|boot| boot.first_token_ms),
+            of(&|boot| boot.total_ms),
+        );
+        if self.boots.iter().all(|boot| boot.memory.is_some()) {
+            let memory = |boot: &Boot| boot.memory.unwrap_or_default();
+            table += &format!(
+                "\nMiB\npeak memory  {}\nanonymous    {}\nof files     {}\n",
+                of(&|boot| memory(boot).peak_mib),
+                of(&|boot| memory(boot).anonymous_mib),
+                of(&|boot| memory(boot).file_mib),
+            );
+        }
+        table
     }
 
     /// The JSON document.
@@ -192,6 +233,12 @@ impl Process {
     /// When the log named an address, and which.
     async fn listening(&mut self) -> Option<(Instant, String)> {
         (&mut self.address).await.ok()
+    }
+
+    /// What the system says of its memory.
+    fn memory(&self) -> Option<Memory> {
+        let path = format!("/proc/{}/status", self.child.id());
+        Memory::of(&std::fs::read_to_string(path).ok()?)
     }
 
     /// When `/ping` was 200.
@@ -301,8 +348,15 @@ mod tests {
 
     #[test]
     fn phases_are_told_by_their_medians() {
-        let boot =
-            |total_ms| Boot { listening_ms: 1.0, ready_ms: 2.0, first_token_ms: 3.0, total_ms };
+        let status = "VmHWM:\t    2048 kB\nRssAnon:\t  512 kB\nRssFile:\t 1024 kB\n";
+        let memory = Memory::of(status);
+        let boot = |total_ms| Boot {
+            listening_ms: 1.0,
+            ready_ms: 2.0,
+            first_token_ms: 3.0,
+            total_ms,
+            memory,
+        };
         let report = BootReport {
             schema: SCHEMA,
             environment: Environment::here("a test".to_owned()),
@@ -311,6 +365,7 @@ mod tests {
         };
         let text = report.table();
         assert!(text.contains("total              9.0        7.0       20.0"), "{text}");
+        assert!(text.contains("anonymous          0.5        0.5        0.5"), "{text}");
     }
 
     #[tokio::test]

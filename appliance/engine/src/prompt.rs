@@ -40,7 +40,7 @@ impl Service {
             }
             Prompt::Chat { messages, variables, add_generation_prompt } => {
                 let Some(template) = self.template.clone() else {
-                    let what = "this model has no chat template; send a prompt".to_owned();
+                    let what = "this model has no chat template; send a prompt, or serve it with --chat-template FILE".to_owned();
                     return Err(Refusal::Invalid { field: "messages", what });
                 };
                 let bytes = messages.iter().map(validation::text_bytes).sum();

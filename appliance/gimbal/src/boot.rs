@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use gimbal_batch::Prefill;
 use gimbal_engine::{LaneSource, Micros, Policy, Service, ServiceConfig};
 use gimbal_hal::{
-    Backend, DeviceError, DeviceInfo, Fit, Platform, Probe, Profile, Servable, Source,
+    Backend, DeviceError, DeviceInfo, Fit, Platform, Probe, Profile, Quantize, Servable, Source,
 };
 use gimbal_machine::Instance;
 use gimbal_model::{Model, Text, TextData};
@@ -20,7 +20,7 @@ use gimbal_sim::{Cost, Reads, Script, SimPlatform, Time};
 use gimbal_text::{ChatTemplate, Tokenizer, TokenizerData};
 use tracing::{info, warn};
 
-use crate::bundle::Bundle;
+use crate::bundle::{Bundle, user_folders};
 use crate::failure::Failure;
 
 /// Every platform there is, the preferred first; `sim` only by name.
@@ -87,6 +87,16 @@ impl Plan {
         std::iter::once(on).chain(self.fit.why.iter().cloned()).collect()
     }
 
+    /// Writes the weights in the kernels' layout, if they are not there: path, bytes, and whether
+    /// they were there.
+    pub(crate) fn pack(&self) -> Result<(PathBuf, u64, bool), Failure> {
+        if self.platform.name() != "onnx" {
+            let name = self.platform.name();
+            return Err(Failure::usage(format!("backend = {name} has no packed weights")));
+        }
+        Ok(OnnxPlatform.pack(&self.fit, &self.model)?)
+    }
+
     /// The platform's name.
     pub(crate) fn platform(&self) -> &'static str {
         self.platform.name()
@@ -110,7 +120,7 @@ impl Plan {
         let tokenizer = Arc::new(Tokenizer::new(&tokenizer_data(text)).map_err(|e| {
             Failure::data(e).context(format!("in the tokenizer of {}", self.model.path.display()))
         })?);
-        let template = self.template(text, &tokenizer);
+        let template = self.template(settings, text, &tokenizer)?;
         let name = settings.text("served_model_name").map(str::to_owned);
         let name = name.unwrap_or_else(|| self.model.file_name());
         let policy = self.policy(settings);
@@ -134,16 +144,31 @@ impl Plan {
         Ok(service)
     }
 
-    /// A broken template is no reason not to serve text; chat requests then say what is wrong.
-    fn template(&self, text: &TextData, tokenizer: &Tokenizer) -> Option<Arc<ChatTemplate>> {
-        let source = text.chat_template.as_deref()?;
-        match ChatTemplate::new(source, tokenizer.bos_text(), tokenizer.eos_text()) {
-            Ok(template) => Some(Arc::new(template)),
-            Err(error) => {
-                warn!(%error, "the model's chat template cannot be used");
-                None
-            }
+    /// The template of the setting, of a `chat_template.jinja` beside the model, or the model's own.
+    /// A broken one of a model is no reason not to serve text; chat requests then say what is wrong.
+    fn template(
+        &self,
+        settings: &Settings,
+        text: &TextData,
+        tokenizer: &Tokenizer,
+    ) -> Result<Option<Arc<ChatTemplate>>, Failure> {
+        let new = |source: &str| {
+            ChatTemplate::new(source, tokenizer.bos_text(), tokenizer.eos_text()).map(Arc::new)
+        };
+        if let Some(path) = settings.text("chat_template") {
+            let of =
+                |e: &dyn std::fmt::Display| Failure::usage(format!("chat_template {path}: {e}"));
+            let source = std::fs::read_to_string(path).map_err(|e| of(&e))?;
+            return new(&source).map(Some).map_err(|e| of(&e));
         }
+        let beside = self.model.path.parent().map(|folder| folder.join("chat_template.jinja"));
+        let beside = beside.and_then(|path| std::fs::read_to_string(path).ok());
+        let Some(source) = beside.as_deref().or(text.chat_template.as_deref()) else {
+            return Ok(None);
+        };
+        Ok(new(source)
+            .inspect_err(|error| warn!(%error, "the model's chat template cannot be used"))
+            .ok())
     }
 
     fn policy(&self, settings: &Settings) -> Policy {
@@ -221,6 +246,21 @@ fn profile(settings: &Settings) -> Profile {
         kv_bytes: settings.integer("kv_cache_bytes"),
         threads: small("threads"),
         library: None,
+        quantize: match settings.text("quantize") {
+            Some("q8") => Some(Quantize::Q8),
+            Some("q4") => Some(Quantize::Q4),
+            _ => None,
+        },
+        packed_cache: packed_cache(settings),
+    }
+}
+
+/// Folder for packed weights; `None` where there is none or none is wanted.
+pub(crate) fn packed_cache(settings: &Settings) -> Option<PathBuf> {
+    match settings.text("packed_cache") {
+        Some("off") => None,
+        Some(folder) => Some(folder.into()),
+        None => user_folders().next().map(|folder| folder.join("gimbal/packed")),
     }
 }
 

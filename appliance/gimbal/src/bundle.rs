@@ -162,10 +162,15 @@ impl Bundle {
 
 /// Where a cache may be, the best first.
 fn folders() -> impl Iterator<Item = PathBuf> {
+    let shared = [PathBuf::from("/var/cache"), std::env::temp_dir()];
+    user_folders().chain(shared)
+}
+
+/// Where this user's caches are.
+pub(crate) fn user_folders() -> impl Iterator<Item = PathBuf> {
     let of = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
     let home = of("HOME").map(|home| home.join(".cache"));
-    let shared = [PathBuf::from("/var/cache"), std::env::temp_dir()];
-    [of("XDG_CACHE_HOME"), home].into_iter().flatten().chain(shared)
+    [of("XDG_CACHE_HOME"), home].into_iter().flatten()
 }
 
 /// True if the file at `path` has exactly these bytes.

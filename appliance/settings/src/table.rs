@@ -141,6 +141,32 @@ pub static TABLE: &[Setting] = &[
         },
     },
     Setting {
+        key: "quantize",
+        doc: "What float weights are rounded to at load; quantised ones stay as they are.",
+        unit: "",
+        kind: Kind::Choice(&["none", "q8", "q4"]),
+        environment: &[],
+        default: |_| (Value::Text("none".to_owned()), "weights are served as they were made"),
+    },
+    Setting {
+        key: "packed_cache",
+        doc: "Folder for weights in the kernels' layout, mapped at the next start; off packs them in memory.",
+        unit: "",
+        kind: Kind::Text,
+        environment: &[],
+        default: |_| {
+            (Value::Auto, "gimbal/packed in XDG_CACHE_HOME or ~/.cache, as far as writable")
+        },
+    },
+    Setting {
+        key: "chat_template",
+        doc: "Path of a Jinja file that takes the place of the model's chat template.",
+        unit: "",
+        kind: Kind::Text,
+        environment: &["SM_VLLM_CHAT_TEMPLATE", "OPTION_CHAT_TEMPLATE"],
+        default: |_| (Value::Auto, "the model's own"),
+    },
+    Setting {
         key: "threads",
         doc: "Threads that compute.",
         unit: "",

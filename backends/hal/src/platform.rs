@@ -78,6 +78,19 @@ pub struct Profile {
     pub threads: Option<u32>,
     /// Path of a vendor library, where one was set.
     pub library: Option<PathBuf>,
+    /// What float weights are rounded to at load; `None` keeps them.
+    pub quantize: Option<Quantize>,
+    /// Folder for weights in the kernels' layout; `None` packs them in memory at every start.
+    pub packed_cache: Option<PathBuf>,
+}
+
+/// What float weights are rounded to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quantize {
+    /// Eight bits and an f16 scale for 32 weights.
+    Q8,
+    /// Four bits, an f16 scale and an f16 offset for 32 weights.
+    Q4,
 }
 
 /// A promise made before a weight is read: how the model will run, and why so.

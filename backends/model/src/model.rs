@@ -14,6 +14,8 @@ use crate::{Decoder, ModelError};
 
 /// Names the files of a sharded model. **Source**: Hugging Face `huggingface_hub`.
 const INDEX: &str = "model.safetensors.index.json";
+/// The configuration beside safetensors.
+const CONFIG: &str = "config.json";
 
 /// A model, ready to be fitted to a device.
 #[derive(Clone, Debug)]
@@ -22,6 +24,8 @@ pub struct Model {
     pub path: PathBuf,
     /// The name in its metadata, or that of the file or folder.
     pub name: String,
+    /// Its licence, as its metadata or its `README.md` names it.
+    pub licence: Option<String>,
     /// Tokens it was trained to attend over.
     pub context_tokens: u32,
     /// Its configuration.
@@ -95,27 +99,58 @@ impl Model {
     }
 
     fn open_gguf(path: &Path) -> Result<Self, ModelError> {
-        let file = Gguf::open(path)?;
-        let (config, weights, context_tokens) = config::from_gguf(&file)?;
+        Self::from_gguf(&Gguf::open(path)?)
+    }
+
+    /// Takes a GGUF file that was read.
+    ///
+    /// # Errors
+    /// What in it is broken or not supported.
+    pub fn from_gguf(file: &Gguf) -> Result<Self, ModelError> {
+        let path = file.path();
+        let (config, weights, context_tokens) = config::from_gguf(file)?;
         let graph = decoder(&config);
         config::check_weights(&weights, &graph, path)?;
         let name = file.text("general.name").map_or_else(|| name_of(path), str::to_owned);
-        let text = Text::Data(Box::new(text_data(&file)?));
+        let text = Text::Data(Box::new(text_data(file)?));
+        let licence = file.text("general.license").map(str::to_owned);
         let path = path.to_owned();
-        Ok(Self { path, name, context_tokens, decoder: config, graph, weights, text })
+        Ok(Self { path, name, licence, context_tokens, decoder: config, graph, weights, text })
     }
 
     fn open_folder(folder: &Path) -> Result<Self, ModelError> {
-        let path = folder.join("config.json");
-        let json = read_json(&path)?;
-        let said = config::Config::new(&path, &json)?;
+        let json = read_json(&folder.join(CONFIG))?;
+        let open = |file: PathBuf| {
+            let missing = |why: String| ModelError::Missing { path: file.clone(), why };
+            let mapping = Mapping::open(&file).map_err(|e| missing(e.to_string()))?;
+            Ok((file, mapping))
+        };
+        let files = safetensors_files(folder)?;
+        Self::from_safetensors(
+            folder,
+            &json,
+            files.into_iter().map(open).collect::<Result<_, _>>()?,
+        )
+    }
+
+    /// Takes a `config.json` that was read and the safetensors of the same folder.
+    ///
+    /// # Errors
+    /// What in them is broken or not supported.
+    pub fn from_safetensors(
+        folder: &Path,
+        config: &serde_json::Value,
+        files: Vec<(PathBuf, Mapping)>,
+    ) -> Result<Self, ModelError> {
+        let path = folder.join(CONFIG);
+        let said = config::Config::new(&path, config)?;
         let mut weights = Weights::default();
-        for file in safetensors_files(folder)? {
+        for (file, mapping) in files {
             let name = |theirs: &str| config::canonical_name(said.family, theirs);
-            safetensors::add(&mut weights, &file, &name)?;
+            safetensors::add(&mut weights, &file, mapping, &name)?;
         }
         // Where the output projection is the embedding, some files hold it twice.
-        if json.get("tie_word_embeddings") == Some(&serde_json::Value::Bool(true)) {
+        if config.get("tie_word_embeddings") == Some(&serde_json::Value::Bool(true)) {
             weights.remove("output.weight");
         }
         add_offsets(&mut weights, said.family)
@@ -123,9 +158,9 @@ impl Model {
         let (config, context_tokens) = config::from_json(&said, &mut weights)?;
         let graph = decoder(&config);
         config::check_weights(&weights, &graph, folder)?;
-        let text = Text::Folder(folder.to_owned());
         let (path, name) = (folder.to_owned(), name_of(folder));
-        Ok(Self { path, name, context_tokens, decoder: config, graph, weights, text })
+        let (text, licence) = (Text::Folder(folder.to_owned()), licence_of(folder));
+        Ok(Self { path, name, licence, context_tokens, decoder: config, graph, weights, text })
     }
 
     /// The name of its file without the ending, or of its folder.
@@ -139,6 +174,14 @@ fn name_of(path: &Path) -> String {
     let whole = std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let name = if path.is_file() { whole.file_stem() } else { whole.file_name() };
     name.unwrap_or_default().to_string_lossy().into_owned()
+}
+
+/// The `license:` of the head of a model card.
+fn licence_of(folder: &Path) -> Option<String> {
+    let card = std::fs::read_to_string(folder.join("README.md")).ok()?;
+    let (head, _) = card.strip_prefix("---")?.split_once("\n---")?;
+    let name = head.lines().find_map(|line| line.strip_prefix("license:"))?.trim();
+    (!name.is_empty()).then(|| name.to_owned())
 }
 
 enum Source {
@@ -164,9 +207,7 @@ fn source(path: &Path) -> Result<Source, ModelError> {
     ggufs.sort();
     let has_safetensors = files.iter().any(|p| has_ending(p, "safetensors"));
     match ggufs.as_slice() {
-        [] if has_safetensors && path.join("config.json").is_file() => {
-            Ok(Source::Folder(path.to_owned()))
-        }
+        [] if has_safetensors && path.join(CONFIG).is_file() => Ok(Source::Folder(path.to_owned())),
         [] if has_safetensors => {
             Err(missing("there are safetensors but no config.json".to_owned()))
         }

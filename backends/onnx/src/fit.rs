@@ -5,12 +5,13 @@
 use gimbal_batch::{Kv, Limits, Prefill, Sampling, Shape};
 use gimbal_hal::{DeviceInfo, Fit, Profile, Unfit};
 use gimbal_model::Model;
-use gimbal_model::graph::{Graph, Op, State};
+use gimbal_model::graph::{Graph, Op, State, WeightId};
 
 use crate::kernels::TILE_QUERIES_MAX;
-use crate::lower::fuse;
+use crate::lower::{Fused, fuse};
 use crate::memory::{BLOCK_TOKENS, kv_bytes_per_token};
 use crate::pack::{BLOCK, LANES};
+use crate::store::packed_bytes;
 
 /// Bytes for the process beside weights, KV and scratch (binary, ONNX Runtime, tokenizer).
 const PROCESS_BYTES: u64 = 64 << 20;
@@ -19,11 +20,13 @@ pub(crate) const HEAD_DIM_MAX: usize = 512;
 
 /// Fits a model to the CPU.
 pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Result<Fit, Unfit> {
-    computable(&model.graph)?;
+    let fused = computable(&model.graph)?;
     let mut why = Vec::new();
     let context = context(model, profile, &mut why)?;
     let rows_max = profile.rows_max.max(profile.sequences_max);
-    let weights = model.weights.bytes();
+    let packed = packed_bytes(model, &fused, profile.quantize);
+    let weights = packed + looked_up_bytes(model, &fused);
+    why.push(format!("weights = {weights} bytes: {packed} packed, the rest as in the file"));
     let fixed = weights + scratch_bytes(model, u64::from(rows_max)) + PROCESS_BYTES;
     let per_block = kv_bytes_per_token(&model.graph) * BLOCK_TOKENS as u64;
     let least = u64::from(context).div_ceil(BLOCK_TOKENS as u64) * per_block;
@@ -92,9 +95,9 @@ fn context(model: &Model, profile: &Profile, why: &mut Vec<String>) -> Result<u3
 }
 
 /// Checks what the kernels take for granted.
-fn computable(graph: &Graph) -> Result<(), Unfit> {
+fn computable(graph: &Graph) -> Result<Vec<Fused>, Unfit> {
     let unfit = |what: String| Unfit::Op { platform: "onnx", what };
-    fuse(graph).map_err(unfit)?;
+    let fused = fuse(graph).map_err(unfit)?;
     for w in graph.weights.iter().filter(|w| w.inp > 1) {
         if !w.inp.is_multiple_of(BLOCK) {
             return Err(unfit(format!(
@@ -117,7 +120,18 @@ fn computable(graph: &Graph) -> Result<(), Unfit> {
             )));
         }
     }
-    Ok(())
+    Ok(fused)
+}
+
+/// Bytes of an embedding that is looked up in the file and is not also the output projection.
+fn looked_up_bytes(model: &Model, fused: &[Fused]) -> u64 {
+    let packed: Vec<_> = fused.iter().flat_map(Fused::matrices).collect();
+    let tables = fused.iter().filter_map(|node| match node {
+        Fused::Embed { table, .. } if !packed.contains(table) => Some(*table),
+        _ => None,
+    });
+    let bytes = |id: WeightId| model.weights.get(&model.graph.weights[id.0].name).map(|t| t.bytes);
+    tables.filter_map(bytes).map(|bytes| bytes.len() as u64).sum()
 }
 
 /// Bytes of activations for `rows` rows: about three f32 copies of the widest values.

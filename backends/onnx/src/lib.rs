@@ -23,5 +23,6 @@ mod pool;
 mod probe;
 mod session;
 mod step;
+mod store;
 
 pub use platform::OnnxPlatform;

@@ -13,10 +13,13 @@
 //!   and eight of the others, value `d·q`.
 //! - `F16`, `BF16`, `F32`: for each `k` the eight rows' values.
 
+use std::sync::Arc;
+
+use gimbal_hal::Quantize;
 use gimbal_model::weights::{DType, Tensor, Unpacked, f16_to_f32};
 use half::f16;
 
-use crate::pool::Pool;
+use crate::store::Memory;
 
 /// Rows of a group: the lanes of a 256-bit vector of f32.
 pub(crate) const LANES: usize = 8;
@@ -45,8 +48,16 @@ pub(crate) enum Family {
 }
 
 impl Family {
-    /// The family that holds a type's exact values.
-    pub(crate) const fn of(dtype: DType) -> Self {
+    /// The family that holds a type's exact values, or what floats are to be rounded to.
+    pub(crate) const fn of(dtype: DType, quantize: Option<Quantize>) -> Self {
+        match (dtype.is_quantised(), quantize) {
+            (false, Some(Quantize::Q8)) => Self::I8,
+            (false, Some(Quantize::Q4)) => Self::U4,
+            _ => Self::exact(dtype),
+        }
+    }
+
+    const fn exact(dtype: DType) -> Self {
         match dtype {
             DType::Q4_0 | DType::Q4_1 => Self::U4,
             DType::Q4K => Self::U4Wide,
@@ -82,29 +93,29 @@ impl Family {
     }
 }
 
-/// One packed weight, `[rows, cols]`.
+/// One packed weight, `[rows, cols]`; columns are a multiple of 32 (checked by `fit`).
+#[derive(Clone, Debug)]
 pub(crate) struct Packed {
     pub(crate) family: Family,
     pub(crate) rows: usize,
     pub(crate) cols: usize,
-    bytes: Vec<u8>,
+    /// Its first byte in `memory`.
+    pub(crate) start: usize,
+    pub(crate) memory: Arc<Memory>,
 }
 
 impl Packed {
-    /// Packs a tensor; columns are a multiple of 32 (checked by `fit`).
-    pub(crate) fn new(tensor: &Tensor<'_>, pool: &Pool) -> Self {
-        assert_eq!(tensor.cols % BLOCK, 0, "fit checked the columns");
-        let family = Family::of(tensor.dtype);
-        let size = family.group_bytes(tensor.cols);
-        let groups = tensor.rows.div_ceil(LANES);
-        let mut bytes = vec![0; groups * size];
-        let out = crate::memory::Shared::new(&mut bytes);
-        pool.run(groups, &|g| {
-            // SAFETY: each group has its own range of `bytes`, which outlives the run.
-            let out = unsafe { out.slice_mut(g * size..(g + 1) * size) };
-            pack_group(tensor, g, out);
-        });
-        Self { family, rows: tensor.rows, cols: tensor.cols, bytes }
+    /// A tensor packed in memory.
+    #[cfg(test)]
+    pub(crate) fn of(tensor: &Tensor<'_>) -> Self {
+        let family = Family::of(tensor.dtype, None);
+        let Tensor { rows, cols, .. } = *tensor;
+        let size = family.group_bytes(cols);
+        let mut bytes = vec![0; rows.div_ceil(LANES) * size];
+        for (g, out) in bytes.chunks_exact_mut(size).enumerate() {
+            pack_group(tensor, family, g, out);
+        }
+        Self { family, rows, cols, start: 0, memory: Arc::new(Memory::of(&bytes)) }
     }
 
     /// Groups of eight rows.
@@ -115,35 +126,90 @@ impl Packed {
     /// Bytes of one group.
     pub(crate) fn group(&self, g: usize) -> &[u8] {
         let size = self.family.group_bytes(self.cols);
-        &self.bytes[g * size..(g + 1) * size]
+        &self.memory.bytes()[self.start + g * size..][..size]
     }
 }
 
-fn pack_group(tensor: &Tensor<'_>, g: usize, out: &mut [u8]) {
+/// Packs group `g` of a tensor into a family that is its own or what floats are rounded to.
+pub(crate) fn pack_group(tensor: &Tensor<'_>, family: Family, g: usize, out: &mut [u8]) {
     let dtype = tensor.dtype;
-    let (elements, bytes) = dtype.block();
-    let stride = Family::of(dtype).block_bytes();
     let mut unpacked = Unpacked::default();
     for r in 0..LANES.min(tensor.rows - g * LANES) {
-        let row = tensor.row(g * LANES + r);
-        if !dtype.is_quantised() {
-            for (k, value) in row.chunks_exact(bytes).enumerate() {
-                out[(k * LANES + r) * bytes..][..bytes].copy_from_slice(value);
+        let row = g * LANES + r;
+        match (dtype.is_quantised(), family) {
+            (false, Family::I8 | Family::U4) => round_row(tensor, row, family, r, out),
+            (false, _) => {
+                let bytes = dtype.block().1;
+                for (k, value) in tensor.row(row).chunks_exact(bytes).enumerate() {
+                    out[(k * LANES + r) * bytes..][..bytes].copy_from_slice(value);
+                }
             }
-            continue;
-        }
-        let outs = out.chunks_exact_mut(elements / BLOCK * stride);
-        for (block, out) in row.chunks_exact(bytes).zip(outs) {
-            if let DType::Q4_0 | DType::Q4_1 | DType::Q8_0 = dtype {
-                move_block(dtype, block, r, out);
-                continue;
-            }
-            dtype.unpack(block, &mut unpacked);
-            for (b, out) in out.chunks_exact_mut(stride).enumerate() {
-                pack_block(dtype, &unpacked, b, r, out);
-            }
+            (true, _) => pack_row(tensor, row, r, &mut unpacked, out),
         }
     }
+}
+
+fn pack_row(tensor: &Tensor<'_>, row: usize, r: usize, unpacked: &mut Unpacked, out: &mut [u8]) {
+    let dtype = tensor.dtype;
+    let (elements, bytes) = dtype.block();
+    let stride = Family::exact(dtype).block_bytes();
+    let outs = out.chunks_exact_mut(elements / BLOCK * stride);
+    for (block, out) in tensor.row(row).chunks_exact(bytes).zip(outs) {
+        if let DType::Q4_0 | DType::Q4_1 | DType::Q8_0 = dtype {
+            move_block(dtype, block, r, out);
+            continue;
+        }
+        dtype.unpack(block, unpacked);
+        for (b, out) in out.chunks_exact_mut(stride).enumerate() {
+            pack_block(dtype, unpacked, b, r, out);
+        }
+    }
+}
+
+/// Rounds a row of floats to blocks of `Q8_0` or `Q4_1` and places them.
+fn round_row(tensor: &Tensor<'_>, row: usize, family: Family, r: usize, out: &mut [u8]) {
+    let mut values = vec![0.0; tensor.cols];
+    tensor.read_row(row, &mut values);
+    let outs = out.chunks_exact_mut(family.block_bytes());
+    for (values, out) in values.as_chunks::<BLOCK>().0.iter().zip(outs) {
+        if family == Family::I8 {
+            move_block(DType::Q8_0, &round_to_q8(values), r, out);
+        } else {
+            move_block(DType::Q4_1, &round_to_q4(values), r, out);
+        }
+    }
+}
+
+/// A block of `Q8_0`. **Source**: ggml `quantize_row_q8_0_ref`.
+fn round_to_q8(values: &[f32; BLOCK]) -> [u8; 34] {
+    let most = values.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+    let d = most / 127.0;
+    let inverse = if d == 0.0 { 0.0 } else { d.recip() };
+    let mut block = [0; 34];
+    block[..2].copy_from_slice(&f16::from_f32(d).to_le_bytes());
+    for (q, x) in block[2..].iter_mut().zip(values) {
+        #[expect(clippy::cast_possible_truncation, reason = "-127 to 127")]
+        let rounded = (x * inverse).round() as i8;
+        *q = rounded.cast_unsigned();
+    }
+    block
+}
+
+/// A block of `Q4_1`. **Source**: ggml `quantize_row_q4_1_ref`.
+fn round_to_q4(values: &[f32; BLOCK]) -> [u8; 20] {
+    let least = values.iter().copied().fold(f32::INFINITY, f32::min);
+    let most = values.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let d = (most - least) / 15.0;
+    let inverse = if d == 0.0 { 0.0 } else { d.recip() };
+    let mut block = [0; 20];
+    block[..2].copy_from_slice(&f16::from_f32(d).to_le_bytes());
+    block[2..4].copy_from_slice(&f16::from_f32(least).to_le_bytes());
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to 15")]
+    let round = |x: f32| ((x - least) * inverse + 0.5).clamp(0.0, 15.0) as u8;
+    for (i, q) in block[4..].iter_mut().enumerate() {
+        *q = round(values[i]) | round(values[i + 16]) << 4;
+    }
+    block
 }
 
 /// Moves the bytes of types whose blocks hold what the family holds, in the same order. They are
@@ -177,7 +243,7 @@ fn pack_block(dtype: DType, from: &Unpacked, b: usize, r: usize, out: &mut [u8])
     let mut floats = |at: usize, value: f32| {
         out[at + 4 * r..at + 4 * r + 4].copy_from_slice(&value.to_le_bytes());
     };
-    match Family::of(dtype) {
+    match Family::exact(dtype) {
         Family::U4Wide => {
             floats(128, d);
             floats(160, m);

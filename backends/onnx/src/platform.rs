@@ -1,8 +1,10 @@
 //! This vendor as the hal sees it: probe, fit, open.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use gimbal_hal::{DeviceError, DeviceInfo, Fit, Platform, Probe, Profile, Servable, Source, Unfit};
+use gimbal_hal::{
+    DeviceError, DeviceInfo, Fit, Platform, Probe, Profile, Quantize, Servable, Source, Unfit,
+};
 use gimbal_model::Model;
 
 use crate::step::CpuBackend;
@@ -18,6 +20,22 @@ impl OnnxPlatform {
     /// The library is missing, too old, or does not start.
     pub fn load(&self, library: Option<&Path>) -> Result<(), DeviceError> {
         crate::session::load(library)
+    }
+
+    /// Writes the weights in the kernels' layout to the profile's cache, unless they are there.
+    /// Returns the file, its bytes, and whether it was there.
+    ///
+    /// # Errors
+    /// No cache is named, it cannot be written, or the model cannot be computed.
+    pub fn pack(&self, fit: &Fit, model: &Model) -> Result<(PathBuf, u64, bool), DeviceError> {
+        crate::store::keep(fit, model)
+    }
+
+    /// Bytes of the weights in the kernels' layout, where the model can be computed.
+    #[must_use]
+    pub fn packed_bytes(&self, model: &Model, quantize: Option<Quantize>) -> Option<u64> {
+        let fused = crate::lower::fuse(&model.graph).ok()?;
+        Some(crate::store::packed_bytes(model, &fused, quantize))
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gimbal_batch::{Batch, Limits, Outcome, StepId};
 use gimbal_hal::sample::Sampler;
-use gimbal_hal::{Backend, DeviceError, Fit};
+use gimbal_hal::{Backend, DeviceError, Fit, Profile};
 use gimbal_model::Model;
 
 use crate::kernels;
@@ -15,6 +15,7 @@ use crate::lower::fuse;
 use crate::ops::{Cpu, Executor};
 use crate::pool::Pool;
 use crate::session::Session;
+use crate::store;
 
 /// A model on the CPU.
 pub(crate) struct CpuBackend {
@@ -29,13 +30,17 @@ pub(crate) struct CpuBackend {
 }
 
 impl CpuBackend {
-    /// Packs the weights and makes the session.
+    /// Packs the weights, or maps them packed, and makes the session.
     pub(crate) fn open(fit: &Fit, model: &Arc<Model>) -> Result<Self, DeviceError> {
         let fused = fuse(&model.graph).map_err(|why| DeviceError::Model { why })?;
         let threads = fit.profile.threads.unwrap_or_else(|| crate::probe::cpu().cores);
         let cpu = Cpu { pool: Pool::new(threads as usize), kernels: kernels::best() };
-        let executor = Executor::new(model, &fused, fit.limits.kv.blocks as usize, cpu);
-        let session = Session::open(fit.profile.library.as_deref(), &fused, executor)?;
+        let Profile { library, quantize, packed_cache, .. } = &fit.profile;
+        let packed = store::open(model, &fused, *quantize, packed_cache.as_deref(), &cpu.pool);
+        let packed = packed.map_err(|e| DeviceError::Model { why: format!("packing: {e}") })?;
+        let blocks = fit.limits.kv.blocks as usize;
+        let executor = Executor::new(model, &fused, &packed, blocks, cpu);
+        let session = Session::open(library.as_deref(), &fused, executor)?;
         Ok(Self {
             limits: fit.limits.clone(),
             session,

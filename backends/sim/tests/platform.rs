@@ -45,6 +45,7 @@ fn model() -> Model {
     Model {
         path: PathBuf::from("none"),
         name: "none".to_owned(),
+        licence: None,
         context_tokens: 100,
         graph: decoder(&config),
         decoder: config,
@@ -62,6 +63,8 @@ fn profile() -> Profile {
         kv_bytes: None,
         threads: None,
         library: None,
+        quantize: None,
+        packed_cache: None,
     }
 }
 

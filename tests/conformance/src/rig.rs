@@ -57,6 +57,8 @@ impl Rig {
             kv_bytes: None,
             threads: Some(threads),
             library: Some(library.to_owned()),
+            quantize: None,
+            packed_cache: None,
         };
         let Probe::Found(devices) = OnnxPlatform.probe() else { bail!("no CPU") };
         let fit = OnnxPlatform.fit(&devices, &model, &profile)?;

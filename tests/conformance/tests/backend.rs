@@ -1,13 +1,9 @@
 //! The real model on the CPU backend: quality, and rows that do not depend on their neighbours.
 
-use std::path::Path;
-
 use gimbal_conformance::golden::{self, Quality};
-use gimbal_conformance::quality::{Agreement, bootstrap_ratio, choice, kl};
 use gimbal_conformance::rig::{Rig, Run};
+use gimbal_conformance::teacher::compare;
 use gimbal_conformance::{library_path, model_path};
-use gimbal_model::Model;
-use gimbal_model::interp::{self, Interp};
 
 /// Teacher-forced on the f32 reference over 24 prompts of 64 positions: the choice is equal at
 /// ≥ 99 % of positions with a gap ≥ 1.0 and ≥ 95 % of those ≥ 0.5, and the mean KL to the reference
@@ -16,75 +12,12 @@ use gimbal_model::interp::{self, Interp};
 fn quality_is_at_least_llama_cpps() -> anyhow::Result<()> {
     let (Some(model), Some(library)) = (model_path(), library_path()) else { return Ok(()) };
     let golden: Quality = golden::read("quality")?;
-    let (mut wide, mut narrow, mut llama) = <(Agreement, Agreement, Agreement)>::default();
-    let (mut ours, mut theirs) = (Vec::new(), Vec::new());
-    let reference = references(&model, &golden)?;
-    let mut rig = Rig::open(&model, &library, 2)?;
-    for (case, reference) in golden.cases.iter().zip(&reference) {
-        let (whole, outputs) = teacher_forced(case);
-        rig.restart(0);
-        let logits = rig.forward(&[Run { sequence: 0, start: 0, tokens: &whole }], &outputs)?;
-        for (i, logits) in logits.iter().enumerate() {
-            assert_eq!(choice(&reference[i]), case.choice[i], "interpreter and numpy choose alike");
-            ours.push(kl(&reference[i], logits)?);
-            theirs.push(case.llama_kl[i]);
-            let is_equal = choice(logits) == case.choice[i];
-            if case.gap[i] >= 1.0 {
-                wide.count(is_equal);
-            }
-            if case.gap[i] >= 0.5 {
-                narrow.count(is_equal);
-                llama.count(case.llama_choice[i] == case.choice[i]);
-            }
-        }
-    }
-    let mean = |kl: &[f64]| kl.iter().sum::<f64>() / kl.len() as f64;
-    let ratio = mean(&ours) / mean(&theirs);
-    let (low, high) = bootstrap_ratio(&ours, &theirs);
-    eprintln!("positions {}; gap >= 1.0: {wide:?} {:.4}", ours.len(), wide.share());
-    eprintln!("gap >= 0.5: {narrow:?} {:.4}, {}: {llama:?}", narrow.share(), golden.llama_cpp);
-    eprintln!(
-        "mean KL {:.6} (KV f16), llama.cpp {:.6} (KV {})",
-        mean(&ours),
-        mean(&theirs),
-        golden.llama_kv
-    );
-    eprintln!("ratio {ratio:.3}, 95 % interval {low:.3} to {high:.3}");
-    assert!(wide.share() >= 0.99, "{wide:?}");
-    assert!(narrow.share() >= 0.95, "{narrow:?}");
-    assert!(ratio <= 1.05, "{ratio}");
+    let found = compare(&model, &library, &golden)?;
+    found.print(&golden);
+    assert!(found.wide.share() >= 0.99, "{:?}", found.wide);
+    assert!(found.narrow.share() >= 0.95, "{:?}", found.narrow);
+    assert!(found.ratio() <= 1.05, "{}", found.ratio());
     Ok(())
-}
-
-/// The whole sequence and the rows whose logits count.
-fn teacher_forced(case: &golden::QualityCase) -> (Vec<u32>, Vec<u32>) {
-    let mut whole = case.prompt.clone();
-    whole.extend(&case.tokens[..case.tokens.len() - 1]);
-    let rows = u32::try_from(whole.len()).expect("short");
-    let wanted = u32::try_from(case.tokens.len()).expect("short");
-    (whole, (rows - wanted..rows).collect())
-}
-
-/// The interpreter's logits, on two threads.
-fn references(model: &Path, golden: &Quality) -> anyhow::Result<Vec<Vec<Vec<f32>>>> {
-    let model = Model::open(model)?;
-    let half = golden.cases.len() / 2;
-    let run = |cases: &[golden::QualityCase]| -> Vec<Vec<Vec<f32>>> {
-        let mut interp = Interp::new(&model.graph, &model.weights);
-        let one = |(sequence, case): (usize, &golden::QualityCase)| {
-            let (whole, outputs) = teacher_forced(case);
-            let outputs: Vec<usize> = outputs.iter().map(|o| *o as usize).collect();
-            interp.forward(&[interp::Run { sequence, tokens: &whole }], &outputs)
-        };
-        cases.iter().enumerate().map(one).collect()
-    };
-    std::thread::scope(|scope| {
-        let first = scope.spawn(|| run(&golden.cases[..half]));
-        let mut second = run(&golden.cases[half..]);
-        let mut all = first.join().map_err(|_| anyhow::anyhow!("the interpreter panicked"))?;
-        all.append(&mut second);
-        Ok(all)
-    })
 }
 
 /// Alone, in a mixed batch, chunked and token by token: the same bits, on one thread and on two.

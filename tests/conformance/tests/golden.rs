@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use gimbal_conformance::golden::{self, Greedy, Tokens};
 use gimbal_conformance::{model_path, quality};
-use gimbal_model::{Model, Text};
 use gimbal_model::interp::{Interp, Run};
 use gimbal_model::weights::{DType, Tensor};
+use gimbal_model::{Model, Text};
 use gimbal_text::{Tokenizer, TokenizerData};
 use serde::Deserialize;
 

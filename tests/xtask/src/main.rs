@@ -13,6 +13,7 @@ mod clients;
 mod command;
 mod dist;
 mod golden;
+mod models;
 mod prerequisites;
 mod serve;
 
@@ -26,6 +27,8 @@ cargo xtask COMMAND
   test            everything CI runs
   fetch           only fetch what `serve` and `test` need
   dist            one file with everything inside: program, ONNX Runtime, licences
+  gemma           fetch Gemma 3 270M (its own terms), compare it with its references, time it
+  big [BILLIONS]  a model of 1 to 8 billion random weights: time to first token, peak memory
   golden          make the golden files anew (compiles llama.cpp: 10 to 20 minutes)
   simulate ARGS   the policy laboratory: --device h100|t4|cpu2|inf2 --trace TRACE …
   seeds [COUNT]   the scheduler's simulation over COUNT seeds (1,000,000: about a minute)
@@ -44,6 +47,8 @@ fn main() -> ExitCode {
         Some("test") => check::run(),
         Some("fetch") => assets::fetch().map(|_| ()),
         Some("dist") => dist::run(),
+        Some("gemma") => models::gemma(),
+        Some("big") => models::big(rest),
         Some("golden") => golden::run(),
         Some("simulate") => simulate("lab", rest),
         Some(name @ ("seeds" | "mutants")) => simulate(name, rest),

@@ -1,6 +1,6 @@
 //! The command line, made from the table of settings.
 //!
-//! Each command is a file: `serve`, `generate`, `plan`, `import`, `probe`, `doctor`, `bench`,
+//! Each command is a file: `serve`, `generate`, `plan`, `pack`, `import`, `probe`, `doctor`, `bench`,
 //! `shell` (completions and manual pages), `notices` (licences); `layers` resolves settings.
 
 mod bench;
@@ -12,6 +12,7 @@ mod generate;
 mod import;
 mod layers;
 mod notices;
+mod pack;
 mod plan;
 mod probe;
 mod serve;
@@ -58,13 +59,14 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failu
     match name {
         "serve" => serve::run(&settings, &model),
         "generate" => generate::run(&settings, matches, &model),
+        "pack" => pack::run(&settings, &model),
         _ => plan::run(&settings, matches, &model),
     }
 }
 
 fn command() -> Command {
     let model = Arg::new("MODEL")
-        .help("A GGUF file, or a folder with one [default: the setting model: /opt/ml/model]");
+        .help("A GGUF file, or a folder with one or with config.json and safetensors [default: the setting model: /opt/ml/model]");
     let serve = Command::new("serve")
         .about("Serves a model over the SageMaker and OpenAI contracts")
         .arg(model.clone())
@@ -78,6 +80,10 @@ fn command() -> Command {
         .about("Shows every setting with its source, and how the model would run")
         .arg(model.clone())
         .args(plan::flags())
+        .args(flags());
+    let pack = Command::new("pack")
+        .about("Writes a model's weights in the kernels' layout, for starts that only map them")
+        .arg(model.clone())
         .args(flags());
     let json = Arg::new("json").long("json").num_args(0).help("Print JSON");
     let probe = Command::new("probe")
@@ -93,7 +99,7 @@ fn command() -> Command {
         .about("Serves models on whatever machine it wakes up on")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([serve, generate, plan, probe, doctor, bench::command()])
+        .subcommands([serve, generate, plan, pack, probe, doctor, bench::command()])
         .subcommands([import::command()])
         .subcommands(shell::commands())
         .subcommands(notices::commands())

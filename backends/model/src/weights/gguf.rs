@@ -51,6 +51,14 @@ impl Gguf {
         Self::read(path, Arc::new(mapping))
     }
 
+    /// Reads a file that lies in memory; `path` is what errors call it.
+    ///
+    /// # Errors
+    /// As `open`.
+    pub fn from_mapping(path: &Path, mapping: Mapping) -> Result<Self, ModelError> {
+        Self::read(path, Arc::new(mapping))
+    }
+
     fn read(path: &Path, mapping: Arc<Mapping>) -> Result<Self, ModelError> {
         let (metadata, entries) = parse(mapping.bytes()).map_err(|fault| fault.at(path))?;
         let weights = Weights::new(mapping, entries);

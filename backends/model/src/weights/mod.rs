@@ -11,10 +11,16 @@ pub(crate) mod safetensors;
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
+
+use sha2::{Digest, Sha256};
 
 pub use dtype::{DType, Unpacked, bf16_to_f32, f16_to_f32};
 pub use gguf::{Gguf, Value};
 pub use map::Mapping;
+
+/// Bytes of a tensor that a fingerprint reads at three places.
+const SAMPLE: usize = 1024;
 
 /// All tensors of a model, by canonical name.
 #[derive(Clone, Debug, Default)]
@@ -63,6 +69,35 @@ impl Weights {
         let file = self.mappings.len();
         self.mappings.push(mapping);
         self.entries.extend(entries.into_iter().map(|(name, e)| (name, Entry { file, ..e })));
+    }
+
+    /// Lets go of a tensor's pages; the tensor stays readable.
+    pub fn release(&self, name: &str) {
+        if let Some(Entry { file, bytes, .. }) = self.entries.get(name) {
+            self.mappings[*file].release(bytes.clone());
+        }
+    }
+
+    /// A hash of what the files are: lengths, times of writing, tensors, and samples of each
+    /// tensor's bytes. Equal hashes mean equal weights, unless a file was changed with care.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for mapping in &self.mappings {
+            hash.update(mapping.bytes().len().to_le_bytes());
+            let written = mapping.modified().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
+            hash.update(written.unwrap_or_default().as_nanos().to_le_bytes());
+        }
+        let mut entries: Vec<_> = self.entries().collect();
+        entries.sort_unstable_by_key(|(name, _)| *name);
+        for (name, Entry { dtype, rows, cols, file, bytes }) in entries {
+            hash.update(format!("{name} {dtype:?} {rows} {cols} "));
+            let bytes = &self.mappings[*file].bytes()[bytes.clone()];
+            for at in [0, bytes.len() / 2, bytes.len().saturating_sub(SAMPLE)] {
+                hash.update(&bytes[at..bytes.len().min(at + SAMPLE)]);
+            }
+        }
+        hash.finalize().into()
     }
 
     /// Drops a tensor.

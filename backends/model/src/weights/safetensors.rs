@@ -10,24 +10,14 @@ use safetensors::{Dtype, SafeTensors};
 use super::{DType, Entry, Mapping, Weights};
 use crate::ModelError;
 
-/// Maps a file and adds its tensors under the names `name` gives them.
+/// Adds a file's tensors under the names `name` gives them.
 ///
 /// # Errors
 /// What is wrong with the file, or which tensor or type is not supported.
 pub(crate) fn add(
     weights: &mut Weights,
     path: &Path,
-    name: &dyn Fn(&str) -> Option<String>,
-) -> Result<(), ModelError> {
-    let mapping = Mapping::open(path)
-        .map_err(|e| ModelError::Missing { path: path.to_owned(), why: e.to_string() })?;
-    read(weights, path, Arc::new(mapping), name)
-}
-
-pub(crate) fn read(
-    weights: &mut Weights,
-    path: &Path,
-    mapping: Arc<Mapping>,
+    mapping: Mapping,
     name: &dyn Fn(&str) -> Option<String>,
 ) -> Result<(), ModelError> {
     let broken = |why: String| ModelError::Broken { path: path.to_owned(), why };
@@ -74,6 +64,6 @@ pub(crate) fn read(
         }
         found.push((ours, Entry { dtype, rows, cols, file: 0, bytes: data + start..data + end }));
     }
-    weights.add(mapping, found);
+    weights.add(Arc::new(mapping), found);
     Ok(())
 }

@@ -6,7 +6,6 @@ use gimbal_model::weights::{DType, Tensor};
 use super::*;
 use crate::memory::{BLOCK_TOKENS, KvCache};
 use crate::pack::Packed;
-use crate::pool::Pool;
 
 /// Xorshift: reproducible noise without a dependency.
 struct Noise(u64);
@@ -80,7 +79,7 @@ fn run_linear(kernels: &Kernels, weight: &Packed, x: &[f32], rows: usize, add: b
 
 #[test]
 fn linear_is_equal_to_the_bit_and_exact_in_the_weights() {
-    let (mut noise, pool) = (Noise(88_172_645_463_325_252), Pool::new(1));
+    let mut noise = Noise(88_172_645_463_325_252);
     for dtype in DType::ALL {
         for (out, cols) in [(1, 32), (7, 64), (8, 96), (19, 576), (24, 1536), (9, 256)] {
             if cols % dtype.block().0 != 0 {
@@ -88,7 +87,7 @@ fn linear_is_equal_to_the_bit_and_exact_in_the_weights() {
             }
             let bytes = noise.tensor(dtype, out, cols);
             let tensor = Tensor { dtype, rows: out, cols, bytes: &bytes };
-            let packed = Packed::new(&tensor, &pool);
+            let packed = Packed::of(&tensor);
             for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 97, 103] {
                 let x = noise.floats(rows * cols);
                 let expect = run_linear(all()[0], &packed, &x, rows, false);

@@ -18,6 +18,18 @@ pub(crate) enum Fused {
     Head(Head),
 }
 
+impl Fused {
+    /// The matrices it multiplies with; an embedding is only looked up.
+    pub(crate) fn matrices(&self) -> Vec<WeightId> {
+        match self {
+            Self::Embed { .. } => Vec::new(),
+            Self::Attention(node) => [node.qkv.as_slice(), &[node.out]].concat(),
+            Self::FeedForward(node) => vec![node.gate, node.up, node.down],
+            Self::Head(node) => vec![node.weight],
+        }
+    }
+}
+
 /// A norm's weight and epsilon.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct Norm {

@@ -3,9 +3,7 @@
 //! Runs of the pool: norm (many rows only), gate·up with the activation and its quantisation in
 //! the same chunk, down. Bytes: the three weights once a step.
 
-use super::{
-    BothActs, Cpu, Inputs, NormWeight, Packer, Residual, Scratch, grow, normalise,
-};
+use super::{BothActs, Cpu, Inputs, NormWeight, Packer, Residual, Scratch, grow, normalise};
 use gimbal_model::graph::Act;
 
 use crate::kernels::{Columns, Linear};

@@ -8,6 +8,7 @@ mod attention;
 mod feed_forward;
 mod plan;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use gimbal_batch::Batch;
@@ -76,9 +77,15 @@ struct Scratch {
 }
 
 impl Executor {
-    /// Packs all weights and reserves the KV cache.
-    pub(crate) fn new(model: &Arc<Model>, fused: &[Fused], kv_blocks: usize, cpu: Cpu) -> Self {
-        let packer = Packer { model, pool: &cpu.pool, kernels: cpu.kernels };
+    /// Binds packed weights to the nodes and reserves the KV cache.
+    pub(crate) fn new(
+        model: &Arc<Model>,
+        fused: &[Fused],
+        packed: &HashMap<WeightId, Packed>,
+        kv_blocks: usize,
+        cpu: Cpu,
+    ) -> Self {
+        let packer = Packer { model, packed, kernels: cpu.kernels };
         let bind = |node: &Fused| match node {
             Fused::Embed { table, scale } => Bound::Embed { table: *table, scale: *scale },
             Fused::Attention(node) => Bound::Attention(Box::new(Attention::bind(node, &packer))),
@@ -155,17 +162,16 @@ impl Executor {
     }
 }
 
-/// Reads weights into the kernels' layout.
+/// Gives nodes their weights.
 pub(crate) struct Packer<'a> {
     model: &'a Model,
-    pool: &'a Pool,
+    packed: &'a HashMap<WeightId, Packed>,
     kernels: &'static Kernels,
 }
 
 impl Packer<'_> {
     fn weight(&self, id: WeightId) -> Packed {
-        let name = &self.model.graph.weights[id.0].name;
-        Packed::new(&self.model.weights.get(name).expect("the model has every weight"), self.pool)
+        self.packed.get(&id).expect("every matrix was packed").clone()
     }
 
     fn norm(&self, norm: Norm) -> NormWeight {

@@ -1,0 +1,27 @@
+//! `gimbal pack`: the packed weights that `serve` would write at its first start, written now.
+
+use std::io::Write;
+use std::path::Path;
+use std::time::Instant;
+
+use gimbal_settings::Settings;
+
+use crate::boot;
+use crate::failure::Failure;
+use crate::logging;
+
+/// Runs the command: prints the file, its bytes and what was done.
+pub(crate) fn run(settings: &Settings, model: &Path) -> Result<(), Failure> {
+    logging::start(settings, Some("warn"));
+    if boot::packed_cache(settings).is_none() {
+        return Err(Failure::usage("no folder to pack into; set --packed-cache FOLDER"));
+    }
+    let started = Instant::now();
+    let (path, bytes, was_there) = boot::plan(settings, model, None)?.pack()?;
+    let done = match was_there {
+        true => "was there".to_owned(),
+        false => format!("written in {:.1} s", started.elapsed().as_secs_f64()),
+    };
+    let line = format!("{}  {bytes} bytes, {done}\n", path.display());
+    Ok(std::io::stdout().write_all(line.as_bytes()).map_err(anyhow::Error::from)?)
+}

@@ -1,0 +1,285 @@
+//! Where packed weights lie: in a file of the cache, mapped, or in memory.
+//!
+//! The file is written at the first opening and mapped at the next ones. It is named by what it was
+//! made from, so a changed model, setting or layout is another file. A place that cannot be written
+//! costs only the time of packing. Next: `pack.rs` for the layout.
+//!
+//! **Layout**: a page of header (mark, key, length), then each weight from a multiple of 64 on.
+
+use std::collections::HashMap;
+use std::fs::{self, DirBuilder, File};
+use std::io;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use gimbal_hal::{DeviceError, Fit, Profile, Quantize};
+use gimbal_model::Model;
+use gimbal_model::graph::WeightId;
+use gimbal_model::weights::Tensor;
+use memmap2::{Mmap, MmapMut};
+use sha2::{Digest, Sha256};
+use tracing::{debug, info, warn};
+
+use crate::lower::{Fused, fuse};
+use crate::memory::Shared;
+use crate::pack::{Family, LANES, Packed, pack_group};
+use crate::pool::Pool;
+
+/// The first bytes of a file; the number changes with the layout.
+const MARK: &[u8; 8] = b"GIMBALP1";
+/// Bytes before the first weight.
+const HEADER: usize = 4096;
+/// Weights begin at multiples of this: a cache line.
+const ALIGN: usize = 64;
+
+/// Bytes that packed weights are views of.
+#[derive(Debug)]
+pub(crate) struct Memory(Mmap);
+
+impl Memory {
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    #[cfg(test)]
+    pub(crate) fn of(bytes: &[u8]) -> Self {
+        let mut map = MmapMut::map_anon(bytes.len()).expect("memory");
+        map.copy_from_slice(bytes);
+        Self(map.make_read_only().expect("memory"))
+    }
+}
+
+/// What is to be packed, and where it goes.
+struct Place {
+    id: WeightId,
+    family: Family,
+    rows: usize,
+    cols: usize,
+    start: usize,
+}
+
+/// All matrices that the nodes multiply with, packed or mapped.
+///
+/// # Errors
+/// There is no memory.
+pub(crate) fn open(
+    model: &Model,
+    fused: &[Fused],
+    quantize: Option<Quantize>,
+    folder: Option<&Path>,
+    pool: &Pool,
+) -> io::Result<HashMap<WeightId, Packed>> {
+    let started = Instant::now();
+    let (places, length) = places(model, fused, quantize);
+    let took_ms = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+    let file = folder.map(|folder| Packing { path: path(folder, model, quantize), length });
+    if let Some(file) = &file {
+        match file.map() {
+            Ok(map) => {
+                info!(path = %file.path.display(), bytes = length, "packed weights mapped");
+                return Ok(views(places, &Arc::new(Memory(map))));
+            }
+            Err(error) => debug!(path = %file.path.display(), %error, "no packed weights there"),
+        }
+    }
+    let target = file.as_ref().map(Packing::create).transpose().unwrap_or_else(|error| {
+        info!(%error, "the cache of packed weights cannot be written; they are packed in memory");
+        None
+    });
+    let (mut map, rename) = match target {
+        Some((map, rename)) => (map, Some(rename)),
+        None => (MmapMut::map_anon(length)?, None),
+    };
+    for place in &places {
+        pack(model, place, &mut map, pool);
+    }
+    info!(bytes = length, took_ms = took_ms(started), "weights packed");
+    let memory = Arc::new(Memory(map.make_read_only()?));
+    if let Some(rename) = rename {
+        // Weights are used meanwhile; the file gets its name when it is whole on the disk.
+        let kept = memory.clone();
+        let keep = std::thread::Builder::new().name("keep".to_owned());
+        keep.spawn(move || rename.finish(&kept))?;
+    }
+    Ok(views(places, &memory))
+}
+
+/// Writes the file of the profile's cache, unless it is there, and waits until it is.
+///
+/// # Errors
+/// No folder is named, or it cannot be written.
+pub(crate) fn keep(fit: &Fit, model: &Model) -> Result<(PathBuf, u64, bool), DeviceError> {
+    let Profile { quantize, packed_cache, threads, .. } = &fit.profile;
+    let folder = packed_cache.as_deref().ok_or_else(|| refused("no folder is named"))?;
+    let fused = fuse(&model.graph).map_err(refused)?;
+    let (places, length) = places(model, &fused, *quantize);
+    let file = Packing { path: path(folder, model, *quantize), length };
+    let was_there = file.map().is_ok();
+    if !was_there {
+        let failed = |e: io::Error| refused(format!("{}: {e}", file.path.display()));
+        let (mut map, rename) = file.create().map_err(failed)?;
+        let pool = Pool::new(threads.unwrap_or_else(|| crate::probe::cpu().cores) as usize);
+        for place in &places {
+            pack(model, place, &mut map, &pool);
+        }
+        drop(map);
+        rename.keep().map_err(failed)?;
+    }
+    Ok((file.path, length as u64, was_there))
+}
+
+fn refused(why: impl std::fmt::Display) -> DeviceError {
+    DeviceError::Model { why: format!("packing: {why}") }
+}
+
+/// Bytes of all packed weights.
+pub(crate) fn packed_bytes(model: &Model, fused: &[Fused], quantize: Option<Quantize>) -> u64 {
+    places(model, fused, quantize).1 as u64
+}
+
+fn tensor(model: &Model, id: WeightId) -> Tensor<'_> {
+    let name = &model.graph.weights[id.0].name;
+    model.weights.get(name).expect("the model has every weight of its graph")
+}
+
+fn places(model: &Model, fused: &[Fused], quantize: Option<Quantize>) -> (Vec<Place>, usize) {
+    let mut end = HEADER;
+    let mut places: Vec<Place> = Vec::new();
+    for id in fused.iter().flat_map(Fused::matrices) {
+        let Tensor { dtype, rows, cols, .. } = tensor(model, id);
+        let family = Family::of(dtype, quantize);
+        places.push(Place { id, family, rows, cols, start: end });
+        let bytes = rows.div_ceil(LANES) * family.group_bytes(cols);
+        end = (end + bytes).next_multiple_of(ALIGN);
+    }
+    (places, end)
+}
+
+fn views(places: Vec<Place>, memory: &Arc<Memory>) -> HashMap<WeightId, Packed> {
+    let view = |Place { id, family, rows, cols, start }| {
+        (id, Packed { family, rows, cols, start, memory: memory.clone() })
+    };
+    places.into_iter().map(view).collect()
+}
+
+fn pack(model: &Model, place: &Place, map: &mut MmapMut, pool: &Pool) {
+    let tensor = tensor(model, place.id);
+    let size = place.family.group_bytes(place.cols);
+    let groups = place.rows.div_ceil(LANES);
+    let out = Shared::new(&mut map[place.start..place.start + groups * size]);
+    pool.run(groups, &|g| {
+        // SAFETY: each group has its own range of `out`, which outlives the run.
+        let out = unsafe { out.slice_mut(g * size..(g + 1) * size) };
+        pack_group(&tensor, place.family, g, out);
+    });
+    // The file's pages were needed once: not to be counted as this process's memory.
+    model.weights.release(&model.graph.weights[place.id.0].name);
+}
+
+/// The file for a model and setting.
+pub(crate) fn path(folder: &Path, model: &Model, quantize: Option<Quantize>) -> PathBuf {
+    folder.join(format!("{}.packed", &key(model, quantize)[..32]))
+}
+
+fn key(model: &Model, quantize: Option<Quantize>) -> String {
+    let mut hash = Sha256::new();
+    hash.update(MARK);
+    hash.update(format!("{quantize:?}"));
+    hash.update(model.weights.fingerprint());
+    hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A file of packed weights.
+struct Packing {
+    path: PathBuf,
+    length: usize,
+}
+
+/// A file that is written under another name.
+struct Rename {
+    from: PathBuf,
+    to: PathBuf,
+    file: File,
+}
+
+impl Packing {
+    /// Maps the file, if it is there and whole.
+    fn map(&self) -> io::Result<Mmap> {
+        let map = map(&File::open(&self.path)?)?;
+        let is_whole = map.len() == self.length && map.starts_with(&self.header());
+        is_whole.then_some(map).ok_or_else(|| io::Error::other("another file, or a part of one"))
+    }
+
+    fn header(&self) -> Vec<u8> {
+        let name = self.path.file_name().unwrap_or_default().as_encoded_bytes();
+        [MARK.as_slice(), &(self.length as u64).to_le_bytes(), name].concat()
+    }
+
+    /// A file of that length beside the final one, mapped for writing.
+    fn create(&self) -> io::Result<(MmapMut, Rename)> {
+        let folder = self.path.parent().unwrap_or(Path::new("."));
+        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        let from = self.path.with_extension(format!("{}.part", std::process::id()));
+        let file =
+            File::options().read(true).write(true).create(true).truncate(true).open(&from)?;
+        let rename = Rename { from, to: self.path.clone(), file };
+        let reserve = rustix::fs::FallocateFlags::empty();
+        // Without room reserved, a full disk would end the process at the first write.
+        let reserved = rustix::fs::fallocate(&rename.file, reserve, 0, self.length as u64);
+        let mut map = reserved.map_err(io::Error::from).and_then(|()| map_mut(&rename.file));
+        match &mut map {
+            Ok(map) => {
+                let header = self.header();
+                map[..header.len()].copy_from_slice(&header);
+            }
+            Err(_) => rename.discard(),
+        }
+        Ok((map?, rename))
+    }
+}
+
+impl Rename {
+    /// Waits for the disk and gives the file its name.
+    fn keep(&self) -> io::Result<()> {
+        let kept = self.file.sync_all().and_then(|()| fs::rename(&self.from, &self.to));
+        if kept.is_err() {
+            self.discard();
+        }
+        kept
+    }
+
+    /// The same, with a line in the log. `memory` is the mapping that wrote it.
+    fn finish(&self, memory: &Memory) {
+        match self.keep() {
+            Ok(()) => {
+                info!(path = %self.to.display(), bytes = memory.0.len(), "packed weights kept")
+            }
+            Err(error) => {
+                warn!(path = %self.to.display(), %error, "packed weights cannot be kept");
+            }
+        }
+    }
+
+    fn discard(&self) {
+        if let Err(error) = fs::remove_file(&self.from) {
+            debug!(path = %self.from.display(), %error, "cannot be removed");
+        }
+    }
+}
+
+fn map(file: &File) -> io::Result<Mmap> {
+    // SAFETY: `Mmap::map` asks that the file is not changed while it is mapped. It lies in a folder
+    // that only this user can write, and Gimbal never writes a file that has its final name: a newer
+    // one takes the name and leaves the mapped one as it is.
+    unsafe { Mmap::map(file) }
+}
+
+fn map_mut(file: &File) -> io::Result<MmapMut> {
+    // SAFETY: as `map`; the name holds this process's number, so nobody else opens it.
+    unsafe { MmapMut::map_mut(file) }
+}
+
+#[cfg(test)]
+mod tests;

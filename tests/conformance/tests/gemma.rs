@@ -1,0 +1,21 @@
+//! Gemma 3 270M, where `cargo xtask gemma` has fetched it: its text and its quality.
+
+use gimbal_conformance::golden::{self, Quality};
+use gimbal_conformance::teacher::compare;
+use gimbal_conformance::{library_path, path_of};
+
+/// As `quality_is_at_least_llama_cpps` of the default model, over 13 prompts of 48 positions; one
+/// prompt is longer than the window.
+#[test]
+fn gemma_is_at_least_as_good_as_llama_cpps() -> anyhow::Result<()> {
+    let (Some(model), Some(library)) = (path_of("GIMBAL_TEST_GEMMA"), library_path()) else {
+        return Ok(());
+    };
+    let golden: Quality = golden::read("quality-gemma3")?;
+    let found = compare(&model, &library, &golden)?;
+    found.print(&golden);
+    assert!(found.wide.share() >= 0.99, "{:?}", found.wide);
+    assert!(found.narrow.share() >= 0.95, "{:?}", found.narrow);
+    assert!(found.ratio() <= 1.05, "{}", found.ratio());
+    Ok(())
+}
