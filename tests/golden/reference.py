@@ -75,7 +75,7 @@ class Reference:
     def act(self, x):
         """GELU by its tanh form for Gemma, SiLU for Llama."""
         if self.gemma:
-            return 0.5 * x * (1 + np.tanh(np.sqrt(2 / np.pi) * (x + 0.044715 * x**3)))
+            return 0.5 * x * (1 + np.tanh(0.7978845608 * (x + 0.044715 * x**3)))
         return x / (1 + np.exp(-x))
 
     def rotate(self, x, positions, theta):

@@ -13,15 +13,15 @@ use gimbal_hal::{
     Backend, DeviceError, DeviceInfo, Fit, Platform, Probe, Profile, Quantize, Servable, Source,
 };
 use gimbal_machine::Instance;
-use gimbal_model::{Model, Text, TextData};
+use gimbal_model::Model;
 use gimbal_onnx::OnnxPlatform;
 use gimbal_settings::Settings;
 use gimbal_sim::{Cost, Reads, Script, SimPlatform, Time};
-use gimbal_text::{ChatTemplate, Tokenizer, TokenizerData};
 use tracing::{info, warn};
 
 use crate::bundle::{Bundle, user_folders};
 use crate::failure::Failure;
+use crate::words::Words;
 
 /// Every platform there is, the preferred first; `sim` only by name.
 pub(crate) fn platforms() -> Vec<Arc<dyn Platform>> {
@@ -113,14 +113,7 @@ impl Plan {
         if self.platform.name() == "onnx" {
             self.fit.profile.library = library(settings)?;
         }
-        let Text::Data(text) = &self.model.text else {
-            let why = "text of a folder with tokenizer.json is not supported yet; use a GGUF file";
-            return Err(Failure::data(anyhow::anyhow!(why)));
-        };
-        let tokenizer = Arc::new(Tokenizer::new(&tokenizer_data(text)).map_err(|e| {
-            Failure::data(e).context(format!("in the tokenizer of {}", self.model.path.display()))
-        })?);
-        let template = self.template(settings, text, &tokenizer)?;
+        let Words { tokenizer, template, .. } = Words::open(&self.model, settings)?;
         let name = settings.text("served_model_name").map(str::to_owned);
         let name = name.unwrap_or_else(|| self.model.file_name());
         let policy = self.policy(settings);
@@ -142,33 +135,6 @@ impl Plan {
         })?;
         info!(took_ms = millis(started), "model opened");
         Ok(service)
-    }
-
-    /// The template of the setting, of a `chat_template.jinja` beside the model, or the model's own.
-    /// A broken one of a model is no reason not to serve text; chat requests then say what is wrong.
-    fn template(
-        &self,
-        settings: &Settings,
-        text: &TextData,
-        tokenizer: &Tokenizer,
-    ) -> Result<Option<Arc<ChatTemplate>>, Failure> {
-        let new = |source: &str| {
-            ChatTemplate::new(source, tokenizer.bos_text(), tokenizer.eos_text()).map(Arc::new)
-        };
-        if let Some(path) = settings.text("chat_template") {
-            let of =
-                |e: &dyn std::fmt::Display| Failure::usage(format!("chat_template {path}: {e}"));
-            let source = std::fs::read_to_string(path).map_err(|e| of(&e))?;
-            return new(&source).map(Some).map_err(|e| of(&e));
-        }
-        let beside = self.model.path.parent().map(|folder| folder.join("chat_template.jinja"));
-        let beside = beside.and_then(|path| std::fs::read_to_string(path).ok());
-        let Some(source) = beside.as_deref().or(text.chat_template.as_deref()) else {
-            return Ok(None);
-        };
-        Ok(new(source)
-            .inspect_err(|error| warn!(%error, "the model's chat template cannot be used"))
-            .ok())
     }
 
     fn policy(&self, settings: &Settings) -> Policy {
@@ -201,6 +167,22 @@ impl Opener {
             }
         }
     }
+}
+
+/// What each platform but the simulator says of a model, by name of platform and device.
+pub(crate) fn fits(model: &Model, settings: &Settings) -> Vec<(String, Result<Fit, String>)> {
+    let fit = |platform: Arc<dyn Platform>| {
+        let name = platform.name().to_owned();
+        match platform.probe() {
+            Probe::Absent { why } => (name, Err(why)),
+            Probe::Found(devices) => {
+                let device = devices.first().map(|d| d.name.as_str()).unwrap_or_default();
+                let fit = platform.fit(&devices, model, &profile(settings));
+                (format!("{name} ({device})"), fit.map_err(|e| e.to_string()))
+            }
+        }
+    };
+    platforms().into_iter().filter(|platform| platform.name() != "sim").map(fit).collect()
 }
 
 /// The CPU of an instance type, as far as the catalogue knows it. Accelerators are not planned for:
@@ -275,24 +257,6 @@ pub(crate) fn library(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
         return Ok(Some(path));
     }
     Bundle::of_this_binary().map_or(Ok(None), |bundle| bundle.library())
-}
-
-fn tokenizer_data(text: &TextData) -> TokenizerData {
-    TokenizerData {
-        kind: text.kind.clone(),
-        pre: text.pre.clone(),
-        tokens: text.tokens.clone(),
-        token_types: text.token_types.clone(),
-        merges: text.merges.clone(),
-        scores: text.scores.clone(),
-        bos: text.bos,
-        eos: text.eos,
-        unk: text.unknown,
-        pad: text.padding,
-        add_bos: text.add_bos,
-        add_eos: text.add_eos,
-        eog: text.end_tokens.clone(),
-    }
 }
 
 /// 64 bits that nobody can guess: the keys std takes from the operating system for its maps.

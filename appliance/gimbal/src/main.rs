@@ -1,6 +1,6 @@
 //! The binary: `gimbal serve`, `generate`, `probe`.
 //!
-//! Reading order: `cli/` (what is asked), `boot` (probe → plan → open → warm), `bundle` (what a
+//! Reading order: `cli/` (what is asked), `boot` (probe → plan → open → warm), `words` (tokenizer and template), `bundle` (what a
 //! release appends to the binary), `failure` (exit codes), `logging`. Everything else is in the crates.
 
 #![forbid(unsafe_code)]
@@ -10,6 +10,7 @@ mod bundle;
 mod cli;
 mod failure;
 mod logging;
+mod words;
 
 use std::process::ExitCode;
 

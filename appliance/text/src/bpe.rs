@@ -1,16 +1,13 @@
 //! Byte-level BPE: one word's bytes to token ids, by merging the lowest-ranked pair first.
 //!
 //! The alphabet is bytes, not the printable stand-ins that vocabularies are written in; those are
-//! translated once, at construction. Words are cut elsewhere (`pre.rs`). Next: `tokenizer.rs`.
+//! translated once, at construction. Words are cut elsewhere (`pre.rs`). Next: `merge.rs`.
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::HashMap;
 
 use crate::TextError;
 use crate::hash::Seeded;
-
-/// Marks a symbol that was merged into its left neighbour, and both ends of the chain.
-const NONE: u32 = u32::MAX;
+use crate::merge::{NONE, Scratch};
 
 /// Both tokens of a pair in one word.
 fn key(left: u32, right: u32) -> u64 {
@@ -28,29 +25,6 @@ pub(crate) struct Bpe {
     words: HashMap<Box<[u8]>, u32, Seeded>,
     /// Stands for a byte without a token.
     unknown: Option<u32>,
-}
-
-/// Memory of one encoding, reused from word to word.
-#[derive(Debug, Default)]
-pub(crate) struct Scratch {
-    symbols: Vec<Symbol>,
-    queue: BinaryHeap<Reverse<Candidate>>,
-}
-
-#[derive(Clone, Copy, Debug)]
-struct Symbol {
-    id: u32,
-    previous: u32,
-    next: u32,
-}
-
-/// A pair that could be merged. The order of the fields is the order of merging.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Candidate {
-    rank: u32,
-    left: u32,
-    pair: (u32, u32),
-    merged: u32,
 }
 
 impl Bpe {
@@ -101,56 +75,13 @@ impl Bpe {
             ids.push(*id);
             return;
         }
-        let Scratch { symbols, queue } = scratch;
-        symbols.clear();
-        queue.clear();
+        scratch.clear();
         let known = word.iter().map(|b| self.bytes[usize::from(*b)]);
         let known = known.map(|id| if id == NONE { self.unknown.unwrap_or(NONE) } else { id });
         for (i, id) in (0_u32..).zip(known.filter(|id| *id != NONE)) {
-            symbols.push(Symbol { id, previous: i.wrapping_sub(1), next: i + 1 });
+            scratch.push(id, i, i + 1);
         }
-        let Some(last) = symbols.last_mut() else { return };
-        last.next = NONE;
-        for left in (0_u32..).take(symbols.len() - 1) {
-            self.consider(symbols, left, queue);
-        }
-        while let Some(Reverse(candidate)) = queue.pop() {
-            self.merge(candidate, symbols, queue);
-        }
-        ids.extend(symbols.iter().map(|s| s.id).filter(|id| *id != NONE));
-    }
-
-    fn consider(&self, symbols: &[Symbol], left: u32, queue: &mut BinaryHeap<Reverse<Candidate>>) {
-        let first = symbols[left as usize];
-        if first.next == NONE {
-            return;
-        }
-        let pair = (first.id, symbols[first.next as usize].id);
-        if let Some(&(rank, merged)) = self.merges.get(&key(pair.0, pair.1)) {
-            queue.push(Reverse(Candidate { rank, left, pair, merged }));
-        }
-    }
-
-    /// Merges a pair, unless one of its halves has changed since it was queued.
-    fn merge(
-        &self,
-        candidate: Candidate,
-        symbols: &mut [Symbol],
-        queue: &mut BinaryHeap<Reverse<Candidate>>,
-    ) {
-        let Symbol { id, previous, next } = symbols[candidate.left as usize];
-        if next == NONE || (id, symbols[next as usize].id) != candidate.pair {
-            return;
-        }
-        let after = symbols[next as usize].next;
-        symbols[next as usize] = Symbol { id: NONE, previous: NONE, next: NONE };
-        symbols[candidate.left as usize] = Symbol { id: candidate.merged, previous, next: after };
-        if after != NONE {
-            symbols[after as usize].previous = candidate.left;
-        }
-        self.consider(symbols, candidate.left, queue);
-        if previous != NONE {
-            self.consider(symbols, previous, queue);
-        }
+        let merged = scratch.merge(|a, b| self.merges.get(&key(a.id, b.id)).copied());
+        ids.extend(merged.map(|symbol| symbol.id));
     }
 }

@@ -36,3 +36,10 @@ pub enum TextError {
         why: String,
     },
 }
+
+impl TextError {
+    /// A broken tokenizer.
+    pub(crate) fn broken(why: impl Into<String>) -> Self {
+        Self::Tokenizer { why: why.into() }
+    }
+}

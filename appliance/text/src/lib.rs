@@ -1,11 +1,14 @@
 //! Text to token ids and back: tokenizers, chat templates, incremental decoding, stop strings.
 //!
 //! Nothing here reads files, runs a model or knows HTTP. A tokenizer is built from plain data
-//! ([`TokenizerData`]), which the binary fills from a model file's metadata.
+//! ([`TokenizerData`]), which the binary fills from a GGUF file's metadata, or from the bytes of a
+//! `tokenizer.json`.
 //!
-//! Reading order: `tokenizer` (data in, ids out), `pre` (how text is cut into words), `bpe` (how a
-//! word becomes tokens), `specials` (tokens that are not text), `template` (messages to a prompt),
-//! `decoder` (ids to text, piece by piece), `stop` (where to end).
+//! Reading order: `data` (what a GGUF file says), `tokenizer` (text in, ids out), `specials`
+//! (tokens that are not text), `table` (their bytes); then how text becomes tokens: `pre` (cutting
+//! it into words), `bpe`, `spm`, `merge` (joining neighbours), `unigram`, `charsmap`, and `json`
+//! with `named` (files of Hugging Face); then `template` (messages to a prompt), `decoder` (ids to
+//! text, piece by piece), `stop` (where to end).
 //!
 //! # Invariants
 //! - No text that ends in half a character is ever emitted; what a stream emits in pieces equals
@@ -13,25 +16,36 @@
 //! - A control token is produced from text only where a template wrote it or where the caller of
 //!   [`Tokenizer::encode`] asks for it: a user's message cannot forge the end of a turn.
 //! - Nothing panics on bad data; every loop and every output has a bound.
-//! - Absent: the `tokenizers` crate. It is the oracle of the tests only; a byte-level BPE without
-//!   alignments is 150 lines, starts faster, and has no per-thread caches.
+//! - The `tokenizers` crate works only for `tokenizer.json`, and there by its parts, without its
+//!   threads and caches; GGUF vocabularies are encoded by our own code, which starts faster.
 
 #![forbid(unsafe_code)]
 
+mod alphabet;
 mod bpe;
+mod charsmap;
+mod data;
 mod decoder;
 mod error;
 mod hash;
+mod json;
+mod merge;
+mod named;
 mod pre;
 mod python;
 mod specials;
+mod spm;
 mod stop;
+mod table;
 mod template;
 mod tokenizer;
+mod unigram;
 
+pub use data::TokenizerData;
 pub use decoder::Decoder;
 pub use error::TextError;
+pub use named::Named;
 pub use pre::pre_names;
 pub use stop::{StopStrings, Stopped};
 pub use template::{ChatTemplate, RenderOptions};
-pub use tokenizer::{Tokenizer, TokenizerData};
+pub use tokenizer::Tokenizer;

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 
 /// A Unicode noncharacter, set into user text to break what looks like a control token. Encoding
 /// drops it again, so the text's own tokens stay what they were.
-const GUARD: char = '\u{FDD0}';
+pub(crate) const GUARD: char = '\u{FDD0}';
 
 /// All tokens that are matched literally.
 #[derive(Debug, Default)]
@@ -18,10 +18,15 @@ pub(crate) struct Specials {
     lengths: HashMap<u8, Vec<usize>>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Special {
-    id: u32,
-    control: bool,
+/// A token that is matched literally.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Special {
+    pub(crate) id: u32,
+    pub(crate) control: bool,
+    /// Takes the blanks before it along.
+    pub(crate) lstrip: bool,
+    /// Takes the blanks after it along.
+    pub(crate) rstrip: bool,
 }
 
 /// A piece of text or a token.
@@ -32,13 +37,13 @@ pub(crate) enum Piece<'t> {
 }
 
 impl Specials {
-    pub(crate) fn insert(&mut self, text: &str, id: u32, control: bool) {
+    pub(crate) fn insert(&mut self, text: &str, special: Special) {
         let Some(first) = text.bytes().next() else { return };
         let lengths = self.lengths.entry(first).or_default();
         if let Err(at) = lengths.binary_search_by(|l| text.len().cmp(l)) {
             lengths.insert(at, text.len());
         }
-        self.tokens.insert(text.into(), Special { id, control });
+        self.tokens.insert(text.into(), special);
     }
 
     /// The longest token that `text` begins with.
@@ -60,9 +65,14 @@ impl Specials {
         let (mut done, mut at) = (0, 0);
         while let Some(next) = text.get(at..).filter(|t| !t.is_empty()) {
             if let Some((length, special)) = self.starting(next, control) {
-                text_piece(&text[done..at]).into_iter().for_each(&mut *piece);
+                let before = &text[done..at];
+                let before = if special.lstrip { before.trim_end() } else { before };
+                text_piece(before).into_iter().for_each(&mut *piece);
                 piece(Piece::Token(special.id));
                 at += length;
+                if special.rstrip {
+                    at = text.len() - text[at..].trim_start().len();
+                }
                 done = at;
             } else {
                 at += next.chars().next().map_or(1, char::len_utf8);
@@ -106,9 +116,9 @@ mod tests {
 
     fn specials() -> Specials {
         let mut specials = Specials::default();
-        specials.insert("<|end|>", 1, true);
-        specials.insert("<|end|>x", 2, true);
-        specials.insert("<think>", 3, false);
+        specials.insert("<|end|>", Special { id: 1, control: true, ..Special::default() });
+        specials.insert("<|end|>x", Special { id: 2, control: true, ..Special::default() });
+        specials.insert("<think>", Special { id: 3, ..Special::default() });
         specials
     }
 
@@ -129,6 +139,16 @@ mod tests {
         check("<|end|>xé", true, &[Piece::Token(2), text("é")]);
         check("é<think><|end|", false, &[text("é"), Piece::Token(3), text("<|end|")]);
         check("", true, &[]);
+    }
+
+    #[test]
+    fn blanks_beside_a_token_go_where_it_says() {
+        let mut specials = Specials::default();
+        let strips = Special { id: 7, lstrip: true, rstrip: true, ..Special::default() };
+        specials.insert("<m>", strips);
+        let mut pieces = Vec::new();
+        specials.cut(" a \n<m>\u{a0} <m> b", false, &mut |p| pieces.push(p));
+        assert_eq!(pieces, [text(" a"), Piece::Token(7), Piece::Token(7), text("b")]);
     }
 
     #[test]

@@ -284,20 +284,27 @@ fn text_data(file: &Gguf) -> Result<TextData, ModelError> {
     };
     let token_types = file.array(&key("token_type")).unwrap_or_default();
     let scores = file.array(&key("scores")).unwrap_or_default();
+    let kind = file.text(&key("model")).unwrap_or_default().to_owned();
+    // What files of these kinds leave unsaid. Source: llama.cpp `llama-vocab.cpp`, `impl::load`.
+    let (bos, eos, unknown, padding, adds) = match kind.as_str() {
+        "llama" => (Some(1), Some(2), Some(0), None, (true, false)),
+        "t5" => (None, Some(1), Some(2), Some(0), (false, true)),
+        _ => (None, None, None, None, (false, false)),
+    };
     let text = TextData {
-        kind: file.text(&key("model")).unwrap_or_default().to_owned(),
+        kind,
         pre: file.text(&key("pre")).unwrap_or("default").to_owned(),
         tokens: texts("tokens"),
         token_types: token_types.iter().map(signed).collect(),
         scores: scores.iter().map(float).collect(),
         merges: texts("merges"),
-        bos: id("bos_token_id"),
-        eos: id("eos_token_id"),
+        bos: id("bos_token_id").or(bos),
+        eos: id("eos_token_id").or(eos),
         end_tokens: ["eot_token_id", "eom_token_id"].into_iter().filter_map(id).collect(),
-        unknown: id("unknown_token_id"),
-        padding: id("padding_token_id"),
-        add_bos: file.boolean(&key("add_bos_token")).unwrap_or(false),
-        add_eos: file.boolean(&key("add_eos_token")).unwrap_or(false),
+        unknown: id("unknown_token_id").or(unknown),
+        padding: id("padding_token_id").or(padding),
+        add_bos: file.boolean(&key("add_bos_token")).unwrap_or(adds.0),
+        add_eos: file.boolean(&key("add_eos_token")).unwrap_or(adds.1),
         add_space_prefix: file.boolean(&key("add_space_prefix")).unwrap_or(true),
         remove_extra_whitespaces: file.boolean(&key("remove_extra_whitespaces")).unwrap_or(false),
         charsmap: file.array(&key("precompiled_charsmap")).map(bytes_of).unwrap_or_default(),

@@ -1,7 +1,8 @@
 //! What the real model must do on the real backend, against golden files.
 //!
 //! `golden` reads the committed files, `rig` drives a backend without a scheduler, `quality`
-//! compares distributions, `teacher` backends along the reference, `server` starts the real binary, `client` and `crowd` talk to it,
+//! compares distributions, `teacher` backends along the reference, `tokenizer`
+//! makes a model file's tokenizer, `server` starts the real binary, `client` and `crowd` talk to it,
 //! `browser` looks at its page. The tests need files that `cargo xtask test` fetches and names in
 //! the environment; without them they say so and pass nothing off as run.
 
@@ -13,6 +14,7 @@ pub mod quality;
 pub mod rig;
 pub mod server;
 pub mod teacher;
+pub mod tokenizer;
 
 use std::path::PathBuf;
 

@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::Context;
 use gimbal_conformance::golden::{self, Greedy, Tokens};
-use gimbal_conformance::{model_path, quality};
+use gimbal_conformance::{model_path, quality, tokenizer};
 use gimbal_model::interp::{Interp, Run};
 use gimbal_model::weights::{DType, Tensor};
 use gimbal_model::{Model, Text};
-use gimbal_text::{Tokenizer, TokenizerData};
+use gimbal_text::Tokenizer;
 use serde::Deserialize;
 
 /// Within 1e-3 of numpy: both are f32, only the order of sums differs (measured 2e-5).
@@ -42,21 +42,7 @@ fn the_interpreter_equals_the_f32_reference() -> anyhow::Result<()> {
 fn token_ids_equal_llama_cpps() -> anyhow::Result<()> {
     let Some(path) = model_path() else { return Ok(()) };
     let Text::Data(text) = Model::open(&path)?.text else { anyhow::bail!("a GGUF file") };
-    let tokenizer = Tokenizer::new(&TokenizerData {
-        kind: text.kind,
-        pre: text.pre,
-        tokens: text.tokens,
-        token_types: text.token_types,
-        merges: text.merges,
-        scores: text.scores,
-        bos: text.bos,
-        eos: text.eos,
-        unk: text.unknown,
-        pad: text.padding,
-        add_bos: text.add_bos,
-        add_eos: text.add_eos,
-        eog: text.end_tokens,
-    })?;
+    let tokenizer = Tokenizer::new(&tokenizer::data(*text))?;
     let golden: Tokens = golden::read("tokens")?;
     let mut wrong = Vec::new();
     for (text, expect) in &golden.cases {

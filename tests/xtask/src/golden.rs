@@ -4,8 +4,15 @@ use std::process::Command;
 
 use crate::{assets, command, root};
 
-/// What the script imports. llama.cpp comes as the source of its Python package.
-const PACKAGES: [&str; 3] = ["numpy==2.4.6", "gguf==0.19.0", "llama-cpp-python==0.3.36"];
+/// What the scripts import. llama.cpp comes as the source of its Python package.
+const PACKAGES: [&str; 6] = [
+    "numpy==2.4.6",
+    "gguf==0.19.0",
+    "llama-cpp-python==0.3.36",
+    "tokenizers==0.23.2",
+    "sentencepiece==0.2.3",
+    "protobuf==7.36.2",
+];
 
 /// Runs the command.
 pub(crate) fn run() -> anyhow::Result<()> {
@@ -19,6 +26,9 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let mut families = Command::new(&python);
     families.arg(folder.join("families.py")).arg(folder.join("families"));
     command::run(&mut families)?;
+    let mut tokenizers = Command::new(&python);
+    tokenizers.arg(folder.join("vocabularies.py")).arg(folder.join("tokenizers"));
+    command::run(&mut tokenizers)?;
     let mut make = Command::new(&python);
     make.env("OPENBLAS_NUM_THREADS", "1").arg(folder.join("make.py"));
     command::run(make.arg(assets.model).arg(folder))

@@ -1,6 +1,6 @@
 //! The command line, made from the table of settings.
 //!
-//! Each command is a file: `serve`, `generate`, `plan`, `pack`, `import`, `probe`, `doctor`, `bench`,
+//! Each command is a file: `serve`, `generate`, `plan`, `inspect`, `pack`, `import`, `probe`, `doctor`, `bench`,
 //! `shell` (completions and manual pages), `notices` (licences); `layers` resolves settings.
 
 mod bench;
@@ -10,6 +10,7 @@ mod doctor;
 mod fixture;
 mod generate;
 mod import;
+mod inspect;
 mod layers;
 mod notices;
 mod pack;
@@ -60,6 +61,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failu
         "serve" => serve::run(&settings, &model),
         "generate" => generate::run(&settings, matches, &model),
         "pack" => pack::run(&settings, &model),
+        "inspect" => inspect::run(&settings, matches, &model),
         _ => plan::run(&settings, matches, &model),
     }
 }
@@ -81,6 +83,11 @@ fn command() -> Command {
         .arg(model.clone())
         .args(plan::flags())
         .args(flags());
+    let inspect = Command::new("inspect")
+        .about("Shows what a model is, what it needs and where it would run; reads no weight")
+        .arg(model.clone())
+        .args(inspect::flags())
+        .args(flags());
     let pack = Command::new("pack")
         .about("Writes a model's weights in the kernels' layout, for starts that only map them")
         .arg(model.clone())
@@ -99,7 +106,7 @@ fn command() -> Command {
         .about("Serves models on whatever machine it wakes up on")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([serve, generate, plan, pack, probe, doctor, bench::command()])
+        .subcommands([serve, generate, plan, inspect, pack, probe, doctor, bench::command()])
         .subcommands([import::command()])
         .subcommands(shell::commands())
         .subcommands(notices::commands())

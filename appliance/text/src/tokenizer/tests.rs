@@ -10,6 +10,7 @@ use ::tokenizers::pre_tokenizers::sequence::Sequence;
 use proptest::prelude::*;
 
 use super::*;
+use crate::alphabet::byte_alphabet;
 
 const CORPUS: &str = include_str!("../tokenizer.rs");
 
@@ -128,7 +129,8 @@ fn bos_is_added_once() {
 fn broken_data_is_refused_with_the_reason() {
     let byte = TokenizerData::byte_level;
     let cases = [
-        (TokenizerData { kind: "llama".into(), ..byte() }, "tokenizer.ggml.model = \"llama\""),
+        (TokenizerData { kind: "bert".into(), ..byte() }, "supported are: gpt2, llama, t5"),
+        (TokenizerData { kind: "llama".into(), ..byte() }, "0 scores for 258 tokens"),
         (TokenizerData { pre: "x".into(), ..byte() }, "tokenizer.ggml.pre = \"x\""),
         (TokenizerData { tokens: vec![], ..byte() }, "tokens is empty"),
         (TokenizerData { token_types: vec![1], ..byte() }, "1 token types for 258 tokens"),
@@ -140,4 +142,89 @@ fn broken_data_is_refused_with_the_reason() {
         let error = Tokenizer::new(&data).expect_err(expect).to_string();
         assert!(error.contains(expect), "{error:?} should say {expect:?}");
     }
+}
+
+/// SentencePiece data: `<unk> <s> </s>`, the bytes at 3, then `pieces` of falling score.
+fn scored(kind: &str, pieces: &[&str]) -> TokenizerData {
+    let mut tokens: Vec<String> = ["<unk>", "<s>", "</s>"].map(String::from).to_vec();
+    tokens.extend((0..=255).map(|byte| format!("<0x{byte:02X}>")));
+    let mut token_types = [vec![2, 3, 3], vec![6; 256]].concat();
+    let mut scores = vec![0.0; tokens.len()];
+    for (i, piece) in (1_u8..).zip(pieces) {
+        tokens.push((*piece).to_owned());
+        token_types.push(1);
+        scores.push(-f32::from(i));
+    }
+    TokenizerData {
+        kind: kind.into(),
+        tokens,
+        token_types,
+        scores,
+        bos: Some(1),
+        eos: Some(2),
+        unk: Some(0),
+        add_space_prefix: true,
+        ..TokenizerData::default()
+    }
+}
+
+#[test]
+fn neighbours_of_the_best_score_merge_first() {
+    let pieces = ["bc", "ab", "▁a", "abc", "▁", "a", "b", "c", "</", "s>"];
+    let data = scored("llama", &pieces);
+    let tokenizer = Tokenizer::new(&data).expect("consistent data");
+    let check = |text: &str, special: bool, expect: &[&str]| {
+        let ids = tokenizer.encode_plain(text, special).expect("short text");
+        let found: Vec<&str> = ids.iter().map(|id| data.tokens[*id as usize].as_str()).collect();
+        assert_eq!(found, expect, "{text:?}");
+        assert!(text.len() <= ids.len() * 8 && tokenizer.tokens_min(text.len()) <= ids.len());
+    };
+    check("abc", true, &["▁a", "bc"]);
+    check("", true, &[]);
+    check("cab ab", true, &["▁", "c", "ab", "▁", "ab"]);
+    check("c é\n", true, &["▁", "c", "▁", "<0xC3>", "<0xA9>", "<0x0A>"]);
+    check("c</s>c", true, &["▁", "c", "</s>", "▁", "c"]);
+    check(
+        "c</s><0x0A>",
+        false,
+        &["▁", "c", "</", "s>", "<0x3C>", "<0x30>", "<0x78>", "<0x30>", "<0x41>", "<0x3E>"],
+    );
+    let ids = tokenizer.encode_plain("aé b", true).expect("short text");
+    assert_eq!(tokenizer.decode(&ids, true), " aé b");
+    assert_eq!(tokenizer.bytes(3 + 0xC3), [0xC3]);
+    assert_eq!(tokenizer.decode(&[1, 2], false), "<s></s>");
+    let plain = TokenizerData { token_types: vec![1; data.tokens.len()], ..data.clone() };
+    let plain = Tokenizer::new(&plain).expect("consistent data");
+    assert_eq!(plain.encode_plain("é", true).map(|ids| ids.len()), Ok(2), "unknown, no bytes");
+}
+
+/// A megabyte takes 0.3 s where merging is n log n, and hours where it is n².
+#[test]
+fn long_texts_are_merged_in_time() {
+    let pieces = ["▁▁", "▁▁▁▁", "aa", "aaaa", "▁", "a"];
+    for kind in ["llama", "t5"] {
+        let tokenizer = Tokenizer::new(&scored(kind, &pieces)).expect("consistent data");
+        for text in ["a", " ", "é"] {
+            let ids = tokenizer.encode_plain(&text.repeat(1 << 20), true).expect("long text");
+            assert!(ids.len() <= 1 << 21 | 1, "{kind} {text:?}");
+        }
+    }
+}
+
+#[test]
+fn unigram_takes_the_greatest_sum() {
+    let pieces = ["▁ab", "c", "▁", "a", "b", "</s>"];
+    let data = TokenizerData { remove_extra_whitespaces: true, ..scored("t5", &pieces) };
+    let tokenizer = Tokenizer::new(&data).expect("consistent data");
+    let check = |text: &str, expect: &[u32]| {
+        assert_eq!(tokenizer.encode_plain(text, false).as_deref(), Ok(expect), "{text:?}");
+    };
+    check("abc", &[259, 260]);
+    check("  ab  c ", &[259, 261, 260]);
+    check("éé a", &[261, 0, 261, 262]);
+    check("   ", &[]);
+    assert_eq!(tokenizer.tokens_min(3), 0);
+    let broken = TokenizerData { charsmap: vec![255; 9], ..data };
+    let error = Tokenizer::new(&broken).expect_err("broken").to_string();
+    assert!(error.contains("precompiled_charsmap"), "{error}");
 }

@@ -39,6 +39,19 @@ const ARROWS: &[(&str, &[&str])] = &[
         "gimbal-conformance",
         &["gimbal-batch", "gimbal-hal", "gimbal-model", "gimbal-onnx", "gimbal-text"],
     ),
+    (
+        "gimbal-fuzz",
+        &[
+            "gimbal-batch",
+            "gimbal-conformance",
+            "gimbal-engine",
+            "gimbal-hal",
+            "gimbal-http",
+            "gimbal-model",
+            "gimbal-sim",
+            "gimbal-text",
+        ],
+    ),
     ("gimbal-simulate", &["gimbal-batch", "gimbal-hal", "gimbal-scheduler", "gimbal-sim"]),
     ("xtask", &[]),
 ];
@@ -53,6 +66,8 @@ const LICENCES: &[&str] = &[
     "ISC",
     "MIT",
     "MIT-0",
+    // Only libFuzzer, in `cargo xtask fuzz`.
+    "NCSA",
     "Unicode-3.0",
     "Unlicense",
     "Zlib",

@@ -1,0 +1,149 @@
+//! From a model's files to its tokenizer and chat template.
+//!
+//! A GGUF file has both inside; a folder has `tokenizer.json`, `tokenizer_config.json`,
+//! `chat_template.jinja`, and end tokens in `generation_config.json` or `config.json`.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use gimbal_model::{Model, Text, TextData};
+use gimbal_settings::Settings;
+use gimbal_text::{ChatTemplate, Named, Tokenizer, TokenizerData};
+use serde_json::Value;
+use tracing::warn;
+
+use crate::failure::Failure;
+
+/// Bytes of a `tokenizer.json` or template that are read; the largest known have 40 MB.
+const FILE_BYTES_MAX: u64 = 256 << 20;
+
+/// How a model reads and writes.
+pub(crate) struct Words {
+    pub(crate) tokenizer: Arc<Tokenizer>,
+    pub(crate) template: Option<Arc<ChatTemplate>>,
+    /// The tokenizer's kind, for people.
+    pub(crate) kind: String,
+    /// Where the template came from, for people; also where it could not be used.
+    pub(crate) template_source: Option<String>,
+}
+
+impl Words {
+    /// Reads them.
+    pub(crate) fn open(model: &Model, settings: &Settings) -> Result<Self, Failure> {
+        let in_model = |e: &dyn std::fmt::Display| {
+            Failure::data(e).context(format!("in the tokenizer of {}", model.path.display()))
+        };
+        let (tokenizer, kind, own) = match &model.text {
+            Text::Data(text) => {
+                let tokenizer = Tokenizer::new(&data(text)).map_err(|e| in_model(&e))?;
+                (
+                    tokenizer,
+                    format!("GGUF {} ({})", text.kind, text.pre),
+                    text.chat_template.clone(),
+                )
+            }
+            Text::Folder(folder) => {
+                let json = read(&folder.join("tokenizer.json"))?.ok_or_else(|| {
+                    Failure::no_input(format!("{} has no tokenizer.json", folder.display()))
+                })?;
+                let named = named(folder).map_err(|e| in_model(&e))?;
+                let tokenizer = Tokenizer::from_json(&json, &named).map_err(|e| in_model(&e))?;
+                (tokenizer, "tokenizer.json".to_owned(), named.chat_template)
+            }
+        };
+        let found = template(model, settings, own)?;
+        let new = |source: &str| {
+            ChatTemplate::new(source, tokenizer.bos_text(), tokenizer.eos_text()).map(Arc::new)
+        };
+        let (mut template, mut template_source) = (None, None);
+        if let Some((source, from)) = found {
+            match new(&source) {
+                Ok(made) => template = Some(made),
+                // One that was asked for must be right.
+                Err(error) if settings.text("chat_template").is_some() => {
+                    return Err(Failure::usage(format!("{from}: {error}")));
+                }
+                // A model with a broken one still serves text; chat requests say what is wrong.
+                Err(error) => warn!(%error, from, "the model's chat template cannot be used"),
+            }
+            let broken = if template.is_some() { "" } else { ", which cannot be used" };
+            template_source = Some(format!("{from}{broken}"));
+        }
+        Ok(Self { tokenizer: Arc::new(tokenizer), template, kind, template_source })
+    }
+}
+
+/// The template of the setting, of a file beside the model, or the model's own, and where it is from.
+fn template(
+    model: &Model,
+    settings: &Settings,
+    own: Option<String>,
+) -> Result<Option<(String, String)>, Failure> {
+    let text = |path: &Path, bytes: Vec<u8>| {
+        let from = path.display().to_string();
+        String::from_utf8(bytes)
+            .map(|source| (source, from.clone()))
+            .map_err(|e| Failure::data(format!("{from}: {e}")))
+    };
+    if let Some(path) = settings.text("chat_template").map(Path::new) {
+        let missing = || Failure::no_input(format!("chat_template: no {}", path.display()));
+        return text(path, read(path)?.ok_or_else(missing)?).map(Some);
+    }
+    let folder = if model.path.is_dir() { Some(model.path.as_path()) } else { model.path.parent() };
+    if let Some(beside) = folder.map(|folder| folder.join("chat_template.jinja"))
+        && let Some(bytes) = read(&beside)?
+    {
+        return text(&beside, bytes).map(Some);
+    }
+    Ok(own.map(|source| (source, "the model's own".to_owned())))
+}
+
+fn named(folder: &Path) -> Result<Named, String> {
+    let file = |name: &str| read(&folder.join(name)).map_err(|e| e.to_string());
+    let named = file("tokenizer_config.json")?.map(|json| Named::from_config(&json)).transpose();
+    let mut named = named.map_err(|e| e.to_string())?.unwrap_or_default();
+    for name in ["generation_config.json", "config.json"] {
+        let Some(json) = file(name)? else { continue };
+        let json: Value = serde_json::from_slice(&json).map_err(|e| format!("{name}: {e}"))?;
+        let ids = match &json["eos_token_id"] {
+            Value::Array(ids) => ids.as_slice(),
+            id => std::slice::from_ref(id),
+        };
+        let id = |id: &Value| id.as_u64().and_then(|id| u32::try_from(id).ok());
+        named.end_tokens.extend(ids.iter().filter_map(id));
+    }
+    Ok(named)
+}
+
+/// A file's bytes; `None` where there is no file.
+fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
+    let failed = |e: std::io::Error| Failure::data(format!("{}: {e}", path.display()));
+    let Ok(about) = std::fs::metadata(path) else { return Ok(None) };
+    if about.len() > FILE_BYTES_MAX {
+        let (path, bytes) = (path.display(), about.len());
+        let why = format!("{path} has {bytes} bytes; at most {FILE_BYTES_MAX} are read");
+        return Err(Failure::data(why));
+    }
+    std::fs::read(path).map(Some).map_err(failed)
+}
+
+fn data(text: &TextData) -> TokenizerData {
+    TokenizerData {
+        kind: text.kind.clone(),
+        pre: text.pre.clone(),
+        tokens: text.tokens.clone(),
+        token_types: text.token_types.clone(),
+        merges: text.merges.clone(),
+        scores: text.scores.clone(),
+        bos: text.bos,
+        eos: text.eos,
+        unk: text.unknown,
+        pad: text.padding,
+        add_bos: text.add_bos,
+        add_eos: text.add_eos,
+        eog: text.end_tokens.clone(),
+        add_space_prefix: text.add_space_prefix,
+        remove_extra_whitespaces: text.remove_extra_whitespaces,
+        charsmap: text.charsmap.clone(),
+    }
+}

@@ -1,0 +1,17 @@
+//! One target under libFuzzer: `GIMBAL_FUZZ_TARGET` names it. Built by `cargo xtask fuzz`.
+
+#![no_main]
+
+use std::sync::OnceLock;
+
+use gimbal_fuzz::{TARGETS, Target, find};
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    static TARGET: OnceLock<Target> = OnceLock::new();
+    let target = TARGET.get_or_init(|| {
+        let name = std::env::var("GIMBAL_FUZZ_TARGET").unwrap_or_default();
+        let known = TARGETS.map(|target| target.name).join(", ");
+        find(&name).unwrap_or_else(|| panic!("no target {name:?}; known: {known}"))
+    });
+    (target.run)(bytes);
+});

@@ -1,0 +1,131 @@
+//! Model files: what opens is also computed with, so that a bug behind a reader is found too.
+
+use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
+
+use gimbal_conformance::tokenizer;
+use gimbal_model::interp::{Interp, Run};
+use gimbal_model::weights::{Gguf, Mapping};
+use gimbal_model::{Model, ModelError, Text};
+use gimbal_text::Tokenizer;
+use serde_json::Value;
+
+use crate::golden;
+
+/// Weights of a model that is run; a mutated size may promise more.
+const ELEMENTS_MAX: usize = 1 << 16;
+
+pub(crate) const WORDS: &[&str] = &[
+    "general.architecture",
+    "gemma3",
+    "phi3",
+    "olmo2",
+    "smollm3",
+    "qwen3",
+    "rope.scaling.type",
+    "yarn",
+    "linear",
+    "longrope",
+    "llama3",
+    "attention.sliding_window",
+    "rope.scaling.factor",
+    "model_type",
+    "rope_scaling",
+    "rope_parameters",
+    "sliding_window",
+    "layer_types",
+    "null",
+    "factor",
+    "original_max_position_embeddings",
+    "short_factor",
+    "no_rope_layers",
+    "BF16",
+    "F16",
+    "data_offsets",
+    "__metadata__",
+    "tokenizer.ggml.tokens",
+    "tokenizer.ggml.merges",
+    "1e309",
+];
+
+pub(crate) fn gguf(bytes: &[u8]) {
+    let Ok(mapping) = Mapping::from_bytes(bytes) else { return };
+    let Ok(file) = Gguf::from_mapping(Path::new("fuzz.gguf"), mapping) else { return };
+    let opened = Model::from_gguf(&file);
+    for (name, _) in file.weights().entries() {
+        let Some(tensor) = file.weights().get(name) else { continue };
+        let mut row = vec![0.0; tensor.cols.min(ELEMENTS_MAX)];
+        if row.len() == tensor.cols {
+            tensor.read_row(0, &mut row);
+            tensor.read_row(tensor.rows - 1, &mut row);
+        }
+    }
+    run(opened);
+}
+
+/// Runs a model that is small enough, and its tokenizer.
+fn run(opened: Result<Model, ModelError>) {
+    let model = match opened {
+        Ok(model) => model,
+        // What the user reads is part of the parser.
+        Err(error) => return assert!(!error.to_string().is_empty()),
+    };
+    if let Text::Data(text) = &model.text {
+        let data = tokenizer::data(text.as_ref().clone());
+        if let Ok(tokenizer) = Tokenizer::new(&data) {
+            crate::text::speak(&tokenizer);
+        }
+    }
+    let elements: usize = model.graph.weights.iter().map(|w| w.out.saturating_mul(w.inp)).sum();
+    if elements > ELEMENTS_MAX || model.graph.nodes.len() > 500 {
+        return;
+    }
+    let mut interp = Interp::new(&model.graph, &model.weights);
+    let logits = interp.forward(&[Run { sequence: 0, tokens: &[0, 0] }], &[1]);
+    assert_eq!(logits[0].len(), model.decoder.vocab);
+}
+
+pub(crate) fn gguf_seeds() -> Vec<Vec<u8>> {
+    ["llama", "gemma3", "phi3", "olmo3", "qwen2", "smollm3", "longrope"]
+        .map(|name| golden(&format!("families/{name}.gguf")))
+        .to_vec()
+}
+
+/// Bytes of a `.safetensors` file beside a fixed `config.json`.
+pub(crate) fn safetensors(bytes: &[u8]) {
+    static CONFIG: OnceLock<Value> = OnceLock::new();
+    let config = CONFIG.get_or_init(|| read("families/llama/config.json"));
+    let Ok(mapping) = Mapping::from_bytes(bytes) else { return };
+    let files = vec![(PathBuf::from("fuzz.safetensors"), mapping)];
+    run(Model::from_safetensors(Path::new("fuzz"), config, files));
+}
+
+pub(crate) fn safetensors_seeds() -> Vec<Vec<u8>> {
+    vec![golden("families/llama/model.safetensors"), golden("families/phi3/model.safetensors")]
+}
+
+/// Bytes of a `config.json` beside fixed weights: those of the family they name.
+pub(crate) fn config(bytes: &[u8]) {
+    static WEIGHTS: OnceLock<Vec<(&str, Vec<u8>)>> = OnceLock::new();
+    let weights = WEIGHTS.get_or_init(|| {
+        ["llama", "phi3", "olmo2", "gemma3", "smollm3", "qwen2"]
+            .map(|name| (name, golden(&format!("families/{name}/model.safetensors"))))
+            .to_vec()
+    });
+    let Ok(config) = serde_json::from_slice::<Value>(bytes) else { return };
+    let kind = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
+    let of = weights.iter().find(|(name, _)| kind.starts_with(name)).unwrap_or(&weights[0]);
+    let Ok(mapping) = Mapping::from_bytes(&of.1) else { return };
+    let files = vec![(PathBuf::from("fuzz.safetensors"), mapping)];
+    run(Model::from_safetensors(Path::new("fuzz"), &config, files));
+}
+
+pub(crate) fn config_seeds() -> Vec<Vec<u8>> {
+    ["llama", "llama3", "yarn", "phi3", "longrope", "olmo3", "gemma3", "smollm3"]
+        .map(|name| golden(&format!("families/{name}/config.json")))
+        .to_vec()
+}
+
+fn read(name: &str) -> Value {
+    serde_json::from_slice(&golden(name)).expect("a golden file is JSON")
+}

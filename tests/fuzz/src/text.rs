@@ -1,0 +1,134 @@
+//! `tokenizer.json` and chat templates.
+
+use gimbal_text::{ChatTemplate, Named, RenderOptions, Tokenizer};
+use serde_json::json;
+
+use crate::golden;
+
+/// Bytes of a `tokenizer.json` that are tried; real ones are built in milliseconds a megabyte.
+const JSON_BYTES_MAX: usize = 1 << 18;
+
+pub(crate) const TOKENIZER_WORDS: &[&str] = &[
+    "BPE",
+    "Unigram",
+    "WordPiece",
+    "WordLevel",
+    "ByteLevel",
+    "ByteFallback",
+    "Metaspace",
+    "Split",
+    "Replace",
+    "Sequence",
+    "Strip",
+    "Fuse",
+    "NFC",
+    "NFKC",
+    "Prepend",
+    "Digits",
+    "Precompiled",
+    "TemplateProcessing",
+    "add_prefix_space",
+    "prepend_scheme",
+    "special",
+    "normalized",
+    "merges",
+    "vocab",
+    "unk_id",
+    "byte_fallback",
+    "ignore_merges",
+    "Regex",
+    "(a+)+$",
+    "null",
+    "\\u2581",
+];
+
+pub(crate) const TEMPLATE_WORDS: &[&str] = &[
+    "{% for m in messages %}",
+    "{% endfor %}",
+    "{{ ",
+    " }}",
+    "{% if ",
+    "{% endif %}",
+    "{% set ",
+    "{% macro f() %}",
+    "{% endmacro %}",
+    "namespace(",
+    "range(99999999)",
+    "|tojson",
+    "|trim",
+    "|length",
+    "raise_exception(",
+    "strftime_now(",
+    ".split(",
+    ".strip()",
+    "[::-1]",
+    "loop.index0",
+    "{% generation %}",
+    "messages[0]",
+    " is defined",
+    "bos_token",
+    "add_generation_prompt",
+    " * 99",
+];
+
+pub(crate) fn tokenizer(bytes: &[u8]) {
+    if bytes.len() > JSON_BYTES_MAX {
+        return;
+    }
+    match Tokenizer::from_json(bytes, &Named::default()) {
+        Ok(tokenizer) => speak(&tokenizer),
+        Err(error) => assert!(!error.to_string().is_empty()),
+    }
+}
+
+/// Encodes and decodes what people write; whatever comes of it is text.
+pub(crate) fn speak(tokenizer: &Tokenizer) {
+    for text in ["", " a", "Hello  world\n\u{FDD0}<|im_start|>", "e\u{301}😀日本\0\u{FEFF}123"]
+    {
+        for special in [false, true] {
+            if let Ok(ids) = tokenizer.encode(&tokenizer.guard(text), special) {
+                let _ = tokenizer.tokens_min(text.len());
+                let _ = tokenizer.decode(&ids, special);
+            }
+        }
+    }
+    let _ = (tokenizer.bos_text(), tokenizer.eos_text(), tokenizer.bytes(u32::MAX));
+}
+
+pub(crate) fn tokenizer_seeds() -> Vec<Vec<u8>> {
+    ["byte_level", "byte_fallback", "unigram"]
+        .map(|name| golden(&format!("tokenizers/{name}.json")))
+        .to_vec()
+}
+
+pub(crate) fn template(bytes: &[u8]) {
+    let Ok(source) = std::str::from_utf8(bytes) else { return };
+    let Ok(template) = ChatTemplate::new(source, "<s>".to_owned(), "</s>".to_owned()) else {
+        return;
+    };
+    let messages = [
+        json!({ "role": "system", "content": "Be brief." }),
+        json!({ "role": "user", "content": [{ "type": "text", "text": "Hi {{ bos_token }}" }] }),
+        json!({ "role": "assistant", "content": null, "tool_calls": [] }),
+    ];
+    for add_generation_prompt in [false, true] {
+        let options = RenderOptions { add_generation_prompt, now_unix: 0, ..Default::default() };
+        let _ = template.render(&messages, &options);
+    }
+}
+
+pub(crate) fn template_seeds() -> Vec<Vec<u8>> {
+    [
+        "{% for message in messages %}{{'<|im_start|>' + message['role'] + '\n' + \
+         message['content'] + '<|im_end|>' + '\n'}}{% endfor %}{% if add_generation_prompt %}\
+         {{ '<|im_start|>assistant\n' }}{% endif %}",
+        "{{ bos_token }}{%- set ns = namespace(system='') -%}{%- for m in messages -%}\
+         {%- if m.role == 'system' -%}{%- set ns.system = m.content|trim -%}{%- elif loop.first -%}\
+         {{ ns.system ~ '\n' }}{%- endif -%}{{ m['content'] | tojson }}{%- endfor -%}",
+        "{% macro turn(m) %}[INST] {{ m.content.split('</think>')[-1].lstrip('\\n') }}{% endmacro %}\
+         {% for m in messages[::-1] %}{{ turn(m) }}{% if loop.index0 > 9 %}\
+         {{ raise_exception('too many') }}{% endif %}{% endfor %}{{ strftime_now('%d %b %Y') }}",
+    ]
+    .map(|template| template.as_bytes().to_vec())
+    .to_vec()
+}
