@@ -5,7 +5,7 @@
 - smollm2.json: greedy tokens of the f32 reference, with gaps and some logits; the README's prompt.
 - quality.json: per position the reference's choice and gap, and llama.cpp's choice and KL.
 - quality-gemma3.json: the same of Gemma 3 270M; one prompt is longer than its window.
-- tokens.json: token ids of many strings by llama.cpp.
+- tokens.json, tokens-gemma3.json: token ids of many strings by llama.cpp.
 - quants.json: random blocks of every quantised type, and their values by ggml.
 """
 
@@ -150,6 +150,8 @@ def main():
     write(folder, "quality", quality(reference, llama))
     del reference, llama
     write(folder, "quality-gemma3", gemma3(gemma))
+    vocabulary = llama_cpp.Llama(gemma, vocab_only=True, verbose=False)
+    write(folder, "tokens-gemma3", tokens(vocabulary))
 
 
 if __name__ == "__main__":

@@ -51,6 +51,7 @@ impl Words {
                 (tokenizer, "tokenizer.json".to_owned(), named.chat_template)
             }
         };
+        let tokenizer = tokenizer.of_model(model.decoder.vocab);
         let found = template(model, settings, own)?;
         let new = |source: &str| {
             ChatTemplate::new(source, tokenizer.bos_text(), tokenizer.eos_text()).map(Arc::new)

@@ -29,6 +29,8 @@ pub struct Tokenizer {
     prefix: Vec<u32>,
     suffix: Vec<u32>,
     end_tokens: Vec<u32>,
+    /// Ids from here on have no row in the model's embedding.
+    rows: usize,
 }
 
 /// How text between special tokens becomes ids.
@@ -81,6 +83,7 @@ impl Tokenizer {
             prefix: data.bos.filter(|_| data.add_bos).into_iter().collect(),
             suffix: data.eos.filter(|_| data.add_eos).into_iter().collect(),
             end_tokens: data.end_tokens(),
+            rows: usize::MAX,
         })
     }
 
@@ -113,7 +116,7 @@ impl Tokenizer {
         end_tokens.sort_unstable();
         end_tokens.dedup();
         let method = Method::Json(Box::new(json));
-        Ok(Self { method, specials, table, bos, eos, prefix, suffix, end_tokens })
+        Ok(Self { method, specials, table, bos, eos, prefix, suffix, end_tokens, rows: usize::MAX })
     }
 
     /// Token ids of a text. With `special`, control tokens written in the text are taken as such;
@@ -149,7 +152,21 @@ impl Tokenizer {
             }
             is_first = false;
         });
-        result.map(|()| ids)
+        result?;
+        match ids.iter().find(|id| **id as usize >= self.rows) {
+            None => Ok(ids),
+            Some(id) => {
+                let rows = self.rows;
+                let why = format!("token {id} is not one of the {rows} that the model knows");
+                Err(TextError::Text { why })
+            }
+        }
+    }
+
+    /// The tokenizer of a model whose embedding has so many rows; its vocabulary may be larger.
+    #[must_use]
+    pub fn of_model(self, rows: usize) -> Self {
+        Self { rows, ..self }
     }
 
     /// User text in which no control token will be found when the prompt around it is encoded with
@@ -196,10 +213,10 @@ impl Tokenizer {
         text
     }
 
-    /// Tokens of the vocabulary.
+    /// Tokens of the vocabulary that the model knows.
     #[must_use]
     pub fn vocabulary_len(&self) -> usize {
-        self.table.len()
+        self.table.len().min(self.rows)
     }
 
     /// Tokens that end generation, in ascending order.

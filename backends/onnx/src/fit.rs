@@ -26,7 +26,6 @@ pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Resu
     let rows_max = profile.rows_max.max(profile.sequences_max);
     let packed = packed_bytes(model, &fused, profile.quantize);
     let weights = packed + looked_up_bytes(model, &fused);
-    why.push(format!("weights = {weights} bytes: {packed} packed, the rest as in the file"));
     let fixed = weights + scratch_bytes(model, u64::from(rows_max)) + PROCESS_BYTES;
     let per_block = kv_bytes_per_token(&model.graph) * BLOCK_TOKENS as u64;
     let least = u64::from(context).div_ceil(BLOCK_TOKENS as u64) * per_block;
@@ -61,7 +60,8 @@ pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Resu
     };
     let blocks = u32::try_from(kv_bytes / per_block).unwrap_or(u32::MAX);
     why.push(format!("kv = {blocks} blocks of {BLOCK_TOKENS} tokens, {kv_bytes} bytes: {reason}"));
-    why.push(format!("weights = {weights} bytes, held once, in the kernels' layout"));
+    let rest = weights - packed;
+    why.push(format!("weights = {packed} bytes packed for the kernels, {rest} read from the file"));
     let limits = Limits {
         kv: Kv { blocks, block_tokens: u32::try_from(BLOCK_TOKENS).unwrap_or(u32::MAX) },
         shape: Shape::Varlen { rows_max },

@@ -1,8 +1,23 @@
-//! Gemma 3 270M, where `cargo xtask gemma` has fetched it: its text and its quality.
+//! Gemma 3 270M, where `cargo xtask gemma` has fetched it: its tokens and its quality.
 
-use gimbal_conformance::golden::{self, Quality};
+use gimbal_conformance::golden::{self, Quality, Tokens};
 use gimbal_conformance::teacher::compare;
-use gimbal_conformance::{library_path, path_of};
+use gimbal_conformance::{library_path, path_of, tokenizer};
+use gimbal_model::{Model, Text};
+use gimbal_text::Tokenizer;
+
+/// 1,500 strings, as for the default model.
+#[test]
+fn gemmas_token_ids_equal_llama_cpps() -> anyhow::Result<()> {
+    let Some(path) = path_of("GIMBAL_TEST_GEMMA") else { return Ok(()) };
+    let Text::Data(text) = Model::open(&path)?.text else { anyhow::bail!("a GGUF file") };
+    let tokenizer = Tokenizer::new(&tokenizer::data(*text))?;
+    let golden: Tokens = golden::read("tokens-gemma3")?;
+    for (text, expect) in &golden.cases {
+        assert_eq!(tokenizer.encode_plain(text, false)?, *expect, "{text:?}");
+    }
+    Ok(())
+}
 
 /// As `quality_is_at_least_llama_cpps` of the default model, over 13 prompts of 48 positions; one
 /// prompt is longer than the window.

@@ -31,5 +31,5 @@ pub(crate) fn run() -> anyhow::Result<()> {
     command::run(&mut tokenizers)?;
     let mut make = Command::new(&python);
     make.env("OPENBLAS_NUM_THREADS", "1").arg(folder.join("make.py"));
-    command::run(make.arg(assets.model).arg(folder))
+    command::run(make.arg(assets.model).arg(assets::gemma_model()?).arg(folder))
 }

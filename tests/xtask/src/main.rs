@@ -12,6 +12,7 @@ mod check;
 mod clients;
 mod command;
 mod dist;
+mod fuzz;
 mod golden;
 mod models;
 mod prerequisites;
@@ -27,6 +28,7 @@ cargo xtask COMMAND
   test            everything CI runs
   fetch           only fetch what `serve` and `test` need
   dist            one file with everything inside: program, ONNX Runtime, licences
+  fuzz [SECONDS [TARGET…]]   every parser under libFuzzer, 600 seconds each; needs a C++ compiler
   gemma           fetch Gemma 3 270M (its own terms), compare it with its references, time it
   big [BILLIONS]  a model of 1 to 8 billion random weights: time to first token, peak memory
   golden          make the golden files anew (compiles llama.cpp: 10 to 20 minutes)
@@ -47,6 +49,7 @@ fn main() -> ExitCode {
         Some("test") => check::run(),
         Some("fetch") => assets::fetch().map(|_| ()),
         Some("dist") => dist::run(),
+        Some("fuzz") => fuzz::run(rest),
         Some("gemma") => models::gemma(),
         Some("big") => models::big(rest),
         Some("golden") => golden::run(),

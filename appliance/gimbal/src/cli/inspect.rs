@@ -140,7 +140,13 @@ fn lines(facts: &Value) -> String {
     line("tokenizer", format!("{kind}, {} tokens, bos {}, ends {ends}", t["tokens"], t["bos"]));
     let none = "none: chat is refused; name one with --chat-template FILE";
     line("chat template", facts["chat_template"].as_str().unwrap_or(none).to_owned());
+    let mut shown = Vec::new();
     for memory in facts["memory"].as_array().into_iter().flatten() {
+        // A model that is quantised already stays as it is.
+        if shown.contains(&&memory["weights_bytes"]) {
+            continue;
+        }
+        shown.push(&memory["weights_bytes"]);
         let bytes = memory["weights_bytes"].as_u64().map_or("cannot be computed".to_owned(), mib);
         line("memory", format!("{bytes} of weights, {}", string(&memory["quantize"])));
     }

@@ -228,3 +228,14 @@ fn unigram_takes_the_greatest_sum() {
     let error = Tokenizer::new(&broken).expect_err("broken").to_string();
     assert!(error.contains("precompiled_charsmap"), "{error}");
 }
+
+#[test]
+fn tokens_the_model_has_no_row_for_are_refused() {
+    let all = Tokenizer::new(&TokenizerData::byte_level()).expect("own data");
+    let id = all.encode("z", false).expect("one byte")[0];
+    let some = all.of_model(id as usize);
+    assert_eq!(some.vocabulary_len(), id as usize);
+    assert!(some.encode("a", false).is_ok());
+    let error = some.encode("z", false).expect_err("no row").to_string();
+    assert!(error.contains(&format!("token {id} is not one of the {id}")), "{error}");
+}
