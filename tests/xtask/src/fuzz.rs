@@ -41,7 +41,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
             let Run { name, child, log } = run;
             let status = child.wait_with_output().context("the fuzzer")?.status;
             let text = std::fs::read_to_string(&log).with_context(|| log.display().to_string())?;
-            println!("{name}: {}", summary(&text));
+            eprintln!("{name}: {}", summary(&text));
             if !status.success() {
                 found.push(format!("{name} ({})", log.display()));
             }
