@@ -1,10 +1,11 @@
 """Makes a tiny random model of each family in both formats, and its logits by llama.cpp.
 
-    families.py FOLDER
+    families.py FOLDER SEEDS
 
 A model is made as Hugging Face names and lays it out: `FOLDER/NAME/` gets `config.json` and
 safetensors. `FOLDER/NAME.gguf` holds the same values as llama.cpp's converter would write them.
-`FOLDER/logits.json` gets the logits. Run by `cargo xtask golden`.
+`FOLDER/logits.json` gets the logits. `SEEDS` gets some of them a quarter as wide, to begin fuzzing
+with. Run by `cargo xtask golden`.
 
 llama.cpp keeps no window for Mistral, so that family's logits are by numpy in f64.
 """
@@ -277,6 +278,18 @@ def mistral_logits(found, window, theta=1e4):
     return all_logits
 
 
+def seeds(folder):
+    """Small enough that a mutation hits what is read first."""
+    global VOCAB, HIDDEN, FEED_FORWARD, HEAD_DIM
+    VOCAB, HIDDEN, FEED_FORWARD, HEAD_DIM = 8, 8, 8, 4
+    for name in ["llama", "mistral", "qwen2", "gemma3", "phi3", "olmo2", "yarn"]:
+        options = FAMILIES[name] | {"layers": 1}
+        found = tensors(np.random.default_rng(1), **options)
+        write_gguf(str(folder / f"{name}.gguf"), found, **options)
+        write_safetensors(folder / name, found)
+        write_config(folder / name, **options)
+
+
 def main():
     folder = pathlib.Path(sys.argv[1])
     llama_cpp.llama_backend_init()
@@ -295,6 +308,7 @@ def main():
     with open(folder / "logits.json", "w") as out:
         json.dump({"prompts": PROMPTS, "families": families}, out, separators=(",", ":"))
         out.write("\n")
+    seeds(pathlib.Path(sys.argv[2]))
 
 
 if __name__ == "__main__":

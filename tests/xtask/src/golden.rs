@@ -25,6 +25,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     // One thread each: the two libraries' spinning threads would otherwise fight for the cores.
     let mut families = Command::new(&python);
     families.arg(folder.join("families.py")).arg(folder.join("families"));
+    families.arg(root().join("tests/fuzz/seeds"));
     command::run(&mut families)?;
     let mut tokenizers = Command::new(&python);
     tokenizers.arg(folder.join("vocabularies.py")).arg(folder.join("tokenizers"));
