@@ -94,7 +94,13 @@ fn start(binary: &Path, cache: &Path, name: &str, seconds: u32) -> anyhow::Resul
     let mut fuzzer = Command::new(binary);
     fuzzer.env("GIMBAL_FUZZ_TARGET", name).current_dir(cache);
     fuzzer.arg(format!("-max_total_time={seconds}")).arg(format!("-dict={}", words.display()));
-    fuzzer.args(["-timeout=20", "-rss_limit_mb=4096", "-max_len=262144", "-print_final_stats=1"]);
+    fuzzer.args([
+        "-timeout=20",
+        "-rss_limit_mb=4096",
+        "-max_len=262144",
+        "-print_final_stats=1",
+        "-use_value_profile=1",
+    ]);
     fuzzer.arg(format!("-artifact_prefix={name}-")).arg(corpus).stdout(Stdio::null());
     let child = fuzzer.stderr(output).spawn().context("cannot start the fuzzer")?;
     Ok(Run { name: name.to_owned(), child, log })

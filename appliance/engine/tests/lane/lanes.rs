@@ -90,3 +90,16 @@ async fn a_busy_lane_is_passed_by() {
         assert!(clients.join_all().await.into_iter().all(|tokens| tokens == 2));
     }
 }
+
+/// The refusal names the remedy.
+#[tokio::test]
+async fn chat_without_a_template_is_refused() {
+    let messages = vec![serde_json::json!({ "role": "user", "content": "Hi" })];
+    let variables = serde_json::Map::new();
+    let chat = Prompt::Chat { messages, variables, add_generation_prompt: true };
+    let refused = sim_lanes().generate(GenerateRequest::new(chat)).await;
+    let Err(Refusal::Invalid { field: "messages", what }) = refused else {
+        panic!("no refusal of messages");
+    };
+    assert!(what.contains("--chat-template FILE"), "{what}");
+}
