@@ -221,6 +221,7 @@ impl Packing {
     fn create(&self) -> io::Result<(MmapMut, Rename)> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+        remove_abandoned(folder);
         let from = self.path.with_extension(format!("{}.part", std::process::id()));
         let file =
             File::options().read(true).write(true).create(true).truncate(true).open(&from)?;
@@ -237,6 +238,24 @@ impl Packing {
             Err(_) => rename.discard(),
         }
         Ok((map?, rename))
+    }
+}
+
+/// Removes files that processes began and did not live to rename.
+fn remove_abandoned(folder: &Path) {
+    let is_abandoned = |path: &Path| {
+        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let process = name.strip_suffix(".part").and_then(|name| name.rsplit('.').next());
+        let is_number = |process: &&str| process.bytes().all(|b| b.is_ascii_digit());
+        // Without /proc nobody can be called dead.
+        let proc = Path::new("/proc");
+        proc.join("self").exists()
+            && process.filter(is_number).is_some_and(|process| !proc.join(process).exists())
+    };
+    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
+    for path in entries.map(|entry| entry.path()).filter(|path| is_abandoned(path)) {
+        let done = fs::remove_file(&path);
+        debug!(path = %path.display(), ?done, "a file that was begun by a process that is gone");
     }
 }
 

@@ -71,6 +71,22 @@ fn a_file_that_is_cut_or_another_is_packed_again() {
 }
 
 #[test]
+fn what_a_dead_process_began_is_removed() {
+    let (model, pool, folder) = (model(), Pool::new(1), folder("abandoned"));
+    let fused = fuse(&model.graph).expect("a graph of the builder");
+    fs::create_dir_all(&folder).expect("a temporary folder");
+    // Numbers of processes end far below; the second is this one's.
+    let (dead, alive) = (folder.join("x.4194999.part"), format!("y.{}.part", std::process::id()));
+    for path in [&dead, &folder.join(&alive)] {
+        fs::write(path, b"half").expect("a temporary file");
+    }
+    open(&model, &fused, None, Some(&folder), &pool).expect("memory");
+    assert!(!dead.exists() && folder.join(&alive).exists());
+    wait_for(&path(&folder, &model, None));
+    fs::remove_dir_all(&folder).expect("ours");
+}
+
+#[test]
 fn a_place_that_cannot_be_written_costs_only_time() {
     let (model, pool) = (model(), Pool::new(1));
     let fused = fuse(&model.graph).expect("a graph of the builder");
