@@ -40,8 +40,9 @@ impl Service {
             }
             Prompt::Chat { messages, variables, add_generation_prompt } => {
                 let Some(template) = self.template.clone() else {
-                    let what = "this model has no chat template; send a prompt, or serve it with --chat-template FILE".to_owned();
-                    return Err(Refusal::Invalid { field: "messages", what });
+                    let what = "this model has no chat template; send a prompt, or serve it with \
+                                --chat-template FILE";
+                    return Err(Refusal::Invalid { field: "messages", what: what.to_owned() });
                 };
                 let bytes = messages.iter().map(validation::text_bytes).sum();
                 self.check_text_len(bytes)?;

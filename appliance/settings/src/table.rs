@@ -163,7 +163,8 @@ pub static TABLE: &[Setting] = &[
         doc: "Path of a Jinja file that takes the place of the model's chat template.",
         unit: "",
         kind: Kind::Text,
-        environment: &["SM_VLLM_CHAT_TEMPLATE", "OPTION_CHAT_TEMPLATE"],
+        // None of another server: an inherited path of another image must not stop a boot.
+        environment: &[],
         default: |_| (Value::Auto, "the model's own"),
     },
     Setting {

@@ -12,12 +12,7 @@ use gimbal_conformance::{library_path, model_path};
 fn quality_is_at_least_llama_cpps() -> anyhow::Result<()> {
     let (Some(model), Some(library)) = (model_path(), library_path()) else { return Ok(()) };
     let golden: Quality = golden::read("quality")?;
-    let found = compare(&model, &library, &golden)?;
-    found.print(&golden);
-    assert!(found.wide.share() >= 0.99, "{:?}", found.wide);
-    assert!(found.narrow.share() >= 0.95, "{:?}", found.narrow);
-    assert!(found.ratio() <= 1.05, "{}", found.ratio());
-    Ok(())
+    compare(&model, &library, &golden)?.judge(&golden)
 }
 
 /// Alone, in a mixed batch, chunked and token by token: the same bits, on one thread and on two.

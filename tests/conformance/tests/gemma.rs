@@ -27,10 +27,5 @@ fn gemma_is_at_least_as_good_as_llama_cpps() -> anyhow::Result<()> {
         return Ok(());
     };
     let golden: Quality = golden::read("quality-gemma3")?;
-    let found = compare(&model, &library, &golden)?;
-    found.print(&golden);
-    assert!(found.wide.share() >= 0.99, "{:?}", found.wide);
-    assert!(found.narrow.share() >= 0.95, "{:?}", found.narrow);
-    assert!(found.ratio() <= 1.05, "{}", found.ratio());
-    Ok(())
+    compare(&model, &library, &golden)?.judge(&golden)
 }

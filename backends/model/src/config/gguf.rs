@@ -1,7 +1,7 @@
 //! A GGUF file's metadata as `Facts`.
 
 use super::rope::KINDS;
-use super::{FAMILIES, Facts, SIZE_MAX, Scaling, cut_fused, decoder, known};
+use super::{FAMILIES, Facts, SIZE_MAX, Scaling, cut_fused, decoder, known, missing_tensor};
 use crate::weights::{Gguf, Value, Weights};
 use crate::{Decoder, ModelError};
 
@@ -89,8 +89,10 @@ fn scaling(
     }
     let factor = read.float_or("rope.scaling.factor", 1.0)?;
     let scaling = match file.text(&read.key("rope.scaling.type")) {
-        None | Some("none" | "longrope") => Scaling::None,
-        Some("linear") => Scaling::Linear(factor),
+        Some("none") => Scaling::None,
+        // A file with a factor and no kind means linear. Source: llama.cpp `load_hparams`.
+        None | Some("linear") => Scaling::Linear(factor),
+        Some("longrope") => return Err(missing_tensor(file.path(), "rope_factors_short.weight")),
         Some("yarn") => Scaling::Yarn {
             factor,
             original: original as f32,
