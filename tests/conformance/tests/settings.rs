@@ -113,11 +113,18 @@ fn foreign_variables_never_stop_a_start() -> anyhow::Result<()> {
         ("GIMBAL_PORT", "tcp://10.0.0.7:8080"),
         ("GIMBAL_SERVICE_HOST", "10.0.0.7"),
         ("SM_VLLM_SWAP_SPACE", "4"),
+        ("SM_VLLM_CHAT_TEMPLATE", "/no/such/template.jinja"),
     ];
     let output = gimbal(&binary, &folder, &foreign, &["plan"])?;
     let said = String::from_utf8(output.stdout)?;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    for name in ["SERVING_JOB_QUEUE_SIZE", "OPTION_ROLLING_BATCH", "HF_MODEL_ID", "GIMBAL_PORT"] {
+    for name in [
+        "SERVING_JOB_QUEUE_SIZE",
+        "OPTION_ROLLING_BATCH",
+        "HF_MODEL_ID",
+        "GIMBAL_PORT",
+        "SM_VLLM_CHAT_TEMPLATE",
+    ] {
         assert!(said.contains(&format!("ignored: {name} ")), "{name} in\n{said}");
     }
     let output = gimbal(&binary, &folder, &[("GIMBAL_JOB_QUEUE_SISE", "1")], &["plan"])?;
