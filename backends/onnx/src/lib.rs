@@ -3,7 +3,7 @@
 //! Reading order: `probe` (the CPU), `fit` (limits and memory, with reasons), `lower/` (graph →
 //! fused nodes → ONNX bytes), `pack` (weights in the kernels' layout), `memory` (KV and scratch),
 //! `pool` (threads), `kernels/` (arithmetic), `ops/` (the fused nodes), `session` (ONNX Runtime),
-//! `step` (the `Backend`).
+//! `step` (the `Backend`); `measure` (kernels against what the CPU can do).
 //!
 //! # Invariants
 //! - A row's result depends on its tokens and position only: every reduction runs in an order that
@@ -15,6 +15,7 @@
 mod fit;
 mod kernels;
 mod lower;
+mod measure;
 mod memory;
 mod ops;
 mod pack;
@@ -25,4 +26,5 @@ mod session;
 mod step;
 mod store;
 
+pub use measure::{KernelFigure, KernelReport, Peaks};
 pub use platform::OnnxPlatform;

@@ -48,6 +48,17 @@ pub(crate) enum Family {
 }
 
 impl Family {
+    pub(crate) const ALL: [Self; 8] = [
+        Self::U4,
+        Self::U4Wide,
+        Self::I8,
+        Self::I8Wide,
+        Self::I8Halves,
+        Self::F16,
+        Self::BF16,
+        Self::F32,
+    ];
+
     /// The family that holds a type's exact values, or what floats are to be rounded to.
     pub(crate) const fn of(dtype: DType, quantize: Option<Quantize>) -> Self {
         match (dtype.is_quantised(), quantize) {

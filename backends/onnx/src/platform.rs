@@ -7,6 +7,7 @@ use gimbal_hal::{
 };
 use gimbal_model::Model;
 
+use crate::measure::KernelReport;
 use crate::step::CpuBackend;
 
 /// CPUs through ONNX Runtime.
@@ -29,6 +30,14 @@ impl OnnxPlatform {
     /// No cache is named, it cannot be written, or the model cannot be computed.
     pub fn pack(&self, fit: &Fit, model: &Model) -> Result<(PathBuf, u64, bool), DeviceError> {
         crate::store::keep(fit, model)
+    }
+
+    /// Measures the kernels and what they are bound by, for some seconds.
+    ///
+    /// # Errors
+    /// There is no memory for the weights that stream past.
+    pub fn measure(&self, threads: Option<u32>) -> std::io::Result<KernelReport> {
+        crate::measure::measure(threads)
     }
 
     /// Bytes of the weights in the kernels' layout, where the model can be computed.

@@ -1,4 +1,5 @@
-//! `gimbal bench`: measures a server, or two side by side, from outside; or a boot of this binary.
+//! `gimbal bench`: measures a server, or two side by side, from outside; or a boot of this binary, or
+//! its kernels.
 //!
 //! Flags become a plan here; everything else is in `gimbal-bench`. Any server that speaks OpenAI's
 //! routes may be the target: whose it is, is the user's affair.
@@ -18,6 +19,8 @@ use gimbal_bench::{
 
 use crate::failure::Failure;
 
+mod kernels;
+
 /// One for the requests, one for what must not wait behind them.
 const THREADS: usize = 2;
 
@@ -28,7 +31,7 @@ pub(super) fn command() -> Command {
         .arg(
             Arg::new("URL")
                 .num_args(1..=2)
-                .required_unless_present("boot")
+                .required_unless_present_any(["boot", "kernels"])
                 .value_parser(Target::parse)
                 .help("A server's root, as http://127.0.0.1:8080; a second one to compare"),
         )
@@ -108,9 +111,17 @@ fn telling() -> [Arg; 5] {
     ]
 }
 
-/// Another thing to measure.
-fn booting() -> [Arg; 2] {
+/// Other things to measure.
+fn booting() -> [Arg; 4] {
     [
+        Arg::new("kernels")
+            .long("kernels")
+            .num_args(0)
+            .conflicts_with_all(["URL", "boot", "html"])
+            .help("Measure this CPU's kernels against its bandwidth and its arithmetic"),
+        flag("threads", "N", "Threads for --kernels [default: the cores the process may use]")
+            .value_parser(value_parser!(u32).range(1..))
+            .requires("kernels"),
         flag("boot", "MODEL", "Measure `gimbal serve MODEL` from its start to its first token")
             .value_parser(value_parser!(PathBuf))
             .conflicts_with("URL"),
@@ -140,6 +151,11 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     // A file that cannot be written is told before an hour of measuring, not after it.
     let json = Output::create(matches, "json")?;
     let environment = Environment::here(std::env::args().collect::<Vec<_>>().join(" "));
+    if matches.get_flag("kernels") {
+        let report = kernels::measure(matches.get_one("threads").copied())?;
+        print(&kernels::table(&report, &environment))?;
+        return json.write(|| kernels::json(&report, &environment));
+    }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(THREADS).enable_all().build();
     let runtime = runtime.map_err(anyhow::Error::from)?;
@@ -313,6 +329,8 @@ mod tests {
             ("http://a --boot m", "cannot be used with"),
             ("http://a -- --port 1", "cannot be used with"),
             ("-- --port 1", "<URL>"),
+            ("http://a --kernels", "cannot be used with"),
+            ("http://a --threads 2", "--kernels"),
         ] {
             let why = planned(flags).expect_err(flags);
             assert!(why.contains(expect), "{flags}: {why}");

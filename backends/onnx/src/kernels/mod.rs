@@ -12,7 +12,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use crate::memory::{Shared, StateLayout};
-use crate::pack::{BLOCK, LANES, Packed};
+use crate::pack::{BLOCK, Family, LANES, Packed};
 
 /// Query rows times heads an attention tile may hold.
 pub(crate) const TILE_QUERIES_MAX: usize = 32;
@@ -60,10 +60,12 @@ impl Columns<'_> {
         let start = row * self.stride + self.first + g * LANES;
         // SAFETY: the range is within the group's columns, which the caller owns.
         let out = unsafe { self.out.slice_mut(start..start + width) };
-        if self.add {
-            out.iter_mut().zip(values).for_each(|(out, v)| *out += v);
-        } else {
-            out.copy_from_slice(&values[..out.len()]);
+        // Eight at once wherever there are eight: a length known when compiled.
+        match (out.as_mut_array::<LANES>(), self.add) {
+            (Some(out), false) => *out = values,
+            (Some(out), true) => out.iter_mut().zip(values).for_each(|(out, v)| *out += v),
+            (None, false) => out.copy_from_slice(&values[..width]),
+            (None, true) => out.iter_mut().zip(values).for_each(|(out, v)| *out += v),
         }
     }
 }
@@ -144,6 +146,29 @@ impl Attend<'_> {
     }
 }
 
+/// What a linear kernel does with a block: the bound at many rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Arithmetic {
+    /// Weights of 0 to 15 with int8.
+    Nibbles,
+    /// int8 with int8.
+    Bytes,
+    /// f32 with f32.
+    Floats,
+}
+
+impl Arithmetic {
+    pub(crate) const ALL: [Self; 3] = [Self::Nibbles, Self::Bytes, Self::Floats];
+
+    pub(crate) const fn of(family: Family) -> Self {
+        match family {
+            Family::U4 | Family::U4Wide => Self::Nibbles,
+            Family::I8 | Family::I8Wide | Family::I8Halves => Self::Bytes,
+            Family::F16 | Family::BF16 | Family::F32 => Self::Floats,
+        }
+    }
+}
+
 /// One instruction set's functions.
 pub(crate) struct Kernels {
     pub(crate) name: &'static str,
@@ -164,6 +189,11 @@ pub(crate) struct Kernels {
     pub(crate) attend: unsafe fn(&Attend<'_>, &mut [f32]),
     /// f32 to f16 bits, rounded to nearest even, clamped to the finite range.
     pub(crate) to_f16: fn(&[f32], &mut [u16]),
+    /// Computes blocks of 32 columns and eight rows of weights without touching memory, some for
+    /// each of the rounds asked for; returns how many.
+    pub(crate) peak: fn(Arithmetic, usize) -> usize,
+    /// The wrapping sum of all words of a multiple of 128 bytes, read as fast as memory gives them.
+    pub(crate) read: fn(&[u8]) -> u64,
 }
 
 /// The fastest functions this CPU has.

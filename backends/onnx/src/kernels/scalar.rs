@@ -5,12 +5,22 @@
 use gimbal_model::weights::bf16_to_f32;
 use half::f16;
 
-use super::{ActBlock, Acts, Attend, EXP, EXP_MIN, GELU, Kernels, LN2, Linear, TILE_QUERIES_MAX};
+use super::{ActBlock, Acts, Arithmetic, Attend, EXP, EXP_MIN, GELU, Kernels, LN2, Linear, TILE_QUERIES_MAX};
 use crate::memory::BLOCK_TOKENS;
 use crate::pack::{Family, I8_BYTES, I8_WIDE_BYTES, LANES, U4_BYTES, U4_WIDE_BYTES};
 
-pub(super) static KERNELS: Kernels =
-    Kernels { name: "scalar", linear, quantise, rms_norm, silu_mul, gelu_mul, attend, to_f16 };
+pub(super) static KERNELS: Kernels = Kernels {
+    name: "scalar",
+    linear,
+    quantise,
+    rms_norm,
+    silu_mul,
+    gelu_mul,
+    attend,
+    to_f16,
+    peak,
+    read,
+};
 
 /// Formula: `y[t][r] = Σ_blocks (d_w·d_x)·Σ q_w·q_x + m_w·s_x`, blocks in order.
 unsafe fn linear(task: &Linear<'_>) {
@@ -47,6 +57,7 @@ unsafe fn linear(task: &Linear<'_>) {
 }
 
 /// Row `row` of `[rows][cols]`.
+#[inline]
 pub(super) fn row_of<T>(x: &[T], row: usize, cols: usize) -> &[T] {
     &x[row * cols..(row + 1) * cols]
 }
@@ -237,4 +248,26 @@ fn to_f16(x: &[f32], out: &mut [u16]) {
     for (x, out) in x.iter().zip(out) {
         *out = f16::from_f32(x.clamp(-65504.0, 65504.0)).to_bits();
     }
+}
+
+/// Eight rows of 32 columns as this file multiplies them.
+fn peak(arithmetic: Arithmetic, rounds: usize) -> usize {
+    let (w, x) = ([3_u8; LANES * 32], ActBlock { q: [1; 32], d: 1.0, s: 1.0 });
+    for _ in 0..rounds {
+        match arithmetic {
+            Arithmetic::Floats => {
+                std::hint::black_box(float_group(&[1.0; 32], |_, _| std::hint::black_box(1.0)));
+            }
+            Arithmetic::Nibbles | Arithmetic::Bytes => {
+                let w = std::hint::black_box(&w);
+                std::hint::black_box([0, 1, 2, 3, 4, 5, 6, 7].map(|r| i8_whole(w, &x, r, 0..32)));
+            }
+        }
+    }
+    rounds
+}
+
+fn read(bytes: &[u8]) -> u64 {
+    let words = bytes.as_chunks::<8>().0.iter();
+    words.fold(0, |sum: u64, word| sum.wrapping_add(u64::from_le_bytes(*word)))
 }

@@ -151,6 +151,17 @@ fn row_kernels_are_equal_to_the_bit() {
 }
 
 #[test]
+fn what_kernels_are_measured_against_does_its_work() {
+    let bytes: Vec<u8> = (0..1024_u32).map(|i| (i * 31 % 251) as u8).collect();
+    for k in all() {
+        assert_eq!((k.read)(&bytes), (all()[0].read)(&bytes), "{}", k.name);
+        for arithmetic in Arithmetic::ALL {
+            assert!((k.peak)(arithmetic, 3) >= 3, "{} {arithmetic:?}", k.name);
+        }
+    }
+}
+
+#[test]
 fn activations_are_the_functions_they_are_named_for() {
     let x = [-1e4, -300.0, -100.0, -88.5, -9.0, -3.0, -1.0, -1e-3, 0.0, 1e-3, 0.5, 2.0, 9.0, 89.0];
     let mut x = x.to_vec();

@@ -194,9 +194,9 @@ struct Inputs<'a> {
 
 /// Both forms in which linears read activations.
 #[derive(Clone, Copy)]
-struct BothActs<'a> {
-    floats: &'a [f32],
-    blocks: &'a [ActBlock],
+pub(crate) struct BothActs<'a> {
+    pub(crate) floats: &'a [f32],
+    pub(crate) blocks: &'a [ActBlock],
 }
 
 impl<'a> BothActs<'a> {
@@ -280,7 +280,7 @@ fn by_rows(cpu: &Cpu, rows: usize, work: &(dyn Fn(usize) + Sync)) {
 }
 
 /// Runs linears that read the same activations, in one run of the pool.
-fn linear(cpu: &Cpu, acts: BothActs<'_>, rows: usize, weights: &[(&Packed, Columns<'_>)]) {
+pub(crate) fn linear(cpu: &Cpu, acts: BothActs<'_>, rows: usize, weights: &[(&Packed, Columns<'_>)]) {
     let total: usize = weights.iter().map(|(w, _)| w.groups()).sum();
     let chunk = total.div_ceil(cpu.pool.threads() * CHUNKS_PER_THREAD).max(1);
     let chunks_of = |w: &Packed| w.groups().div_ceil(chunk);

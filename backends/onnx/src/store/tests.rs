@@ -26,7 +26,7 @@ fn bytes(packed: &HashMap<WeightId, Packed>) -> Vec<(usize, Vec<u8>)> {
 
 fn wait_for(path: &Path) {
     for _ in 0..1000 {
-        if path.exists() {
+        if fs::read(path).is_ok_and(|bytes| bytes.starts_with(MARK)) {
             return;
         }
         std::thread::sleep(Duration::from_millis(10));
@@ -66,6 +66,7 @@ fn a_file_that_is_cut_or_another_is_packed_again() {
         fs::write(&path, wrong).expect("a temporary file");
         let found = open(&model, &fused, None, Some(&folder), &pool).expect("memory");
         assert_eq!(bytes(&found), expect);
+        wait_for(&path);
     }
     fs::remove_dir_all(&folder).expect("ours");
 }
@@ -81,8 +82,8 @@ fn what_a_dead_process_began_is_removed() {
         fs::write(path, b"half").expect("a temporary file");
     }
     open(&model, &fused, None, Some(&folder), &pool).expect("memory");
-    assert!(!dead.exists() && folder.join(&alive).exists());
     wait_for(&path(&folder, &model, None));
+    assert!(!dead.exists() && folder.join(&alive).exists());
     fs::remove_dir_all(&folder).expect("ours");
 }
 

@@ -73,13 +73,15 @@ struct Pass<'a> {
 unsafe fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: &mut [f32]) {
     let Pass { task, block, first, keys, values } = at;
     let dim = task.layout.head_dim;
-    let query: [&[f32]; N] = std::array::from_fn(|i| {
+    // Loops rather than closures, into which the features do not reach.
+    let mut query: [&[f32]; N] = [&[]; N];
+    for (i, query) in query.iter_mut().enumerate() {
         let (row, head) = ((first + i) / task.group, (first + i) % task.group);
         // SAFETY: the caller promises that nobody writes the tile's queries.
-        unsafe { task.query(row, head) }
-    });
+        *query = &unsafe { task.query(row, head) }[..dim];
+    }
     let mut dots = [[_mm256_setzero_ps(); 2]; N];
-    for (d, key) in keys.as_chunks::<BLOCK_TOKENS>().0.iter().enumerate() {
+    for (d, key) in keys.as_chunks::<BLOCK_TOKENS>().0[..dim].iter().enumerate() {
         let key = [load_half(key, 0), load_half(key, LANES)];
         for i in 0..N {
             let q = _mm256_set1_ps(query[i][d]);
@@ -90,27 +92,34 @@ unsafe fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: 
     // By token and query.
     let mut shares = [[0.0_f32; N]; BLOCK_TOKENS];
     let mut fades = [_mm256_setzero_ps(); N];
+    let ones = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
     let mut end = 0;
     for i in 0..N {
         let seen = task.seen((first + i) / task.group, block);
         end = end.max(seen.end);
-        let mask = [between(&seen, 0), between(&seen, LANES)];
+        let all = seen == (0..BLOCK_TOKENS);
+        let mask = if all { [ones; 2] } else { [between(&seen, 0), between(&seen, LANES)] };
         let scores = masked_scores(task, dots[i], mask);
         let most = maximum(_mm256_max_ps(scores[0], scores[1])).max(online[i].most);
         let fade = (online[i].most - most).exp();
         let shift = _mm256_set1_ps(most);
-        let e = [0, 1].map(|h| _mm256_and_ps(exp(_mm256_sub_ps(scores[h], shift)), mask[h]));
+        let e = [
+            _mm256_and_ps(exp(_mm256_sub_ps(scores[0], shift)), mask[0]),
+            _mm256_and_ps(exp(_mm256_sub_ps(scores[1], shift)), mask[1]),
+        ];
         online[i].most = most;
         online[i].sum = online[i].sum * fade + total(_mm256_add_ps(e[0], e[1]));
-        let both = e.map(|e| lanes(e));
+        let both = [lanes(e[0]), lanes(e[1])];
         for (shares, share) in shares.iter_mut().zip(both.as_flattened()) {
             shares[i] = *share;
         }
         fades[i] = _mm256_set1_ps(fade);
     }
     for d in (0..dim).step_by(LANES) {
-        let mut sums: [__m256; N] =
-            std::array::from_fn(|i| _mm256_mul_ps(load_f32(acc, i * dim + d), fades[i]));
+        let mut sums = [_mm256_setzero_ps(); N];
+        for i in 0..N {
+            sums[i] = _mm256_mul_ps(load_f32(acc, i * dim + d), fades[i]);
+        }
         for (j, shares) in shares.iter().enumerate().take(end) {
             let value = load_half(values, j * dim + d);
             for i in 0..N {
@@ -128,23 +137,25 @@ unsafe fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: 
 fn masked_scores(task: &Attend<'_>, dots: [__m256; 2], mask: [__m256; 2]) -> [__m256; 2] {
     let scale = _mm256_set1_ps(task.scale);
     let nothing = _mm256_set1_ps(-1e30);
-    [0, 1].map(|h| {
-        let mut score = _mm256_mul_ps(dots[h], scale);
+    let mut scores = dots;
+    for (score, mask) in scores.iter_mut().zip(mask) {
+        *score = _mm256_mul_ps(*score, scale);
         if let Some(cap) = task.softcap {
-            let capped = lanes(score).map(|s| cap * (s / cap).tanh());
-            score = load_f32(&capped, 0);
+            let capped = lanes(*score).map(|s| cap * (s / cap).tanh());
+            *score = load_f32(&capped, 0);
         }
-        _mm256_blendv_ps(nothing, score, mask[h])
-    })
+        *score = _mm256_blendv_ps(nothing, *score, mask);
+    }
+    scores
 }
 
 /// All ones in the lanes whose number plus `from` lies in the range.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn between(range: &std::ops::Range<usize>, from: usize) -> __m256 {
-    let mask = std::array::from_fn(|i| {
-        f32::from_bits(if range.contains(&(i + from)) { u32::MAX } else { 0 })
-    });
-    let mask: [f32; LANES] = mask;
+    let mut mask = [0.0_f32; LANES];
+    for (i, mask) in mask.iter_mut().enumerate() {
+        *mask = f32::from_bits(if range.contains(&(i + from)) { u32::MAX } else { 0 });
+    }
     load_f32(&mask, 0)
 }

@@ -74,7 +74,11 @@ struct Rows<'a> {
 fn tile<const T: usize>(family: Family, w: &[u8], x: Rows<'_>) -> [__m256; T] {
     match (family, x.acts) {
         (family, Acts::Blocks(acts)) if family.is_quantised() => {
-            let x = std::array::from_fn(|t| row_of(acts, x.row + t, x.cols / BLOCK));
+            let mut rows: [&[ActBlock]; T] = [&[]; T];
+            for (t, row) in rows.iter_mut().enumerate() {
+                *row = row_of(acts, x.row + t, x.cols / BLOCK);
+            }
+            let x = rows;
             match family {
                 Family::U4 => u4_tile::<T, U4_BYTES>(w, x),
                 Family::U4Wide => u4_tile::<T, U4_WIDE_BYTES>(w, x),
@@ -84,7 +88,11 @@ fn tile<const T: usize>(family: Family, w: &[u8], x: Rows<'_>) -> [__m256; T] {
             }
         }
         (family, Acts::Floats(acts)) if !family.is_quantised() => {
-            let x = std::array::from_fn(|t| row_of(acts, x.row + t, x.cols));
+            let mut rows: [&[f32]; T] = [&[]; T];
+            for (t, row) in rows.iter_mut().enumerate() {
+                *row = row_of(acts, x.row + t, x.cols);
+            }
+            let x = rows;
             match family {
                 Family::F16 => float_tile::<T, 16>(w, x, |w| load_f16(w, 0)),
                 Family::BF16 => float_tile::<T, 16>(w, x, |w| load_bf16(w, 0)),
@@ -102,7 +110,6 @@ fn u4_tile<const T: usize, const BYTES: usize>(w: &[u8], x: [&[ActBlock]; T]) ->
     let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
     for (b, w) in w.as_chunks::<BYTES>().0.iter().enumerate() {
         prefetch::<3>(w, PREFETCH);
-        let x: [&ActBlock; T] = std::array::from_fn(|t| &x[t][b]);
         let mut whole = [_mm256_setzero_si256(); T];
         for v in 0..4 {
             let packed = load(w, v * 32);
@@ -111,8 +118,9 @@ fn u4_tile<const T: usize, const BYTES: usize>(w: &[u8], x: [&[ActBlock]; T]) ->
                 _mm256_and_si256(_mm256_srli_epi16::<4>(packed), low),
             );
             for t in 0..T {
-                let lo = _mm256_maddubs_epi16(lo, broadcast(&x[t].q, v * 4));
-                let hi = _mm256_maddubs_epi16(hi, broadcast(&x[t].q, 16 + v * 4));
+                let q = &x[t][b].q;
+                let lo = _mm256_maddubs_epi16(lo, broadcast(q, v * 4));
+                let hi = _mm256_maddubs_epi16(hi, broadcast(q, 16 + v * 4));
                 whole[t] = _mm256_add_epi16(whole[t], _mm256_add_epi16(lo, hi));
             }
         }
@@ -121,34 +129,36 @@ fn u4_tile<const T: usize, const BYTES: usize>(w: &[u8], x: [&[ActBlock]; T]) ->
             _ => (load_wide(w, 128), load_wide(w, 160)),
         };
         for t in 0..T {
+            let x = &x[t][b];
             let whole = _mm256_cvtepi32_ps(_mm256_madd_epi16(whole[t], ones));
-            sums[t] = _mm256_fmadd_ps(whole, _mm256_mul_ps(d, _mm256_set1_ps(x[t].d)), sums[t]);
-            sums[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(x[t].s), sums[t]);
+            sums[t] = _mm256_fmadd_ps(whole, _mm256_mul_ps(d, _mm256_set1_ps(x.d)), sums[t]);
+            sums[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(x.s), sums[t]);
         }
     }
     sums
 }
 
-/// `Σ q_w·q_x` of eight rows over the columns of `VECTORS` vectors from `first` on.
+/// `Σ q_w·q_x` of eight rows over block `b`'s columns of `VECTORS` vectors from `first` on.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn i8_whole<const T: usize, const VECTORS: usize>(
     w: &[u8],
-    x: [&ActBlock; T],
+    x: [&[ActBlock]; T],
+    b: usize,
     first: usize,
-) -> [__m256; T] {
+) -> [__m256i; T] {
     let ones = _mm256_set1_epi16(1);
     let mut whole = [_mm256_setzero_si256(); T];
     for v in first..first + VECTORS {
         let signed = load(w, v * 32);
         let size = _mm256_abs_epi8(signed);
         for t in 0..T {
-            let x = _mm256_sign_epi8(broadcast(&x[t].q, v * 4), signed);
+            let x = _mm256_sign_epi8(broadcast(&x[t][b].q, v * 4), signed);
             let pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(size, x), ones);
             whole[t] = _mm256_add_epi32(whole[t], pairs);
         }
     }
-    std::array::from_fn(|t| _mm256_cvtepi32_ps(whole[t]))
+    whole
 }
 
 /// Both widths of scales; only the wide one has offsets.
@@ -158,17 +168,17 @@ fn i8_tile<const T: usize, const BYTES: usize>(w: &[u8], x: [&[ActBlock]; T]) ->
     let mut sums = [_mm256_setzero_ps(); T];
     for (b, w) in w.as_chunks::<BYTES>().0.iter().enumerate() {
         prefetch::<5>(w, 2 * PREFETCH);
-        let x: [&ActBlock; T] = std::array::from_fn(|t| &x[t][b]);
-        let whole = i8_whole::<T, 8>(w, x, 0);
+        let whole = i8_whole::<T, 8>(w, x, b, 0);
         let (d, m) = match BYTES {
             I8_BYTES => (load_f16(w, 256), None),
             _ => (load_wide(w, 256), Some(load_wide(w, 288))),
         };
         for t in 0..T {
-            let by = _mm256_mul_ps(d, _mm256_set1_ps(x[t].d));
-            sums[t] = _mm256_fmadd_ps(whole[t], by, sums[t]);
+            let x = &x[t][b];
+            let by = _mm256_mul_ps(d, _mm256_set1_ps(x.d));
+            sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole[t]), by, sums[t]);
             if let Some(m) = m {
-                sums[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(x[t].s), sums[t]);
+                sums[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(x.s), sums[t]);
             }
         }
     }
@@ -181,13 +191,12 @@ fn i8_halves_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] 
     let mut sums = [_mm256_setzero_ps(); T];
     for (b, w) in w.as_chunks::<I8_WIDE_BYTES>().0.iter().enumerate() {
         prefetch::<5>(w, 2 * PREFETCH);
-        let x: [&ActBlock; T] = std::array::from_fn(|t| &x[t][b]);
         for half in 0..2 {
-            let whole = i8_whole::<T, 4>(w, x, 4 * half);
+            let whole = i8_whole::<T, 4>(w, x, b, 4 * half);
             let d = load_wide(w, 256 + 32 * half);
             for t in 0..T {
-                let by = _mm256_mul_ps(d, _mm256_set1_ps(x[t].d));
-                sums[t] = _mm256_fmadd_ps(whole[t], by, sums[t]);
+                let by = _mm256_mul_ps(d, _mm256_set1_ps(x[t][b].d));
+                sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole[t]), by, sums[t]);
             }
         }
     }

@@ -1,20 +1,31 @@
 //! The kernels for x86-64 with AVX2, FMA and F16C.
 //!
-//! `linear` and `attend` hold the two large ones, `vector` what they share; this file is the table
-//! and the kernels of single rows.
+//! `linear` and `attend` hold the two large ones, `vector` what they share, `peak` what they are
+//! measured against; this file is the table and the kernels of single rows.
 
 mod attend;
 mod linear;
+mod peak;
 mod vector;
 
 use std::arch::x86_64::*;
 
-use super::{ActBlock, Attend, EXP_MIN, GELU, Kernels, Linear};
+use super::{ActBlock, Arithmetic, Attend, EXP_MIN, GELU, Kernels, Linear};
 use crate::pack::{BLOCK, LANES};
 use vector::{exp, lanes, load_f32, maximum, total};
 
-pub(super) static KERNELS: Kernels =
-    Kernels { name: "avx2", linear, quantise, rms_norm, silu_mul, gelu_mul, attend, to_f16 };
+pub(super) static KERNELS: Kernels = Kernels {
+    name: "avx2",
+    linear,
+    quantise,
+    rms_norm,
+    silu_mul,
+    gelu_mul,
+    attend,
+    to_f16,
+    peak,
+    read,
+};
 
 pub(super) fn is_available() -> bool {
     is_x86_feature_detected!("avx2")
@@ -29,7 +40,8 @@ macro_rules! with_features {
         debug_assert!(is_available());
         // SAFETY: AVX2, FMA and F16C were detected before this table was chosen; further
         // preconditions of the callee are those of the enclosing function.
-        unsafe { $call }
+        let outcome = unsafe { $call };
+        outcome
     }};
 }
 
@@ -53,6 +65,12 @@ unsafe fn attend(task: &Attend<'_>, out: &mut [f32]) {
 }
 fn to_f16(x: &[f32], out: &mut [u16]) {
     with_features!(to_f16_row(x, out));
+}
+fn peak(arithmetic: Arithmetic, rounds: usize) -> usize {
+    with_features!(peak::blocks(arithmetic, rounds))
+}
+fn read(bytes: &[u8]) -> u64 {
+    with_features!(peak::read(bytes))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

@@ -1,0 +1,85 @@
+//! `gimbal bench --kernels`: the CPU's kernels against what bounds them, as a table and as data.
+
+use std::fmt::Write;
+
+use gimbal_bench::Environment;
+use gimbal_onnx::{KernelReport, OnnxPlatform};
+use serde_json::json;
+
+use crate::failure::Failure;
+
+/// Operations or bytes a second as the table writes them.
+const GIGA: f64 = 1e9;
+
+pub(super) fn measure(threads: Option<u32>) -> Result<KernelReport, Failure> {
+    eprintln!("measuring every kernel five times, for some seconds");
+    let measured = OnnxPlatform.measure(threads);
+    measured.map_err(|e| Failure::unavailable(format!("memory for the weights: {e}")))
+}
+
+pub(super) fn table(report: &KernelReport, environment: &Environment) -> String {
+    let KernelReport { kernels, threads, peaks, figures } = report;
+    let mut out = format!(
+        "{} on {} ({threads} threads, kernels: {kernels})\n\
+         read {:.1} GB/s; in registers, GOP/s: u4·i8 {:.0}, i8·i8 {:.0}, f32 {:.0}\n\n\
+         {:<12} {:>5} {:>8} {:>6} {:>8} {:>6}\n",
+        environment.date,
+        environment.cpu,
+        peaks.read / GIGA,
+        peaks.nibbles / GIGA,
+        peaks.bytes / GIGA,
+        peaks.floats / GIGA,
+        "weights",
+        "rows",
+        "GB/s",
+        "%",
+        "GOP/s",
+        "%"
+    );
+    for figure in figures {
+        let written = writeln!(
+            out,
+            "{:<12} {:>5} {:>8.1} {:>6.0} {:>8.0} {:>6.0}",
+            figure.types,
+            figure.rows,
+            figure.bytes / GIGA,
+            figure.of_read * 100.0,
+            figure.operations / GIGA,
+            figure.of_peak * 100.0
+        );
+        debug_assert!(written.is_ok(), "a String takes everything");
+    }
+    out.push_str(
+        "\nBest of five rounds each. % of the bandwidth at which all threads read memory, and of \
+         what the same\narithmetic does on registers alone, scales of each block of 32 included. \
+         Weights come from memory at\n1 row and from a cache at more.\n",
+    );
+    out
+}
+
+pub(super) fn json(report: &KernelReport, environment: &Environment) -> String {
+    let figures = report.figures.iter().map(|figure| {
+        json!({
+            "types": figure.types,
+            "rows": figure.rows,
+            "bytes_per_second": figure.bytes,
+            "operations_per_second": figure.operations,
+            "of_read": figure.of_read,
+            "of_peak": figure.of_peak,
+        })
+    });
+    let peaks = report.peaks;
+    json!({
+        "environment": environment,
+        "kernels": report.kernels,
+        "threads": report.threads,
+        "peaks": {
+            "read_bytes_per_second": peaks.read,
+            "u4_i8_operations_per_second": peaks.nibbles,
+            "i8_i8_operations_per_second": peaks.bytes,
+            "f32_operations_per_second": peaks.floats,
+        },
+        "figures": figures.collect::<Vec<_>>(),
+    })
+    .to_string()
+}

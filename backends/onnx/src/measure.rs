@@ -1,0 +1,233 @@
+//! How near the linear kernels come to what this CPU can do, measured in one run.
+//!
+//! Weights of one matrix of 576 columns stream past 1, 8, 32 and 128 rows of activations on all
+//! threads, as in a step. At one row the bound is the read bandwidth, at 128 the arithmetic of
+//! `kernels::Arithmetic` in registers. Rounds of peaks and kernels alternate and the best of each
+//! counts, because what a shared machine takes away is nobody's speed.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+
+use gimbal_model::weights::{DType, Tensor};
+use memmap2::{Advice, MmapMut};
+
+use crate::kernels::{self, ActBlock, Arithmetic, Columns};
+use crate::memory::Shared;
+use crate::ops::{BothActs, Cpu, linear};
+use crate::pack::{BLOCK, Family, LANES, Packed, pack_group};
+use crate::pool::Pool;
+use crate::store::Memory;
+
+/// Bytes that are streamed at one row: no cache holds them.
+const STREAM: usize = 384 << 20;
+/// Columns of the weights.
+const COLS: usize = 576;
+/// Rows of weights where arithmetic is the bound; they stay in the second-level cache.
+const OUT: usize = 1536;
+/// Blocks of the register loops.
+const PEAK_ROUNDS: usize = 1 << 20;
+/// Rounds of which the best counts.
+const ROUNDS: usize = 5;
+/// Rows of activations.
+const ROWS: [usize; 4] = [1, 8, 32, 128];
+
+/// What the CPU can do, all threads together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Peaks {
+    /// Bytes a second that are read from memory.
+    pub read: f64,
+    /// Operations a second (two to a multiply-add) of nibbles with int8, in registers.
+    pub nibbles: f64,
+    /// The same of int8 with int8.
+    pub bytes: f64,
+    /// The same of f32.
+    pub floats: f64,
+}
+
+/// One kernel at one number of rows.
+#[derive(Clone, Debug)]
+pub struct KernelFigure {
+    /// The model file's types that it serves.
+    pub types: String,
+    /// Rows of activations.
+    pub rows: usize,
+    /// Bytes of weights a second.
+    pub bytes: f64,
+    /// Operations a second.
+    pub operations: f64,
+    /// Share of the bandwidth.
+    pub of_read: f64,
+    /// Share of the peak of its arithmetic.
+    pub of_peak: f64,
+}
+
+/// Everything measured.
+#[derive(Clone, Debug)]
+pub struct KernelReport {
+    /// The instruction set's name.
+    pub kernels: &'static str,
+    /// Threads.
+    pub threads: usize,
+    /// What the CPU can do.
+    pub peaks: Peaks,
+    /// By type, then by rows.
+    pub figures: Vec<KernelFigure>,
+}
+
+/// Measures for some seconds.
+///
+/// # Errors
+/// There is no memory for the weights.
+pub(crate) fn measure(threads: Option<u32>) -> std::io::Result<KernelReport> {
+    let threads = threads.unwrap_or_else(|| crate::probe::cpu().cores) as usize;
+    let cpu = Cpu { pool: Pool::new(threads), kernels: kernels::best() };
+    let mut stream = MmapMut::map_anon(STREAM)?;
+    if let Err(error) = stream.advise(Advice::HugePage) {
+        tracing::debug!(%error, "the stream lies in small pages");
+    }
+    stream.fill(1);
+    let mut peaks = Peaks::default();
+    let mut figures = Vec::new();
+    for family in Family::ALL {
+        let weights = weights(family)?;
+        let mut best = ROWS.map(|_| f64::INFINITY);
+        for _ in 0..ROUNDS {
+            peaks.raise(&cpu, &stream);
+            for (best, rows) in best.iter_mut().zip(ROWS) {
+                *best = best.min(seconds(&cpu, &weights.cut(rows), rows));
+            }
+        }
+        for (seconds, rows) in best.into_iter().zip(ROWS) {
+            let used = weights.cut(rows);
+            let bytes = (used.groups() * family.group_bytes(COLS)) as f64 / seconds;
+            let operations = (2 * used.rows * COLS * rows) as f64 / seconds;
+            figures.push((family, KernelFigure {
+                types: types(family),
+                rows,
+                bytes,
+                operations,
+                of_read: 0.0,
+                of_peak: 0.0,
+            }));
+        }
+    }
+    // Shares of the best of all rounds.
+    let share = |(family, figure): (Family, KernelFigure)| KernelFigure {
+        of_read: figure.bytes / peaks.read,
+        of_peak: figure.operations / peaks.of(Arithmetic::of(family)),
+        ..figure
+    };
+    let figures = figures.into_iter().map(share).collect();
+    Ok(KernelReport { kernels: cpu.kernels.name, threads: cpu.pool.threads(), peaks, figures })
+}
+
+impl Peaks {
+    /// Measures all once and keeps what is better.
+    fn raise(&mut self, cpu: &Cpu, stream: &[u8]) {
+        self.read = self.read.max(STREAM as f64 / read(cpu, stream));
+        for arithmetic in Arithmetic::ALL {
+            let blocks = AtomicU64::new(0);
+            let started = Instant::now();
+            cpu.pool.run(cpu.pool.threads(), &|_| {
+                let done = (cpu.kernels.peak)(arithmetic, PEAK_ROUNDS) as u64;
+                blocks.fetch_add(done, Ordering::Relaxed);
+            });
+            let operations = blocks.into_inner() as f64 * 2.0 * (BLOCK * LANES) as f64;
+            let peak = match arithmetic {
+                Arithmetic::Nibbles => &mut self.nibbles,
+                Arithmetic::Bytes => &mut self.bytes,
+                Arithmetic::Floats => &mut self.floats,
+            };
+            *peak = peak.max(operations / started.elapsed().as_secs_f64());
+        }
+    }
+
+    fn of(&self, arithmetic: Arithmetic) -> f64 {
+        match arithmetic {
+            Arithmetic::Nibbles => self.nibbles,
+            Arithmetic::Bytes => self.bytes,
+            Arithmetic::Floats => self.floats,
+        }
+    }
+}
+
+/// Seconds of reading all bytes once.
+fn read(cpu: &Cpu, stream: &[u8]) -> f64 {
+    let chunk = stream.len() / (cpu.pool.threads() * 4);
+    let sum = AtomicU64::new(0);
+    let started = Instant::now();
+    cpu.pool.run(stream.len().div_ceil(chunk), &|c| {
+        let part = &stream[c * chunk..stream.len().min((c + 1) * chunk)];
+        sum.fetch_add((cpu.kernels.read)(part), Ordering::Relaxed);
+    });
+    std::hint::black_box(sum.into_inner());
+    started.elapsed().as_secs_f64()
+}
+
+/// Seconds of one product, the median of as many as take about as long as a stream.
+fn seconds(cpu: &Cpu, weight: &Packed, rows: usize) -> f64 {
+    let x: Vec<f32> = (0..rows * COLS).map(|i| (i % 61) as f32 / 30.0 - 1.0).collect();
+    let mut blocks = vec![ActBlock::default(); x.len() / BLOCK];
+    (cpu.kernels.quantise)(&x, &mut blocks);
+    let acts = BothActs { floats: &x, blocks: &blocks };
+    let mut out = vec![0.0_f32; rows * weight.rows];
+    let repeats = if rows == 1 { 1 } else { 8 };
+    let mut times: Vec<f64> = (0..repeats)
+        .map(|_| {
+            let started = Instant::now();
+            let (stride, cols) = (weight.rows, weight.rows);
+            let out = Columns { out: Shared::new(&mut out), stride, first: 0, cols, add: false };
+            linear(cpu, acts, rows, &[(weight, out)]);
+            started.elapsed().as_secs_f64()
+        })
+        .collect();
+    times.sort_by(f64::total_cmp);
+    times[times.len() / 2]
+}
+
+/// The types of a model file that a family holds.
+fn types(family: Family) -> String {
+    let held = DType::ALL.into_iter().filter(|dtype| Family::of(*dtype, None) == family);
+    held.map(DType::name).collect::<Vec<_>>().join(", ")
+}
+
+/// Weights of one family, as many as `STREAM` bytes hold.
+struct Weights(Packed);
+
+/// Packs one group of plausible values and repeats it.
+fn weights(family: Family) -> std::io::Result<Weights> {
+    let size = family.group_bytes(COLS);
+    let groups = STREAM / size;
+    let mut map = MmapMut::map_anon(groups * size)?;
+    if let Err(error) = map.advise(Advice::HugePage) {
+        tracing::debug!(%error, "weights lie in small pages");
+    }
+    let mut group = vec![0; size];
+    fill(family, &mut group);
+    for out in map.chunks_exact_mut(size) {
+        out.copy_from_slice(&group);
+    }
+    let memory = Arc::new(Memory::new(map.make_read_only()?));
+    Ok(Weights(Packed { family, rows: groups * LANES, cols: COLS, start: 0, memory }))
+}
+
+/// Eight rows of numbers from -1 to 1, rounded where the family is for whole numbers.
+fn fill(family: Family, group: &mut [u8]) {
+    let value = |i: usize| (i * 7919 % 2003) as f32 / 1001.0 - 1.0;
+    let values: Vec<u8> = (0..LANES * COLS).flat_map(|i| value(i).to_le_bytes()).collect();
+    let tensor = Tensor { dtype: DType::F32, rows: LANES, cols: COLS, bytes: &values };
+    match family {
+        Family::U4 | Family::I8 | Family::F32 => pack_group(&tensor, family, 0, group),
+        // Speed does not depend on values, as long as no scale is a number that is none.
+        _ => group.fill(0x11),
+    }
+}
+
+impl Weights {
+    /// All of them for one row, and what the second-level cache holds for more.
+    fn cut(&self, rows: usize) -> Packed {
+        let all = self.0.clone();
+        if rows == 1 { all } else { Packed { rows: OUT, ..all } }
+    }
+}
