@@ -102,14 +102,17 @@ pub(crate) fn measure(threads: Option<u32>) -> std::io::Result<KernelReport> {
             let used = weights.cut(rows);
             let bytes = (used.groups() * family.group_bytes(COLS)) as f64 / seconds;
             let operations = (2 * used.rows * COLS * rows) as f64 / seconds;
-            figures.push((family, KernelFigure {
-                types: types(family),
-                rows,
-                bytes,
-                operations,
-                of_read: 0.0,
-                of_peak: 0.0,
-            }));
+            figures.push((
+                family,
+                KernelFigure {
+                    types: types(family),
+                    rows,
+                    bytes,
+                    operations,
+                    of_read: 0.0,
+                    of_peak: 0.0,
+                },
+            ));
         }
     }
     // Shares of the best of all rounds.

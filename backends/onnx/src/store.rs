@@ -109,12 +109,7 @@ pub(crate) fn open(
 }
 
 /// Packs all weights in memory.
-fn pack_all(
-    model: &Model,
-    places: &[Place],
-    length: usize,
-    pool: &Pool,
-) -> io::Result<Memory> {
+fn pack_all(model: &Model, places: &[Place], length: usize, pool: &Pool) -> io::Result<Memory> {
     let mut map = MmapMut::map_anon(length)?;
     ask_for_huge_pages(map.advise(Advice::HugePage));
     for place in places {

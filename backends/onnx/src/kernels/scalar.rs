@@ -5,7 +5,9 @@
 use gimbal_model::weights::bf16_to_f32;
 use half::f16;
 
-use super::{ActBlock, Acts, Arithmetic, Attend, EXP, EXP_MIN, GELU, Kernels, LN2, Linear, TILE_QUERIES_MAX};
+use super::{
+    ActBlock, Acts, Arithmetic, Attend, EXP, EXP_MIN, GELU, Kernels, LN2, Linear, TILE_QUERIES_MAX,
+};
 use crate::memory::BLOCK_TOKENS;
 use crate::pack::{Family, I8_BYTES, I8_WIDE_BYTES, LANES, U4_BYTES, U4_WIDE_BYTES};
 

@@ -280,7 +280,12 @@ fn by_rows(cpu: &Cpu, rows: usize, work: &(dyn Fn(usize) + Sync)) {
 }
 
 /// Runs linears that read the same activations, in one run of the pool.
-pub(crate) fn linear(cpu: &Cpu, acts: BothActs<'_>, rows: usize, weights: &[(&Packed, Columns<'_>)]) {
+pub(crate) fn linear(
+    cpu: &Cpu,
+    acts: BothActs<'_>,
+    rows: usize,
+    weights: &[(&Packed, Columns<'_>)],
+) {
     let total: usize = weights.iter().map(|(w, _)| w.groups()).sum();
     let chunk = total.div_ceil(cpu.pool.threads() * CHUNKS_PER_THREAD).max(1);
     let chunks_of = |w: &Packed| w.groups().div_ceil(chunk);

@@ -8,7 +8,7 @@
 
 use std::arch::x86_64::*;
 
-use super::vector::{broadcast, lanes, load, load_bf16, load_f16, load_wide, prefetch};
+use super::vector::{broadcast, hidden, lanes, load, load_bf16, load_f16, load_wide, prefetch};
 use crate::kernels::scalar::row_of;
 use crate::kernels::{ActBlock, Acts, Linear};
 use crate::pack::{BLOCK, Family, I8_BYTES, I8_WIDE_BYTES, U4_BYTES, U4_WIDE_BYTES};
@@ -121,7 +121,8 @@ fn u4_tile<const T: usize, const BYTES: usize>(w: &[u8], x: [&[ActBlock]; T]) ->
                 let q = &x[t][b].q;
                 let lo = _mm256_maddubs_epi16(lo, broadcast(q, v * 4));
                 let hi = _mm256_maddubs_epi16(hi, broadcast(q, 16 + v * 4));
-                whole[t] = _mm256_add_epi16(whole[t], _mm256_add_epi16(lo, hi));
+                // The compiler's own order, row by row, spills: 317 GOP/s against 355.
+                whole[t] = hidden(_mm256_add_epi16(whole[t], _mm256_add_epi16(lo, hi)));
             }
         }
         let (d, m) = match BYTES {
@@ -155,7 +156,7 @@ fn i8_whole<const T: usize, const VECTORS: usize>(
         for t in 0..T {
             let x = _mm256_sign_epi8(broadcast(&x[t][b].q, v * 4), signed);
             let pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(size, x), ones);
-            whole[t] = _mm256_add_epi32(whole[t], pairs);
+            whole[t] = hidden(_mm256_add_epi32(whole[t], pairs));
         }
     }
     whole

@@ -3,10 +3,9 @@
 //! Each loop does what an exact kernel cannot avoid for one block of 32 columns, eight rows of
 //! weights and one row of activations, 256 multiply-adds, and nothing else: no load, no unpacking.
 
-use std::arch::asm;
 use std::arch::x86_64::*;
 
-use super::vector::{load, prefetch};
+use super::vector::{hidden, load, prefetch};
 use crate::kernels::Arithmetic;
 
 /// Bytes ahead to prefetch: the best of 0, 512, 1280, 2560 and 4096.
@@ -77,24 +76,13 @@ pub(super) fn read(bytes: &[u8]) -> u64 {
             *sum = _mm256_add_epi64(*sum, load(lines, i * 32));
         }
     }
-    let sum = _mm256_add_epi64(
-        _mm256_add_epi64(sums[0], sums[1]),
-        _mm256_add_epi64(sums[2], sums[3]),
-    );
+    let sum =
+        _mm256_add_epi64(_mm256_add_epi64(sums[0], sums[1]), _mm256_add_epi64(sums[2], sums[3]));
     _mm256_extract_epi64::<0>(sum)
         .wrapping_add(_mm256_extract_epi64::<1>(sum))
         .wrapping_add(_mm256_extract_epi64::<2>(sum))
         .wrapping_add(_mm256_extract_epi64::<3>(sum))
         .cast_unsigned()
-}
-
-/// The same value, which the compiler takes for a new one.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn hidden(mut x: __m256i) -> __m256i {
-    // SAFETY: no instruction; the register is only named.
-    unsafe { asm!("/* {0} */", inout(ymm_reg) x, options(nomem, nostack, preserves_flags)) };
-    x
 }
 
 #[inline]

@@ -1,5 +1,6 @@
 //! Eight lanes: loads, folds, `exp`. What the kernels of this folder share.
 
+use std::arch::asm;
 use std::arch::x86_64::*;
 
 use crate::kernels::{EXP, EXP_MIN, LN2};
@@ -117,4 +118,13 @@ pub(super) fn prefetch<const LINES: usize>(w: &[u8], ahead: usize) {
         let address = w.as_ptr().wrapping_add(ahead + line * 64);
         _mm_prefetch::<_MM_HINT_T0>(address.cast());
     }
+}
+
+/// The same value, which the compiler takes for a new one.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn hidden(mut x: __m256i) -> __m256i {
+    // SAFETY: no instruction; the register is only named.
+    unsafe { asm!("/* {0} */", inout(ymm_reg) x, options(nomem, nostack, preserves_flags)) };
+    x
 }
