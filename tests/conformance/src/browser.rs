@@ -155,7 +155,8 @@ impl Browser {
     /// # Errors
     /// It is not in time.
     pub fn wait(&mut self, page: &Page, expression: &str, max: Duration) -> anyhow::Result<()> {
-        let from = Instant::now();
+        const TOLD_AFTER: Duration = Duration::from_secs(10);
+        let (from, mut is_told) = (Instant::now(), false);
         loop {
             let found = self.evaluate(page, expression);
             if matches!(found, Ok(Value::Bool(true))) {
@@ -167,6 +168,10 @@ impl Browser {
                     "not after {max:?}: {expression} is {found:?}\n{}",
                     text.as_str().unwrap_or("")
                 );
+            }
+            if from.elapsed() > TOLD_AFTER && !is_told {
+                eprintln!("still waiting: {expression} is {found:?}");
+                is_told = true;
             }
             std::thread::sleep(LOOK);
         }

@@ -15,6 +15,8 @@ mod dist;
 mod fuzz;
 mod golden;
 mod models;
+mod peers;
+mod perf;
 mod prerequisites;
 mod serve;
 
@@ -36,6 +38,9 @@ cargo xtask COMMAND
   seeds [COUNT]   the scheduler's simulation over COUNT seeds (1,000,000: about a minute)
   mutants         every deliberate mutation of the scheduler must be caught (about 15 minutes)
   pace            tokens a second of the CPU backend on the default model
+  perf [--write]  fails where the CPU path lost more than a tenth against tests/perf.json
+  peers [FLAGS]   llama.cpp on the same files and cores, by turns: the table of docs/performance.md
+                  (builds llama.cpp: 10 to 20 minutes once; then about 20 minutes, idle please)
   screenshot      docs/dashboard.png anew: the dashboard after five minutes of load
 
 FLAGS of `serve` are those of `gimbal serve`; `simulate` without ARGS lists its own.
@@ -56,6 +61,8 @@ fn main() -> ExitCode {
         Some("simulate") => simulate("lab", rest),
         Some(name @ ("seeds" | "mutants")) => simulate(name, rest),
         Some("pace") => pace(),
+        Some("perf") => perf::run(rest),
+        Some("peers") => peers::run(rest),
         Some("screenshot") => screenshot(),
         Some("help" | "--help" | "-h") | None => {
             eprint!("{HELP}");

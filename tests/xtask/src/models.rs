@@ -26,19 +26,19 @@ pub(crate) fn gemma() -> anyhow::Result<()> {
     let mut bench = Command::new(&binary);
     bench.arg("bench").arg(format!("http://127.0.0.1:{PORT}"));
     bench.args(["--concurrency", "1,8", "--prompt-tokens", "128", "--output-tokens", "64"]);
-    let measured = wait_until_ready(PORT).and_then(|()| command::run(&mut bench));
+    let measured = wait_until_ready(PORT, "/ping").and_then(|()| command::run(&mut bench));
     server.kill().context("the server")?;
     server.wait().context("the server")?;
     measured
 }
 
-/// Asks `/ping` until it is 200.
-fn wait_until_ready(port: &str) -> anyhow::Result<()> {
+/// Asks a path until it is 200.
+pub(crate) fn wait_until_ready(port: &str, path: &str) -> anyhow::Result<()> {
     const PATIENCE: Duration = Duration::from_secs(60);
     let started = Instant::now();
     let ask = || -> std::io::Result<bool> {
         let mut socket = TcpStream::connect(format!("127.0.0.1:{port}"))?;
-        socket.write_all(b"GET /ping HTTP/1.1\r\nhost: xtask\r\nconnection: close\r\n\r\n")?;
+        write!(socket, "GET {path} HTTP/1.1\r\nhost: xtask\r\nconnection: close\r\n\r\n")?;
         let mut answer = String::new();
         socket.read_to_string(&mut answer)?;
         Ok(answer.starts_with("HTTP/1.1 200"))

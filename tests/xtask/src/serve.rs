@@ -21,6 +21,11 @@ pub(crate) fn run(flags: &[String]) -> anyhow::Result<()> {
 pub(crate) fn build() -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     command::run(cargo.current_dir(root()).args(["build", "--release", "--package", "gimbal"]))?;
+    Ok(release("gimbal"))
+}
+
+/// Where a program of the release build lies.
+pub(crate) fn release(program: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    Ok(target.unwrap_or_else(|| root().join("target")).join("release/gimbal"))
+    target.unwrap_or_else(|| root().join("target")).join("release").join(program)
 }

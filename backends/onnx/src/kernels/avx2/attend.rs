@@ -89,8 +89,7 @@ unsafe fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: 
             dots[i][1] = _mm256_fmadd_ps(q, key[1], dots[i][1]);
         }
     }
-    // By token and query.
-    let mut shares = [[0.0_f32; N]; BLOCK_TOKENS];
+    let mut shares = [[0.0_f32; BLOCK_TOKENS]; N];
     let mut fades = [_mm256_setzero_ps(); N];
     let ones = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
     let mut end = 0;
@@ -101,7 +100,8 @@ unsafe fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: 
         let mask = if all { [ones; 2] } else { [between(&seen, 0), between(&seen, LANES)] };
         let scores = masked_scores(task, dots[i], mask);
         let most = maximum(_mm256_max_ps(scores[0], scores[1])).max(online[i].most);
-        let fade = (online[i].most - most).exp();
+        // The maximum seldom changes, and e⁰ is 1.
+        let fade = if most == online[i].most { 1.0 } else { (online[i].most - most).exp() };
         let shift = _mm256_set1_ps(most);
         let e = [
             _mm256_and_ps(exp(_mm256_sub_ps(scores[0], shift)), mask[0]),
@@ -109,25 +109,55 @@ unsafe fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: 
         ];
         online[i].most = most;
         online[i].sum = online[i].sum * fade + total(_mm256_add_ps(e[0], e[1]));
-        let both = [lanes(e[0]), lanes(e[1])];
-        for (shares, share) in shares.iter_mut().zip(both.as_flattened()) {
-            shares[i] = *share;
-        }
+        shares[i][..LANES].copy_from_slice(&lanes(e[0]));
+        shares[i][LANES..].copy_from_slice(&lanes(e[1]));
         fades[i] = _mm256_set1_ps(fade);
     }
-    for d in (0..dim).step_by(LANES) {
-        let mut sums = [_mm256_setzero_ps(); N];
-        for i in 0..N {
-            sums[i] = _mm256_mul_ps(load_f32(acc, i * dim + d), fades[i]);
+    let shared = Shared { values, dim, end, shares: &shares, fades };
+    let mut d = 0;
+    while d < dim {
+        if d + 2 * LANES <= dim {
+            weigh::<N, 2>(&shared, d, acc);
+            d += 2 * LANES;
+        } else {
+            weigh::<N, 1>(&shared, d, acc);
+            d += LANES;
         }
-        for (j, shares) in shares.iter().enumerate().take(end) {
-            let value = load_half(values, j * dim + d);
-            for i in 0..N {
-                sums[i] = _mm256_fmadd_ps(_mm256_set1_ps(shares[i]), value, sums[i]);
+    }
+}
+
+/// The shares of a block's tokens in each query, and what earlier blocks fade by.
+struct Shared<'a, const N: usize> {
+    values: &'a [u16],
+    dim: usize,
+    /// Tokens that any query sees.
+    end: usize,
+    shares: &'a [[f32; BLOCK_TOKENS]; N],
+    fades: [__m256; N],
+}
+
+/// Adds the values' columns `d..d + 8·W` to each query's result.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn weigh<const N: usize, const W: usize>(at: &Shared<'_, N>, d: usize, acc: &mut [f32]) {
+    let mut sums = [[_mm256_setzero_ps(); W]; N];
+    for (i, sums) in sums.iter_mut().enumerate() {
+        for (w, sum) in sums.iter_mut().enumerate() {
+            let before = load_f32(acc, i * at.dim + d + w * LANES);
+            *sum = _mm256_mul_ps(before, at.fades[i]);
+        }
+    }
+    for j in 0..at.end {
+        for w in 0..W {
+            let value = load_half(at.values, j * at.dim + d + w * LANES);
+            for (sums, shares) in sums.iter_mut().zip(at.shares) {
+                sums[w] = _mm256_fmadd_ps(_mm256_set1_ps(shares[j]), value, sums[w]);
             }
         }
-        for i in 0..N {
-            acc[i * dim + d..][..LANES].copy_from_slice(&lanes(sums[i]));
+    }
+    for (i, sums) in sums.iter().enumerate() {
+        for (w, sum) in sums.iter().enumerate() {
+            acc[i * at.dim + d + w * LANES..][..LANES].copy_from_slice(&lanes(*sum));
         }
     }
 }

@@ -77,16 +77,21 @@ fn read(bytes: &[u8]) -> u64 {
 fn quantise_blocks(x: &[f32], out: &mut [ActBlock]) {
     let sign = _mm256_set1_ps(-0.0);
     for (x, out) in x.as_chunks::<BLOCK>().0.iter().zip(out) {
-        let v: [__m256; 4] = std::array::from_fn(|i| load_f32(x, i * LANES));
-        let size = v.map(|v| _mm256_andnot_ps(sign, v));
-        let most = _mm256_max_ps(_mm256_max_ps(size[0], size[1]), _mm256_max_ps(size[2], size[3]));
+        // Loops rather than closures, into which the features do not reach.
+        let mut whole = [_mm256_setzero_si256(); 4];
+        let mut most = _mm256_setzero_ps();
+        for i in 0..4 {
+            most = _mm256_max_ps(most, _mm256_andnot_ps(sign, load_f32(x, i * LANES)));
+        }
         let most = maximum(most);
         let (d, by) = (most / 127.0, if most == 0.0 { 0.0 } else { 127.0 / most });
         let by = _mm256_set1_ps(by);
-        let whole = v.map(|v| _mm256_cvtps_epi32(_mm256_mul_ps(v, by)));
-        let pairs =
-            [_mm256_packs_epi32(whole[0], whole[1]), _mm256_packs_epi32(whole[2], whole[3])];
-        let bytes = _mm256_packs_epi16(pairs[0], pairs[1]);
+        for (i, whole) in whole.iter_mut().enumerate() {
+            *whole = _mm256_cvtps_epi32(_mm256_mul_ps(load_f32(x, i * LANES), by));
+        }
+        let low = _mm256_packs_epi32(whole[0], whole[1]);
+        let high = _mm256_packs_epi32(whole[2], whole[3]);
+        let bytes = _mm256_packs_epi16(low, high);
         let order = _mm256_setr_epi32(0, 4, 1, 5, 2, 6, 3, 7);
         let bytes = _mm256_permutevar8x32_epi32(bytes, order);
         // SAFETY: `q` is 32 bytes; an unaligned store has no other precondition.

@@ -1,0 +1,120 @@
+//! Medians, ratios and the bars they are held against.
+
+use std::fmt::Write;
+
+use serde_json::Value;
+
+/// Work and the least ratios: to the same file, and to llama.cpp on its best type.
+const BARS: [(&str, &str, f64, f64); 4] = [
+    ("decode, 1 sequence", "decode 1", 2.1, 1.6),
+    ("decode, 8 sequences", "decode 8", 3.8, 2.3),
+    ("decode, 32 sequences", "decode 32", 3.7, 2.1),
+    ("prefill, 512 tokens", "prefill 512", 4.0, 1.9),
+];
+/// What HTTP may take of them.
+const HTTP_SHARE: f64 = 0.95;
+
+/// Everything for a person.
+pub(super) fn table(report: &Value) -> String {
+    let mut out = format!(
+        "\n{} on {} ({} threads), {}\n\n",
+        text(&report["model"]),
+        text(&report["machine"]["cpu"]),
+        text(&report["machine"]["threads"]),
+        text(&report["machine"]["date"])
+    );
+    let rounds = report["rounds"].as_array().map_or(&[][..], Vec::as_slice);
+    out.push_str("| library, tokens/s, medians | gimbal | llama.cpp | ratio | bar | ");
+    out.push_str("llama.cpp Q4_0 | ratio | bar | Q4_0 by both | Q4_K_M by both |\n");
+    out.push_str("|---|---|---|---|---|---|---|---|---|---|\n");
+    for (title, work, same, best) in BARS {
+        let of = |file: &str, side: &str| median(rounds.iter().map(|r| &r[file][side][work]));
+        // The ratio of each round, for what slows a round slows both sides of it.
+        let ratio = |ours: (&str, &str), theirs: (&str, &str)| {
+            let rounds = rounds.iter().map(|r| {
+                let pace = |(file, side): (&str, &str)| r[file][side][work].as_f64();
+                Some(pace(ours)? / pace(theirs)?)
+            });
+            middle(rounds.flatten().collect())
+        };
+        let own = ("own file", "gimbal");
+        let row = format!(
+            "| {title} | {:.0} | {:.0} | {:.2} | {same} | {:.0} | {:.2} | {best} | {:.2} | {:.2} |",
+            of(own.0, own.1),
+            of("own file", "llama.cpp"),
+            ratio(own, ("own file", "llama.cpp")),
+            of("Q4_0", "llama.cpp"),
+            ratio(own, ("Q4_0", "llama.cpp")),
+            ratio(("Q4_0", "gimbal"), ("Q4_0", "llama.cpp")),
+            ratio(("Q4_K_M", "gimbal"), ("Q4_K_M", "llama.cpp")),
+        );
+        line(&mut out, &row);
+    }
+    served(&mut out, report);
+    out
+}
+
+fn served(out: &mut String, report: &Value) {
+    let Some(files) = report["http"].as_object() else { return };
+    out.push_str(
+        "\n| HTTP, prompts 128, outputs 128 | gimbal tokens/s | llama.cpp | ratio | bar |",
+    );
+    out.push_str(" TTFT p50 ms | ITL p50 ms |\n|---|---|---|---|---|---|---|\n");
+    for (name, served) in files {
+        for (clients, (_, _, same, best)) in ["1", "8", "32"].iter().zip(BARS) {
+            let side = |i: usize, metric: &str| {
+                served["cells"][clients]["sides"][i]["medians"][metric].as_f64().unwrap_or(f64::NAN)
+            };
+            let rate = "output_tokens_per_s";
+            let bar = if name == "Q4_0" { best } else { same };
+            let row = format!(
+                "| {name}, {clients} | {:.0} | {:.0} | {:.2} | {:.2} | {:.0} / {:.0} | {:.1} / {:.1} |",
+                side(0, rate),
+                side(1, rate),
+                side(0, rate) / side(1, rate),
+                bar * HTTP_SHARE,
+                side(0, "ttft_p50_ms"),
+                side(1, "ttft_p50_ms"),
+                side(0, "itl_p50_ms"),
+                side(1, "itl_p50_ms"),
+            );
+            line(out, &row);
+        }
+        let mib = |name: &str| served["memory"][name].as_f64().unwrap_or(f64::NAN) / 1_048_576.0;
+        let row = format!(
+            "\n{name}: resident after the load {:.0} MiB, {:.0} of it anonymous\n",
+            mib("resident"),
+            mib("anonymous")
+        );
+        line(out, &row);
+    }
+    let first = |name: &str| {
+        let side = &report["prefix"][name]["sides"][0]["medians"]["ttft_p50_ms"];
+        side.as_f64().unwrap_or(f64::NAN)
+    };
+    let row = format!(
+        "first token of 1,016 tokens: cold {:.1} ms, 1,000 of them cached {:.1} ms, ratio {:.1} (bar 20)",
+        first("cold"),
+        first("warm"),
+        first("cold") / first("warm")
+    );
+    line(out, &row);
+}
+
+fn line(out: &mut String, row: &str) {
+    let written = writeln!(out, "{row}");
+    debug_assert!(written.is_ok(), "a String takes everything");
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or("unknown")
+}
+
+fn median<'a>(values: impl Iterator<Item = &'a Value>) -> f64 {
+    middle(values.filter_map(Value::as_f64).collect())
+}
+
+fn middle(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+}
