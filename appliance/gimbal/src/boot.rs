@@ -113,18 +113,19 @@ impl Plan {
         if self.platform.name() == "onnx" {
             self.fit.profile.library = library(settings)?;
         }
-        let Words { tokenizer, template, .. } = Words::open(&self.model, settings)?;
         let name = settings.text("served_model_name").map(str::to_owned);
         let name = name.unwrap_or_else(|| self.model.file_name());
         let policy = self.policy(settings);
+        let model = self.model.clone();
         let open = Opener(Arc::new(self));
-        let lanes = (0..open.0.fit.replicas)
-            .map(|_| {
-                let open = open.clone();
-                let backend = open.open()?;
-                Ok(LaneSource { backend, reopen: Box::new(move || open.open()) })
-            })
-            .collect::<Result<Vec<_>, DeviceError>>()?;
+        // The tokenizer's tables and the backend take about as long, and neither needs the other.
+        let (words, lanes) = std::thread::scope(|scope| {
+            let words = scope.spawn(|| Words::open(&model, settings));
+            let lanes = lanes(&open);
+            (words.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), lanes)
+        });
+        let Words { tokenizer, template, .. } = words?;
+        let lanes = lanes?;
         let service = Service::start(ServiceConfig {
             name,
             tokenizer,
@@ -151,6 +152,16 @@ impl Plan {
             prefix_secret: [random(), random()],
         }
     }
+}
+
+/// One backend for each replica.
+fn lanes(open: &Opener) -> Result<Vec<LaneSource>, DeviceError> {
+    let lane = |_| {
+        let open = open.clone();
+        let backend = open.open()?;
+        Ok(LaneSource { backend, reopen: Box::new(move || open.open()) })
+    };
+    (0..open.0.fit.replicas).map(lane).collect()
 }
 
 /// Opens the planned model, as often as a lane needs it.
