@@ -119,7 +119,7 @@ fn pack_all(model: &Model, places: &[Place], length: usize, pool: &Pool) -> io::
 }
 
 /// Every page of weights is read once a step; with pages of 4 KiB looking up their addresses takes
-/// a fifth of a step of one row (158 against 181 tokens/s by turns, Zen 3, Linux 6.18, 2026-11). A
+/// an eighth of a step of one row (158 against 180 tokens/s by turns, Zen 3, Linux 6.18, 2026-11). A
 /// file is mapped by huge pages where its file system keeps it so (ext4 since Linux 6.16).
 fn ask_for_huge_pages(asked: io::Result<()>) {
     if let Err(error) = asked {

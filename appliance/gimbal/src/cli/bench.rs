@@ -121,7 +121,8 @@ fn booting() -> [Arg; 4] {
             .help("Measure this CPU's kernels against its bandwidth and its arithmetic"),
         flag("threads", "N", "Threads for --kernels [default: the cores the process may use]")
             .value_parser(value_parser!(u32).range(1..))
-            .requires("kernels"),
+            // Of kernels and URL there is one, and `requires` gives way to a conflict.
+            .conflicts_with_all(["URL", "boot"]),
         flag("boot", "MODEL", "Measure `gimbal serve MODEL` from its start to its first token")
             .value_parser(value_parser!(PathBuf))
             .conflicts_with("URL"),
@@ -330,7 +331,8 @@ mod tests {
             ("http://a -- --port 1", "cannot be used with"),
             ("-- --port 1", "<URL>"),
             ("http://a --kernels", "cannot be used with"),
-            ("http://a --threads 2", "--kernels"),
+            ("http://a --threads 2", "cannot be used with"),
+            ("--threads 2", "<URL>"),
         ] {
             let why = planned(flags).expect_err(flags);
             assert!(why.contains(expect), "{flags}: {why}");

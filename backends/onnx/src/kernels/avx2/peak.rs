@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use super::vector::{hidden, load, prefetch};
 use crate::kernels::Arithmetic;
 
-/// Bytes ahead to prefetch: the best of 0, 512, 1280, 2560 and 4096.
+/// Bytes ahead to prefetch: as the int8 kernel does.
 const AHEAD: usize = 2560;
 
 /// Blocks in flight, so that latency does not show.
