@@ -17,7 +17,7 @@ use crate::memory::Shared;
 use crate::ops::{BothActs, Cpu, linear};
 use crate::pack::{BLOCK, Family, LANES, Packed, pack_group};
 use crate::pool::Pool;
-use crate::store::Memory;
+use crate::store::{Memory, ask_for_huge_pages};
 
 /// Bytes that are streamed at one row: no cache holds them.
 const STREAM: usize = 384 << 20;
@@ -83,9 +83,7 @@ pub(crate) fn measure(threads: Option<u32>) -> std::io::Result<KernelReport> {
     let threads = threads.unwrap_or_else(|| crate::probe::cpu().cores) as usize;
     let cpu = Cpu { pool: Pool::new(threads), kernels: kernels::best() };
     let mut stream = MmapMut::map_anon(STREAM)?;
-    if let Err(error) = stream.advise(Advice::HugePage) {
-        tracing::debug!(%error, "the stream lies in small pages");
-    }
+    ask_for_huge_pages(stream.advise(Advice::HugePage));
     stream.fill(1);
     let mut peaks = Peaks::default();
     let mut figures = Vec::new();
@@ -203,9 +201,7 @@ fn weights(family: Family) -> std::io::Result<Weights> {
     let size = family.group_bytes(COLS);
     let groups = STREAM / size;
     let mut map = MmapMut::map_anon(groups * size)?;
-    if let Err(error) = map.advise(Advice::HugePage) {
-        tracing::debug!(%error, "weights lie in small pages");
-    }
+    ask_for_huge_pages(map.advise(Advice::HugePage));
     let mut group = vec![0; size];
     fill(family, &mut group);
     for out in map.chunks_exact_mut(size) {

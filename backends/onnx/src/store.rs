@@ -20,7 +20,7 @@ use gimbal_model::graph::WeightId;
 use gimbal_model::weights::Tensor;
 use memmap2::{Advice, Mmap, MmapMut};
 use sha2::{Digest, Sha256};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use crate::lower::{Fused, fuse};
 use crate::memory::Shared;
@@ -100,7 +100,8 @@ pub(crate) fn open(
         let keep = move || match file.write(&kept) {
             Ok(()) => info!(path = %file.path.display(), bytes = length, "packed weights kept"),
             Err(error) => {
-                warn!(path = %file.path.display(), %error, "packed weights cannot be kept");
+                let path = file.path.display();
+                info!(%path, %error, "packed weights cannot be kept; each start packs them anew");
             }
         };
         std::thread::Builder::new().name("keep".to_owned()).spawn(keep)?;
@@ -121,7 +122,7 @@ fn pack_all(model: &Model, places: &[Place], length: usize, pool: &Pool) -> io::
 /// Every page of weights is read once a step; with pages of 4 KiB looking up their addresses takes
 /// an eighth of a step of one row (158 against 180 tokens/s by turns, Zen 3, Linux 6.18, 2026-11). A
 /// file is mapped by huge pages where its file system keeps it so (ext4 since Linux 6.16).
-fn ask_for_huge_pages(asked: io::Result<()>) {
+pub(crate) fn ask_for_huge_pages(asked: io::Result<()>) {
     if let Err(error) = asked {
         debug!(%error, "weights lie in small pages");
     }
