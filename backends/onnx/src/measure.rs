@@ -13,11 +13,11 @@ use gimbal_model::weights::{DType, Tensor};
 use memmap2::{Advice, MmapMut};
 
 use crate::kernels::{self, ActBlock, Arithmetic, Columns};
-use crate::memory::Shared;
+use crate::memory::{Shared, ask_for_huge_pages};
 use crate::ops::{BothActs, Cpu, linear};
 use crate::pack::{BLOCK, Family, LANES, Packed, pack_group};
 use crate::pool::Pool;
-use crate::store::{Memory, ask_for_huge_pages};
+use crate::store::Memory;
 
 /// Bytes that are streamed at one row: no cache holds them.
 const STREAM: usize = 384 << 20;

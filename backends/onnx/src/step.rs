@@ -39,7 +39,8 @@ impl CpuBackend {
         let packed = store::open(model, &fused, *quantize, packed_cache.as_deref(), &cpu.pool);
         let packed = packed.map_err(|e| DeviceError::Model { why: format!("packing: {e}") })?;
         let blocks = fit.limits.kv.blocks as usize;
-        let executor = Executor::new(model, &fused, &packed, blocks, cpu);
+        let executor = Executor::new(model, &fused, &packed, blocks, cpu)
+            .map_err(|e| DeviceError::Model { why: format!("the KV cache: {e}") })?;
         let session = Session::open(library.as_deref(), &fused, executor)?;
         Ok(Self {
             limits: fit.limits.clone(),

@@ -23,7 +23,7 @@ use sha2::{Digest, Sha256};
 use tracing::{debug, info};
 
 use crate::lower::{Fused, fuse};
-use crate::memory::Shared;
+use crate::memory::{Shared, ask_for_huge_pages};
 use crate::pack::{Family, LANES, Packed, pack_group};
 use crate::pool::Pool;
 
@@ -117,15 +117,6 @@ fn pack_all(model: &Model, places: &[Place], length: usize, pool: &Pool) -> io::
         pack(model, place, &mut map, pool);
     }
     Ok(Memory(map.make_read_only()?))
-}
-
-/// Every page of weights is read once a step; with pages of 4 KiB looking up their addresses takes
-/// an eighth of a step of one row (158 against 180 tokens/s by turns, Zen 3, Linux 6.18, 2026-11). A
-/// file is mapped by huge pages where its file system keeps it so (ext4 since Linux 6.16).
-pub(crate) fn ask_for_huge_pages(asked: io::Result<()>) {
-    if let Err(error) = asked {
-        debug!(%error, "weights lie in small pages");
-    }
 }
 
 /// Writes the file of the profile's cache, unless it is there, and waits until it is.

@@ -218,7 +218,7 @@ impl Case {
         let mut graph = gimbal_model::graph::Graph::default();
         let (kv_heads, head_dim, window) = (2, self.dim, self.window);
         graph.states.push(gimbal_model::graph::State::Kv { kv_heads, head_dim, window });
-        let mut kv = KvCache::new(&graph, 8);
+        let mut kv = KvCache::new(&graph, 8).unwrap();
         let (layout, cache) = kv.state(0);
         let table: Vec<BlockId> = [3, 1, 6].map(BlockId).to_vec();
         let seen = self.start + self.rows;

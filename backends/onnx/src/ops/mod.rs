@@ -9,6 +9,7 @@ mod feed_forward;
 mod plan;
 
 use std::collections::HashMap;
+use std::io;
 use std::sync::Arc;
 
 use gimbal_batch::Batch;
@@ -78,13 +79,16 @@ struct Scratch {
 
 impl Executor {
     /// Binds packed weights to the nodes and reserves the KV cache.
+    ///
+    /// # Errors
+    /// The system grants no memory for the cache.
     pub(crate) fn new(
         model: &Arc<Model>,
         fused: &[Fused],
         packed: &HashMap<WeightId, Packed>,
         kv_blocks: usize,
         cpu: Cpu,
-    ) -> Self {
+    ) -> io::Result<Self> {
         let packer = Packer { model, packed, kernels: cpu.kernels };
         let bind = |node: &Fused| match node {
             Fused::Embed { table, scale } => Bound::Embed { table: *table, scale: *scale },
@@ -96,9 +100,9 @@ impl Executor {
             }),
         };
         let nodes = fused.iter().map(bind).collect();
-        let kv = KvCache::new(&model.graph, kv_blocks);
+        let kv = KvCache::new(&model.graph, kv_blocks)?;
         let (scratch, plan) = (Scratch::default(), Plan::default());
-        Self { model: model.clone(), nodes, cpu, kv, scratch, plan }
+        Ok(Self { model: model.clone(), nodes, cpu, kv, scratch, plan })
     }
 
     /// Takes the step that the next calls compute; `ids` are its rows' tokens.

@@ -11,9 +11,10 @@ use crate::command;
 
 /// The package whose source holds llama.cpp; the golden files come from the same.
 const PACKAGE: &str = "llama-cpp-python==0.3.36";
-/// All of llama.cpp's tools, for this processor.
+/// All of llama.cpp's tools, for this processor; its own `tools` make mtmd, so the package must not.
 const FLAGS: &str = "-DGGML_NATIVE=ON -DLLAMA_BUILD_COMMON=ON -DLLAMA_BUILD_TOOLS=ON \
-                     -DLLAMA_BUILD_SERVER=ON -DLLAMA_BUILD_UI=OFF -DLLAMA_OPENSSL=OFF";
+                     -DLLAMA_BUILD_SERVER=ON -DLLAMA_BUILD_UI=OFF -DLLAMA_OPENSSL=OFF \
+                     -DMTMD_BUILD=OFF";
 
 /// A build.
 pub(super) struct Llama {
@@ -33,7 +34,7 @@ impl Llama {
         // The build folder stays, and with it the tools, which the package does not install.
         pip.env("SKBUILD_BUILD_DIR", &build).env("CMAKE_ARGS", FLAGS);
         pip.args(["-m", "pip", "wheel", "--no-deps", "--no-cache-dir", "--wheel-dir"]);
-        command::run(pip.arg(&venv).args(["--no-binary=:all:", PACKAGE]))?;
+        command::run(pip.arg(&venv).args(["--no-binary=llama-cpp-python", PACKAGE]))?;
         Self::built(&build)
     }
 

@@ -13,6 +13,8 @@ use crate::pack::LANES;
 
 /// Query rows times heads that one pass over a block of keys serves.
 const PASS: usize = 4;
+/// f16 elements of a cache line.
+const LINE: usize = 32;
 
 /// One row and head of a tile while it is attended.
 #[derive(Clone, Copy)]
@@ -32,6 +34,12 @@ pub(super) unsafe fn attend_tile(task: &Attend<'_>, out: &mut [f32]) {
     for block in task.block_first()..=task.block_last() {
         // SAFETY: the caller promises that nobody writes the sequence's blocks.
         let (keys, values) = unsafe { task.block(block) };
+        if block < task.block_last() {
+            // SAFETY: as above.
+            let (keys, values) = unsafe { task.block(block + 1) };
+            fetch(keys);
+            fetch(values);
+        }
         let mut first = 0;
         while first < queries {
             let n = (queries - first).min(PASS);
@@ -52,6 +60,15 @@ pub(super) unsafe fn attend_tile(task: &Attend<'_>, out: &mut [f32]) {
     for (acc, online) in out.chunks_exact_mut(dim).zip(online) {
         let by = 1.0 / online.sum;
         acc.iter_mut().for_each(|acc| *acc *= by);
+    }
+}
+
+/// Blocks lie anywhere, and the hardware does not guess where the next one is.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn fetch(block: &[u16]) {
+    for line in block.chunks(LINE) {
+        _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
     }
 }
 
