@@ -15,7 +15,7 @@ use memmap2::{Advice, MmapMut};
 use crate::kernels::{self, ActBlock, Arithmetic, Columns};
 use crate::memory::{Shared, ask_for_huge_pages};
 use crate::ops::{BothActs, Cpu, linear};
-use crate::pack::{BLOCK, Family, LANES, Packed, pack_group};
+use crate::pack::{BLOCK, LANES, Packed, group_bytes, pack_group};
 use crate::pool::Pool;
 use crate::store::Memory;
 
@@ -48,8 +48,8 @@ pub struct Peaks {
 /// One kernel at one number of rows.
 #[derive(Clone, Debug)]
 pub struct KernelFigure {
-    /// The model file's types that it serves.
-    pub types: String,
+    /// The type of the weights.
+    pub dtype: &'static str,
     /// Rows of activations.
     pub rows: usize,
     /// Bytes of weights a second.
@@ -87,8 +87,8 @@ pub(crate) fn measure(threads: Option<u32>) -> std::io::Result<KernelReport> {
     stream.fill(1);
     let mut peaks = Peaks::default();
     let mut figures = Vec::new();
-    for family in Family::ALL {
-        let weights = weights(family)?;
+    for dtype in DType::ALL {
+        let weights = weights(dtype)?;
         let mut best = ROWS.map(|_| f64::INFINITY);
         for _ in 0..ROUNDS {
             peaks.raise(&cpu, &stream);
@@ -98,12 +98,12 @@ pub(crate) fn measure(threads: Option<u32>) -> std::io::Result<KernelReport> {
         }
         for (seconds, rows) in best.into_iter().zip(ROWS) {
             let used = weights.cut(rows);
-            let bytes = (used.groups() * family.group_bytes(COLS)) as f64 / seconds;
+            let bytes = (used.groups() * group_bytes(dtype, COLS)) as f64 / seconds;
             let operations = (2 * used.rows * COLS * rows) as f64 / seconds;
             figures.push((
-                family,
+                dtype,
                 KernelFigure {
-                    types: types(family),
+                    dtype: dtype.name(),
                     rows,
                     bytes,
                     operations,
@@ -114,9 +114,9 @@ pub(crate) fn measure(threads: Option<u32>) -> std::io::Result<KernelReport> {
         }
     }
     // Shares of the best of all rounds.
-    let share = |(family, figure): (Family, KernelFigure)| KernelFigure {
+    let share = |(dtype, figure): (DType, KernelFigure)| KernelFigure {
         of_read: figure.bytes / peaks.read,
-        of_peak: figure.operations / peaks.of(Arithmetic::of(family)),
+        of_peak: figure.operations / peaks.of(Arithmetic::of(dtype)),
         ..figure
     };
     let figures = figures.into_iter().map(share).collect();
@@ -187,37 +187,31 @@ fn seconds(cpu: &Cpu, weight: &Packed, rows: usize) -> f64 {
     times[times.len() / 2]
 }
 
-/// The types of a model file that a family holds.
-fn types(family: Family) -> String {
-    let held = DType::ALL.into_iter().filter(|dtype| Family::of(*dtype, None) == family);
-    held.map(DType::name).collect::<Vec<_>>().join(", ")
-}
-
-/// Weights of one family, as many as `STREAM` bytes hold.
+/// Weights of one type, as many as `STREAM` bytes hold.
 struct Weights(Packed);
 
 /// Packs one group of plausible values and repeats it.
-fn weights(family: Family) -> std::io::Result<Weights> {
-    let size = family.group_bytes(COLS);
+fn weights(dtype: DType) -> std::io::Result<Weights> {
+    let size = group_bytes(dtype, COLS);
     let groups = STREAM / size;
     let mut map = MmapMut::map_anon(groups * size)?;
     ask_for_huge_pages(map.advise(Advice::HugePage));
     let mut group = vec![0; size];
-    fill(family, &mut group);
+    fill(dtype, &mut group);
     for out in map.chunks_exact_mut(size) {
         out.copy_from_slice(&group);
     }
     let memory = Arc::new(Memory::new(map.make_read_only()?));
-    Ok(Weights(Packed { family, rows: groups * LANES, cols: COLS, start: 0, memory }))
+    Ok(Weights(Packed { dtype, rows: groups * LANES, cols: COLS, start: 0, memory }))
 }
 
-/// Eight rows of numbers from -1 to 1, rounded where the family is for whole numbers.
-fn fill(family: Family, group: &mut [u8]) {
+/// Eight rows of numbers from -1 to 1, rounded where the type is of whole numbers.
+fn fill(dtype: DType, group: &mut [u8]) {
     let value = |i: usize| (i * 7919 % 2003) as f32 / 1001.0 - 1.0;
     let values: Vec<u8> = (0..LANES * COLS).flat_map(|i| value(i).to_le_bytes()).collect();
     let tensor = Tensor { dtype: DType::F32, rows: LANES, cols: COLS, bytes: &values };
-    match family {
-        Family::U4 | Family::I8 | Family::F32 => pack_group(&tensor, family, 0, group),
+    match dtype {
+        DType::Q4_1 | DType::Q8_0 | DType::F32 => pack_group(&tensor, dtype, 0, group),
         // Speed does not depend on values, as long as no scale is a number that is none.
         _ => group.fill(0x11),
     }

@@ -1,22 +1,26 @@
-//! Weights in the kernels' layout: groups of eight rows, interleaved, with exact values.
+//! Weights in the kernels' layout: groups of eight rows, interleaved, in the file's own numbers.
 //!
-//! Six families hold every GGUF type exactly. Rows are padded to eight with zeros.
+//! Every GGUF type keeps its own integers and scales, and so its bytes (`Q4_K` and `Q5_K`: 2 to 3 %
+//! more, for their six-bit scales become bytes). Rows are padded to eight with zeros.
 //!
-//! Layouts of one group, K in blocks of 32:
-//! - `U4`, 160 bytes a block: four vectors of 32 bytes, byte `4r + t` of vector `v` holding
-//!   `k = 4v + t` of row `r` in the low and `k = 16 + 4v + t` in the high nibble; then eight f16 `d`
-//!   and eight f16 `m`. Value `d·q + m`. `U4Wide`, 192 bytes: the same with f32 `d` and `m`, where
-//!   a `d` is a product that f16 does not hold.
-//! - `I8`, 272 bytes a block: eight vectors of 32 bytes, byte `4r + t` of vector `v` holding
-//!   `k = 4v + t` of row `r`; then eight f16 `d`. Value `d·q`. `I8Wide`, 320 bytes: with eight f32
-//!   `d` and eight f32 `m`, value `d·q + m`. `I8Halves`, 320 bytes: with eight f32 `d` of `k < 16`
-//!   and eight of the others, value `d·q`.
-//! - `F16`, `BF16`, `F32`: for each `k` the eight rows' values.
+//! Layout of a group, K in blocks of 32, vectors of 32 bytes. A block is
+//! - of four bits and more: four vectors, byte `4r + t` of vector `v` holding the low four bits of
+//!   `k = 4v + t` of row `r` in the low, of `k = 16 + 4v + t` in the high nibble;
+//! - of five bits: one vector more, bit `v` (`4 + v`) of byte `4r + t` being the fifth bit of what
+//!   nibble vector `v` holds low (high);
+//! - of six bits: two vectors more, bits `2v` and `2v + 1` of byte `4r + t` being the upper bits of
+//!   what nibble vector `v` holds low (first vector) and high (second);
+//! - of eight bits: eight vectors, byte `4r + t` of vector `v` holding `k = 4v + t` of row `r`;
+//! - in K-types the eight rows' small scales and after them their small offsets (`Q6_K`: scales of
+//!   `k < 16`, then of the others), a byte each.
+//!
+//! After one block, in K-types after eight, follow eight f16 `d` and, where the type has offsets,
+//! eight f16 `m` (K-types: `-m`). Floats are, for each `k`, the eight rows' values.
 
 use std::sync::Arc;
 
 use gimbal_hal::Quantize;
-use gimbal_model::weights::{DType, Tensor, Unpacked, f16_to_f32};
+use gimbal_model::weights::{DType, Tensor, Unpacked};
 use half::f16;
 
 use crate::store::Memory;
@@ -25,89 +29,70 @@ use crate::store::Memory;
 pub(crate) const LANES: usize = 8;
 /// Columns of a quantised block.
 pub(crate) const BLOCK: usize = 32;
-/// Bytes of a `U4` group and block.
-pub(crate) const U4_BYTES: usize = 160;
-/// Bytes of a `U4Wide` group and block.
-pub(crate) const U4_WIDE_BYTES: usize = 192;
-/// Bytes of an `I8` group and block.
-pub(crate) const I8_BYTES: usize = 272;
-/// Bytes of an `I8Wide` or `I8Halves` group and block.
-pub(crate) const I8_WIDE_BYTES: usize = 320;
 
-/// How a packed weight's values are held.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Family {
-    U4,
-    U4Wide,
-    I8,
-    I8Wide,
-    I8Halves,
-    F16,
-    BF16,
-    F32,
+/// Where a quantised type's bytes lie in a group.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Layout {
+    /// Blocks that share `d` and `m`.
+    pub(crate) blocks: usize,
+    /// Bytes of a block's integers; small scales follow.
+    pub(crate) quants: usize,
+    /// Bytes of a block.
+    pub(crate) block: usize,
+    /// Bytes of the blocks that share `d` and `m`, with those.
+    pub(crate) bytes: usize,
 }
 
-impl Family {
-    pub(crate) const ALL: [Self; 8] = [
-        Self::U4,
-        Self::U4Wide,
-        Self::I8,
-        Self::I8Wide,
-        Self::I8Halves,
-        Self::F16,
-        Self::BF16,
-        Self::F32,
-    ];
-
-    /// The family that holds a type's exact values, or what floats are to be rounded to.
-    pub(crate) const fn of(dtype: DType, quantize: Option<Quantize>) -> Self {
-        match (dtype.is_quantised(), quantize) {
-            (false, Some(Quantize::Q8)) => Self::I8,
-            (false, Some(Quantize::Q4)) => Self::U4,
-            _ => Self::exact(dtype),
-        }
+impl Layout {
+    /// # Panics
+    /// If the type is a float.
+    pub(crate) const fn of(dtype: DType) -> Self {
+        let bits = match dtype {
+            DType::Q4_0 | DType::Q4_1 | DType::Q4K => 4,
+            DType::Q5_0 | DType::Q5_1 | DType::Q5K => 5,
+            DType::Q6K => 6,
+            DType::Q8_0 => 8,
+            DType::F32 | DType::F16 | DType::BF16 => panic!("floats have no blocks"),
+        };
+        let (elements, quants) = (dtype.block().0, bits * BLOCK * LANES / 8);
+        let (blocks, small) = if elements > BLOCK { (elements / BLOCK, 2 * LANES) } else { (1, 0) };
+        let scales = if dtype.has_offset() { 4 * LANES } else { 2 * LANES };
+        Self { blocks, quants, block: quants + small, bytes: blocks * (quants + small) + scales }
     }
 
-    const fn exact(dtype: DType) -> Self {
-        match dtype {
-            DType::Q4_0 | DType::Q4_1 => Self::U4,
-            DType::Q4K => Self::U4Wide,
-            DType::Q5_0 | DType::Q8_0 => Self::I8,
-            DType::Q5_1 | DType::Q5K => Self::I8Wide,
-            DType::Q6K => Self::I8Halves,
-            DType::F16 => Self::F16,
-            DType::BF16 => Self::BF16,
-            DType::F32 => Self::F32,
-        }
+    /// Where the eight `d` are.
+    pub(crate) const fn scales(self) -> usize {
+        self.blocks * self.block
     }
 
-    /// True when the kernels of the family read activations as int8 blocks.
-    pub(crate) const fn is_quantised(self) -> bool {
-        !matches!(self, Self::F16 | Self::BF16 | Self::F32)
+    /// Where the eight `m` are.
+    pub(crate) const fn offsets(self) -> usize {
+        self.scales() + 2 * LANES
     }
+}
 
-    /// Bytes of one block of 32 columns of a group.
-    const fn block_bytes(self) -> usize {
-        match self {
-            Self::U4 => U4_BYTES,
-            Self::U4Wide => U4_WIDE_BYTES,
-            Self::I8 => I8_BYTES,
-            Self::I8Wide | Self::I8Halves => I8_WIDE_BYTES,
-            Self::F16 | Self::BF16 => BLOCK * LANES * 2,
-            Self::F32 => BLOCK * LANES * 4,
-        }
+/// What a type is packed as: itself, or what floats are to be rounded to.
+pub(crate) const fn packed_type(dtype: DType, quantize: Option<Quantize>) -> DType {
+    match (dtype.is_quantised(), quantize) {
+        (false, Some(Quantize::Q8)) => DType::Q8_0,
+        (false, Some(Quantize::Q4)) => DType::Q4_1,
+        _ => dtype,
     }
+}
 
-    /// Bytes of one group of eight rows.
-    pub(crate) const fn group_bytes(self, cols: usize) -> usize {
-        cols / BLOCK * self.block_bytes()
+/// Bytes of one group of eight rows.
+pub(crate) const fn group_bytes(dtype: DType, cols: usize) -> usize {
+    if !dtype.is_quantised() {
+        return LANES * dtype.row_bytes(cols);
     }
+    let layout = Layout::of(dtype);
+    cols / (BLOCK * layout.blocks) * layout.bytes
 }
 
 /// One packed weight, `[rows, cols]`; columns are a multiple of 32 (checked by `fit`).
 #[derive(Clone, Debug)]
 pub(crate) struct Packed {
-    pub(crate) family: Family,
+    pub(crate) dtype: DType,
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     /// Its first byte in `memory`.
@@ -119,14 +104,13 @@ impl Packed {
     /// A tensor packed in memory.
     #[cfg(test)]
     pub(crate) fn of(tensor: &Tensor<'_>) -> Self {
-        let family = Family::of(tensor.dtype, None);
-        let Tensor { rows, cols, .. } = *tensor;
-        let size = family.group_bytes(cols);
+        let Tensor { dtype, rows, cols, .. } = *tensor;
+        let size = group_bytes(dtype, cols);
         let mut bytes = vec![0; rows.div_ceil(LANES) * size];
         for (g, out) in bytes.chunks_exact_mut(size).enumerate() {
-            pack_group(tensor, family, g, out);
+            pack_group(tensor, dtype, g, out);
         }
-        Self { family, rows, cols, start: 0, memory: Arc::new(Memory::of(&bytes)) }
+        Self { dtype, rows, cols, start: 0, memory: Arc::new(Memory::of(&bytes)) }
     }
 
     /// Groups of eight rows.
@@ -136,57 +120,45 @@ impl Packed {
 
     /// Bytes of one group.
     pub(crate) fn group(&self, g: usize) -> &[u8] {
-        let size = self.family.group_bytes(self.cols);
+        let size = group_bytes(self.dtype, self.cols);
         &self.memory.bytes()[self.start + g * size..][..size]
     }
 }
 
-/// Packs group `g` of a tensor into a family that is its own or what floats are rounded to.
-pub(crate) fn pack_group(tensor: &Tensor<'_>, family: Family, g: usize, out: &mut [u8]) {
+/// Packs group `g` of a tensor as its own type or as what floats are rounded to.
+pub(crate) fn pack_group(tensor: &Tensor<'_>, to: DType, g: usize, out: &mut [u8]) {
     let dtype = tensor.dtype;
-    let mut unpacked = Unpacked::default();
     for r in 0..LANES.min(tensor.rows - g * LANES) {
         let row = g * LANES + r;
-        match (dtype.is_quantised(), family) {
-            (false, Family::I8 | Family::U4) => round_row(tensor, row, family, r, out),
-            (false, _) => {
+        match (dtype.is_quantised(), to.is_quantised()) {
+            (false, true) => round_row(tensor, row, to, r, out),
+            (false, false) => {
                 let bytes = dtype.block().1;
                 for (k, value) in tensor.row(row).chunks_exact(bytes).enumerate() {
                     out[(k * LANES + r) * bytes..][..bytes].copy_from_slice(value);
                 }
             }
-            (true, _) => pack_row(tensor, row, r, &mut unpacked, out),
-        }
-    }
-}
-
-fn pack_row(tensor: &Tensor<'_>, row: usize, r: usize, unpacked: &mut Unpacked, out: &mut [u8]) {
-    let dtype = tensor.dtype;
-    let (elements, bytes) = dtype.block();
-    let stride = Family::exact(dtype).block_bytes();
-    let outs = out.chunks_exact_mut(elements / BLOCK * stride);
-    for (block, out) in tensor.row(row).chunks_exact(bytes).zip(outs) {
-        if let DType::Q4_0 | DType::Q4_1 | DType::Q8_0 = dtype {
-            move_block(dtype, block, r, out);
-            continue;
-        }
-        dtype.unpack(block, unpacked);
-        for (b, out) in out.chunks_exact_mut(stride).enumerate() {
-            pack_block(dtype, unpacked, b, r, out);
+            (true, _) => {
+                let (bytes, stride) = (dtype.block().1, Layout::of(dtype).bytes);
+                let blocks = tensor.row(row).chunks_exact(bytes);
+                for (block, out) in blocks.zip(out.chunks_exact_mut(stride)) {
+                    pack_block(dtype, block, r, out);
+                }
+            }
         }
     }
 }
 
 /// Rounds a row of floats to blocks of `Q8_0` or `Q4_1` and places them.
-fn round_row(tensor: &Tensor<'_>, row: usize, family: Family, r: usize, out: &mut [u8]) {
+fn round_row(tensor: &Tensor<'_>, row: usize, to: DType, r: usize, out: &mut [u8]) {
     let mut values = vec![0.0; tensor.cols];
     tensor.read_row(row, &mut values);
-    let outs = out.chunks_exact_mut(family.block_bytes());
+    let outs = out.chunks_exact_mut(Layout::of(to).bytes);
     for (values, out) in values.as_chunks::<BLOCK>().0.iter().zip(outs) {
-        if family == Family::I8 {
-            move_block(DType::Q8_0, &round_to_q8(values), r, out);
+        if to == DType::Q8_0 {
+            pack_block(to, &round_to_q8(values), r, out);
         } else {
-            move_block(DType::Q4_1, &round_to_q4(values), r, out);
+            pack_block(to, &round_to_q4(values), r, out);
         }
     }
 }
@@ -223,71 +195,62 @@ fn round_to_q4(values: &[f32; BLOCK]) -> [u8; 20] {
     block
 }
 
-/// Moves the bytes of types whose blocks hold what the family holds, in the same order. They are
-/// most of what is served, and taking them apart would double the time of packing.
-fn move_block(dtype: DType, block: &[u8], r: usize, out: &mut [u8]) {
-    let (first, scales) = match dtype {
-        DType::Q8_0 => (2, 256),
-        DType::Q4_1 => (4, 128),
-        _ => (2, 128),
+/// Places one block of the file as row `r`.
+fn pack_block(dtype: DType, block: &[u8], r: usize, out: &mut [u8]) {
+    let layout = Layout::of(dtype);
+    let half = |out: &mut [u8], at: usize, bits: [u8; 2]| {
+        out[at + 2 * r..at + 2 * r + 2].copy_from_slice(&bits);
     };
-    out[scales + 2 * r..][..2].copy_from_slice(&block[..2]);
-    match dtype {
-        DType::Q4_1 => out[144 + 2 * r..][..2].copy_from_slice(&block[2..4]),
-        // Where ggml subtracts 8 from each integer, `m` does it at once.
-        DType::Q4_0 => {
-            let m = f16::from_f32(-8.0 * f16_to_f32(block)).to_le_bytes();
-            out[144 + 2 * r..][..2].copy_from_slice(&m);
+    let first = if dtype == DType::Q6K { 208 } else { 0 };
+    half(out, layout.scales(), [block[first], block[first + 1]]);
+    if dtype.has_offset() {
+        // The value is `d·q - m` in K-types.
+        let sign = if layout.blocks > 1 { 0x80 } else { 0 };
+        half(out, layout.offsets(), [block[2], block[3] ^ sign]);
+    }
+    // Bytes in the file's order: most of what is served, and taking them apart would double the time.
+    if let DType::Q4_0 | DType::Q4_1 | DType::Q8_0 = dtype {
+        let quants = block[if dtype == DType::Q4_1 { 4 } else { 2 }..].as_chunks::<4>().0;
+        for (four, out) in quants.iter().zip(out.chunks_exact_mut(32)) {
+            out[4 * r..4 * r + 4].copy_from_slice(four);
         }
-        _ => {}
+        return;
     }
-    for (four, out) in block[first..].as_chunks::<4>().0.iter().zip(out.chunks_exact_mut(32)) {
-        out[4 * r..4 * r + 4].copy_from_slice(four);
-    }
-}
-
-/// Places row `r` of the 32 columns from `32·b` on.
-fn pack_block(dtype: DType, from: &Unpacked, b: usize, r: usize, out: &mut [u8]) {
-    let quants = &from.quants[b * BLOCK..][..BLOCK];
-    let scale = b * BLOCK / dtype.group();
-    let (d, m) = (from.scales[scale], from.offsets[scale]);
-    let mut floats = |at: usize, value: f32| {
-        out[at + 4 * r..at + 4 * r + 4].copy_from_slice(&value.to_le_bytes());
+    let mut from = Unpacked::default();
+    dtype.unpack(block, &mut from);
+    // `unpack` gives the value's integer; the layout holds it from 0 up.
+    let plus = match dtype {
+        DType::Q5_0 => 16,
+        DType::Q6K => 32,
+        _ => 0,
     };
-    match Family::exact(dtype) {
-        Family::U4Wide => {
-            floats(128, d);
-            floats(160, m);
-            place_nibbles(quants, r, out);
+    let outs = out.chunks_exact_mut(layout.block);
+    for (b, (quants, out)) in from.quants.as_chunks::<BLOCK>().0.iter().zip(outs).enumerate() {
+        if b == layout.blocks {
+            break;
         }
-        Family::I8 => {
-            out[256 + 2 * r..258 + 2 * r].copy_from_slice(&f16::from_f32(d).to_le_bytes());
-            place_bytes(quants, r, out);
+        if layout.blocks > 1 {
+            let [first, second] = dtype.small_scales(block, b);
+            (out[layout.quants + r], out[layout.quants + LANES + r]) = (first, second);
         }
-        Family::I8Wide => {
-            floats(256, d);
-            floats(288, m);
-            place_bytes(quants, r, out);
-        }
-        Family::I8Halves => {
-            floats(256, d);
-            floats(288, from.scales[scale + 1]);
-            place_bytes(quants, r, out);
-        }
-        // Moved as they are.
-        Family::U4 | Family::F16 | Family::BF16 | Family::F32 => {}
+        place(&quants.map(|q| (q + plus).cast_unsigned()), r, &mut out[..layout.quants]);
     }
 }
 
-fn place_nibbles(quants: &[i8], r: usize, out: &mut [u8]) {
-    for k in 0..BLOCK / 2 {
-        let (low, high) = (quants[k].cast_unsigned(), quants[k + 16].cast_unsigned());
-        out[k / 4 * 32 + r * 4 + k % 4] = low | high << 4;
-    }
-}
-
-fn place_bytes(quants: &[i8], r: usize, out: &mut [u8]) {
-    for (k, q) in quants.iter().enumerate() {
-        out[k / 4 * 32 + r * 4 + k % 4] = q.cast_unsigned();
+/// Places 32 integers of four to six bits as row `r` of a block's vectors.
+fn place(quants: &[u8; BLOCK], r: usize, out: &mut [u8]) {
+    let (nibbles, upper) = out.split_at_mut(BLOCK / 2 * LANES);
+    for (v, four) in quants.as_chunks::<4>().0.iter().enumerate() {
+        // Vectors 4 to 7 are the high nibbles of 0 to 3.
+        let (vector, is_high) = (v % 4, v / 4);
+        for (t, q) in four.iter().enumerate() {
+            let at = 4 * r + t;
+            nibbles[32 * vector + at] |= (q & 15) << (4 * is_high);
+            match upper.len() / 32 {
+                0 => {}
+                1 => upper[at] |= q >> 4 << v,
+                _ => upper[32 * is_high + at] |= q >> 4 << (2 * vector),
+            }
+        }
     }
 }

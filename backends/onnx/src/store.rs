@@ -17,18 +17,18 @@ use std::time::Instant;
 use gimbal_hal::{DeviceError, Fit, Profile, Quantize};
 use gimbal_model::Model;
 use gimbal_model::graph::WeightId;
-use gimbal_model::weights::Tensor;
+use gimbal_model::weights::{DType, Tensor};
 use memmap2::{Advice, Mmap, MmapMut};
 use sha2::{Digest, Sha256};
 use tracing::{debug, info};
 
 use crate::lower::{Fused, fuse};
 use crate::memory::{Shared, ask_for_huge_pages};
-use crate::pack::{Family, LANES, Packed, pack_group};
+use crate::pack::{LANES, Packed, group_bytes, pack_group, packed_type};
 use crate::pool::Pool;
 
 /// The first bytes of a file; the number changes with the layout.
-const MARK: &[u8; 8] = b"GIMBALP1";
+const MARK: &[u8; 8] = b"GIMBALP2";
 /// Bytes before the first weight.
 const HEADER: usize = 4096;
 /// Weights begin at multiples of this: a cache line.
@@ -62,7 +62,7 @@ impl Memory {
 /// What is to be packed, and where it goes.
 struct Place {
     id: WeightId,
-    family: Family,
+    dtype: DType,
     rows: usize,
     cols: usize,
     start: usize,
@@ -158,30 +158,30 @@ fn places(model: &Model, fused: &[Fused], quantize: Option<Quantize>) -> (Vec<Pl
     let mut places: Vec<Place> = Vec::new();
     for id in fused.iter().flat_map(Fused::matrices) {
         let Tensor { dtype, rows, cols, .. } = tensor(model, id);
-        let family = Family::of(dtype, quantize);
-        places.push(Place { id, family, rows, cols, start: end });
-        let bytes = rows.div_ceil(LANES) * family.group_bytes(cols);
+        let dtype = packed_type(dtype, quantize);
+        places.push(Place { id, dtype, rows, cols, start: end });
+        let bytes = rows.div_ceil(LANES) * group_bytes(dtype, cols);
         end = (end + bytes).next_multiple_of(ALIGN);
     }
     (places, end)
 }
 
 fn views(places: Vec<Place>, memory: &Arc<Memory>) -> HashMap<WeightId, Packed> {
-    let view = |Place { id, family, rows, cols, start }| {
-        (id, Packed { family, rows, cols, start, memory: memory.clone() })
+    let view = |Place { id, dtype, rows, cols, start }| {
+        (id, Packed { dtype, rows, cols, start, memory: memory.clone() })
     };
     places.into_iter().map(view).collect()
 }
 
 fn pack(model: &Model, place: &Place, map: &mut MmapMut, pool: &Pool) {
     let tensor = tensor(model, place.id);
-    let size = place.family.group_bytes(place.cols);
+    let size = group_bytes(place.dtype, place.cols);
     let groups = place.rows.div_ceil(LANES);
     let out = Shared::new(&mut map[place.start..place.start + groups * size]);
     pool.run(groups, &|g| {
         // SAFETY: each group has its own range of `out`, which outlives the run.
         let out = unsafe { out.slice_mut(g * size..(g + 1) * size) };
-        pack_group(&tensor, place.family, g, out);
+        pack_group(&tensor, place.dtype, g, out);
     });
     // The file's pages were needed once: not to be counted as this process's memory.
     model.weights.release(&model.graph.weights[place.id.0].name);

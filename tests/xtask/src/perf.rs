@@ -64,10 +64,10 @@ fn measure(
     let kernels: Value = serde_json::from_str(&kernels).context("gimbal bench --kernels")?;
     let mut all = Vec::new();
     for figure in kernels["figures"].as_array().into_iter().flatten() {
-        let (types, rows) = (figure["types"].as_str().unwrap_or_default(), &figure["rows"]);
+        let (dtype, rows) = (figure["dtype"].as_str().unwrap_or_default(), &figure["rows"]);
         let share = if *rows == 1 { &figure["of_read"] } else { &figure["of_peak"] };
         let share = share.as_f64().context("a share")?;
-        all.push((format!("{types} at {rows} rows"), share));
+        all.push((format!("{dtype} at {rows} rows"), share));
     }
     let peak = |name: &str| kernels["peaks"][name].as_f64().context("a peak");
     let (read, nibbles) = (peak("read_bytes_per_second")?, peak("u4_i8_operations_per_second")?);

@@ -170,6 +170,20 @@ impl DType {
         }
     }
 
+    /// The small scales of 32 columns of a block of 256 as it holds them: scale and offset, or in
+    /// `Q6_K` the scales of the first and second 16 columns (int8).
+    ///
+    /// # Panics
+    /// If the type is none with blocks of 256, or `group` not 0 to 7.
+    #[must_use]
+    pub fn small_scales(self, block: &[u8], group: usize) -> [u8; 2] {
+        assert!(self.block().0 == 256 && group < 8, "{} of group {group}", self.name());
+        if self == Self::Q6K {
+            return [block[192 + 2 * group], block[193 + 2 * group]];
+        }
+        k_scale(&block[4..16], group).into()
+    }
+
     /// Reads `out.len()` values.
     pub(crate) fn read(self, bytes: &[u8], out: &mut [f32]) {
         assert_eq!(bytes.len(), self.row_bytes(out.len()), "bytes of {}", self.name());

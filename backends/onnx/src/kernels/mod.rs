@@ -11,8 +11,10 @@ mod scalar;
 use std::ops::Range;
 use std::sync::OnceLock;
 
+use gimbal_model::weights::DType;
+
 use crate::memory::{Shared, StateLayout};
-use crate::pack::{BLOCK, Family, LANES, Packed};
+use crate::pack::{BLOCK, LANES, Packed};
 
 /// Query rows times heads an attention tile may hold.
 pub(crate) const TILE_QUERIES_MAX: usize = 32;
@@ -149,7 +151,7 @@ impl Attend<'_> {
 /// What a linear kernel does with a block: the bound at many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arithmetic {
-    /// Weights of 0 to 15 with int8.
+    /// Weights of 0 to 15 with int8; those of five bits add a `madd` a block.
     Nibbles,
     /// int8 with int8.
     Bytes,
@@ -160,11 +162,12 @@ pub(crate) enum Arithmetic {
 impl Arithmetic {
     pub(crate) const ALL: [Self; 3] = [Self::Nibbles, Self::Bytes, Self::Floats];
 
-    pub(crate) const fn of(family: Family) -> Self {
-        match family {
-            Family::U4 | Family::U4Wide => Self::Nibbles,
-            Family::I8 | Family::I8Wide | Family::I8Halves => Self::Bytes,
-            Family::F16 | Family::BF16 | Family::F32 => Self::Floats,
+    pub(crate) const fn of(dtype: DType) -> Self {
+        match dtype {
+            DType::Q4_0 | DType::Q4_1 | DType::Q4K => Self::Nibbles,
+            DType::Q5_0 | DType::Q5_1 | DType::Q5K => Self::Nibbles,
+            DType::Q6K | DType::Q8_0 => Self::Bytes,
+            DType::F16 | DType::BF16 | DType::F32 => Self::Floats,
         }
     }
 }

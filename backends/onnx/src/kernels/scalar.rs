@@ -2,14 +2,16 @@
 //!
 //! `f32::mul_add` rounds once, as the vector units do; sums keep the vector units' order.
 
-use gimbal_model::weights::bf16_to_f32;
+use std::ops::Range;
+
+use gimbal_model::weights::{DType, bf16_to_f32};
 use half::f16;
 
 use super::{
     ActBlock, Acts, Arithmetic, Attend, EXP, EXP_MIN, GELU, Kernels, LN2, Linear, TILE_QUERIES_MAX,
 };
 use crate::memory::BLOCK_TOKENS;
-use crate::pack::{Family, I8_BYTES, I8_WIDE_BYTES, LANES, U4_BYTES, U4_WIDE_BYTES};
+use crate::pack::{BLOCK, LANES, Layout};
 
 pub(super) static KERNELS: Kernels = Kernels {
     name: "scalar",
@@ -30,27 +32,20 @@ unsafe fn linear(task: &Linear<'_>) {
         let weight = task.weight.group(g);
         for row in 0..task.rows {
             let cols = task.weight.cols;
-            let values = match (task.weight.family, task.acts) {
-                (family, Acts::Blocks(x)) if family.is_quantised() => {
-                    let x = row_of(x, row, cols / 32);
-                    match family {
-                        Family::U4 => u4_group::<U4_BYTES>(weight, x),
-                        Family::U4Wide => u4_group::<U4_WIDE_BYTES>(weight, x),
-                        Family::I8 => i8_group::<I8_BYTES>(weight, x),
-                        Family::I8Wide => i8_group::<I8_WIDE_BYTES>(weight, x),
-                        _ => i8_halves_group(weight, x),
-                    }
+            let values = match (task.weight.dtype, task.acts) {
+                (dtype, Acts::Blocks(x)) if dtype.is_quantised() => {
+                    block_group(dtype, weight, row_of(x, row, cols / BLOCK))
                 }
-                (Family::F16, Acts::Floats(x)) => {
+                (DType::F16, Acts::Floats(x)) => {
                     float_group(row_of(x, row, cols), |k, r| f16_at(weight, k * LANES + r))
                 }
-                (Family::BF16, Acts::Floats(x)) => float_group(row_of(x, row, cols), |k, r| {
+                (DType::BF16, Acts::Floats(x)) => float_group(row_of(x, row, cols), |k, r| {
                     bf16_to_f32(&weight[(k * LANES + r) * 2..])
                 }),
-                (Family::F32, Acts::Floats(x)) => {
+                (DType::F32, Acts::Floats(x)) => {
                     float_group(row_of(x, row, cols), |k, r| f32_at(weight, k * LANES + r))
                 }
-                (family, _) => panic!("activations do not fit {family:?}"),
+                (dtype, _) => panic!("activations do not fit {dtype:?}"),
             };
             // SAFETY: the caller owns the columns of these groups.
             unsafe { task.out.put(row, g, values) };
@@ -73,46 +68,38 @@ fn f32_at(bytes: &[u8], index: usize) -> f32 {
     f32::from_le_bytes([bytes[at], bytes[at + 1], bytes[at + 2], bytes[at + 3]])
 }
 
-/// Both widths of scales: a block of `BYTES` ends with eight `d` and eight `m`.
-fn u4_group<const BYTES: usize>(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
+fn block_group(dtype: DType, weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
+    let layout = Layout::of(dtype);
     let mut sums = [0.0; LANES];
-    for (w, x) in weight.chunks_exact(BYTES).zip(x) {
-        for (r, sum) in sums.iter_mut().enumerate() {
-            let mut whole = 0_i32;
-            for k in 0..16 {
-                let byte = w[k / 4 * 32 + r * 4 + k % 4];
-                whole += i32::from(byte & 15) * i32::from(x.q[k]);
-                whole += i32::from(byte >> 4) * i32::from(x.q[k + 16]);
-            }
-            let (d, m) = match BYTES {
-                U4_BYTES => (f16_at(&w[128..], r), f16_at(&w[144..], r)),
-                _ => (f32_at(&w[128..], r), f32_at(&w[160..], r)),
-            };
-            *sum = (whole as f32).mul_add(d * x.d, *sum);
-            *sum = m.mul_add(x.s, *sum);
-        }
-    }
-    sums
-}
-
-/// `Σ q_w·q_x` of row `r` over some columns of a block.
-fn i8_whole(w: &[u8], x: &ActBlock, r: usize, columns: std::ops::Range<usize>) -> f32 {
-    let at = |k: usize| i32::from(w[k / 4 * 32 + r * 4 + k % 4].cast_signed());
-    let whole: i32 = columns.map(|k| at(k) * i32::from(x.q[k])).sum();
-    whole as f32
-}
-
-/// Both widths of scales; only the wide one has offsets.
-fn i8_group<const BYTES: usize>(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
-    let mut sums = [0.0; LANES];
-    for (w, x) in weight.chunks_exact(BYTES).zip(x) {
-        for (r, sum) in sums.iter_mut().enumerate() {
-            let (d, m) = match BYTES {
-                I8_BYTES => (f16_at(&w[256..], r), None),
-                _ => (f32_at(&w[256..], r), Some(f32_at(&w[288..], r))),
-            };
-            *sum = i8_whole(w, x, r, 0..32).mul_add(d * x.d, *sum);
-            if let Some(m) = m {
+    for (w, x) in weight.chunks_exact(layout.bytes).zip(x.chunks_exact(layout.blocks)) {
+        for (block, x) in w.chunks_exact(layout.block).zip(x) {
+            for (r, sum) in sums.iter_mut().enumerate() {
+                let d = f16_at(&w[layout.scales()..], r);
+                let small = [block.get(layout.quants + r), block.get(layout.quants + LANES + r)];
+                let small = small.map(|byte| byte.copied().unwrap_or(1));
+                let whole = |columns: Range<usize>| {
+                    let q = |k: usize| integer(dtype, block, k, r) * i32::from(x.q[k]);
+                    columns.map(q).sum::<i32>() as f32
+                };
+                let (d, m) = match dtype {
+                    DType::Q8_0 => {
+                        *sum = whole(0..32).mul_add(d * x.d, *sum);
+                        continue;
+                    }
+                    DType::Q6K => {
+                        let [first, second] = small.map(|byte| d * f32::from(byte.cast_signed()));
+                        *sum = whole(0..16).mul_add(first * x.d, *sum);
+                        *sum = whole(16..32).mul_add(second * x.d, *sum);
+                        continue;
+                    }
+                    DType::Q4_0 => (d, d * -8.0),
+                    DType::Q5_0 => (d, d * -16.0),
+                    _ => {
+                        let m = f16_at(&w[layout.offsets()..], r);
+                        (d * f32::from(small[0]), m * f32::from(small[1]))
+                    }
+                };
+                *sum = whole(0..32).mul_add(d * x.d, *sum);
                 *sum = m.mul_add(x.s, *sum);
             }
         }
@@ -120,15 +107,19 @@ fn i8_group<const BYTES: usize>(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
     sums
 }
 
-fn i8_halves_group(weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
-    let mut sums = [0.0; LANES];
-    for (w, x) in weight.chunks_exact(I8_WIDE_BYTES).zip(x) {
-        for (r, sum) in sums.iter_mut().enumerate() {
-            *sum = i8_whole(w, x, r, 0..16).mul_add(f32_at(&w[256..], r) * x.d, *sum);
-            *sum = i8_whole(w, x, r, 16..32).mul_add(f32_at(&w[288..], r) * x.d, *sum);
-        }
+/// The integer of row `r` and column `k` of a block; see `pack` for where it lies.
+fn integer(dtype: DType, block: &[u8], k: usize, r: usize) -> i32 {
+    let (v, at) = (k / 4, r * 4 + k % 4);
+    if dtype == DType::Q8_0 {
+        return i32::from(block[v * 32 + at].cast_signed());
     }
-    sums
+    let (vector, is_high) = (v % 4, v / 4);
+    let four = i32::from(block[vector * 32 + at] >> (4 * is_high) & 15);
+    match Layout::of(dtype).quants / 32 {
+        4 => four,
+        5 => four | i32::from(block[128 + at] >> v & 1) << 4,
+        _ => (four | i32::from(block[128 + 32 * is_high + at] >> (2 * vector) & 3) << 4) - 32,
+    }
 }
 
 fn float_group(x: &[f32], weight: impl Fn(usize, usize) -> f32) -> [f32; LANES] {
@@ -262,7 +253,11 @@ fn peak(arithmetic: Arithmetic, rounds: usize) -> usize {
             }
             Arithmetic::Nibbles | Arithmetic::Bytes => {
                 let w = std::hint::black_box(&w);
-                std::hint::black_box([0, 1, 2, 3, 4, 5, 6, 7].map(|r| i8_whole(w, &x, r, 0..32)));
+                let whole = |r: usize| {
+                    let q = |k: usize| integer(DType::Q8_0, w, k, r) * i32::from(x.q[k]);
+                    (0..BLOCK).map(q).sum::<i32>()
+                };
+                std::hint::black_box([0, 1, 2, 3, 4, 5, 6, 7].map(whole));
             }
         }
     }

@@ -62,7 +62,7 @@ impl Noise {
 fn run_linear(kernels: &Kernels, weight: &Packed, x: &[f32], rows: usize, add: bool) -> Vec<f32> {
     let mut blocks = vec![ActBlock::default(); x.len() / 32];
     (kernels.quantise)(x, &mut blocks);
-    let acts = if weight.family.is_quantised() { Acts::Blocks(&blocks) } else { Acts::Floats(x) };
+    let acts = if weight.dtype.is_quantised() { Acts::Blocks(&blocks) } else { Acts::Floats(x) };
     let mut out = vec![1.0; rows * (weight.rows + 3)];
     let columns = Columns {
         out: Shared::new(&mut out),
@@ -218,7 +218,7 @@ impl Case {
         let mut graph = gimbal_model::graph::Graph::default();
         let (kv_heads, head_dim, window) = (2, self.dim, self.window);
         graph.states.push(gimbal_model::graph::State::Kv { kv_heads, head_dim, window });
-        let mut kv = KvCache::new(&graph, 8).unwrap();
+        let mut kv = KvCache::new(&graph, 8).expect("memory");
         let (layout, cache) = kv.state(0);
         let table: Vec<BlockId> = [3, 1, 6].map(BlockId).to_vec();
         let seen = self.start + self.rows;
@@ -289,4 +289,11 @@ impl Case {
         }
         worst
     }
+}
+
+#[test]
+#[ignore]
+fn quick_measure() {
+    let r = crate::measure::measure(Some(2)).unwrap();
+    for f in r.figures { if f.dtype.starts_with('Q') { println!("{:<5} {:>4} {:>6.1} {:>4.0} {:>6.0} {:>4.0}", f.dtype, f.rows, f.bytes/1e9, f.of_read*100.0, f.operations/1e9, f.of_peak*100.0); } }
 }

@@ -205,7 +205,7 @@ pub(crate) struct BothActs<'a> {
 
 impl<'a> BothActs<'a> {
     fn of(self, weight: &Packed) -> Acts<'a> {
-        if weight.family.is_quantised() {
+        if weight.dtype.is_quantised() {
             Acts::Blocks(self.blocks)
         } else {
             Acts::Floats(self.floats)

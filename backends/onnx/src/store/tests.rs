@@ -121,7 +121,7 @@ fn rounded_weights_are_near_the_given_ones() {
 fn value(packed: &Packed, row: usize, k: usize) -> f32 {
     let half = |bytes: &[u8]| half::f16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
     let (group, r, i) = (packed.group(row / LANES), row % LANES, k % 32);
-    if packed.family == Family::I8 {
+    if packed.dtype == DType::Q8_0 {
         let block = &group[k / 32 * 272..][..272];
         let q = block[i / 4 * 32 + 4 * r + i % 4].cast_signed();
         return f32::from(q) * half(&block[256 + 2 * r..]);

@@ -40,7 +40,7 @@ pub(super) fn table(report: &KernelReport, environment: &Environment) -> String 
         let written = writeln!(
             out,
             "{:<12} {:>5} {:>8.1} {:>6.0} {:>8.0} {:>6.0}",
-            figure.types,
+            figure.dtype,
             figure.rows,
             figure.bytes / GIGA,
             figure.of_read * 100.0,
@@ -60,7 +60,7 @@ pub(super) fn table(report: &KernelReport, environment: &Environment) -> String 
 pub(super) fn json(report: &KernelReport, environment: &Environment) -> String {
     let figures = report.figures.iter().map(|figure| {
         json!({
-            "types": figure.types,
+            "dtype": figure.dtype,
             "rows": figure.rows,
             "bytes_per_second": figure.bytes,
             "operations_per_second": figure.operations,

@@ -1,21 +1,24 @@
 //! `x · Wᵀ`: a weight group is read once for a tile of up to six rows of activations.
 //!
-//! `maddubs` of nibbles and int8 stays within int16 over a whole block (16 · 15 · 127 = 30 480), so
-//! one `madd` a block suffices. Bytes: 5.0 bits a weight for `U4`, 6 for `U4Wide`, 8.5 for `I8`, 10
-//! for `I8Wide` and `I8Halves`. Bound: memory at 1 row, the arithmetic of `peak` from about 8 rows on
-//! (nibbles reach 73 % of it, int8 79 %; Zen 3, 2026-11). Oracle: `scalar`, to the bit.
+//! `maddubs` of nibbles and int8 stays within int16 over a whole block (16 · 15 · 127 = 30 480), of
+//! five bits over half of one (8 · 31 · 127 = 31 496): one `madd` each. Bytes: those of the file.
+//! Bound: memory at 1 row, the arithmetic of `peak` from about 8 rows on. Oracle: `scalar`, to the
+//! bit.
 
 use std::arch::x86_64::*;
 
-use super::vector::{broadcast, hidden, lanes, load, load_bf16, load_f16, load_wide, prefetch};
+use gimbal_model::weights::DType;
+
+use super::vector::{broadcast, hidden, lanes, load, load_bf16, load_f16, load_i8, load_u8};
+use super::vector::{load_wide, prefetch};
 use crate::kernels::scalar::row_of;
 use crate::kernels::{ActBlock, Acts, Linear};
-use crate::pack::{BLOCK, Family, I8_BYTES, I8_WIDE_BYTES, U4_BYTES, U4_WIDE_BYTES};
+use crate::pack::{BLOCK, LANES, Layout};
 
 /// Rows of activations that stay in the second-level cache while weights stream past.
 const ROWS_CACHED: usize = 96;
-/// Bytes ahead of the current weight block to prefetch: eight blocks.
-const PREFETCH: usize = 1280;
+/// Blocks ahead of the current one to prefetch.
+const PREFETCH: usize = 8;
 
 /// # Safety
 /// - The caller owns the output columns of the task's groups.
@@ -39,7 +42,7 @@ pub(super) unsafe fn linear_groups(task: &Linear<'_>) {
                 macro_rules! tile {
                     ($t:literal) => {
                         for (t, sums) in
-                            tile::<$t>(task.weight.family, w, x).into_iter().enumerate()
+                            tile::<$t>(task.weight.dtype, w, x).into_iter().enumerate()
                         {
                             // SAFETY: the caller owns the columns of these groups.
                             unsafe { out.put(row + t, g, lanes(sums)) };
@@ -70,114 +73,112 @@ struct Rows<'a> {
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn tile<const T: usize>(family: Family, w: &[u8], x: Rows<'_>) -> [__m256; T] {
-    match (family, x.acts) {
-        (family, Acts::Blocks(acts)) if family.is_quantised() => {
+fn tile<const T: usize>(dtype: DType, w: &[u8], x: Rows<'_>) -> [__m256; T] {
+    match (dtype, x.acts) {
+        (dtype, Acts::Blocks(acts)) if dtype.is_quantised() => {
             let mut rows: [&[ActBlock]; T] = [&[]; T];
             for (t, row) in rows.iter_mut().enumerate() {
                 *row = row_of(acts, x.row + t, x.cols / BLOCK);
             }
             let x = rows;
-            match family {
-                Family::U4 => u4_tile::<T, U4_BYTES>(w, x),
-                Family::U4Wide => u4_tile::<T, U4_WIDE_BYTES>(w, x),
-                Family::I8 => i8_tile::<T, I8_BYTES>(w, x),
-                Family::I8Wide => i8_tile::<T, I8_WIDE_BYTES>(w, x),
-                _ => i8_halves_tile(w, x),
+            macro_rules! nibbles {
+                ($type:ident) => {
+                    nibble_tile::<T, $type, { $type::LAYOUT.bytes }, { $type::LAYOUT.block }>(w, x)
+                };
+            }
+            match dtype {
+                DType::Q4_0 => nibbles!(Q4_0),
+                DType::Q4_1 => nibbles!(Q4_1),
+                DType::Q4K => nibbles!(Q4K),
+                DType::Q5_0 => nibbles!(Q5_0),
+                DType::Q5_1 => nibbles!(Q5_1),
+                DType::Q5K => nibbles!(Q5K),
+                DType::Q6K => six_tile(w, x),
+                _ => byte_tile(w, x),
             }
         }
-        (family, Acts::Floats(acts)) if !family.is_quantised() => {
+        (dtype, Acts::Floats(acts)) if !dtype.is_quantised() => {
             let mut rows: [&[f32]; T] = [&[]; T];
             for (t, row) in rows.iter_mut().enumerate() {
                 *row = row_of(acts, x.row + t, x.cols);
             }
             let x = rows;
-            match family {
-                Family::F16 => float_tile::<T, 16>(w, x, |w| load_f16(w, 0)),
-                Family::BF16 => float_tile::<T, 16>(w, x, |w| load_bf16(w, 0)),
+            match dtype {
+                DType::F16 => float_tile::<T, 16>(w, x, |w| load_f16(w, 0)),
+                DType::BF16 => float_tile::<T, 16>(w, x, |w| load_bf16(w, 0)),
                 _ => float_tile::<T, 32>(w, x, |w| load_wide(w, 0)),
             }
         }
-        (family, _) => panic!("activations do not fit {family:?}"),
+        (dtype, _) => panic!("activations do not fit {dtype:?}"),
     }
 }
 
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn u4_tile<const T: usize, const BYTES: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
-    let mut sums = [_mm256_setzero_ps(); T];
-    let (low, ones) = (_mm256_set1_epi8(15), _mm256_set1_epi16(1));
-    for (b, w) in w.as_chunks::<BYTES>().0.iter().enumerate() {
-        prefetch::<3>(w, PREFETCH);
-        let mut whole = [_mm256_setzero_si256(); T];
-        for v in 0..4 {
-            let packed = load(w, v * 32);
-            let (lo, hi) = (
-                _mm256_and_si256(packed, low),
-                _mm256_and_si256(_mm256_srli_epi16::<4>(packed), low),
-            );
-            for t in 0..T {
-                let q = &x[t][b].q;
-                let lo = _mm256_maddubs_epi16(lo, broadcast(q, v * 4));
-                let hi = _mm256_maddubs_epi16(hi, broadcast(q, 16 + v * 4));
-                // The compiler's own order, row by row, spills: 317 GOP/s against 355.
-                whole[t] = hidden(_mm256_add_epi16(whole[t], _mm256_add_epi16(lo, hi)));
-            }
-        }
-        let (d, m) = match BYTES {
-            U4_BYTES => (load_f16(w, 128), load_f16(w, 144)),
-            _ => (load_wide(w, 128), load_wide(w, 160)),
-        };
-        for t in 0..T {
-            let x = &x[t][b];
-            let whole = _mm256_cvtepi32_ps(_mm256_madd_epi16(whole[t], ones));
-            sums[t] = _mm256_fmadd_ps(whole, _mm256_mul_ps(d, _mm256_set1_ps(x.d)), sums[t]);
-            sums[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(x.s), sums[t]);
-        }
-    }
-    sums
+/// A type known when a kernel is compiled.
+trait Type {
+    const DTYPE: DType;
+    const LAYOUT: Layout = Layout::of(Self::DTYPE);
 }
 
-/// `Σ q_w·q_x` of eight rows over block `b`'s columns of `VECTORS` vectors from `first` on.
+macro_rules! types {
+    ($($name:ident)+) => {$(
+        #[allow(non_camel_case_types, reason = "the field's names")]
+        struct $name;
+        impl Type for $name {
+            const DTYPE: DType = DType::$name;
+        }
+    )+};
+}
+types!(Q4_0 Q4_1 Q4K Q5_0 Q5_1 Q5K Q6K Q8_0);
+
+/// Types of four and five bits: `(d·d_x)·Σq·q_x + m·s_x` a block.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn i8_whole<const T: usize, const VECTORS: usize>(
+fn nibble_tile<const T: usize, W: Type, const BYTES: usize, const BLOCK_BYTES: usize>(
     w: &[u8],
     x: [&[ActBlock]; T],
-    b: usize,
-    first: usize,
-) -> [__m256i; T] {
+) -> [__m256; T] {
+    let (low, bit) = (_mm256_set1_epi8(15), _mm256_set1_epi8(16));
     let ones = _mm256_set1_epi16(1);
-    let mut whole = [_mm256_setzero_si256(); T];
-    for v in first..first + VECTORS {
-        let signed = load(w, v * 32);
-        let size = _mm256_abs_epi8(signed);
-        for t in 0..T {
-            let x = _mm256_sign_epi8(broadcast(&x[t][b].q, v * 4), signed);
-            let pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(size, x), ones);
-            whole[t] = hidden(_mm256_add_epi32(whole[t], pairs));
-        }
-    }
-    whole
-}
-
-/// Both widths of scales; only the wide one has offsets.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn i8_tile<const T: usize, const BYTES: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
+    let has_fifth = W::LAYOUT.quants > BLOCK / 2 * LANES;
+    let halves = if has_fifth { 2 } else { 1 };
     let mut sums = [_mm256_setzero_ps(); T];
-    for (b, w) in w.as_chunks::<BYTES>().0.iter().enumerate() {
-        prefetch::<5>(w, 2 * PREFETCH);
-        let whole = i8_whole::<T, 8>(w, x, b, 0);
-        let (d, m) = match BYTES {
-            I8_BYTES => (load_f16(w, 256), None),
-            _ => (load_wide(w, 256), Some(load_wide(w, 288))),
-        };
-        for t in 0..T {
-            let x = &x[t][b];
-            let by = _mm256_mul_ps(d, _mm256_set1_ps(x.d));
-            sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole[t]), by, sums[t]);
-            if let Some(m) = m {
+    for (s, w) in w.as_chunks::<BYTES>().0.iter().enumerate() {
+        let blocks = w.as_chunks::<BLOCK_BYTES>().0[..W::LAYOUT.blocks].iter();
+        for (i, block) in blocks.enumerate() {
+            let b = s * W::LAYOUT.blocks + i;
+            prefetch::<3>(block, PREFETCH * W::LAYOUT.block);
+            let mut whole = [_mm256_setzero_si256(); T];
+            let mut fifth = if has_fifth { load(block, 128) } else { bit };
+            for half in 0..halves {
+                let mut pairs = [_mm256_setzero_si256(); T];
+                for v in half * 4 / halves..(half + 1) * 4 / halves {
+                    let packed = load(block, v * 32);
+                    let mut lo = _mm256_and_si256(packed, low);
+                    let mut hi = _mm256_and_si256(_mm256_srli_epi16::<4>(packed), low);
+                    if has_fifth {
+                        // Bits 0 and 4 are this vector's; no neighbouring byte's comes that far.
+                        let first = _mm256_and_si256(_mm256_slli_epi16::<4>(fifth), bit);
+                        lo = _mm256_or_si256(lo, first);
+                        hi = _mm256_or_si256(hi, _mm256_and_si256(fifth, bit));
+                        fifth = _mm256_srli_epi16::<1>(fifth);
+                    }
+                    for t in 0..T {
+                        let q = &x[t][b].q;
+                        let lo = _mm256_maddubs_epi16(lo, broadcast(q, v * 4));
+                        let hi = _mm256_maddubs_epi16(hi, broadcast(q, 16 + v * 4));
+                        // The compiler's own order, row by row, spills: 317 GOP/s against 355.
+                        pairs[t] = hidden(_mm256_add_epi16(pairs[t], _mm256_add_epi16(lo, hi)));
+                    }
+                }
+                for t in 0..T {
+                    whole[t] = _mm256_add_epi32(whole[t], _mm256_madd_epi16(pairs[t], ones));
+                }
+            }
+            let (d, m) = scales::<W>(w, block);
+            for t in 0..T {
+                let x = &x[t][b];
+                let by = _mm256_mul_ps(d, _mm256_set1_ps(x.d));
+                sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole[t]), by, sums[t]);
                 sums[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(x.s), sums[t]);
             }
         }
@@ -185,18 +186,86 @@ fn i8_tile<const T: usize, const BYTES: usize>(w: &[u8], x: [&[ActBlock]; T]) ->
     sums
 }
 
+/// `d` and `m` of a block of four or five bits.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn i8_halves_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
+fn scales<W: Type>(w: &[u8], block: &[u8]) -> (__m256, __m256) {
+    let (d, small) = (load_f16(w, W::LAYOUT.scales()), W::LAYOUT.quants);
+    match W::DTYPE {
+        DType::Q4_0 => (d, _mm256_mul_ps(d, _mm256_set1_ps(-8.0))),
+        DType::Q5_0 => (d, _mm256_mul_ps(d, _mm256_set1_ps(-16.0))),
+        DType::Q4_1 | DType::Q5_1 => (d, load_f16(w, W::LAYOUT.offsets())),
+        _ => {
+            let m = load_f16(w, W::LAYOUT.offsets());
+            let (by, minus) = (load_u8(block, small), load_u8(block, small + LANES));
+            (_mm256_mul_ps(d, by), _mm256_mul_ps(m, minus))
+        }
+    }
+}
+
+/// `Q8_0`: `(d·d_x)·Σq·q_x` a block.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn byte_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
+    let ones = _mm256_set1_epi16(1);
     let mut sums = [_mm256_setzero_ps(); T];
-    for (b, w) in w.as_chunks::<I8_WIDE_BYTES>().0.iter().enumerate() {
-        prefetch::<5>(w, 2 * PREFETCH);
-        for half in 0..2 {
-            let whole = i8_whole::<T, 4>(w, x, b, 4 * half);
-            let d = load_wide(w, 256 + 32 * half);
+    for (b, w) in w.as_chunks::<{ Q8_0::LAYOUT.bytes }>().0.iter().enumerate() {
+        prefetch::<5>(w, PREFETCH * Q8_0::LAYOUT.bytes);
+        let mut whole = [_mm256_setzero_si256(); T];
+        for v in 0..8 {
+            let signed = load(w, v * 32);
+            let size = _mm256_abs_epi8(signed);
             for t in 0..T {
-                let by = _mm256_mul_ps(d, _mm256_set1_ps(x[t][b].d));
-                sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole[t]), by, sums[t]);
+                let x = _mm256_sign_epi8(broadcast(&x[t][b].q, v * 4), signed);
+                let pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(size, x), ones);
+                whole[t] = hidden(_mm256_add_epi32(whole[t], pairs));
+            }
+        }
+        let d = load_f16(w, Q8_0::LAYOUT.scales());
+        for t in 0..T {
+            let by = _mm256_mul_ps(d, _mm256_set1_ps(x[t][b].d));
+            sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole[t]), by, sums[t]);
+        }
+    }
+    sums
+}
+
+/// `Q6_K`: `(d·d_x)·Σq·q_x` every 16 columns.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn six_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
+    const LAYOUT: Layout = Q6K::LAYOUT;
+    let (low, upper) = (_mm256_set1_epi8(15), _mm256_set1_epi8(0x30));
+    let ones = _mm256_set1_epi16(1);
+    let mut sums = [_mm256_setzero_ps(); T];
+    for (s, w) in w.as_chunks::<{ LAYOUT.bytes }>().0.iter().enumerate() {
+        let blocks = w.as_chunks::<{ LAYOUT.block }>().0[..LAYOUT.blocks].iter();
+        for (i, block) in blocks.enumerate() {
+            let b = s * LAYOUT.blocks + i;
+            prefetch::<4>(block, PREFETCH * LAYOUT.block);
+            for half in 0..2 {
+                let mut two = load(block, 128 + 32 * half);
+                let mut whole = [_mm256_setzero_si256(); T];
+                for v in 0..4 {
+                    let packed = load(block, v * 32);
+                    let four = if half == 0 { packed } else { _mm256_srli_epi16::<4>(packed) };
+                    let above = _mm256_and_si256(_mm256_slli_epi16::<4>(two), upper);
+                    two = _mm256_srli_epi16::<2>(two);
+                    let six = _mm256_or_si256(_mm256_and_si256(four, low), above);
+                    let signed = _mm256_sub_epi8(six, _mm256_set1_epi8(32));
+                    let size = _mm256_abs_epi8(signed);
+                    for t in 0..T {
+                        let x = _mm256_sign_epi8(broadcast(&x[t][b].q, 16 * half + v * 4), signed);
+                        let pairs = _mm256_madd_epi16(_mm256_maddubs_epi16(size, x), ones);
+                        whole[t] = hidden(_mm256_add_epi32(whole[t], pairs));
+                    }
+                }
+                let small = load_i8(block, LAYOUT.quants + LANES * half);
+                let d = _mm256_mul_ps(load_f16(w, LAYOUT.scales()), small);
+                for t in 0..T {
+                    let by = _mm256_mul_ps(d, _mm256_set1_ps(x[t][b].d));
+                    sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole[t]), by, sums[t]);
+                }
             }
         }
     }

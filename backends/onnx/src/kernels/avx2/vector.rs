@@ -93,6 +93,28 @@ pub(super) fn load_half(values: &[u16], at: usize) -> __m256 {
     _mm256_cvtph_ps(unsafe { _mm_loadu_si128(values.as_ptr().cast()) })
 }
 
+/// Eight bytes at `at`, as f32.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn load_u8(bytes: &[u8], at: usize) -> __m256 {
+    _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(load_eight(bytes, at)))
+}
+
+/// Eight int8 at `at`, as f32.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn load_i8(bytes: &[u8], at: usize) -> __m256 {
+    _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(load_eight(bytes, at)))
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn load_eight(bytes: &[u8], at: usize) -> __m128i {
+    let bytes = &bytes[at..at + 8];
+    // SAFETY: `bytes` is 8 bytes; an unaligned load has no other precondition.
+    unsafe { _mm_loadl_epi64(bytes.as_ptr().cast()) }
+}
+
 /// Eight f32 from element `at`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
