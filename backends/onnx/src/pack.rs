@@ -30,7 +30,7 @@ pub(crate) const LANES: usize = 8;
 /// Columns of a quantised block.
 pub(crate) const BLOCK: usize = 32;
 
-/// Where a quantised type's bytes lie in a group.
+/// Where a type's bytes lie in a group; floats are blocks of integers without scales.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
     /// Blocks that share `d` and `m`.
@@ -44,19 +44,22 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    /// # Panics
-    /// If the type is a float.
     pub(crate) const fn of(dtype: DType) -> Self {
         let bits = match dtype {
             DType::Q4_0 | DType::Q4_1 | DType::Q4K => 4,
             DType::Q5_0 | DType::Q5_1 | DType::Q5K => 5,
             DType::Q6K => 6,
             DType::Q8_0 => 8,
-            DType::F32 | DType::F16 | DType::BF16 => panic!("floats have no blocks"),
+            DType::F16 | DType::BF16 => 16,
+            DType::F32 => 32,
         };
         let (elements, quants) = (dtype.block().0, bits * BLOCK * LANES / 8);
         let (blocks, small) = if elements > BLOCK { (elements / BLOCK, 2 * LANES) } else { (1, 0) };
-        let scales = if dtype.has_offset() { 4 * LANES } else { 2 * LANES };
+        let scales = match (dtype.is_quantised(), dtype.has_offset()) {
+            (false, _) => 0,
+            (true, false) => 2 * LANES,
+            (true, true) => 4 * LANES,
+        };
         Self { blocks, quants, block: quants + small, bytes: blocks * (quants + small) + scales }
     }
 
@@ -82,9 +85,6 @@ pub(crate) const fn packed_type(dtype: DType, quantize: Option<Quantize>) -> DTy
 
 /// Bytes of one group of eight rows.
 pub(crate) const fn group_bytes(dtype: DType, cols: usize) -> usize {
-    if !dtype.is_quantised() {
-        return LANES * dtype.row_bytes(cols);
-    }
     let layout = Layout::of(dtype);
     cols / (BLOCK * layout.blocks) * layout.bytes
 }

@@ -290,10 +290,3 @@ impl Case {
         worst
     }
 }
-
-#[test]
-#[ignore]
-fn quick_measure() {
-    let r = crate::measure::measure(Some(2)).unwrap();
-    for f in r.figures { if f.dtype.starts_with('Q') { println!("{:<5} {:>4} {:>6.1} {:>4.0} {:>6.0} {:>4.0}", f.dtype, f.rows, f.bytes/1e9, f.of_read*100.0, f.operations/1e9, f.of_peak*100.0); } }
-}
