@@ -27,9 +27,15 @@ struct Online {
 /// - No thread writes the tile's queries or the sequence's blocks during the call.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn attend_tile(task: &Attend<'_>, out: &mut [f32]) {
-    let (dim, queries) = (task.layout.head_dim, task.rows * task.group);
-    assert!(queries <= TILE_QUERIES_MAX, "a tile holds its queries");
+    let (dim, count) = (task.layout.head_dim, task.rows * task.group);
+    assert!(count <= TILE_QUERIES_MAX, "a tile holds its queries");
     out.fill(0.0);
+    let mut queries = [Query { values: &[], row: 0 }; TILE_QUERIES_MAX];
+    for (i, query) in queries[..count].iter_mut().enumerate() {
+        let row = i / task.group;
+        // SAFETY: the caller promises that nobody writes the tile's queries.
+        *query = Query { values: unsafe { task.query(row, i % task.group) }, row };
+    }
     let mut online = [Online { most: -1e30, sum: 0.0 }; TILE_QUERIES_MAX];
     for block in task.block_first()..=task.block_last() {
         // SAFETY: the caller promises that nobody writes the sequence's blocks.
@@ -40,20 +46,19 @@ pub(super) unsafe fn attend_tile(task: &Attend<'_>, out: &mut [f32]) {
             fetch(keys);
             fetch(values);
         }
+        let all = 0..BLOCK_TOKENS;
+        let is_whole = task.seen(0, block) == all && task.seen(task.rows - 1, block) == all;
         let mut first = 0;
-        while first < queries {
-            let n = (queries - first).min(PASS);
+        while first < count {
+            let n = (count - first).min(PASS);
             let (state, acc) = (&mut online[first..first + n], &mut out[first * dim..]);
-            let at = Pass { task, block, first, keys, values };
-            let pass = match n {
-                1 => attend_pass::<1>,
-                2 => attend_pass::<2>,
-                3 => attend_pass::<3>,
-                _ => attend_pass::<PASS>,
-            };
-            // SAFETY: the caller promises that nobody writes the tile's queries; the features are
-            // those of this function.
-            unsafe { pass(at, state, acc) };
+            let at = Pass { task, block, is_whole, queries: &queries[first..], keys, values };
+            match n {
+                1 => attend_pass::<1>(at, state, acc),
+                2 => attend_pass::<2>(at, state, acc),
+                3 => attend_pass::<3>(at, state, acc),
+                _ => attend_pass::<PASS>(at, state, acc),
+            }
             first += n;
         }
     }
@@ -61,6 +66,13 @@ pub(super) unsafe fn attend_tile(task: &Attend<'_>, out: &mut [f32]) {
         let by = 1.0 / online.sum;
         acc.iter_mut().for_each(|acc| *acc *= by);
     }
+}
+
+/// One row and head of a tile.
+#[derive(Clone, Copy)]
+struct Query<'a> {
+    values: &'a [f32],
+    row: usize,
 }
 
 /// Blocks lie anywhere, and the hardware does not guess where the next one is.
@@ -77,25 +89,22 @@ fn fetch(block: &[u16]) {
 struct Pass<'a> {
     task: &'a Attend<'a>,
     block: usize,
-    /// Number of the first query: row times group, plus head.
-    first: usize,
+    /// Every row of the tile sees all tokens of the block.
+    is_whole: bool,
+    queries: &'a [Query<'a>],
     keys: &'a [u16],
     values: &'a [u16],
 }
 
-/// # Safety
-/// - No thread writes the tile's queries during the call.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: &mut [f32]) {
-    let Pass { task, block, first, keys, values } = at;
+fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: &mut [f32]) {
+    let Pass { task, block, is_whole, queries, keys, values } = at;
     let dim = task.layout.head_dim;
     // Loops rather than closures, into which the features do not reach.
     let mut query: [&[f32]; N] = [&[]; N];
-    for (i, query) in query.iter_mut().enumerate() {
-        let (row, head) = ((first + i) / task.group, (first + i) % task.group);
-        // SAFETY: the caller promises that nobody writes the tile's queries.
-        *query = &unsafe { task.query(row, head) }[..dim];
+    for (query, from) in query.iter_mut().zip(queries) {
+        *query = &from.values[..dim];
     }
     let mut dots = [[_mm256_setzero_ps(); 2]; N];
     for (d, key) in keys.as_chunks::<BLOCK_TOKENS>().0[..dim].iter().enumerate() {
@@ -109,12 +118,13 @@ unsafe fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: 
     let mut shares = [[0.0_f32; BLOCK_TOKENS]; N];
     let mut fades = [_mm256_setzero_ps(); N];
     let ones = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
-    let mut end = 0;
+    let (mut end, mut mask) = (if is_whole { BLOCK_TOKENS } else { 0 }, [ones; 2]);
     for i in 0..N {
-        let seen = task.seen((first + i) / task.group, block);
-        end = end.max(seen.end);
-        let all = seen == (0..BLOCK_TOKENS);
-        let mask = if all { [ones; 2] } else { [between(&seen, 0), between(&seen, LANES)] };
+        if !is_whole {
+            let seen = task.seen(queries[i].row, block);
+            end = end.max(seen.end);
+            mask = [between(&seen, 0), between(&seen, LANES)];
+        }
         let scores = masked_scores(task, dots[i], mask);
         let most = maximum(_mm256_max_ps(scores[0], scores[1])).max(online[i].most);
         // The maximum seldom changes, and e⁰ is 1.
@@ -133,13 +143,13 @@ unsafe fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: 
     let shared = Shared { values, dim, end, shares: &shares, fades };
     let mut d = 0;
     while d < dim {
-        if d + 2 * LANES <= dim {
-            weigh::<N, 2>(&shared, d, acc);
-            d += 2 * LANES;
-        } else {
-            weigh::<N, 1>(&shared, d, acc);
-            d += LANES;
+        let is_wide = d + 2 * LANES <= dim;
+        match (is_wide, is_whole) {
+            (true, true) => weigh::<N, 2, true>(&shared, d, acc),
+            (true, false) => weigh::<N, 2, false>(&shared, d, acc),
+            (false, _) => weigh::<N, 1, false>(&shared, d, acc),
         }
+        d += if is_wide { 2 * LANES } else { LANES };
     }
 }
 
@@ -153,10 +163,15 @@ struct Shared<'a, const N: usize> {
     fades: [__m256; N],
 }
 
-/// Adds the values' columns `d..d + 8·W` to each query's result.
+/// Adds the values' columns `d..d + 8·W` of all tokens, or of those before the end, to each query's
+/// result.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn weigh<const N: usize, const W: usize>(at: &Shared<'_, N>, d: usize, acc: &mut [f32]) {
+fn weigh<const N: usize, const W: usize, const WHOLE: bool>(
+    at: &Shared<'_, N>,
+    d: usize,
+    acc: &mut [f32],
+) {
     let mut sums = [[_mm256_setzero_ps(); W]; N];
     for (i, sums) in sums.iter_mut().enumerate() {
         for (w, sum) in sums.iter_mut().enumerate() {
@@ -164,9 +179,11 @@ fn weigh<const N: usize, const W: usize>(at: &Shared<'_, N>, d: usize, acc: &mut
             *sum = _mm256_mul_ps(before, at.fades[i]);
         }
     }
-    for j in 0..at.end {
+    let end = if WHOLE { BLOCK_TOKENS } else { at.end.min(BLOCK_TOKENS) };
+    for j in 0..end {
+        let values = &at.values[j * at.dim + d..][..W * LANES];
         for w in 0..W {
-            let value = load_half(at.values, j * at.dim + d + w * LANES);
+            let value = load_half(values, w * LANES);
             for (sums, shares) in sums.iter_mut().zip(at.shares) {
                 sums[w] = _mm256_fmadd_ps(_mm256_set1_ps(shares[j]), value, sums[w]);
             }
