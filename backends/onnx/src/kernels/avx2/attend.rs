@@ -110,7 +110,8 @@ fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: &mut [f
     for (d, key) in keys.as_chunks::<BLOCK_TOKENS>().0[..dim].iter().enumerate() {
         let key = [load_half(key, 0), load_half(key, LANES)];
         for i in 0..N {
-            let q = _mm256_set1_ps(query[i][d]);
+            // SAFETY: there are `dim` keys and as many values of each query (cut above).
+            let q = _mm256_set1_ps(unsafe { *query[i].get_unchecked(d) });
             dots[i][0] = _mm256_fmadd_ps(q, key[0], dots[i][0]);
             dots[i][1] = _mm256_fmadd_ps(q, key[1], dots[i][1]);
         }
@@ -180,8 +181,8 @@ fn weigh<const N: usize, const W: usize, const WHOLE: bool>(
         }
     }
     let end = if WHOLE { BLOCK_TOKENS } else { at.end.min(BLOCK_TOKENS) };
-    for j in 0..end {
-        let values = &at.values[j * at.dim + d..][..W * LANES];
+    for (j, values) in at.values.chunks_exact(at.dim).take(end).enumerate() {
+        let values = &values[d..d + W * LANES];
         for w in 0..W {
             let value = load_half(values, w * LANES);
             for (sums, shares) in sums.iter_mut().zip(at.shares) {
