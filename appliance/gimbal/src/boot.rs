@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use gimbal_batch::Prefill;
 use gimbal_engine::{LaneSource, Micros, Policy, Service, ServiceConfig};
 use gimbal_hal::{
-    Backend, DeviceError, DeviceInfo, Fit, Platform, Probe, Profile, Quantize, Servable, Source,
+    Backend, DeviceError, DeviceInfo, Fit, KvDtype, Platform, Probe, Profile, Quantize, Servable,
+    Source,
 };
 use gimbal_machine::Instance;
 use gimbal_model::Model;
@@ -237,6 +238,7 @@ fn profile(settings: &Settings) -> Profile {
         block_tokens: 16,
         context_tokens_max: small("max_model_len"),
         kv_bytes: settings.integer("kv_cache_bytes"),
+        kv_dtype: kv_dtype(settings),
         threads: small("threads"),
         library: None,
         quantize: match settings.text("quantize") {
@@ -246,6 +248,13 @@ fn profile(settings: &Settings) -> Profile {
         },
         packed_cache: packed_cache(settings),
     }
+}
+
+/// What keys and values are kept as.
+pub(crate) fn kv_dtype(settings: &Settings) -> KvDtype {
+    let set = settings.text("kv_cache_dtype");
+    let named = KvDtype::ALL.into_iter().find(|(name, _)| Some(*name) == set);
+    named.map(|(_, dtype)| dtype).unwrap_or_default()
 }
 
 /// Folder for packed weights; `None` where there is none or none is wanted.

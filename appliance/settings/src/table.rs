@@ -240,6 +240,17 @@ pub static TABLE: &[Setting] = &[
         default: |_| (Value::Auto, "half of what is left, at most all sequences at full length"),
     },
     Setting {
+        key: "kv_cache_dtype",
+        doc: "What keys and values are kept as: f16, or int8 with a scale for each token and head.",
+        unit: "",
+        kind: Kind::Choice(&["f16", "int8"]),
+        // None of another server: their names of types are others, and must not stop a boot.
+        environment: &[],
+        default: |_| {
+            (Value::Text("f16".to_owned()), "int8 takes half the memory and loses a little")
+        },
+    },
+    Setting {
         key: "enable_prefix_caching",
         doc: "Keep keys and values of finished prompts for requests that begin alike.",
         unit: "",

@@ -20,4 +20,6 @@ pub mod sample;
 pub use backend::Backend;
 pub use error::DeviceError;
 pub use infer::{Infer, Port, Signature, Tensor, TensorData};
-pub use platform::{DeviceInfo, Fit, Platform, Probe, Profile, Quantize, Servable, Source, Unfit};
+pub use platform::{
+    DeviceInfo, Fit, KvDtype, Platform, Probe, Profile, Quantize, Servable, Source, Unfit,
+};

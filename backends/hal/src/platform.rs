@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use gimbal_batch::Limits;
 use gimbal_model::Model;
+use gimbal_model::graph::{Graph, State};
 
 use crate::{Backend, DeviceError, Infer};
 
@@ -74,6 +75,8 @@ pub struct Profile {
     pub context_tokens_max: Option<u32>,
     /// Bytes for the KV cache; `None` lets the platform decide.
     pub kv_bytes: Option<u64>,
+    /// What keys and values are kept as.
+    pub kv_dtype: KvDtype,
     /// Host threads; `None` takes all the process may use.
     pub threads: Option<u32>,
     /// Path of a vendor library, where one was set.
@@ -91,6 +94,41 @@ pub enum Quantize {
     Q8,
     /// Four bits, an f16 scale and an f16 offset for 32 weights.
     Q4,
+}
+
+/// What keys and values are kept as.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KvDtype {
+    /// 16-bit floats.
+    #[default]
+    F16,
+    /// int8 with an f32 scale for each token, kv head, key and value.
+    Int8,
+}
+
+impl KvDtype {
+    /// All of them, by the names of the setting `kv_cache_dtype`.
+    pub const ALL: [(&str, Self); 2] = [("f16", Self::F16), ("int8", Self::Int8)];
+
+    /// Its name in the setting.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        Self::ALL[self as usize].0
+    }
+
+    /// Bytes of one token over all layers.
+    #[must_use]
+    pub fn bytes_per_token(self, graph: &Graph) -> u64 {
+        let bytes = |state: &State| {
+            let State::Kv { kv_heads, head_dim, .. } = *state;
+            let vector = match self {
+                Self::F16 => 2 * head_dim,
+                Self::Int8 => head_dim + size_of::<f32>(),
+            };
+            2 * kv_heads * vector
+        };
+        graph.states.iter().map(bytes).sum::<usize>() as u64
+    }
 }
 
 /// A promise made before a weight is read: how the model will run, and why so.

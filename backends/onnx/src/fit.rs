@@ -9,7 +9,7 @@ use gimbal_model::graph::{Graph, Op, State, WeightId};
 
 use crate::kernels::TILE_QUERIES_MAX;
 use crate::lower::{Fused, fuse};
-use crate::memory::{BLOCK_TOKENS, kv_bytes_per_token};
+use crate::memory::BLOCK_TOKENS;
 use crate::pack::{BLOCK, LANES};
 use crate::store::packed_bytes;
 
@@ -27,7 +27,7 @@ pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Resu
     let packed = packed_bytes(model, &fused, profile.quantize);
     let weights = packed + looked_up_bytes(model, &fused);
     let fixed = weights + scratch_bytes(model, u64::from(rows_max)) + PROCESS_BYTES;
-    let per_block = kv_bytes_per_token(&model.graph) * BLOCK_TOKENS as u64;
+    let per_block = profile.kv_dtype.bytes_per_token(&model.graph) * BLOCK_TOKENS as u64;
     let least = u64::from(context).div_ceil(BLOCK_TOKENS as u64) * per_block;
     let have = device.memory_bytes;
     if fixed + least > have {
@@ -59,7 +59,10 @@ pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Resu
         }
     };
     let blocks = u32::try_from(kv_bytes / per_block).unwrap_or(u32::MAX);
-    why.push(format!("kv = {blocks} blocks of {BLOCK_TOKENS} tokens, {kv_bytes} bytes: {reason}"));
+    let dtype = profile.kv_dtype.name();
+    why.push(format!(
+        "kv = {blocks} blocks of {BLOCK_TOKENS} tokens in {dtype}, {kv_bytes} bytes: {reason}"
+    ));
     let rest = weights - packed;
     why.push(format!("weights = {packed} bytes packed for the kernels, {rest} read from the file"));
     let limits = Limits {

@@ -6,6 +6,7 @@ use std::io;
 use std::marker::PhantomData;
 use std::ops::Range;
 
+use gimbal_hal::KvDtype;
 use gimbal_model::graph::{Graph, State};
 use memmap2::{Advice, MmapMut};
 use tracing::debug;
@@ -74,11 +75,11 @@ impl<'a, T> Shared<'a, T> {
     }
 }
 
-/// The paged KV cache of all layers, f16, in huge pages.
+/// The paged KV cache of all layers, in huge pages.
 ///
 /// **Layout**: block by block, so that memory is touched when a block is first used. In a block
 /// state by state and kv head by kv head: keys transposed `[head_dim][16]`, then values
-/// `[16][head_dim]`.
+/// `[16][head_dim]`; of int8 both with the 16 tokens' f32 scales after them.
 pub(crate) struct KvCache {
     data: MmapMut,
     states: Vec<StateLayout>,
@@ -87,27 +88,45 @@ pub(crate) struct KvCache {
 /// Where a state's blocks lie.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct StateLayout {
-    /// Elements of a block of all states, and where in it this state begins.
+    /// Bytes of a block of all states, and where in it this state begins.
     block: usize,
     offset: usize,
     pub(crate) kv_heads: usize,
     pub(crate) head_dim: usize,
+    pub(crate) dtype: KvDtype,
 }
 
 impl StateLayout {
-    /// f16 elements of keys (or values) of one block and head.
-    fn half(self) -> usize {
-        self.head_dim * BLOCK_TOKENS
+    /// Bytes of a number.
+    pub(crate) const fn size(self) -> usize {
+        match self.dtype {
+            KvDtype::F16 => 2,
+            KvDtype::Int8 => 1,
+        }
+    }
+
+    /// Bytes of the numbers of keys (or values) of one block and head; scales follow.
+    pub(crate) const fn numbers(self) -> usize {
+        self.head_dim * BLOCK_TOKENS * self.size()
+    }
+
+    /// Bytes of keys (or values) of one block and head.
+    const fn half(self) -> usize {
+        let scales = match self.dtype {
+            KvDtype::F16 => 0,
+            KvDtype::Int8 => BLOCK_TOKENS * size_of::<f32>(),
+        };
+        self.numbers() + scales
     }
 
     /// Range of the keys of a block and head; the values follow.
-    pub(crate) fn keys(self, block: usize, head: usize) -> Range<usize> {
+    pub(crate) const fn keys(self, block: usize, head: usize) -> Range<usize> {
         let start = block * self.block + self.offset + head * 2 * self.half();
         start..start + self.half()
     }
 
     /// Range of the values of a block and head.
-    pub(crate) fn values(self, block: usize, head: usize) -> Range<usize> {
+    pub(crate) const fn values(self, block: usize, head: usize) -> Range<usize> {
         let end = self.keys(block, head).end;
         end..end + self.half()
     }
@@ -118,27 +137,24 @@ impl KvCache {
     ///
     /// # Errors
     /// The system grants no such memory.
-    pub(crate) fn new(graph: &Graph, blocks: usize) -> io::Result<Self> {
+    pub(crate) fn new(graph: &Graph, dtype: KvDtype, blocks: usize) -> io::Result<Self> {
         let mut states: Vec<StateLayout> = Vec::with_capacity(graph.states.len());
         let mut offset = 0;
         for state in &graph.states {
             let State::Kv { kv_heads, head_dim, .. } = *state;
-            let layout = StateLayout { block: 0, offset, kv_heads, head_dim };
+            let layout = StateLayout { block: 0, offset, kv_heads, head_dim, dtype };
             offset += kv_heads * 2 * layout.half();
             states.push(layout);
         }
         states.iter_mut().for_each(|state| state.block = offset);
-        let data = MmapMut::map_anon(blocks * offset * size_of::<u16>())?;
+        let data = MmapMut::map_anon(blocks * offset)?;
         ask_for_huge_pages(data.advise(Advice::HugePage));
         Ok(Self { data, states })
     }
 
     /// The layout of a state and a view of all data.
-    pub(crate) fn state(&mut self, state: usize) -> (StateLayout, Shared<'_, u16>) {
-        // SAFETY: every pattern of two bytes is a u16, and a mapping begins at a page.
-        let (before, data, after) = unsafe { self.data.align_to_mut() };
-        debug_assert!(before.is_empty() && after.is_empty());
-        (self.states[state], Shared::new(data))
+    pub(crate) fn state(&mut self, state: usize) -> (StateLayout, Shared<'_, u8>) {
+        (self.states[state], Shared::new(&mut self.data))
     }
 }
 
@@ -150,9 +166,4 @@ pub(crate) fn ask_for_huge_pages(asked: io::Result<()>) {
     if let Err(error) = asked {
         debug!(%error, "memory lies in small pages");
     }
-}
-
-/// Bytes one token takes in the cache.
-pub(crate) fn kv_bytes_per_token(graph: &Graph) -> u64 {
-    2 * graph.kv_elements_per_token() as u64
 }

@@ -35,11 +35,11 @@ impl CpuBackend {
         let fused = fuse(&model.graph).map_err(|why| DeviceError::Model { why })?;
         let threads = fit.profile.threads.unwrap_or_else(|| crate::probe::cpu().cores);
         let cpu = Cpu { pool: Pool::new(threads as usize), kernels: kernels::best() };
-        let Profile { library, quantize, packed_cache, .. } = &fit.profile;
+        let Profile { library, quantize, packed_cache, kv_dtype, .. } = &fit.profile;
         let packed = store::open(model, &fused, *quantize, packed_cache.as_deref(), &cpu.pool);
         let packed = packed.map_err(|e| DeviceError::Model { why: format!("packing: {e}") })?;
         let blocks = fit.limits.kv.blocks as usize;
-        let executor = Executor::new(model, &fused, &packed, blocks, cpu)
+        let executor = Executor::new(model, &fused, &packed, (*kv_dtype, blocks), cpu)
             .map_err(|e| DeviceError::Model { why: format!("the KV cache: {e}") })?;
         let session = Session::open(library.as_deref(), &fused, executor)?;
         Ok(Self {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gimbal_batch::{AdapterSlot, Answer, Shape, StepId, Token, Want};
 use gimbal_batch::{Batch, BlockId, Kv, Open, Output, Part, Prefill, SampleParams, SeqSlot};
-use gimbal_hal::{Platform, Probe, Profile, Servable, Source, Unfit};
+use gimbal_hal::{KvDtype, Platform, Probe, Profile, Servable, Source, Unfit};
 use gimbal_model::graph::Act;
 use gimbal_model::weights::{Mapping, Weights};
 use gimbal_model::{Decoder, Layer, Model, Text, decoder};
@@ -61,6 +61,7 @@ fn profile() -> Profile {
         block_tokens: 16,
         context_tokens_max: None,
         kv_bytes: None,
+        kv_dtype: KvDtype::F16,
         threads: None,
         library: None,
         quantize: None,

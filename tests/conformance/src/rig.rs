@@ -9,7 +9,7 @@ use gimbal_batch::{
     AdapterSlot, Answer, Batch, BlockId, Open, Output, Part, SampleParams, SeqSlot, StepId, Token,
     Want,
 };
-use gimbal_hal::{Backend, Platform, Probe, Profile, Servable, Source};
+use gimbal_hal::{Backend, KvDtype, Platform, Probe, Profile, Servable, Source};
 use gimbal_model::Model;
 use gimbal_onnx::OnnxPlatform;
 
@@ -43,11 +43,24 @@ pub struct Run<'a> {
 }
 
 impl Rig {
-    /// Opens the model on the CPU with `threads` threads.
+    /// Opens the model on the CPU with `threads` threads and KV in f16.
     ///
     /// # Errors
     /// The model does not fit or cannot be opened.
     pub fn open(model: &Path, library: &Path, threads: u32) -> anyhow::Result<Self> {
+        Self::open_with(model, library, threads, KvDtype::F16)
+    }
+
+    /// Opens it with another type of KV.
+    ///
+    /// # Errors
+    /// The model does not fit or cannot be opened.
+    pub fn open_with(
+        model: &Path,
+        library: &Path,
+        threads: u32,
+        kv_dtype: KvDtype,
+    ) -> anyhow::Result<Self> {
         let model = Arc::new(Model::open(model)?);
         let profile = Profile {
             sequences_max: SEQUENCES,
@@ -55,6 +68,7 @@ impl Rig {
             block_tokens: 16,
             context_tokens_max: Some(CONTEXT),
             kv_bytes: None,
+            kv_dtype,
             threads: Some(threads),
             library: Some(library.to_owned()),
             quantize: None,

@@ -7,12 +7,12 @@ use gimbal_conformance::{library_path, model_path};
 
 /// Teacher-forced on the f32 reference over 24 prompts of 64 positions: the choice is equal at
 /// ≥ 99 % of positions with a gap ≥ 1.0 and ≥ 95 % of those ≥ 0.5, and the mean KL to the reference
-/// is ≤ 1.05 × llama.cpp's on the same file. KV is f16 for both.
+/// is ≤ 1.05 × llama.cpp's on the same file with KV in f16; with ours in int8 ≤ 1.35 ×.
 #[test]
 fn quality_is_at_least_llama_cpps() -> anyhow::Result<()> {
     let (Some(model), Some(library)) = (model_path(), library_path()) else { return Ok(()) };
     let golden: Quality = golden::read("quality")?;
-    compare(&model, &library, &golden)?.judge(&golden)
+    compare(&model, &library, &golden)?.iter().try_for_each(|found| found.judge(&golden))
 }
 
 /// Alone, in a mixed batch, chunked and token by token: the same bits, on one thread and on two.

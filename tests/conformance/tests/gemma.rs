@@ -27,5 +27,5 @@ fn gemma_is_at_least_as_good_as_llama_cpps() -> anyhow::Result<()> {
         return Ok(());
     };
     let golden: Quality = golden::read("quality-gemma3")?;
-    compare(&model, &library, &golden)?.judge(&golden)
+    compare(&model, &library, &golden)?.iter().try_for_each(|found| found.judge(&golden))
 }

@@ -49,7 +49,7 @@ fn facts(model: &Model, settings: &Settings) -> Result<Value, Failure> {
     let words = Words::open(model, settings)?;
     let ends = words.tokenizer.end_tokens().iter();
     let ends: Vec<String> = ends.map(|id| words.tokenizer.decode(&[*id], false)).collect();
-    let kv = model.graph.kv_elements_per_token() as u64 * 2;
+    let kv = crate::boot::kv_dtype(settings).bytes_per_token(&model.graph);
     let memory = [("as it is", None), ("q8", Some(Quantize::Q8)), ("q4", Some(Quantize::Q4))];
     let memory = memory.map(|(name, quantize)| {
         let bytes = OnnxPlatform.packed_bytes(model, quantize);

@@ -96,7 +96,7 @@ pub(crate) struct Attend<'a> {
     pub(crate) group: usize,
     pub(crate) kv_head: usize,
     pub(crate) layout: StateLayout,
-    pub(crate) cache: Shared<'a, u16>,
+    pub(crate) cache: Shared<'a, u8>,
     /// Block numbers of the sequence.
     pub(crate) table: &'a [gimbal_batch::BlockId],
     pub(crate) window: Option<usize>,
@@ -138,7 +138,7 @@ impl Attend<'_> {
     ///
     /// # Safety
     /// - No thread writes the sequence's blocks during the call.
-    unsafe fn block(&self, block: usize) -> (&[u16], &[u16]) {
+    unsafe fn block(&self, block: usize) -> (&[u8], &[u8]) {
         let id = self.table[block].0 as usize;
         // SAFETY: nobody writes the sequence's blocks.
         let keys = unsafe { self.cache.slice(self.layout.keys(id, self.kv_head)) };
@@ -190,8 +190,8 @@ pub(crate) struct Kernels {
     /// Writes `[rows][group · head_dim]`; its caller promises that no thread writes the tile's
     /// queries or the sequence's blocks meanwhile.
     pub(crate) attend: unsafe fn(&Attend<'_>, &mut [f32]),
-    /// f32 to f16 bits, rounded to nearest even, clamped to the finite range.
-    pub(crate) to_f16: fn(&[f32], &mut [u16]),
+    /// f32 to f16 in bytes, rounded to nearest even, clamped to the finite range.
+    pub(crate) to_f16: fn(&[f32], &mut [[u8; 2]]),
     /// Computes blocks of 32 columns and eight rows of weights without touching memory, some for
     /// each of the rounds asked for; returns how many.
     pub(crate) peak: fn(Arithmetic, usize) -> usize,

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use gimbal_hal::KvDtype;
 use gimbal_model::weights::{DType, bf16_to_f32};
 use half::f16;
 
@@ -198,6 +199,12 @@ pub(super) fn exp(x: f32) -> f32 {
 unsafe fn attend(task: &Attend<'_>, out: &mut [f32]) {
     let (dim, group) = (task.layout.head_dim, task.group);
     assert!(task.rows * group <= TILE_QUERIES_MAX, "a tile holds its queries");
+    let is_int8 = task.layout.dtype == KvDtype::Int8;
+    let number = |bytes: &[u8], i: usize| match task.layout.dtype {
+        KvDtype::F16 => f16_at(bytes, i),
+        KvDtype::Int8 => f32::from(bytes[i].cast_signed()),
+    };
+    let scale = |bytes: &[u8], j: usize| f32_at(&bytes[task.layout.numbers()..], j);
     for row in 0..task.rows {
         for head in 0..group {
             // SAFETY: the caller promises that nobody writes the tile's queries.
@@ -211,8 +218,9 @@ unsafe fn attend(task: &Attend<'_>, out: &mut [f32]) {
                 let seen = task.seen(row, block);
                 let mut scores = [-1e30_f32; BLOCK_TOKENS];
                 for j in seen.clone() {
-                    let key = |d: usize| f16::from_bits(keys[d * BLOCK_TOKENS + j]).to_f32();
+                    let key = |d: usize| number(keys, d * BLOCK_TOKENS + j);
                     let dot = (0..dim).fold(0.0_f32, |sum, d| query[d].mul_add(key(d), sum));
+                    let dot = if is_int8 { dot * scale(keys, j) } else { dot };
                     let score = dot * task.scale;
                     scores[j] = task.softcap.map_or(score, |cap| cap * (score / cap).tanh());
                 }
@@ -223,11 +231,13 @@ unsafe fn attend(task: &Attend<'_>, out: &mut [f32]) {
                 seen.clone().for_each(|j| shares[j] = exp(scores[j] - most));
                 let folded = std::array::from_fn(|i| shares[i] + shares[i + LANES]);
                 sum = sum * fade + total(folded);
+                if is_int8 {
+                    seen.clone().for_each(|j| shares[j] *= scale(values, j));
+                }
                 for (d, acc) in acc.iter_mut().enumerate() {
                     *acc *= fade;
                     for j in seen.clone() {
-                        let value = f16::from_bits(values[j * dim + d]).to_f32();
-                        *acc = shares[j].mul_add(value, *acc);
+                        *acc = shares[j].mul_add(number(values, j * dim + d), *acc);
                     }
                 }
             }
@@ -237,9 +247,9 @@ unsafe fn attend(task: &Attend<'_>, out: &mut [f32]) {
     }
 }
 
-fn to_f16(x: &[f32], out: &mut [u16]) {
+fn to_f16(x: &[f32], out: &mut [[u8; 2]]) {
     for (x, out) in x.iter().zip(out) {
-        *out = f16::from_f32(x.clamp(-65504.0, 65504.0)).to_bits();
+        *out = f16::from_f32(x.clamp(-65504.0, 65504.0)).to_le_bytes();
     }
 }
 

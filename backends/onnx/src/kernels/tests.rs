@@ -1,6 +1,7 @@
 //! Every instruction set against the scalar definition, to the bit, over odd shapes.
 
 use gimbal_batch::BlockId;
+use gimbal_hal::KvDtype;
 use gimbal_model::weights::{DType, Tensor};
 
 use super::*;
@@ -139,7 +140,7 @@ fn row_kernels_are_equal_to_the_bit() {
             let mut gates = [x.clone(), x.clone()];
             (k.silu_mul)(&mut gates[0], &weight);
             (k.gelu_mul)(&mut gates[1], &weight);
-            let mut half = vec![0; cols];
+            let mut half = vec![[0; 2]; cols];
             (k.to_f16)(&x.iter().map(|x| x * 1e4).collect::<Vec<_>>(), &mut half);
             let mut blocks = vec![ActBlock::default(); cols / 32];
             (k.quantise)(&x, &mut blocks);
@@ -193,11 +194,14 @@ fn attention_is_equal_to_the_bit_and_to_the_definition() {
         (32, 2, None, Some(5.0)),
     ] {
         for (start, rows) in [(0, 1), (0, 4), (15, 3), (37, 1), (30, 4)] {
-            let case = Case { dim, group, window, softcap, start, rows };
-            let results: Vec<_> = all().into_iter().map(|k| case.run(k, &mut Noise(5))).collect();
-            assert!(results.iter().all(|r| r.0 == results[0].0), "{case:?}");
-            let error = results[0].1;
-            assert!(error < 2e-5, "{case:?}: {error}");
+            for (_, dtype) in KvDtype::ALL {
+                let case = Case { dim, group, window, softcap, start, rows, dtype };
+                let results = all().into_iter().map(|k| case.run(k, &mut Noise(5)));
+                let results: Vec<_> = results.collect();
+                assert!(results.iter().all(|r| r.0 == results[0].0), "{case:?}");
+                let error = results[0].1;
+                assert!(error < 2e-5, "{case:?}: {error}");
+            }
         }
     }
 }
@@ -210,32 +214,47 @@ struct Case {
     softcap: Option<f32>,
     start: usize,
     rows: usize,
+    dtype: KvDtype,
 }
 
 impl Case {
-    /// The result and its largest distance from an f64 computation over the same f16 cache.
+    /// The result and its largest distance from an f64 computation over the same cache.
     fn run(&self, kernels: &Kernels, noise: &mut Noise) -> (Vec<f32>, f64) {
         let mut graph = gimbal_model::graph::Graph::default();
         let (kv_heads, head_dim, window) = (2, self.dim, self.window);
         graph.states.push(gimbal_model::graph::State::Kv { kv_heads, head_dim, window });
-        let mut kv = KvCache::new(&graph, 8).expect("memory");
+        let mut kv = KvCache::new(&graph, self.dtype, 8).expect("memory");
         let (layout, cache) = kv.state(0);
         let table: Vec<BlockId> = [3, 1, 6].map(BlockId).to_vec();
         let seen = self.start + self.rows;
         let (mut keys, mut values) = (vec![], vec![]);
         for position in 0..seen {
             let (block, at) = (table[position / BLOCK_TOKENS].0 as usize, position % BLOCK_TOKENS);
+            let write = |at: usize, bytes: &[u8]| {
+                // SAFETY: one thread.
+                unsafe { cache.slice_mut(at..at + bytes.len()) }.copy_from_slice(bytes);
+            };
+            let starts = [layout.keys(block, 1).start, layout.values(block, 1).start];
+            let scales = [noise.float().abs() / 127.0, noise.float().abs() / 127.0];
+            if self.dtype == KvDtype::Int8 {
+                for (start, scale) in starts.into_iter().zip(scales) {
+                    write(start + layout.numbers() + 4 * at, &scale.to_le_bytes());
+                }
+            }
             for d in 0..self.dim {
-                let (k, v) =
-                    (half::f16::from_f32(noise.float()), half::f16::from_f32(noise.float()));
-                let key = layout.keys(block, 1).start + d * BLOCK_TOKENS + at;
-                let value = layout.values(block, 1).start + at * self.dim + d;
-                // SAFETY: one thread.
-                unsafe { cache.slice_mut(key..key + 1) }.fill(k.to_bits());
-                // SAFETY: one thread.
-                unsafe { cache.slice_mut(value..value + 1) }.fill(v.to_bits());
-                keys.push(k.to_f64());
-                values.push(v.to_f64());
+                let cells = [d * BLOCK_TOKENS + at, at * self.dim + d];
+                for (i, kept) in [&mut keys, &mut values].into_iter().enumerate() {
+                    let cell = starts[i] + cells[i] * layout.size();
+                    if self.dtype == KvDtype::Int8 {
+                        let [q, ..] = noise.bits().to_le_bytes().map(u8::cast_signed);
+                        write(cell, &q.to_le_bytes());
+                        kept.push(f64::from(q) * f64::from(scales[i]));
+                    } else {
+                        let half = half::f16::from_f32(noise.float());
+                        write(cell, &half.to_le_bytes());
+                        kept.push(half.to_f64());
+                    }
+                }
             }
         }
         let width = self.group * self.dim;

@@ -4,6 +4,7 @@
 //! (tile, kv head), quantisation (many rows only), output. Bytes: the four weights once a step, and
 //! for each row the KV of its sequence. Bound: memory for few rows.
 
+use gimbal_hal::KvDtype;
 use gimbal_model::graph::{RopeTable, State};
 
 use super::plan::{Plan, Tile};
@@ -43,7 +44,7 @@ struct Work<'a> {
     kernels: &'static Kernels,
     plan: &'a Plan,
     layout: StateLayout,
-    cache: Shared<'a, u16>,
+    cache: Shared<'a, u8>,
     qkv: Shared<'a, f32>,
     /// Columns of a row of `qkv`, and of its queries.
     stride: usize,
@@ -186,18 +187,66 @@ impl Work<'_> {
         self.add_bias(value, values);
         self.normalise(key, 1);
         self.rotate(row, key);
-        let mut half = [0_u16; HEAD_DIM_MAX];
-        (self.kernels.to_f16)(key, &mut half[..dim]);
-        let keys = self.layout.keys(block, head);
-        for (d, half) in half[..dim].iter().enumerate() {
-            let cell = keys.start + d * BLOCK_TOKENS + at;
-            // SAFETY: the cell is this row's.
-            let out = unsafe { self.cache.slice_mut(cell..cell + 1) };
-            out[0] = *half;
+        let (keys, values) = (self.layout.keys(block, head), self.layout.values(block, head));
+        match self.layout.dtype {
+            KvDtype::F16 => {
+                let mut half = [[0; 2]; HEAD_DIM_MAX];
+                (self.kernels.to_f16)(key, &mut half[..dim]);
+                // SAFETY: the cells are this row's.
+                unsafe { self.keep_key(keys.start, at, &half[..dim]) };
+                (self.kernels.to_f16)(value, &mut half[..dim]);
+                // SAFETY: as above.
+                unsafe { self.keep_value(values.start, at, &half[..dim]) };
+            }
+            KvDtype::Int8 => {
+                let mut bytes = [[0; 1]; HEAD_DIM_MAX];
+                let scale = to_int8(key, &mut bytes[..dim]);
+                // SAFETY: as above; the scale is this row's too.
+                unsafe { self.keep_scale(keys.start, at, scale) };
+                // SAFETY: as above.
+                unsafe { self.keep_key(keys.start, at, &bytes[..dim]) };
+                let scale = to_int8(value, &mut bytes[..dim]);
+                // SAFETY: as above.
+                unsafe { self.keep_scale(values.start, at, scale) };
+                // SAFETY: as above.
+                unsafe { self.keep_value(values.start, at, &bytes[..dim]) };
+            }
         }
-        let values = self.layout.values(block, head).start + at * dim;
-        // SAFETY: the cells are this row's.
-        (self.kernels.to_f16)(value, unsafe { self.cache.slice_mut(values..values + dim) });
+    }
+
+    /// Writes the scale of token `at` of the block whose keys (or values) begin at `start`.
+    ///
+    /// # Safety
+    /// - No other thread touches it.
+    unsafe fn keep_scale(&self, start: usize, at: usize, scale: f32) {
+        let place = start + self.layout.numbers() + at * size_of::<f32>();
+        // SAFETY: the scale is the caller's.
+        let out = unsafe { self.cache.slice_mut(place..place + size_of::<f32>()) };
+        out.copy_from_slice(&scale.to_le_bytes());
+    }
+
+    /// Writes a key's numbers of `SIZE` bytes to token `at` of the block whose keys begin at `start`.
+    ///
+    /// # Safety
+    /// - No other thread touches the token's cells.
+    unsafe fn keep_key<const SIZE: usize>(&self, start: usize, at: usize, key: &[[u8; SIZE]]) {
+        for (d, number) in key.iter().enumerate() {
+            let cell = start + (d * BLOCK_TOKENS + at) * SIZE;
+            // SAFETY: the cell is the caller's.
+            let out = unsafe { self.cache.slice_mut(cell..cell + SIZE) };
+            out.copy_from_slice(number);
+        }
+    }
+
+    /// The same of a value.
+    ///
+    /// # Safety
+    /// - No other thread touches the token's cells.
+    unsafe fn keep_value<const SIZE: usize>(&self, start: usize, at: usize, value: &[[u8; SIZE]]) {
+        let bytes = value.as_flattened();
+        let start = start + at * bytes.len();
+        // SAFETY: the cells are the caller's.
+        unsafe { self.cache.slice_mut(start..start + bytes.len()) }.copy_from_slice(bytes);
     }
 
     /// Attends the rows of one tile to one kv head.
@@ -292,4 +341,18 @@ impl Work<'_> {
             (head[a], head[b]) = (head[a] * cos - head[b] * sin, head[a] * sin + head[b] * cos);
         }
     }
+}
+
+/// Rounds a key or value to int8 and returns its scale: `max|x| / 127`. What f16 would not hold is
+/// clamped as there, so that no scale is infinite.
+fn to_int8(x: &[f32], out: &mut [[u8; 1]]) -> f32 {
+    let clamped = |x: f32| x.clamp(-65504.0, 65504.0);
+    let most = x.iter().fold(0.0_f32, |most, x| most.max(clamped(*x).abs()));
+    let by = if most == 0.0 { 0.0 } else { 127.0 / most };
+    for (out, x) in out.iter_mut().zip(x) {
+        #[expect(clippy::cast_possible_truncation, reason = "at most 127, rounded; NaN becomes 0")]
+        let rounded = (clamped(*x) * by).round_ties_even() as i8;
+        *out = [rounded.cast_unsigned()];
+    }
+    most / 127.0
 }

@@ -13,6 +13,7 @@ use std::io;
 use std::sync::Arc;
 
 use gimbal_batch::Batch;
+use gimbal_hal::KvDtype;
 use gimbal_model::Model;
 use gimbal_model::graph::WeightId;
 
@@ -78,7 +79,7 @@ struct Scratch {
 }
 
 impl Executor {
-    /// Binds packed weights to the nodes and reserves the KV cache.
+    /// Binds packed weights to the nodes and reserves a KV cache of a type and so many blocks.
     ///
     /// # Errors
     /// The system grants no memory for the cache.
@@ -86,7 +87,7 @@ impl Executor {
         model: &Arc<Model>,
         fused: &[Fused],
         packed: &HashMap<WeightId, Packed>,
-        kv_blocks: usize,
+        kv: (KvDtype, usize),
         cpu: Cpu,
     ) -> io::Result<Self> {
         let packer = Packer { model, packed, kernels: cpu.kernels };
@@ -100,7 +101,7 @@ impl Executor {
             }),
         };
         let nodes = fused.iter().map(bind).collect();
-        let kv = KvCache::new(&model.graph, kv_blocks)?;
+        let kv = KvCache::new(&model.graph, kv.0, kv.1)?;
         let (scratch, plan) = (Scratch::default(), Plan::default());
         Ok(Self { model: model.clone(), nodes, cpu, kv, scratch, plan })
     }

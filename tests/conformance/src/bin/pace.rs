@@ -1,7 +1,7 @@
 //! Tokens a second of the CPU backend without scheduler and HTTP: 1, 8 and 32 sequences, and a
-//! prompt of 512 tokens. `pace MODEL LIBRARY [THREADS [WORK]]`; medians of a run, and one line of
-//! JSON. WORK is the name of one, as `"decode 32"`, which is then done ten times as long: that is
-//! for a profiler.
+//! prompt of 512 tokens. `pace MODEL LIBRARY [THREADS [KV [WORK]]]`; medians of a run, and one line
+//! of JSON. KV is f16 or int8. WORK is the name of one, as `"decode 32"`, which is then done ten
+//! times as long: that is for a profiler.
 
 use std::io::Write;
 use std::path::Path;
@@ -9,6 +9,7 @@ use std::time::Instant;
 
 use anyhow::Context;
 use gimbal_conformance::rig::{Rig, Run};
+use gimbal_hal::KvDtype;
 
 /// Work and the sequences that decode in it; none is a prefill.
 const WORKS: [(&str, Option<u32>); 4] =
@@ -22,12 +23,14 @@ const PROMPT: u32 = 64;
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [model, library, rest @ ..] = arguments.as_slice() else {
-        anyhow::bail!("pace MODEL LIBRARY [THREADS [WORK]]");
+        anyhow::bail!("pace MODEL LIBRARY [THREADS [KV [WORK]]]");
     };
     let threads = rest.first().map_or(Ok(2), |t| t.parse()).context("THREADS is a number")?;
-    let only = rest.get(1);
+    let kv = rest.get(1).map_or("f16", String::as_str);
+    let kv = KvDtype::ALL.into_iter().find(|(name, _)| *name == kv).context("KV is f16 or int8")?.1;
+    let only = rest.get(2);
     let longer = if only.is_some() { LONGER } else { 1 };
-    let mut rig = Rig::open(Path::new(model), Path::new(library), threads)?;
+    let mut rig = Rig::open_with(Path::new(model), Path::new(library), threads, kv)?;
     let mut paces = serde_json::Map::new();
     for (name, sequences) in WORKS {
         if only.is_some_and(|only| only != name) {

@@ -90,6 +90,8 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     });
     let out = folder()?.join(format!("{}.json", file_name(&model)));
     keep(&report, &out)?;
+    report["busy"] = busy(&pace, &model, &assets.runtime, options.rounds)?;
+    keep(&report, &out)?;
     if options.http {
         let served = served::Served { gimbal: &gimbal, runtime: &assets.runtime, llama: &llama };
         report["prefix"] = served.prefix(&model)?;
@@ -101,6 +103,21 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     }
     let text = format!("{}\nraw data: {}\n", table::table(&report), out.display());
     std::io::stdout().write_all(text.as_bytes()).context("the table")
+}
+
+/// Our pace undisturbed and beside a loop that never sleeps on one of the cores, by turns.
+fn busy(pace: &Path, model: &Path, runtime: &Path, rounds: usize) -> anyhow::Result<Value> {
+    let mut measured = Vec::new();
+    for _ in 0..rounds {
+        let quiet = paces(pace, model, runtime)?;
+        let mut spin = Command::new("taskset");
+        spin.args(["--cpu-list", "0", "sh", "-c", "while :; do :; done"]);
+        let mut spin = spin.spawn().context("taskset, of util-linux")?;
+        let busy = paces(pace, model, runtime);
+        spin.kill().and_then(|()| spin.wait()).context("the busy loop")?;
+        measured.push(json!({ "undisturbed": quiet, "busy": busy? }));
+    }
+    Ok(Value::Array(measured))
 }
 
 /// Writes what was measured until now.

@@ -122,7 +122,7 @@ fn memory(server: &Running) -> anyhow::Result<Value> {
     let status = std::fs::read_to_string(format!("/proc/{}/status", server.0.id()))?;
     let field = |name: &str| {
         let line =
-            status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().nth(1));
+            status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
         line.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
     };
     Ok(json!({

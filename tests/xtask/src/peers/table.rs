@@ -50,8 +50,18 @@ pub(super) fn table(report: &Value) -> String {
         );
         line(&mut out, &row);
     }
+    busy(&mut out, report);
     served(&mut out, report);
     out
+}
+
+fn busy(out: &mut String, report: &Value) {
+    let Some(rounds) = report["busy"].as_array() else { return };
+    for (title, work, ..) in &BARS[..3] {
+        let share = |r: &Value| Some(r["busy"][work].as_f64()? / r["undisturbed"][work].as_f64()?);
+        let share = 100.0 * middle(rounds.iter().filter_map(share).collect());
+        line(out, &format!("{title} beside a busy loop on one core: {share:.0} % (bar 45)"));
+    }
 }
 
 fn served(out: &mut String, report: &Value) {

@@ -1,20 +1,22 @@
 //! Attention of a tile: online softmax over blocks of 16 tokens, four queries to a pass.
 //!
-//! Formula: `softmax(scale · q·Kᵀ) · V` over the tokens a row sees. Bytes: the f16 keys and values
-//! of the sequence once a tile and pass of four. Bound: memory for one row. Oracle: `scalar`, to the
-//! bit.
+//! Formula: `softmax(scale · q·Kᵀ) · V` over the tokens a row sees; scales of int8 are applied to the
+//! products and to the shares. Bytes: the keys and values of the sequence once a tile. Bound: memory
+//! for one row. Oracle: `scalar`, to the bit.
 
 use std::arch::x86_64::*;
 
-use super::vector::{exp, lanes, load_f32, load_half, maximum, total};
+use gimbal_hal::KvDtype;
+
+use super::vector::{exp, lanes, load_f16, load_f32, load_i8, load_wide, maximum, total};
 use crate::kernels::{Attend, TILE_QUERIES_MAX};
 use crate::memory::BLOCK_TOKENS;
 use crate::pack::LANES;
 
 /// Query rows times heads that one pass over a block of keys serves.
 const PASS: usize = 4;
-/// f16 elements of a cache line.
-const LINE: usize = 32;
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 /// One row and head of a tile while it is attended.
 #[derive(Clone, Copy)]
@@ -27,6 +29,19 @@ struct Online {
 /// - No thread writes the tile's queries or the sequence's blocks during the call.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn attend_tile(task: &Attend<'_>, out: &mut [f32]) {
+    match task.layout.dtype {
+        // SAFETY: as the caller promises.
+        KvDtype::F16 => unsafe { attend::<false>(task, out) },
+        // SAFETY: as above.
+        KvDtype::Int8 => unsafe { attend::<true>(task, out) },
+    }
+}
+
+/// # Safety
+/// - No thread writes the tile's queries or the sequence's blocks during the call.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+unsafe fn attend<const INT8: bool>(task: &Attend<'_>, out: &mut [f32]) {
     let (dim, count) = (task.layout.head_dim, task.rows * task.group);
     assert!(count <= TILE_QUERIES_MAX, "a tile holds its queries");
     out.fill(0.0);
@@ -54,10 +69,10 @@ pub(super) unsafe fn attend_tile(task: &Attend<'_>, out: &mut [f32]) {
             let (state, acc) = (&mut online[first..first + n], &mut out[first * dim..]);
             let at = Pass { task, block, is_whole, queries: &queries[first..], keys, values };
             match n {
-                1 => attend_pass::<1>(at, state, acc),
-                2 => attend_pass::<2>(at, state, acc),
-                3 => attend_pass::<3>(at, state, acc),
-                _ => attend_pass::<PASS>(at, state, acc),
+                1 => attend_pass::<1, INT8>(at, state, acc),
+                2 => attend_pass::<2, INT8>(at, state, acc),
+                3 => attend_pass::<3, INT8>(at, state, acc),
+                _ => attend_pass::<PASS, INT8>(at, state, acc),
             }
             first += n;
         }
@@ -78,7 +93,7 @@ struct Query<'a> {
 /// Blocks lie anywhere, and the hardware does not guess where the next one is.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn fetch(block: &[u16]) {
+fn fetch(block: &[u8]) {
     for line in block.chunks(LINE) {
         _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
     }
@@ -92,13 +107,17 @@ struct Pass<'a> {
     /// Every row of the tile sees all tokens of the block.
     is_whole: bool,
     queries: &'a [Query<'a>],
-    keys: &'a [u16],
-    values: &'a [u16],
+    keys: &'a [u8],
+    values: &'a [u8],
 }
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: &mut [f32]) {
+fn attend_pass<const N: usize, const INT8: bool>(
+    at: Pass<'_>,
+    online: &mut [Online],
+    acc: &mut [f32],
+) {
     let Pass { task, block, is_whole, queries, keys, values } = at;
     let dim = task.layout.head_dim;
     // Loops rather than closures, into which the features do not reach.
@@ -107,8 +126,9 @@ fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: &mut [f
         *query = &from.values[..dim];
     }
     let mut dots = [[_mm256_setzero_ps(); 2]; N];
-    for (d, key) in keys.as_chunks::<BLOCK_TOKENS>().0[..dim].iter().enumerate() {
-        let key = [load_half(key, 0), load_half(key, LANES)];
+    let size = if INT8 { 1 } else { 2 };
+    for (d, key) in keys.chunks_exact(BLOCK_TOKENS * size).take(dim).enumerate() {
+        let key = [numbers::<INT8>(key, 0), numbers::<INT8>(key, LANES)];
         for i in 0..N {
             // SAFETY: there are `dim` keys and as many values of each query (cut above).
             let q = _mm256_set1_ps(unsafe { *query[i].get_unchecked(d) });
@@ -126,17 +146,25 @@ fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: &mut [f
             end = end.max(seen.end);
             mask = [between(&seen, 0), between(&seen, LANES)];
         }
+        if INT8 {
+            dots[i][0] = _mm256_mul_ps(dots[i][0], scales(task, keys, 0));
+            dots[i][1] = _mm256_mul_ps(dots[i][1], scales(task, keys, LANES));
+        }
         let scores = masked_scores(task, dots[i], mask);
         let most = maximum(_mm256_max_ps(scores[0], scores[1])).max(online[i].most);
         // The maximum seldom changes, and e⁰ is 1.
         let fade = if most == online[i].most { 1.0 } else { (online[i].most - most).exp() };
         let shift = _mm256_set1_ps(most);
-        let e = [
+        let mut e = [
             _mm256_and_ps(exp(_mm256_sub_ps(scores[0], shift)), mask[0]),
             _mm256_and_ps(exp(_mm256_sub_ps(scores[1], shift)), mask[1]),
         ];
         online[i].most = most;
         online[i].sum = online[i].sum * fade + total(_mm256_add_ps(e[0], e[1]));
+        if INT8 {
+            e[0] = _mm256_mul_ps(e[0], scales(task, values, 0));
+            e[1] = _mm256_mul_ps(e[1], scales(task, values, LANES));
+        }
         shares[i][..LANES].copy_from_slice(&lanes(e[0]));
         shares[i][LANES..].copy_from_slice(&lanes(e[1]));
         fades[i] = _mm256_set1_ps(fade);
@@ -146,9 +174,9 @@ fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: &mut [f
     while d < dim {
         let is_wide = d + 2 * LANES <= dim;
         match (is_wide, is_whole) {
-            (true, true) => weigh::<N, 2, true>(&shared, d, acc),
-            (true, false) => weigh::<N, 2, false>(&shared, d, acc),
-            (false, _) => weigh::<N, 1, false>(&shared, d, acc),
+            (true, true) => weigh::<N, 2, true, INT8>(&shared, d, acc),
+            (true, false) => weigh::<N, 2, false, INT8>(&shared, d, acc),
+            (false, _) => weigh::<N, 1, false, INT8>(&shared, d, acc),
         }
         d += if is_wide { 2 * LANES } else { LANES };
     }
@@ -156,7 +184,7 @@ fn attend_pass<const N: usize>(at: Pass<'_>, online: &mut [Online], acc: &mut [f
 
 /// The shares of a block's tokens in each query, and what earlier blocks fade by.
 struct Shared<'a, const N: usize> {
-    values: &'a [u16],
+    values: &'a [u8],
     dim: usize,
     /// Tokens that any query sees.
     end: usize,
@@ -168,7 +196,7 @@ struct Shared<'a, const N: usize> {
 /// result.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn weigh<const N: usize, const W: usize, const WHOLE: bool>(
+fn weigh<const N: usize, const W: usize, const WHOLE: bool, const INT8: bool>(
     at: &Shared<'_, N>,
     d: usize,
     acc: &mut [f32],
@@ -181,10 +209,11 @@ fn weigh<const N: usize, const W: usize, const WHOLE: bool>(
         }
     }
     let end = if WHOLE { BLOCK_TOKENS } else { at.end.min(BLOCK_TOKENS) };
-    for (j, values) in at.values.chunks_exact(at.dim).take(end).enumerate() {
-        let values = &values[d..d + W * LANES];
+    let size = if INT8 { 1 } else { 2 };
+    for (j, values) in at.values.chunks_exact(at.dim * size).take(end).enumerate() {
+        let values = &values[d * size..(d + W * LANES) * size];
         for w in 0..W {
-            let value = load_half(values, w * LANES);
+            let value = numbers::<INT8>(values, w * LANES);
             for (sums, shares) in sums.iter_mut().zip(at.shares) {
                 sums[w] = _mm256_fmadd_ps(_mm256_set1_ps(shares[j]), value, sums[w]);
             }
@@ -195,6 +224,20 @@ fn weigh<const N: usize, const W: usize, const WHOLE: bool>(
             acc[i * at.dim + d + w * LANES..][..LANES].copy_from_slice(&lanes(*sum));
         }
     }
+}
+
+/// Eight keys or values from number `at` on, without their scales.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn numbers<const INT8: bool>(bytes: &[u8], at: usize) -> __m256 {
+    if INT8 { load_i8(bytes, at) } else { load_f16(bytes, 2 * at) }
+}
+
+/// The scales of eight tokens from `at` on.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn scales(task: &Attend<'_>, bytes: &[u8], at: usize) -> __m256 {
+    load_wide(bytes, task.layout.numbers() + at * size_of::<f32>())
 }
 
 #[inline]

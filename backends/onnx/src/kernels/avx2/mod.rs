@@ -63,7 +63,7 @@ fn gelu_mul(gate: &mut [f32], up: &[f32]) {
 unsafe fn attend(task: &Attend<'_>, out: &mut [f32]) {
     with_features!(attend::attend_tile(task, out));
 }
-fn to_f16(x: &[f32], out: &mut [u16]) {
+fn to_f16(x: &[f32], out: &mut [[u8; 2]]) {
     with_features!(to_f16_row(x, out));
 }
 fn peak(arithmetic: Arithmetic, rounds: usize) -> usize {
@@ -148,7 +148,7 @@ fn gated(x: __m256, t: __m256) -> __m256 {
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]
-fn to_f16_row(x: &[f32], out: &mut [u16]) {
+fn to_f16_row(x: &[f32], out: &mut [[u8; 2]]) {
     let (least, most) = (_mm256_set1_ps(-65504.0), _mm256_set1_ps(65504.0));
     for (x, out) in x.as_chunks::<LANES>().0.iter().zip(out.as_chunks_mut::<LANES>().0) {
         let x = _mm256_min_ps(_mm256_max_ps(load_f32(x, 0), least), most);

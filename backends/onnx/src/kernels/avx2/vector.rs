@@ -84,15 +84,6 @@ pub(super) fn load_f16(bytes: &[u8], at: usize) -> __m256 {
     _mm256_cvtph_ps(unsafe { _mm_loadu_si128(bytes.as_ptr().cast()) })
 }
 
-/// Eight f16 from element `at`, as f32.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn load_half(values: &[u16], at: usize) -> __m256 {
-    let values = &values[at..at + LANES];
-    // SAFETY: `values` is 16 bytes; an unaligned load has no other precondition.
-    _mm256_cvtph_ps(unsafe { _mm_loadu_si128(values.as_ptr().cast()) })
-}
-
 /// Eight bytes at `at`, as f32.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
