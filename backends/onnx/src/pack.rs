@@ -125,7 +125,7 @@ impl Packed {
     }
 }
 
-/// Packs group `g` of a tensor as its own type or as what floats are rounded to.
+/// Packs group `g` of a tensor, as its own type or as what floats are rounded to, into zeros.
 pub(crate) fn pack_group(tensor: &Tensor<'_>, to: DType, g: usize, out: &mut [u8]) {
     let dtype = tensor.dtype;
     for r in 0..LANES.min(tensor.rows - g * LANES) {
@@ -226,9 +226,6 @@ fn pack_block(dtype: DType, block: &[u8], r: usize, out: &mut [u8]) {
     };
     let outs = out.chunks_exact_mut(layout.block);
     for (b, (quants, out)) in from.quants.as_chunks::<BLOCK>().0.iter().zip(outs).enumerate() {
-        if b == layout.blocks {
-            break;
-        }
         if layout.blocks > 1 {
             let [first, second] = dtype.small_scales(block, b);
             (out[layout.quants + r], out[layout.quants + LANES + r]) = (first, second);
@@ -237,7 +234,7 @@ fn pack_block(dtype: DType, block: &[u8], r: usize, out: &mut [u8]) {
     }
 }
 
-/// Places 32 integers of four to six bits as row `r` of a block's vectors.
+/// Places 32 integers of four to six bits as row `r` of a block's vectors, which are 0 there.
 fn place(quants: &[u8; BLOCK], r: usize, out: &mut [u8]) {
     let (nibbles, upper) = out.split_at_mut(BLOCK / 2 * LANES);
     for (v, four) in quants.as_chunks::<4>().0.iter().enumerate() {

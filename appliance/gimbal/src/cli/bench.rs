@@ -16,8 +16,10 @@ use gimbal_bench::{
     Api, BenchError, BootPlan, Environment, Lengths, Limits, Load, Plan, Span, Target, Timeouts,
     Trace,
 };
+use gimbal_model::Model;
 
 use crate::failure::Failure;
+use kernels::Roofline;
 
 mod kernels;
 
@@ -112,7 +114,7 @@ fn telling() -> [Arg; 5] {
 }
 
 /// Other things to measure.
-fn booting() -> [Arg; 4] {
+fn booting() -> [Arg; 5] {
     [
         Arg::new("kernels")
             .long("kernels")
@@ -122,6 +124,9 @@ fn booting() -> [Arg; 4] {
         flag("threads", "N", "Threads for --kernels [default: the cores the process may use]")
             .value_parser(value_parser!(u32).range(1..))
             // Of kernels and URL there is one, and `requires` gives way to a conflict.
+            .conflicts_with_all(["URL", "boot"]),
+        flag("roofline", "MODEL", "With --kernels: the most tokens/s that memory allows the model")
+            .value_parser(value_parser!(PathBuf))
             .conflicts_with_all(["URL", "boot"]),
         flag("boot", "MODEL", "Measure `gimbal serve MODEL` from its start to its first token")
             .value_parser(value_parser!(PathBuf))
@@ -153,9 +158,12 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let json = Output::create(matches, "json")?;
     let environment = Environment::here(std::env::args().collect::<Vec<_>>().join(" "));
     if matches.get_flag("kernels") {
+        let model = matches.get_one::<PathBuf>("roofline").map(|path| Model::open(path));
+        let model = model.transpose()?;
         let report = kernels::measure(matches.get_one("threads").copied())?;
-        print(&kernels::table(&report, &environment))?;
-        return json.write(|| kernels::json(&report, &environment));
+        let roofline = model.map(|model| Roofline::of(&model, &report)).transpose()?;
+        print(&kernels::table(&report, roofline.as_ref(), &environment))?;
+        return json.write(|| kernels::json(&report, roofline.as_ref(), &environment));
     }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(THREADS).enable_all().build();
@@ -332,6 +340,8 @@ mod tests {
             ("-- --port 1", "<URL>"),
             ("http://a --kernels", "cannot be used with"),
             ("http://a --threads 2", "cannot be used with"),
+            ("http://a --roofline m", "cannot be used with"),
+            ("--roofline m", "<URL>"),
             ("--threads 2", "<URL>"),
         ] {
             let why = planned(flags).expect_err(flags);

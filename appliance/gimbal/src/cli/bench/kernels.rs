@@ -3,6 +3,7 @@
 use std::fmt::Write;
 
 use gimbal_bench::Environment;
+use gimbal_model::Model;
 use gimbal_onnx::{KernelReport, OnnxPlatform};
 use serde_json::json;
 
@@ -10,6 +11,8 @@ use crate::failure::Failure;
 
 /// Operations or bytes a second as the table writes them.
 const GIGA: f64 = 1e9;
+/// Bytes as the roofline writes them.
+const MEGA: f64 = 1e6;
 
 pub(super) fn measure(threads: Option<u32>) -> Result<KernelReport, Failure> {
     eprintln!("measuring every kernel five times, for some seconds");
@@ -17,7 +20,31 @@ pub(super) fn measure(threads: Option<u32>) -> Result<KernelReport, Failure> {
     measured.map_err(|e| Failure::unavailable(format!("memory for the weights: {e}")))
 }
 
-pub(super) fn table(report: &KernelReport, environment: &Environment) -> String {
+/// What memory allows a model of one sequence.
+pub(super) struct Roofline {
+    model: String,
+    /// Packed weights, each of which a token reads once; KV is not counted.
+    bytes_per_token: u64,
+    /// That by the bandwidth of the report.
+    tokens_per_second: f64,
+}
+
+impl Roofline {
+    pub(super) fn of(model: &Model, report: &KernelReport) -> Result<Self, Failure> {
+        let bytes = OnnxPlatform.packed_bytes(model, None);
+        let bytes = bytes.ok_or_else(|| {
+            Failure::unavailable(format!("no kernels for {}: see gimbal plan", model.name))
+        })?;
+        let tokens_per_second = report.peaks.read / bytes as f64;
+        Ok(Self { model: model.name.clone(), bytes_per_token: bytes, tokens_per_second })
+    }
+}
+
+pub(super) fn table(
+    report: &KernelReport,
+    roofline: Option<&Roofline>,
+    environment: &Environment,
+) -> String {
     let KernelReport { kernels, threads, peaks, figures } = report;
     let mut out = format!(
         "{} on {} ({threads} threads, kernels: {kernels})\n\
@@ -54,10 +81,31 @@ pub(super) fn table(report: &KernelReport, environment: &Environment) -> String 
          what the same\narithmetic does on registers alone, scales of each block of 32 included. \
          Weights come from memory at\n1 row and from a cache at more.\n",
     );
+    if let Some(Roofline { model, bytes_per_token, tokens_per_second }) = roofline {
+        let written = writeln!(
+            out,
+            "\nroofline of {model}: {:.1} MB of weights a token / {:.1} GB/s: at most \
+             {tokens_per_second:.0} tokens/s of one sequence",
+            *bytes_per_token as f64 / MEGA,
+            peaks.read / GIGA,
+        );
+        debug_assert!(written.is_ok(), "a String takes everything");
+    }
     out
 }
 
-pub(super) fn json(report: &KernelReport, environment: &Environment) -> String {
+pub(super) fn json(
+    report: &KernelReport,
+    roofline: Option<&Roofline>,
+    environment: &Environment,
+) -> String {
+    let roofline = roofline.map(|roofline| {
+        json!({
+            "model": roofline.model,
+            "bytes_per_token": roofline.bytes_per_token,
+            "tokens_per_second": roofline.tokens_per_second,
+        })
+    });
     let figures = report.figures.iter().map(|figure| {
         json!({
             "dtype": figure.dtype,
@@ -80,6 +128,7 @@ pub(super) fn json(report: &KernelReport, environment: &Environment) -> String {
             "f32_operations_per_second": peaks.floats,
         },
         "figures": figures.collect::<Vec<_>>(),
+        "roofline": roofline,
     })
     .to_string()
 }
