@@ -11,7 +11,8 @@ use crate::command;
 
 /// The package whose source holds llama.cpp; the golden files come from the same.
 const PACKAGE: &str = "llama-cpp-python==0.3.36";
-/// All of llama.cpp's tools, for this processor; its own `tools` make mtmd, so the package (`LLAVA_BUILD`) must not.
+/// All of llama.cpp's tools, for this processor. They make mtmd, so the package must not
+/// (`LLAVA_BUILD`).
 const FLAGS: &str = "-DGGML_NATIVE=ON -DLLAMA_BUILD_COMMON=ON -DLLAMA_BUILD_TOOLS=ON \
                      -DLLAMA_BUILD_SERVER=ON -DLLAMA_BUILD_UI=OFF -DLLAMA_OPENSSL=OFF \
                      -DLLAVA_BUILD=OFF";
