@@ -24,6 +24,15 @@ const LOST: u32 = 60;
 /// Longest pause between two requests of a client.
 const PAUSE_MS: u32 = 1500;
 
+/// Ends the clients with its scope.
+struct Ends<'a>(&'a AtomicBool);
+
+impl Drop for Ends<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Runs the clients beside `work`, and ends them after it.
 ///
 /// # Errors
@@ -39,9 +48,9 @@ pub fn beside<T>(
             let ends = &ends;
             scope.spawn(move || ask(address, client, ends));
         }
-        let done = work();
-        ends.store(true, Ordering::Relaxed);
-        done
+        // Also where `work` panics: the scope waits for the clients before anybody hears of it.
+        let _ends = Ends(&ends);
+        work()
     })
 }
 
