@@ -72,7 +72,8 @@ impl Served<'_> {
         let json = folder()?.join("boot.json");
         bench.arg("--json").arg(&json).arg("--").arg("--onnxruntime").arg(self.runtime);
         command::run(&mut bench)?;
-        read(&json)
+        // The rest of the report names paths of this machine.
+        Ok(read(&json)?["boots"].take())
     }
 
     fn serve(&self, model: &Path) -> anyhow::Result<Running> {
