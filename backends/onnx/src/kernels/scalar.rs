@@ -100,8 +100,8 @@ fn block_group(dtype: DType, weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
                         (d * f32::from(small[0]), m * f32::from(small[1]))
                     }
                 };
-                *sum = whole(0..32).mul_add(d * x.d, *sum);
                 *sum = m.mul_add(x.s, *sum);
+                *sum = whole(0..32).mul_add(d * x.d, *sum);
             }
         }
     }

@@ -89,7 +89,7 @@ fn linear_is_equal_to_the_bit_and_exact_in_the_weights() {
             let bytes = noise.tensor(dtype, out, cols);
             let tensor = Tensor { dtype, rows: out, cols, bytes: &bytes };
             let packed = Packed::of(&tensor);
-            for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 97, 103] {
+            for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 97, 103] {
                 let x = noise.floats(rows * cols);
                 let expect = run_linear(all()[0], &packed, &x, rows, false);
                 for kernels in all() {
