@@ -4,7 +4,7 @@ use gimbal_batch::{Batch, BlockId};
 use gimbal_model::graph::RopeTable;
 
 /// Rows a tile may hold; keys of a block are then read once for them.
-const TILE_ROWS: usize = 4;
+const TILE_ROWS: usize = 8;
 
 /// One step.
 #[derive(Default)]

@@ -8,13 +8,17 @@ use std::arch::x86_64::*;
 
 use gimbal_hal::KvDtype;
 
-use super::vector::{exp, lanes, load_f16, load_f32, load_i8, load_wide, maximum, total};
+use super::vector::{
+    exp, hidden_floats, lanes, load_f16, load_f32, load_i8, load_wide, maximum, total,
+};
 use crate::kernels::{Attend, TILE_QUERIES_MAX};
 use crate::memory::BLOCK_TOKENS;
 use crate::pack::LANES;
 
 /// Query rows times heads that one pass over a block of keys serves.
 const PASS: usize = 4;
+/// Columns of keys to a round of the loop; heads have a multiple of it.
+const UNROLL: usize = 4;
 /// Bytes of a cache line.
 const LINE: usize = 64;
 
@@ -111,7 +115,8 @@ struct Pass<'a> {
     values: &'a [u8],
 }
 
-#[inline]
+// Not inlined: its registers are then given out without regard to other sizes of `N`.
+#[inline(never)]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn attend_pass<const N: usize, const INT8: bool>(
     at: Pass<'_>,
@@ -120,46 +125,39 @@ fn attend_pass<const N: usize, const INT8: bool>(
 ) {
     let Pass { task, block, is_whole, queries, keys, values } = at;
     let dim = task.layout.head_dim;
-    // Loops rather than closures, into which the features do not reach.
-    let mut query: [&[f32]; N] = [&[]; N];
-    for (query, from) in query.iter_mut().zip(queries) {
-        *query = &from.values[..dim];
-    }
-    let mut dots = [[_mm256_setzero_ps(); 2]; N];
-    let size = if INT8 { 1 } else { 2 };
-    for (d, key) in keys.chunks_exact(BLOCK_TOKENS * size).take(dim).enumerate() {
-        let key = [numbers::<INT8>(key, 0), numbers::<INT8>(key, LANES)];
-        for i in 0..N {
-            // SAFETY: there are `dim` keys and as many values of each query (cut above).
-            let q = _mm256_set1_ps(unsafe { *query[i].get_unchecked(d) });
-            dots[i][0] = _mm256_fmadd_ps(q, key[0], dots[i][0]);
-            dots[i][1] = _mm256_fmadd_ps(q, key[1], dots[i][1]);
-        }
-    }
+    let mut dots = products::<N, INT8>(at);
     let mut shares = [[0.0_f32; BLOCK_TOKENS]; N];
     let mut fades = [_mm256_setzero_ps(); N];
     let ones = _mm256_castsi256_ps(_mm256_set1_epi32(-1));
-    let (mut end, mut mask) = (if is_whole { BLOCK_TOKENS } else { 0 }, [ones; 2]);
+    let mut end = if is_whole { BLOCK_TOKENS } else { 0 };
+    // In phases over all queries, so that one's latency is another's work.
+    let mut most = [0.0_f32; N];
+    let mut masks = [[ones; 2]; N];
     for i in 0..N {
         if !is_whole {
             let seen = task.seen(queries[i].row, block);
             end = end.max(seen.end);
-            mask = [between(&seen, 0), between(&seen, LANES)];
+            masks[i] = [between(&seen, 0), between(&seen, LANES)];
         }
         if INT8 {
             dots[i][0] = _mm256_mul_ps(dots[i][0], scales(task, keys, 0));
             dots[i][1] = _mm256_mul_ps(dots[i][1], scales(task, keys, LANES));
         }
-        let scores = masked_scores(task, dots[i], mask);
-        let most = maximum(_mm256_max_ps(scores[0], scores[1])).max(online[i].most);
-        // The maximum seldom changes, and e⁰ is 1.
-        let fade = if most == online[i].most { 1.0 } else { (online[i].most - most).exp() };
-        let shift = _mm256_set1_ps(most);
-        let mut e = [
-            _mm256_and_ps(exp(_mm256_sub_ps(scores[0], shift)), mask[0]),
-            _mm256_and_ps(exp(_mm256_sub_ps(scores[1], shift)), mask[1]),
+        dots[i] = masked_scores(task, dots[i], masks[i]);
+        most[i] = maximum(_mm256_max_ps(dots[i][0], dots[i][1])).max(online[i].most);
+    }
+    for i in 0..N {
+        let shift = _mm256_set1_ps(most[i]);
+        dots[i] = [
+            _mm256_and_ps(exp(_mm256_sub_ps(dots[i][0], shift)), masks[i][0]),
+            _mm256_and_ps(exp(_mm256_sub_ps(dots[i][1], shift)), masks[i][1]),
         ];
-        online[i].most = most;
+    }
+    for i in 0..N {
+        let mut e = dots[i];
+        // The maximum seldom changes, and e⁰ is 1.
+        let fade = if most[i] == online[i].most { 1.0 } else { (online[i].most - most[i]).exp() };
+        online[i].most = most[i];
         online[i].sum = online[i].sum * fade + total(_mm256_add_ps(e[0], e[1]));
         if INT8 {
             e[0] = _mm256_mul_ps(e[0], scales(task, values, 0));
@@ -170,16 +168,46 @@ fn attend_pass<const N: usize, const INT8: bool>(
         fades[i] = _mm256_set1_ps(fade);
     }
     let shared = Shared { values, dim, end, shares: &shares, fades };
+    // As many sums at once as hide a multiply-add's latency.
+    let most = if N < PASS { 4 } else { 2 };
     let mut d = 0;
     while d < dim {
-        let is_wide = d + 2 * LANES <= dim;
-        match (is_wide, is_whole) {
-            (true, true) => weigh::<N, 2, true, INT8>(&shared, d, acc),
-            (true, false) => weigh::<N, 2, false, INT8>(&shared, d, acc),
-            (false, _) => weigh::<N, 1, false, INT8>(&shared, d, acc),
+        let vectors = if d + most * LANES <= dim { most } else { 1 };
+        match (vectors, is_whole) {
+            (4, true) => weigh::<N, 4, true, INT8>(&shared, d, acc),
+            (4, false) => weigh::<N, 4, false, INT8>(&shared, d, acc),
+            (2, true) => weigh::<N, 2, true, INT8>(&shared, d, acc),
+            (2, false) => weigh::<N, 2, false, INT8>(&shared, d, acc),
+            _ => weigh::<N, 1, false, INT8>(&shared, d, acc),
         }
-        d += if is_wide { 2 * LANES } else { LANES };
+        d += vectors * LANES;
     }
+}
+
+/// Each query times the keys of the block's 16 tokens.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn products<const N: usize, const INT8: bool>(at: Pass<'_>) -> [[__m256; 2]; N] {
+    let (dim, size) = (at.task.layout.head_dim, if INT8 { 1 } else { 2 });
+    // Loops rather than closures, into which the features do not reach.
+    let mut query: [&[f32]; N] = [&[]; N];
+    for (query, from) in query.iter_mut().zip(at.queries) {
+        *query = &from.values[..dim];
+    }
+    let mut dots = [[_mm256_setzero_ps(); 2]; N];
+    let keys = &at.keys[..dim * BLOCK_TOKENS * size];
+    for (d, keys) in keys.chunks_exact(UNROLL * BLOCK_TOKENS * size).enumerate() {
+        for (u, key) in keys.chunks_exact(BLOCK_TOKENS * size).enumerate() {
+            let key = [numbers::<INT8>(key, 0), numbers::<INT8>(key, LANES)];
+            for i in 0..N {
+                // SAFETY: there are `dim` keys and as many values of each query (cut above).
+                let q = _mm256_set1_ps(unsafe { *query[i].get_unchecked(d * UNROLL + u) });
+                dots[i][0] = _mm256_fmadd_ps(q, key[0], dots[i][0]);
+                dots[i][1] = _mm256_fmadd_ps(q, key[1], dots[i][1]);
+            }
+        }
+    }
+    dots
 }
 
 /// The shares of a block's tokens in each query, and what earlier blocks fade by.
@@ -210,12 +238,18 @@ fn weigh<const N: usize, const W: usize, const WHOLE: bool, const INT8: bool>(
     }
     let end = if WHOLE { BLOCK_TOKENS } else { at.end.min(BLOCK_TOKENS) };
     let size = if INT8 { 1 } else { 2 };
-    for (j, values) in at.values.chunks_exact(at.dim * size).take(end).enumerate() {
-        let values = &values[d * size..(d + W * LANES) * size];
+    let stride = at.dim * size;
+    assert!(d + W * LANES <= at.dim && BLOCK_TOKENS * stride <= at.values.len());
+    for j in 0..end {
+        let first = j * stride + d * size;
+        // SAFETY: `j` is a token of the block and the columns are a value's (asserted).
+        let values = unsafe { at.values.get_unchecked(first..first + W * LANES * size) };
         for w in 0..W {
             let value = numbers::<INT8>(values, w * LANES);
             for (sums, shares) in sums.iter_mut().zip(at.shares) {
-                sums[w] = _mm256_fmadd_ps(_mm256_set1_ps(shares[j]), value, sums[w]);
+                let share = _mm256_set1_ps(shares[j]);
+                // In this order: the compiler's own is sum by sum, each a chain of latencies.
+                sums[w] = hidden_floats(_mm256_fmadd_ps(share, value, sums[w]));
             }
         }
     }

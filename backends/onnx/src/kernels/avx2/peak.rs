@@ -5,7 +5,7 @@
 
 use std::arch::x86_64::*;
 
-use super::vector::{hidden, load, prefetch};
+use super::vector::{hidden, hidden_floats, load, prefetch};
 use crate::kernels::Arithmetic;
 
 /// Bytes ahead to prefetch: as the int8 kernel does.
@@ -83,10 +83,4 @@ pub(super) fn read(bytes: &[u8]) -> u64 {
         .wrapping_add(_mm256_extract_epi64::<2>(sum))
         .wrapping_add(_mm256_extract_epi64::<3>(sum))
         .cast_unsigned()
-}
-
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn hidden_floats(x: __m256) -> __m256 {
-    _mm256_castsi256_ps(hidden(_mm256_castps_si256(x)))
 }

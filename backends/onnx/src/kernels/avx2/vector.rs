@@ -141,3 +141,10 @@ pub(super) fn hidden(mut x: __m256i) -> __m256i {
     unsafe { asm!("/* {0} */", inout(ymm_reg) x, options(nomem, nostack, preserves_flags)) };
     x
 }
+
+/// `hidden` of floats.
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+pub(super) fn hidden_floats(x: __m256) -> __m256 {
+    _mm256_castsi256_ps(hidden(_mm256_castps_si256(x)))
+}
