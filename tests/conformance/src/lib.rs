@@ -1,7 +1,7 @@
 //! What the real model must do on the real backend, against golden files.
 //!
 //! `golden` reads the committed files, `rig` drives a backend without a scheduler, `quality`
-//! compares distributions, `teacher` backends along the reference, `tokenizer`
+//! compares distributions, `logged` reads those of llama.cpp, `teacher` follows the reference, `tokenizer`
 //! makes a model file's tokenizer, `server` starts the real binary, `client` and `crowd` talk to it,
 //! `browser` looks at its page. The tests need files that `cargo xtask test` fetches and names in
 //! the environment; without them they say so and pass nothing off as run.
@@ -10,6 +10,7 @@ pub mod browser;
 pub mod client;
 pub mod crowd;
 pub mod golden;
+pub mod logged;
 pub mod quality;
 pub mod rig;
 pub mod server;

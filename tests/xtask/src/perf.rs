@@ -27,7 +27,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         _ => bail!("perf [--write]"),
     };
     let assets = assets::fetch()?;
-    let (gimbal, pace) = (serve::build()?, peers::build_pace()?);
+    let (gimbal, pace) = (serve::build()?, peers::build_program("pace")?);
     let baseline = root().join("tests/perf.json");
     if is_writing {
         let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();

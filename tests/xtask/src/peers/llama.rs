@@ -94,6 +94,20 @@ impl Llama {
         Ok(Value::Object(paces))
     }
 
+    /// Writes its log-probabilities along some chunks of a text to a file.
+    pub(super) fn log_probabilities(
+        &self,
+        model: &Path,
+        kv: &str,
+        text: &Path,
+        to: &Path,
+    ) -> anyhow::Result<()> {
+        let mut perplexity = Command::new(self.bin.join("llama-perplexity"));
+        perplexity.arg("-m").arg(model).arg("-f").arg(text).args(["-c", "256", "--chunks", "4"]);
+        perplexity.args(["-t", THREADS, "-tb", THREADS, "-fa", "on", "-ctk", kv, "-ctv", kv]);
+        command::output(perplexity.arg("--kl-divergence-base").arg(to)).map(drop)
+    }
+
     /// Starts its server with as many slots as the largest load.
     pub(super) fn serve(&self, model: &Path, port: &str) -> anyhow::Result<Child> {
         let mut server = Command::new(self.bin.join("llama-server"));

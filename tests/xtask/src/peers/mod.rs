@@ -1,9 +1,11 @@
 //! `cargo xtask peers`: Gimbal and llama.cpp on the same files and cores, by turns, in one run.
 //!
-//! Next: `llama.rs` (how it is built and asked), `served.rs` (both servers), `table.rs` (medians,
-//! ratios and the bars). Everything measured is kept as JSON.
+//! Next: `llama.rs` (how it is built and asked), `quality.rs` (what the configurations cost),
+//! `served.rs` (both servers), `table.rs` (medians, ratios and the bars). Everything measured is
+//! kept as JSON.
 
 mod llama;
+mod quality;
 mod served;
 mod table;
 
@@ -70,7 +72,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         files.push((kind.to_owned(), llama.quantised(&model, kind)?));
     }
     let gimbal = serve::build()?;
-    let pace = build_pace()?;
+    let pace = build_program("pace")?;
     let mut rounds = Vec::new();
     for round in 0..options.rounds {
         eprintln!("round {} of {}", round + 1, options.rounds);
@@ -89,6 +91,8 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         "rounds": rounds,
     });
     let out = folder()?.join(format!("{}.json", file_name(&model)));
+    keep(&report, &out)?;
+    report["kl"] = quality::measure(&llama, &files, &assets.runtime)?;
     keep(&report, &out)?;
     report["busy"] = busy(&pace, &model, &assets.runtime, options.rounds)?;
     keep(&report, &out)?;
@@ -136,12 +140,12 @@ fn file_name(path: &Path) -> String {
     path.file_name().unwrap_or_default().to_string_lossy().into_owned()
 }
 
-/// Builds the program that measures our library and returns its path.
-pub(crate) fn build_pace() -> anyhow::Result<PathBuf> {
+/// Builds one of the programs that measure our library and returns its path.
+pub(crate) fn build_program(name: &str) -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(root()).args(["build", "--release", "--package", "gimbal-conformance"]);
-    command::run(cargo.args(["--bin", "pace"]))?;
-    Ok(serve::release("pace"))
+    command::run(cargo.args(["--bin", name]))?;
+    Ok(serve::release(name))
 }
 
 /// What the program that measures our library prints.

@@ -50,9 +50,23 @@ pub(super) fn table(report: &Value) -> String {
         );
         line(&mut out, &row);
     }
+    divergences(&mut out, report);
     busy(&mut out, report);
     served(&mut out, report);
     out
+}
+
+/// Mean KL of each configuration to the f32 reference of its file.
+fn divergences(out: &mut String, report: &Value) {
+    let Some(files) = report["kl"].as_object() else { return };
+    for (file, means) in files {
+        let means = means.as_object().into_iter().flatten();
+        let of = |(name, mean): (&String, &Value)| {
+            Some(format!("{name} {:.5}", mean.as_f64().filter(|_| name != "positions")?))
+        };
+        let means: Vec<String> = means.filter_map(of).collect();
+        line(out, &format!("{file}, mean KL to f32: {}", means.join("; ")));
+    }
 }
 
 fn busy(out: &mut String, report: &Value) {
