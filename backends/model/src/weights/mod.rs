@@ -98,6 +98,10 @@ impl Weights {
                 hash.update(&bytes[at..bytes.len().min(at + SAMPLE)]);
             }
         }
+        // What was looked at, and what lay around it, need not stay: a packed file may serve instead.
+        for mapping in &self.mappings {
+            mapping.release(0..mapping.bytes().len());
+        }
         hash.finalize().into()
     }
 
