@@ -118,15 +118,30 @@ fn read(path: &Path) -> anyhow::Result<Value> {
     serde_json::from_str(&text).with_context(|| path.display().to_string())
 }
 
-/// Bytes that the server has in memory: all, its own, and of files.
+/// Bytes that the server has in memory: all, of the mapped weights, and of the KV cache, which is by
+/// far its largest mapping.
 fn memory(server: &Running) -> anyhow::Result<Value> {
-    let status = std::fs::read_to_string(format!("/proc/{}/status", server.0.id()))?;
-    let field = |name: &str| {
-        let line =
-            status.lines().find_map(|line| line.strip_prefix(name)?.split_whitespace().next());
-        line.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024
-    };
-    Ok(json!({
-        "resident": field("VmRSS:"), "anonymous": field("RssAnon:"), "files": field("RssFile:"),
-    }))
+    let path = format!("/proc/{}/smaps", server.0.id());
+    let maps = std::fs::read_to_string(&path).context(path)?;
+    let (mut all, mut weights, mut kv, mut largest) = (0, 0, 0, 0);
+    let (mut is_weights, mut is_largest) = (false, false);
+    for line in maps.lines() {
+        let mut words = line.split_whitespace();
+        let (name, value) = (words.next().unwrap_or_default(), words.next());
+        let bytes = value.and_then(|kib| kib.parse::<u64>().ok()).unwrap_or(0) * 1024;
+        match name {
+            "Size:" => {
+                is_largest = bytes > largest;
+                largest = largest.max(bytes);
+            }
+            "Rss:" => {
+                all += bytes;
+                weights += if is_weights { bytes } else { 0 };
+                kv = if is_largest { bytes } else { kv };
+            }
+            _ if !name.ends_with(':') => is_weights = line.ends_with(".packed"),
+            _ => {}
+        }
+    }
+    Ok(json!({ "resident": all, "weights": weights, "kv": kv }))
 }

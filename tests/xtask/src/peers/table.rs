@@ -105,10 +105,10 @@ fn served(out: &mut String, report: &Value) {
             line(out, &row);
         }
         let mib = |name: &str| served["memory"][name].as_f64().unwrap_or(f64::NAN) / 1_048_576.0;
+        let (all, weights, kv) = (mib("resident"), mib("weights"), mib("kv"));
         let row = format!(
-            "\n{name}: resident after the load {:.0} MiB, {:.0} of it anonymous\n",
-            mib("resident"),
-            mib("anonymous")
+            "\n{name}: resident after the load {all:.0} MiB: {weights:.0} of weights, {kv:.0} of KV, {:.0} else (bar 64)\n",
+            all - weights - kv
         );
         line(out, &row);
     }
