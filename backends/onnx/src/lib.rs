@@ -12,6 +12,7 @@
 //!   embedding rows.
 //! - ONNX Runtime never sees a weight, so it cannot prepack (copy) one.
 
+mod contention;
 mod fit;
 mod kernels;
 mod lower;

@@ -4,9 +4,11 @@
 //! chunks from one counter. A step has about six barriers a layer; a worker that slept through one
 //! would cost more than its work, hence the spin.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
+
+use crate::contention::{Waits, Watch};
 
 /// Polls before a worker sleeps: about 50 µs on a 3 GHz core.
 const SPINS: u32 = 20_000;
@@ -23,6 +25,7 @@ type Work<'a> = dyn Fn(usize) + Sync + 'a;
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    watch: Mutex<Watch>,
 }
 
 #[derive(Debug)]
@@ -36,6 +39,9 @@ struct Shared {
     stop: AtomicBool,
     panicked: AtomicBool,
     sleeping: Vec<AtomicBool>,
+    /// Workers that take no part, a bit each.
+    resting: AtomicU64,
+    waits: Vec<OnceLock<Waits>>,
 }
 
 impl Pool {
@@ -50,6 +56,8 @@ impl Pool {
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
             sleeping: (0..workers).map(|_| AtomicBool::new(false)).collect(),
+            resting: AtomicU64::new(0),
+            waits: (0..workers).map(|_| OnceLock::new()).collect(),
         });
         let cpus = crate::probe::allowed_cpus();
         let spawn = |i: usize| {
@@ -61,13 +69,16 @@ impl Pool {
                     crate::probe::pin(cpu);
                 }
                 crate::probe::give_way();
+                if let Some(waits) = Waits::of_this_thread() {
+                    shared.waits[i].get_or_init(|| waits);
+                }
                 shared.work(i);
             };
             thread::Builder::new().name(name).spawn(run).ok()
         };
         // A worker that cannot be started is missing from the pool, which stays correct.
         let workers = (0..workers).map_while(spawn).collect();
-        Self { shared, workers }
+        Self { shared, workers, watch: Mutex::default() }
     }
 
     /// Threads that work, the caller included.
@@ -83,6 +94,7 @@ impl Pool {
         if chunks <= 1 || self.workers.is_empty() {
             return (0..chunks).for_each(work);
         }
+        self.look();
         let shared = &*self.shared;
         // SAFETY: only the lifetime is changed. `Close` below waits until no worker is inside the
         // job before `work` goes out of scope, also when a chunk panics on this thread.
@@ -94,8 +106,8 @@ impl Pool {
         let generation = shared.state.load(Ordering::Relaxed) / GENERATION + 1;
         shared.state.store(generation * GENERATION + OPEN, Ordering::SeqCst);
         let close = Close(shared);
-        for (worker, sleeping) in self.workers.iter().zip(&shared.sleeping) {
-            if sleeping.swap(false, Ordering::SeqCst) {
+        for (i, (worker, sleeping)) in self.workers.iter().zip(&shared.sleeping).enumerate() {
+            if !shared.rests(i) && sleeping.swap(false, Ordering::SeqCst) {
                 worker.thread().unpark();
             }
         }
@@ -103,6 +115,17 @@ impl Pool {
         drop(close);
         let panicked = shared.panicked.swap(false, Ordering::Relaxed);
         assert!(!panicked, "a chunk panicked on a worker");
+    }
+
+    /// Lets workers rest whose CPUs others want, and has them back.
+    fn look(&self) {
+        // Another caller is looking, or all waits are not there yet.
+        let Ok(mut watch) = self.watch.try_lock() else { return };
+        let waits = self.shared.waits[..self.workers.len()].iter().map(OnceLock::get);
+        let Some(waits) = waits.collect::<Option<Vec<_>>>() else { return };
+        if let Some(resting) = watch.look(&waits) {
+            self.shared.resting.store(resting, Ordering::SeqCst);
+        }
     }
 }
 
@@ -126,6 +149,10 @@ impl Drop for Close<'_> {
 }
 
 impl Shared {
+    fn rests(&self, worker: usize) -> bool {
+        worker < 64 && self.resting.load(Ordering::SeqCst) >> worker & 1 == 1
+    }
+
     fn work(&self, worker: usize) {
         let mut done = 0;
         while let Some(generation) = self.enter(worker, done) {
@@ -159,7 +186,7 @@ impl Shared {
         loop {
             let state = self.state.load(Ordering::Acquire);
             let generation = state / GENERATION;
-            if generation != done && state & OPEN != 0 {
+            if generation != done && state & OPEN != 0 && !self.rests(worker) {
                 let inside = state + 1;
                 let (ok, err) = (Ordering::AcqRel, Ordering::Relaxed);
                 if self.state.compare_exchange_weak(state, inside, ok, err).is_ok() {
@@ -180,7 +207,7 @@ impl Shared {
             // Checked again after announcing the sleep: `run` and `drop` publish first and look at
             // `sleeping` afterwards, so one of the two sides sees the other.
             let state = self.state.load(Ordering::SeqCst);
-            let idle = state & OPEN == 0 || state / GENERATION == done;
+            let idle = state & OPEN == 0 || state / GENERATION == done || self.rests(worker);
             if idle && !self.stop.load(Ordering::SeqCst) {
                 thread::park();
             }
@@ -217,6 +244,29 @@ mod tests {
             });
             assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1), "round {round}");
         }
+    }
+
+    #[test]
+    fn who_rests_takes_no_chunk_and_comes_back() {
+        let pool = Pool::new(2);
+        // Held, so that the pool does not decide itself.
+        let watch = pool.watch.lock().expect("nobody panicked");
+        let here = thread::current().id();
+        for rests in [true, false, true] {
+            pool.shared.resting.store(u64::from(rests), Ordering::SeqCst);
+            let elsewhere = AtomicUsize::new(0);
+            let mut rounds = 0;
+            while rounds < 50 || !rests && elsewhere.load(Ordering::Relaxed) == 0 {
+                rounds += 1;
+                pool.run(8, &|_| {
+                    let is_worker = thread::current().id() != here;
+                    elsewhere.fetch_add(usize::from(is_worker), Ordering::Relaxed);
+                    thread::sleep(std::time::Duration::from_micros(50));
+                });
+            }
+            assert_eq!(elsewhere.into_inner() == 0, rests);
+        }
+        drop(watch);
     }
 
     #[test]

@@ -1,0 +1,177 @@
+//! Which threads of the pool should rest because others want their CPUs.
+//!
+//! A step ends with its last thread. One that gets half of its CPU holds up all others at every
+//! barrier, so the pool is faster without it. How long a thread waited for a CPU is counted by
+//! Linux (`schedstat`, `Documentation/scheduler/sched-stats.rst`); where that is not to be had, all
+//! threads work.
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::thread::ThreadId;
+use std::time::{Duration, Instant};
+
+use tracing::info;
+
+/// How long threads are watched before they are judged.
+const WINDOW: Duration = Duration::from_millis(50);
+/// How long the system may take to give each thread a CPU of its own.
+const SETTLE: Duration = Duration::from_millis(20);
+/// The share of a window that a thread may wait. Threads that answer sockets take 2 to 3 %, a busy
+/// loop on its CPU 40 to 70 %.
+const SHARE: f64 = 0.3;
+/// The first rest, doubled while the CPU is still wanted when it ends.
+const REST: Duration = Duration::from_millis(200);
+const REST_MAX: Duration = Duration::from_millis(1600);
+
+/// How long one thread has waited for a CPU.
+#[derive(Debug)]
+pub(crate) struct Waits(File);
+
+impl Waits {
+    /// The calling thread's.
+    pub(crate) fn of_this_thread() -> Option<Self> {
+        File::open("/proc/thread-self/schedstat").ok().map(Self)
+    }
+
+    fn total(&self) -> Option<Duration> {
+        let mut text = [0; 96];
+        let length = self.0.read_at(&mut text, 0).ok()?;
+        let text = std::str::from_utf8(&text[..length]).ok()?;
+        // Nanoseconds on a CPU, nanoseconds of waiting for one, time slices.
+        text.split_whitespace().nth(1)?.parse().ok().map(Duration::from_nanos)
+    }
+}
+
+/// What the caller of the pool knows of its threads.
+#[derive(Debug, Default)]
+pub(crate) struct Watch {
+    caller: Option<(ThreadId, Option<Waits>)>,
+    window: Option<Window>,
+    rest: Duration,
+}
+
+/// What is done until a time.
+#[derive(Debug)]
+struct Window {
+    began: Instant,
+    length: Duration,
+    phase: Phase,
+}
+
+#[derive(Debug)]
+enum Phase {
+    /// All work; how long the caller and each worker had waited when it began.
+    Watching(Vec<Duration>),
+    /// Some rest.
+    Resting,
+    /// All work again, and the system may still put the caller on a worker's CPU.
+    Settling,
+}
+
+impl Watch {
+    /// Which workers rest from now on, a bit each; `None` while nothing changes. To be called before
+    /// each run by the thread that takes part in it.
+    pub(crate) fn look(&mut self, workers: &[&Waits]) -> Option<u64> {
+        let now = Instant::now();
+        if let Some(Window { began, length, .. }) = &self.window
+            && now < *began + *length
+        {
+            return None;
+        }
+        let found = self.waits(workers)?;
+        let before = self.window.take();
+        self.begin(now, WINDOW, Phase::Watching(found.clone()));
+        let Window { began, phase, .. } = before?;
+        let waits = match phase {
+            Phase::Watching(waits) => waits,
+            Phase::Settling => return None,
+            Phase::Resting => {
+                self.begin(now, SETTLE, Phase::Settling);
+                return Some(0);
+            }
+        };
+        let passed = now - began;
+        // After an idle time nothing is known.
+        if passed > 2 * WINDOW || waits.len() != found.len() {
+            return None;
+        }
+        let shares: Vec<f64> = found
+            .iter()
+            .zip(&waits)
+            .map(|(now, before)| now.saturating_sub(*before).div_duration_f64(passed))
+            .collect();
+        let resting = resting(&shares);
+        if resting == 0 {
+            if !std::mem::take(&mut self.rest).is_zero() {
+                info!("all computing threads have a CPU again");
+            }
+            return None;
+        }
+        if self.rest.is_zero() {
+            let (threads, waited) = (shares.len(), shares);
+            info!(
+                threads,
+                resting = resting.count_ones(),
+                ?waited,
+                "others want the CPUs of computing threads: some rest while they do"
+            );
+        }
+        self.rest = (2 * self.rest).clamp(REST, REST_MAX);
+        self.begin(now, self.rest, Phase::Resting);
+        Some(resting)
+    }
+
+    fn begin(&mut self, began: Instant, length: Duration, phase: Phase) {
+        self.window = Some(Window { began, length, phase });
+    }
+
+    fn waits(&mut self, workers: &[&Waits]) -> Option<Vec<Duration>> {
+        let this = std::thread::current().id();
+        if self.caller.as_ref().is_none_or(|(id, _)| *id != this) {
+            self.caller = Some((this, Waits::of_this_thread()));
+        }
+        let caller = self.caller.as_ref()?.1.as_ref()?;
+        std::iter::once(&caller).chain(workers).map(|waits| waits.total()).collect()
+    }
+}
+
+/// The workers that rest, of the shares of time that the caller and each worker waited. The caller
+/// cannot rest; a worker does in its place, and leaves it a CPU.
+fn resting(shares: &[f64]) -> u64 {
+    let Some((caller, workers)) = shares.split_first() else { return 0 };
+    let late = |(i, share): (usize, &f64)| if *share > SHARE { 1_u64 << i } else { 0 };
+    let late = workers.iter().enumerate().take(63).map(late).fold(0, |all, one| all | one);
+    if late == 0 && *caller > SHARE && !workers.is_empty() {
+        return 1 << (workers.len().min(63) - 1);
+    }
+    late
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_rests_and_a_worker_for_the_caller() {
+        for (shares, expect) in [
+            (&[0.0, 0.02][..], 0),
+            (&[0.1, 0.7], 1),
+            (&[0.7, 0.0], 1),
+            (&[0.7, 0.7], 1),
+            (&[0.0, 0.0, 0.9, 0.0], 0b010),
+            (&[0.9, 0.0, 0.0, 0.0], 0b100),
+            (&[0.9], 0),
+            (&[], 0),
+        ] {
+            assert_eq!(resting(shares), expect, "{shares:?}");
+        }
+    }
+
+    #[test]
+    fn a_thread_knows_how_long_it_waited() {
+        let Some(waits) = Waits::of_this_thread() else { return };
+        let first = waits.total().expect("Linux's form");
+        std::thread::sleep(Duration::from_millis(1));
+        assert!(waits.total().expect("Linux's form") >= first);
+    }
+}
