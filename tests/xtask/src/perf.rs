@@ -79,8 +79,8 @@ fn measure(
     }
     let peak = |name: &str| kernels["peaks"][name].as_f64().context("a peak");
     let (read, nibbles) = (peak("read_bytes_per_second")?, peak("u4_i8_operations_per_second")?);
-    let paces = peers::paces(pace, &assets.model, &assets.runtime)?;
-    for (name, tokens) in paces.as_object().into_iter().flatten() {
+    let paces = peers::paces(pace, &assets.model, &assets.runtime, &[])?;
+    for (name, tokens) in &paces {
         let tokens = tokens.as_f64().context("a pace")?;
         // Tokens a second for each 10 GB/s, or for each TOP/s: numbers around 1 to 100.
         let by = if name == "decode 1" { read / 1e10 } else { nibbles / 1e12 };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use anyhow::Context;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::{THREADS, folder};
 use crate::command;
@@ -72,26 +72,28 @@ impl Llama {
         Ok(file)
     }
 
-    /// Tokens a second of its library: what `pace` measures of ours. Flash attention is on: without
-    /// it everything but 32 sequences of Q4_1 was slower.
-    pub(super) fn paces(&self, model: &Path) -> anyhow::Result<Value> {
-        let mut paces = Map::new();
-        for (prompt, tokens, sequences) in [("64", "24", "1,8,32"), ("512", "1", "1")] {
-            let mut bench = Command::new(self.bin.join("llama-batched-bench"));
-            bench.arg("-m").arg(model).args(["-t", THREADS, "-tb", THREADS, "-fa", "on"]);
-            bench.args(["-c", "8192", "-b", "2048", "-ub", "512", "--output-format", "jsonl"]);
-            bench.args(["-npp", prompt, "-ntg", tokens, "-npl", sequences]);
-            let text = command::output(&mut bench)?;
-            for line in text.lines().filter(|line| line.starts_with('{')) {
-                let line: Value = serde_json::from_str(line).context("llama-batched-bench")?;
-                let (name, pace) = match prompt {
-                    "512" => ("prefill 512".to_owned(), &line["speed_pp"]),
-                    _ => (format!("decode {}", line["pl"]), &line["speed_tg"]),
-                };
-                paces.insert(name, pace.clone());
-            }
+    /// Tokens a second of its library at one work of `pace`, with as many steps. Flash attention is
+    /// on: without it everything but 32 sequences of Q4_1 was slower.
+    pub(super) fn pace(&self, model: &Path, work: &str) -> anyhow::Result<f64> {
+        // Tokens of a prompt, tokens after it, and the sequences, as often as there are rates.
+        let (prompt, tokens, sequences, rate) = match work {
+            "decode 1" => ("64", "96", "1,1,1", "speed_tg"),
+            "decode 8" => ("64", "48", "8", "speed_tg"),
+            "decode 32" => ("64", "24", "32", "speed_tg"),
+            _ => ("512", "1", "1,1,1", "speed_pp"),
+        };
+        let mut bench = Command::new(self.bin.join("llama-batched-bench"));
+        bench.arg("-m").arg(model).args(["-t", THREADS, "-tb", THREADS, "-fa", "on"]);
+        bench.args(["-c", "8192", "-b", "2048", "-ub", "512", "--output-format", "jsonl"]);
+        bench.args(["-npp", prompt, "-ntg", tokens, "-npl", sequences]);
+        let text = command::output(&mut bench)?;
+        let mut rates = Vec::new();
+        for line in text.lines().filter(|line| line.starts_with('{')) {
+            let line: Value = serde_json::from_str(line).context("llama-batched-bench")?;
+            rates.push(line[rate].as_f64().context("llama-batched-bench's speed")?);
         }
-        Ok(Value::Object(paces))
+        rates.sort_by(f64::total_cmp);
+        rates.get(rates.len() / 2).copied().context("llama-batched-bench printed nothing")
     }
 
     /// Writes its log-probabilities along some chunks of a text to a file.

@@ -78,8 +78,12 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         eprintln!("round {} of {}", round + 1, options.rounds);
         let mut measured = Map::new();
         for (name, file) in &files {
-            let ours = paces(&pace, file, &assets.runtime)?;
-            let theirs = llama.paces(file)?;
+            let (mut ours, mut theirs) = (Map::new(), Map::new());
+            // Work by work, so that both sides have the same seconds of a shared machine.
+            for work in table::works() {
+                ours.extend(paces(&pace, file, &assets.runtime, &["f16", work])?);
+                theirs.insert(work.to_owned(), llama.pace(file, work)?.into());
+            }
             measured.insert(name.clone(), json!({ "gimbal": ours, "llama.cpp": theirs }));
         }
         rounds.push(Value::Object(measured));
@@ -113,11 +117,11 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
 fn busy(pace: &Path, model: &Path, runtime: &Path, rounds: usize) -> anyhow::Result<Value> {
     let mut measured = Vec::new();
     for _ in 0..rounds {
-        let quiet = paces(pace, model, runtime)?;
+        let quiet = paces(pace, model, runtime, &[])?;
         let mut spin = Command::new("taskset");
         spin.args(["--cpu-list", "0", "sh", "-c", "while :; do :; done"]);
         let mut spin = spin.spawn().context("taskset, of util-linux")?;
-        let busy = paces(pace, model, runtime);
+        let busy = paces(pace, model, runtime, &[]);
         spin.kill().and_then(|()| spin.wait()).context("the busy loop")?;
         measured.push(json!({ "undisturbed": quiet, "busy": busy? }));
     }
@@ -148,9 +152,14 @@ pub(crate) fn build_program(name: &str) -> anyhow::Result<PathBuf> {
     Ok(serve::release(name))
 }
 
-/// What the program that measures our library prints.
-pub(crate) fn paces(pace: &Path, model: &Path, runtime: &Path) -> anyhow::Result<Value> {
-    let text = command::output(Command::new(pace).arg(model).arg(runtime).arg(THREADS))?;
+/// What the program that measures our library prints; `more` are its arguments after the threads.
+pub(crate) fn paces(
+    pace: &Path,
+    model: &Path,
+    runtime: &Path,
+    more: &[&str],
+) -> anyhow::Result<Map<String, Value>> {
+    let text = command::output(Command::new(pace).arg(model).arg(runtime).arg(THREADS).args(more))?;
     serde_json::from_str(&text).with_context(|| format!("pace printed {text:?}"))
 }
 

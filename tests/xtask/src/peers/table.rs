@@ -14,6 +14,11 @@ const BARS: [(&str, &str, f64, f64); 4] = [
 /// What HTTP may take of them.
 const HTTP_SHARE: f64 = 0.95;
 
+/// The names of all work of the libraries.
+pub(super) fn works() -> impl Iterator<Item = &'static str> {
+    BARS.iter().map(|(_, work, ..)| *work)
+}
+
 /// Everything for a person.
 pub(super) fn table(report: &Value) -> String {
     let mut out = format!(
