@@ -40,10 +40,12 @@ fn check_figures(browser: &mut Browser, page: &Page) -> anyhow::Result<()> {
     for selector in
         [".facts dd", ".tile dd", ".tile .top", "#kv-legend dd", "#boot-legend dd", "#events dd"]
     {
-        let told = texts(browser, page, selector)?;
-        assert!(told.len() >= 3, "{selector}: {told:?}");
-        let is_empty = |text: &String| text.contains('–') || text.trim().is_empty();
-        assert!(!told.iter().any(is_empty), "{selector}: {told:?}");
+        // Waited for: a page that missed a poll shows no rates until the next.
+        let told = format!(
+            "((all) => all.length >= 3 && all.every((t) => t.trim() !== '' && !t.includes('–')))
+            ([...document.querySelectorAll({selector:?})].map((e) => e.textContent))"
+        );
+        browser.wait(page, &told, PATIENCE)?;
     }
     assert_eq!(texts(browser, page, "#health")?, ["Serving"]);
     let phases = texts(browser, page, "#boot-legend dt")?;
