@@ -78,6 +78,12 @@ impl Watch {
         {
             return None;
         }
+        // What another caller waited says nothing of this one.
+        let this = std::thread::current().id();
+        if self.caller.as_ref().is_none_or(|(id, _)| *id != this) {
+            *self = Self { caller: Some((this, Waits::of_this_thread())), ..Self::default() };
+            return Some(0);
+        }
         let found = self.waits(workers)?;
         let before = self.window.take();
         self.begin(now, WINDOW, Phase::Watching(found.clone()));
@@ -92,7 +98,7 @@ impl Watch {
         };
         let passed = now - began;
         // After an idle time nothing is known.
-        if passed > 2 * WINDOW || waits.len() != found.len() {
+        if passed > 2 * WINDOW {
             return None;
         }
         let shares: Vec<f64> = found
@@ -125,11 +131,7 @@ impl Watch {
         self.window = Some(Window { began, length, phase });
     }
 
-    fn waits(&mut self, workers: &[&Waits]) -> Option<Vec<Duration>> {
-        let this = std::thread::current().id();
-        if self.caller.as_ref().is_none_or(|(id, _)| *id != this) {
-            self.caller = Some((this, Waits::of_this_thread()));
-        }
+    fn waits(&self, workers: &[&Waits]) -> Option<Vec<Duration>> {
         let caller = self.caller.as_ref()?.1.as_ref()?;
         std::iter::once(&caller).chain(workers).map(|waits| waits.total()).collect()
     }

@@ -9,6 +9,8 @@ use std::path::Path;
 
 use anyhow::{Context, ensure};
 
+use crate::quality::log_sum_exp;
+
 /// How far below the maximum a log-probability is still told from others.
 const DEPTH: f64 = 16.0;
 const MAGIC: &[u8] = b"_logits_";
@@ -79,8 +81,8 @@ fn word(bytes: &[u8], at: usize) -> u32 {
 #[must_use]
 pub fn log_probabilities(logits: &[f32]) -> Vec<f64> {
     let most = f64::from(logits.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let sum = logits.iter().map(|x| (f64::from(*x) - most).exp()).sum::<f64>().ln();
-    logits.iter().map(|x| (f64::from(*x) - most).max(-DEPTH) - sum).collect()
+    let sum = log_sum_exp(logits);
+    logits.iter().map(|x| f64::from(*x).max(most - DEPTH) - sum).collect()
 }
 
 /// KL(p ‖ q) of log-probabilities, in nats.

@@ -66,7 +66,7 @@ pub fn bootstrap_ratio(ours: &[f64], theirs: &[f64]) -> (f64, f64) {
     (ratios[50], ratios[1949])
 }
 
-fn log_sum_exp(x: &[f32]) -> f64 {
+pub(crate) fn log_sum_exp(x: &[f32]) -> f64 {
     let most = x.iter().copied().fold(f32::NEG_INFINITY, f32::max);
     let most = f64::from(most);
     most + x.iter().map(|x| (f64::from(*x) - most).exp()).sum::<f64>().ln()

@@ -32,12 +32,9 @@ fn main() -> anyhow::Result<()> {
     let chunks = with_bos(&opened, chunks);
     let reference = references(&opened, &chunks, wanted.clone())?;
     let mut means = Map::new();
-    let mean = |other: &mut dyn FnMut(usize) -> anyhow::Result<Vec<f64>>| -> anyhow::Result<Value> {
-        let mut sum = 0.0;
-        for (row, reference) in reference.iter().enumerate() {
-            sum += divergence(reference, &other(row)?);
-        }
-        Ok((sum / reference.len() as f64).into())
+    let mean = |other: &dyn Fn(usize) -> Vec<f64>| -> f64 {
+        let one = |(row, p): (usize, &Vec<f64>)| divergence(p, &other(row));
+        reference.iter().enumerate().map(one).sum::<f64>() / reference.len() as f64
     };
     for (name, kv) in KvDtype::ALL {
         let mut rig = Rig::open_with(Path::new(model), Path::new(library), 2, kv)?;
@@ -47,11 +44,11 @@ fn main() -> anyhow::Result<()> {
             rig.restart(0);
             rows.extend(rig.forward(&[Run { sequence: 0, start: 0, tokens }], &outputs)?);
         }
-        let found = mean(&mut |row| Ok(log_probabilities(&rows[row])))?;
-        means.insert(format!("gimbal, KV {name}"), found);
+        let found = mean(&|row| log_probabilities(&rows[row]));
+        means.insert(format!("gimbal, KV {name}"), found.into());
     }
     for (name, other) in &others {
-        means.insert((*name).to_owned(), mean(&mut |row| Ok(other.row(row)))?);
+        means.insert((*name).to_owned(), mean(&|row| other.row(row)).into());
     }
     means.insert("positions".to_owned(), reference.len().into());
     let line = format!("{}\n", Value::Object(means));
