@@ -88,7 +88,7 @@ pub(crate) fn measure(threads: Option<u32>) -> std::io::Result<KernelReport> {
     let mut peaks = Peaks::default();
     let mut figures = Vec::new();
     for dtype in DType::ALL {
-        let weights = weights(dtype)?;
+        let weights = weights(dtype, cpu.kernels.lanes)?;
         let mut best = ROWS.map(|_| f64::INFINITY);
         for _ in 0..ROUNDS {
             peaks.raise(&cpu, &stream);
@@ -98,7 +98,7 @@ pub(crate) fn measure(threads: Option<u32>) -> std::io::Result<KernelReport> {
         }
         for (seconds, rows) in best.into_iter().zip(ROWS) {
             let used = weights.cut(rows);
-            let bytes = (used.groups() * group_bytes(dtype, COLS)) as f64 / seconds;
+            let bytes = (used.groups() * group_bytes(dtype, used.lanes, COLS)) as f64 / seconds;
             let operations = (2 * used.rows * COLS * rows) as f64 / seconds;
             figures.push((
                 dtype,
@@ -191,27 +191,27 @@ fn seconds(cpu: &Cpu, weight: &Packed, rows: usize) -> f64 {
 struct Weights(Packed);
 
 /// Packs one group of plausible values and repeats it.
-fn weights(dtype: DType) -> std::io::Result<Weights> {
-    let size = group_bytes(dtype, COLS);
+fn weights(dtype: DType, lanes: usize) -> std::io::Result<Weights> {
+    let size = group_bytes(dtype, lanes, COLS);
     let groups = STREAM / size;
     let mut map = MmapMut::map_anon(groups * size)?;
     ask_for_huge_pages(map.advise(Advice::HugePage));
     let mut group = vec![0; size];
-    fill(dtype, &mut group);
+    fill(dtype, lanes, &mut group);
     for out in map.chunks_exact_mut(size) {
         out.copy_from_slice(&group);
     }
     let memory = Arc::new(Memory::new(map.make_read_only()?));
-    Ok(Weights(Packed { dtype, rows: groups * LANES, cols: COLS, start: 0, memory }))
+    Ok(Weights(Packed { dtype, lanes, rows: groups * lanes, cols: COLS, start: 0, memory }))
 }
 
-/// Eight rows of numbers from -1 to 1, rounded where the type is of whole numbers.
-fn fill(dtype: DType, group: &mut [u8]) {
+/// A group of numbers from -1 to 1, rounded where the type is of whole numbers.
+fn fill(dtype: DType, lanes: usize, group: &mut [u8]) {
     let value = |i: usize| (i * 7919 % 2003) as f32 / 1001.0 - 1.0;
-    let values: Vec<u8> = (0..LANES * COLS).flat_map(|i| value(i).to_le_bytes()).collect();
-    let tensor = Tensor { dtype: DType::F32, rows: LANES, cols: COLS, bytes: &values };
+    let values: Vec<u8> = (0..lanes * COLS).flat_map(|i| value(i).to_le_bytes()).collect();
+    let tensor = Tensor { dtype: DType::F32, rows: lanes, cols: COLS, bytes: &values };
     match dtype {
-        DType::Q4_1 | DType::Q8_0 | DType::F32 => pack_group(&tensor, dtype, 0, group),
+        DType::Q4_1 | DType::Q8_0 | DType::F32 => pack_group(&tensor, dtype, lanes, (0, group)),
         // Speed does not depend on values, as long as no scale is a number that is none.
         _ => group.fill(0x11),
     }

@@ -1,4 +1,7 @@
-//! Weights in the kernels' layout: groups of eight rows, interleaved, in the file's own numbers.
+//! Weights in the kernels' layout: groups of rows, interleaved, in the file's own numbers.
+//!
+//! A group has as many rows as the kernels' vectors have lanes of f32, eight or sixteen. What follows
+//! tells of eight; with sixteen, every vector and every row of scales is twice as long.
 //!
 //! Every GGUF type keeps its own integers and scales, and so its bytes (`Q4_K` and `Q5_K`: 2 to 3 %
 //! more, for their six-bit scales become bytes). Rows are padded to eight with zeros.
@@ -25,7 +28,7 @@ use half::f16;
 
 use crate::store::Memory;
 
-/// Rows of a group: the lanes of a 256-bit vector of f32.
+/// Lanes of a 256-bit vector of f32: rows of a group of the kernels that are not wider.
 pub(crate) const LANES: usize = 8;
 /// Columns of a quantised block.
 pub(crate) const BLOCK: usize = 32;
@@ -33,6 +36,8 @@ pub(crate) const BLOCK: usize = 32;
 /// Where a type's bytes lie in a group; floats are blocks of integers without scales.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Layout {
+    /// Rows of a group.
+    pub(crate) lanes: usize,
     /// Blocks that share `d` and `m`.
     pub(crate) blocks: usize,
     /// Bytes of a block's integers; small scales follow.
@@ -44,7 +49,7 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub(crate) const fn of(dtype: DType) -> Self {
+    pub(crate) const fn of(dtype: DType, lanes: usize) -> Self {
         let bits = match dtype {
             DType::Q4_0 | DType::Q4_1 | DType::Q4K => 4,
             DType::Q5_0 | DType::Q5_1 | DType::Q5K => 5,
@@ -53,24 +58,25 @@ impl Layout {
             DType::F16 | DType::BF16 => 16,
             DType::F32 => 32,
         };
-        let (elements, quants) = (dtype.block().0, bits * BLOCK * LANES / 8);
-        let (blocks, small) = if elements > BLOCK { (elements / BLOCK, 2 * LANES) } else { (1, 0) };
+        let (elements, quants) = (dtype.block().0, bits * BLOCK * lanes / 8);
+        let (blocks, small) = if elements > BLOCK { (elements / BLOCK, 2 * lanes) } else { (1, 0) };
         let scales = match (dtype.is_quantised(), dtype.has_offset()) {
             (false, _) => 0,
-            (true, false) => 2 * LANES,
-            (true, true) => 4 * LANES,
+            (true, false) => 2 * lanes,
+            (true, true) => 4 * lanes,
         };
-        Self { blocks, quants, block: quants + small, bytes: blocks * (quants + small) + scales }
+        let block = quants + small;
+        Self { lanes, blocks, quants, block, bytes: blocks * block + scales }
     }
 
-    /// Where the eight `d` are.
+    /// Where the rows' `d` are.
     pub(crate) const fn scales(self) -> usize {
         self.blocks * self.block
     }
 
-    /// Where the eight `m` are.
+    /// Where the rows' `m` are.
     pub(crate) const fn offsets(self) -> usize {
-        self.scales() + 2 * LANES
+        self.scales() + 2 * self.lanes
     }
 }
 
@@ -83,9 +89,19 @@ pub(crate) const fn packed_type(dtype: DType, quantize: Option<Quantize>) -> DTy
     }
 }
 
-/// Bytes of one group of eight rows.
-pub(crate) const fn group_bytes(dtype: DType, cols: usize) -> usize {
-    let layout = Layout::of(dtype);
+/// What is added to a type's integers, so that the layout holds none below 0 (`Q8_0`: as they are).
+pub(crate) const fn lifted(dtype: DType) -> i8 {
+    match dtype {
+        DType::Q4_0 => 8,
+        DType::Q5_0 => 16,
+        DType::Q6K => 32,
+        _ => 0,
+    }
+}
+
+/// Bytes of one group of rows.
+pub(crate) const fn group_bytes(dtype: DType, lanes: usize, cols: usize) -> usize {
+    let layout = Layout::of(dtype, lanes);
     cols / (BLOCK * layout.blocks) * layout.bytes
 }
 
@@ -93,6 +109,8 @@ pub(crate) const fn group_bytes(dtype: DType, cols: usize) -> usize {
 #[derive(Clone, Debug)]
 pub(crate) struct Packed {
     pub(crate) dtype: DType,
+    /// Rows of a group.
+    pub(crate) lanes: usize,
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     /// Its first byte in `memory`.
@@ -103,62 +121,72 @@ pub(crate) struct Packed {
 impl Packed {
     /// A tensor packed in memory.
     #[cfg(test)]
-    pub(crate) fn of(tensor: &Tensor<'_>) -> Self {
+    pub(crate) fn of(tensor: &Tensor<'_>, lanes: usize) -> Self {
         let Tensor { dtype, rows, cols, .. } = *tensor;
-        let size = group_bytes(dtype, cols);
-        let mut bytes = vec![0; rows.div_ceil(LANES) * size];
+        let size = group_bytes(dtype, lanes, cols);
+        let mut bytes = vec![0; rows.div_ceil(lanes) * size];
         for (g, out) in bytes.chunks_exact_mut(size).enumerate() {
-            pack_group(tensor, dtype, g, out);
+            pack_group(tensor, dtype, lanes, (g, out));
         }
-        Self { dtype, rows, cols, start: 0, memory: Arc::new(Memory::of(&bytes)) }
+        Self { dtype, lanes, rows, cols, start: 0, memory: Arc::new(Memory::of(&bytes)) }
     }
 
-    /// Groups of eight rows.
+    /// Groups of rows.
     pub(crate) fn groups(&self) -> usize {
-        self.rows.div_ceil(LANES)
+        self.rows.div_ceil(self.lanes)
     }
 
     /// Bytes of one group.
     pub(crate) fn group(&self, g: usize) -> &[u8] {
-        let size = group_bytes(self.dtype, self.cols);
+        let size = group_bytes(self.dtype, self.lanes, self.cols);
         &self.memory.bytes()[self.start + g * size..][..size]
     }
 }
 
 /// Packs group `g` of a tensor, as its own type or as what floats are rounded to, into zeros.
-pub(crate) fn pack_group(tensor: &Tensor<'_>, to: DType, g: usize, out: &mut [u8]) {
-    let dtype = tensor.dtype;
-    for r in 0..LANES.min(tensor.rows - g * LANES) {
-        let row = g * LANES + r;
+pub(crate) fn pack_group(
+    tensor: &Tensor<'_>,
+    to: DType,
+    lanes: usize,
+    (g, out): (usize, &mut [u8]),
+) {
+    let (dtype, layout) = (tensor.dtype, Layout::of(to, lanes));
+    for r in 0..lanes.min(tensor.rows - g * lanes) {
+        let row = g * lanes + r;
         match (dtype.is_quantised(), to.is_quantised()) {
-            (false, true) => round_row(tensor, row, to, r, out),
+            (false, true) => round_row(tensor, row, to, (layout, r), out),
             (false, false) => {
                 let bytes = dtype.block().1;
                 for (k, value) in tensor.row(row).chunks_exact(bytes).enumerate() {
-                    out[(k * LANES + r) * bytes..][..bytes].copy_from_slice(value);
+                    out[(k * lanes + r) * bytes..][..bytes].copy_from_slice(value);
                 }
             }
             (true, _) => {
-                let (bytes, stride) = (dtype.block().1, Layout::of(dtype).bytes);
-                let blocks = tensor.row(row).chunks_exact(bytes);
-                for (block, out) in blocks.zip(out.chunks_exact_mut(stride)) {
-                    pack_block(dtype, block, r, out);
+                let blocks = tensor.row(row).chunks_exact(dtype.block().1);
+                for (block, out) in blocks.zip(out.chunks_exact_mut(layout.bytes)) {
+                    pack_block(dtype, block, (layout, r), out);
                 }
             }
         }
     }
 }
 
-/// Rounds a row of floats to blocks of `Q8_0` or `Q4_1` and places them.
-fn round_row(tensor: &Tensor<'_>, row: usize, to: DType, r: usize, out: &mut [u8]) {
+/// Rounds a row of floats to blocks of `Q8_0` or `Q4_1` and places them as row `r`.
+fn round_row(
+    tensor: &Tensor<'_>,
+    row: usize,
+    to: DType,
+    (layout, r): (Layout, usize),
+    out: &mut [u8],
+) {
     let mut values = vec![0.0; tensor.cols];
     tensor.read_row(row, &mut values);
-    let outs = out.chunks_exact_mut(Layout::of(to).bytes);
+    let outs = out.chunks_exact_mut(layout.bytes);
     for (values, out) in values.as_chunks::<BLOCK>().0.iter().zip(outs) {
         if to == DType::Q8_0 {
-            pack_block(to, &round_to_q8(values), r, out);
+            pack_block(to, &round_to_q8(values), (layout, r), out);
         } else {
-            pack_block(to, &round_to_q4(values), r, out);
+            pack_block(to, &round_to_q4(values), (layout, r), out);
         }
     }
 }
@@ -196,8 +224,7 @@ fn round_to_q4(values: &[f32; BLOCK]) -> [u8; 20] {
 }
 
 /// Places one block of the file as row `r`.
-fn pack_block(dtype: DType, block: &[u8], r: usize, out: &mut [u8]) {
-    let layout = Layout::of(dtype);
+fn pack_block(dtype: DType, block: &[u8], (layout, r): (Layout, usize), out: &mut [u8]) {
     let half = |out: &mut [u8], at: usize, bits: [u8; 2]| {
         out[at + 2 * r..at + 2 * r + 2].copy_from_slice(&bits);
     };
@@ -211,42 +238,38 @@ fn pack_block(dtype: DType, block: &[u8], r: usize, out: &mut [u8]) {
     // Bytes in the file's order: most of what is served, and taking them apart would double the time.
     if let DType::Q4_0 | DType::Q4_1 | DType::Q8_0 = dtype {
         let quants = block[if dtype == DType::Q4_1 { 4 } else { 2 }..].as_chunks::<4>().0;
-        for (four, out) in quants.iter().zip(out.chunks_exact_mut(32)) {
+        for (four, out) in quants.iter().zip(out.chunks_exact_mut(4 * layout.lanes)) {
             out[4 * r..4 * r + 4].copy_from_slice(four);
         }
         return;
     }
     let mut from = Unpacked::default();
     dtype.unpack(block, &mut from);
-    // `unpack` gives the value's integer; the layout holds it from 0 up.
-    let plus = match dtype {
-        DType::Q5_0 => 16,
-        DType::Q6K => 32,
-        _ => 0,
-    };
+    let plus = lifted(dtype);
     let outs = out.chunks_exact_mut(layout.block);
     for (b, (quants, out)) in from.quants.as_chunks::<BLOCK>().0.iter().zip(outs).enumerate() {
         if layout.blocks > 1 {
             let [first, second] = dtype.small_scales(block, b);
-            (out[layout.quants + r], out[layout.quants + LANES + r]) = (first, second);
+            (out[layout.quants + r], out[layout.quants + layout.lanes + r]) = (first, second);
         }
-        place(&quants.map(|q| (q + plus).cast_unsigned()), r, &mut out[..layout.quants]);
+        place(&quants.map(|q| (q + plus).cast_unsigned()), (layout, r), out);
     }
 }
 
 /// Places 32 integers of four to six bits as row `r` of a block's vectors, which are 0 there.
-fn place(quants: &[u8; BLOCK], r: usize, out: &mut [u8]) {
-    let (nibbles, upper) = out.split_at_mut(BLOCK / 2 * LANES);
+fn place(quants: &[u8; BLOCK], (layout, r): (Layout, usize), out: &mut [u8]) {
+    let vector = 4 * layout.lanes;
+    let (nibbles, upper) = out[..layout.quants].split_at_mut(4 * vector);
     for (v, four) in quants.as_chunks::<4>().0.iter().enumerate() {
         // Vectors 4 to 7 are the high nibbles of 0 to 3.
-        let (vector, is_high) = (v % 4, v / 4);
+        let (low, is_high) = (v % 4, v / 4);
         for (t, q) in four.iter().enumerate() {
             let at = 4 * r + t;
-            nibbles[32 * vector + at] |= (q & 15) << (4 * is_high);
-            match upper.len() / 32 {
+            nibbles[low * vector + at] |= (q & 15) << (4 * is_high);
+            match upper.len() / vector {
                 0 => {}
                 1 => upper[at] |= q >> 4 << v,
-                _ => upper[32 * is_high + at] |= q >> 4 << (2 * vector),
+                _ => upper[is_high * vector + at] |= q >> 4 << (2 * low),
             }
         }
     }

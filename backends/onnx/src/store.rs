@@ -22,9 +22,10 @@ use memmap2::{Advice, Mmap, MmapMut};
 use sha2::{Digest, Sha256};
 use tracing::{debug, info};
 
+use crate::kernels;
 use crate::lower::{Fused, fuse};
 use crate::memory::{Shared, ask_for_huge_pages};
-use crate::pack::{LANES, Packed, group_bytes, pack_group, packed_type};
+use crate::pack::{Packed, group_bytes, pack_group, packed_type};
 use crate::pool::Pool;
 
 /// The first bytes of a file; the number changes with the layout.
@@ -63,6 +64,7 @@ impl Memory {
 struct Place {
     id: WeightId,
     dtype: DType,
+    lanes: usize,
     rows: usize,
     cols: usize,
     start: usize,
@@ -154,42 +156,43 @@ fn tensor(model: &Model, id: WeightId) -> Tensor<'_> {
 }
 
 fn places(model: &Model, fused: &[Fused], quantize: Option<Quantize>) -> (Vec<Place>, usize) {
-    let mut end = HEADER;
+    let (mut end, lanes) = (HEADER, kernels::best().lanes);
     let mut places: Vec<Place> = Vec::new();
     for id in fused.iter().flat_map(Fused::matrices) {
         let Tensor { dtype, rows, cols, .. } = tensor(model, id);
         let dtype = packed_type(dtype, quantize);
-        places.push(Place { id, dtype, rows, cols, start: end });
-        let bytes = rows.div_ceil(LANES) * group_bytes(dtype, cols);
+        places.push(Place { id, dtype, lanes, rows, cols, start: end });
+        let bytes = rows.div_ceil(lanes) * group_bytes(dtype, lanes, cols);
         end = (end + bytes).next_multiple_of(ALIGN);
     }
     (places, end)
 }
 
 fn views(places: Vec<Place>, memory: &Arc<Memory>) -> HashMap<WeightId, Packed> {
-    let view = |Place { id, dtype, rows, cols, start }| {
-        (id, Packed { dtype, rows, cols, start, memory: memory.clone() })
+    let view = |Place { id, dtype, lanes, rows, cols, start }| {
+        (id, Packed { dtype, lanes, rows, cols, start, memory: memory.clone() })
     };
     places.into_iter().map(view).collect()
 }
 
 fn pack(model: &Model, place: &Place, map: &mut MmapMut, pool: &Pool) {
     let tensor = tensor(model, place.id);
-    let size = group_bytes(place.dtype, place.cols);
-    let groups = place.rows.div_ceil(LANES);
+    let size = group_bytes(place.dtype, place.lanes, place.cols);
+    let groups = place.rows.div_ceil(place.lanes);
     let out = Shared::new(&mut map[place.start..place.start + groups * size]);
     pool.run(groups, &|g| {
         // SAFETY: each group has its own range of `out`, which outlives the run.
         let out = unsafe { out.slice_mut(g * size..(g + 1) * size) };
-        pack_group(&tensor, place.dtype, g, out);
+        pack_group(&tensor, place.dtype, place.lanes, (g, out));
     });
     // The file's pages were needed once: not to be counted as this process's memory.
     model.weights.release(&model.graph.weights[place.id.0].name);
 }
 
-/// The file for a model and setting.
+/// The file for a model and setting, in the layout of this CPU's kernels.
 pub(crate) fn path(folder: &Path, model: &Model, quantize: Option<Quantize>) -> PathBuf {
-    folder.join(format!("{}.packed", &key(model, quantize)[..32]))
+    let lanes = kernels::best().lanes;
+    folder.join(format!("{}-{lanes}.packed", &key(model, quantize)[..32]))
 }
 
 fn key(model: &Model, quantize: Option<Quantize>) -> String {

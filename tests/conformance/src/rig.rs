@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use gimbal_batch::{
-    AdapterSlot, Answer, Batch, BlockId, Open, Output, Part, SampleParams, SeqSlot, StepId, Token,
-    Want,
+    AdapterSlot, Answer, Batch, BlockId, Open, Outcome, Output, Part, SampleParams, SeqSlot,
+    StepId, Token, Want,
 };
 use gimbal_hal::{Backend, KvDtype, Platform, Probe, Profile, Servable, Source};
 use gimbal_model::Model;
@@ -89,6 +89,28 @@ impl Rig {
     /// # Errors
     /// The device or a row failed.
     pub fn forward(&mut self, runs: &[Run<'_>], outputs: &[u32]) -> anyhow::Result<Vec<Vec<f32>>> {
+        let outcome = self.step(runs, outputs, &Want::Row)?;
+        let row = |answer| match answer {
+            Ok(Answer::Row(row)) => Ok(row),
+            other => Err(anyhow!("{other:?} is no row")),
+        };
+        outcome.into_iter().map(row).collect()
+    }
+
+    /// Runs one step as a server does; returns the most probable tokens after the wanted rows.
+    ///
+    /// # Errors
+    /// The device or a row failed.
+    pub fn next(&mut self, runs: &[Run<'_>], outputs: &[u32]) -> anyhow::Result<Vec<u32>> {
+        let outcome = self.step(runs, outputs, &Want::Sample)?;
+        let token = |answer| match answer {
+            Ok(Answer::Sample { token, .. }) => Ok(token),
+            other => Err(anyhow!("{other:?} is no token")),
+        };
+        outcome.into_iter().map(token).collect()
+    }
+
+    fn step(&mut self, runs: &[Run<'_>], outputs: &[u32], want: &Want) -> anyhow::Result<Outcome> {
         let mut batch = Batch::default();
         for run in runs {
             let slot = SeqSlot(run.sequence);
@@ -109,19 +131,12 @@ impl Rig {
         }
         batch.outputs.extend(outputs.iter().map(|row| Output {
             row: *row,
-            want: Want::Row,
+            want: want.clone(),
             mask: None,
         }));
         self.step.0 += 1;
         self.backend.submit(self.step, &batch)?;
-        let (_, outcome) = self.backend.collect(Duration::from_secs(60))?;
-        outcome
-            .into_iter()
-            .map(|answer| match answer {
-                Ok(Answer::Row(row)) => Ok(row),
-                other => Err(anyhow!("{other:?} is no row")),
-            })
-            .collect()
+        Ok(self.backend.collect(Duration::from_secs(60))?.1)
     }
 
     /// Forgets a sequence; its slot starts anew with its next run.

@@ -6,7 +6,13 @@
 
 #[cfg(target_arch = "x86_64")]
 mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "x86_64")]
+mod online;
 mod scalar;
+#[cfg(target_arch = "x86_64")]
+mod tile;
 
 use std::ops::Range;
 use std::sync::OnceLock;
@@ -14,7 +20,7 @@ use std::sync::OnceLock;
 use gimbal_model::weights::DType;
 
 use crate::memory::{Shared, StateLayout};
-use crate::pack::{BLOCK, LANES, Packed};
+use crate::pack::{BLOCK, Packed};
 
 /// Query rows times heads an attention tile may hold.
 pub(crate) const TILE_QUERIES_MAX: usize = 32;
@@ -29,6 +35,8 @@ pub(crate) struct ActBlock {
     pub(crate) d: f32,
     /// `d · Σq`: what a weight's `m` is multiplied with.
     pub(crate) s: f32,
+    /// `-Σq` of each half: what integers that are kept from 0 up need in their place.
+    pub(crate) minus: [i32; 2],
 }
 
 /// Activations as a linear kernel reads them.
@@ -57,13 +65,13 @@ impl Columns<'_> {
     /// # Safety
     /// - No other thread touches the columns of group `g` during the call.
     #[inline]
-    unsafe fn put(&self, row: usize, g: usize, values: [f32; LANES]) {
-        let width = LANES.min(self.cols - g * LANES);
-        let start = row * self.stride + self.first + g * LANES;
+    unsafe fn put<const N: usize>(&self, row: usize, g: usize, values: [f32; N]) {
+        let width = N.min(self.cols - g * N);
+        let start = row * self.stride + self.first + g * N;
         // SAFETY: the range is within the group's columns, which the caller owns.
         let out = unsafe { self.out.slice_mut(start..start + width) };
-        // Eight at once wherever there are eight: a length known when compiled.
-        match (out.as_mut_array::<LANES>(), self.add) {
+        // All at once wherever there are all: a length known when compiled.
+        match (out.as_mut_array::<N>(), self.add) {
             (Some(out), false) => *out = values,
             (Some(out), true) => out.iter_mut().zip(values).for_each(|(out, v)| *out += v),
             (None, false) => out.copy_from_slice(&values[..width]),
@@ -175,7 +183,9 @@ impl Arithmetic {
 /// One instruction set's functions.
 pub(crate) struct Kernels {
     pub(crate) name: &'static str,
-    /// Eight rows of W at a time; columns of `groups` are written for all rows.
+    /// Rows of a weight group.
+    pub(crate) lanes: usize,
+    /// A group of rows of W at a time; columns of `groups` are written for all rows.
     ///
     /// Its caller promises that no other thread touches those columns.
     pub(crate) linear: unsafe fn(&Linear<'_>),
@@ -202,7 +212,13 @@ pub(crate) struct Kernels {
 /// The fastest functions this CPU has.
 pub(crate) fn best() -> &'static Kernels {
     static BEST: OnceLock<&'static Kernels> = OnceLock::new();
-    BEST.get_or_init(|| all().last().copied().unwrap_or(&scalar::KERNELS))
+    BEST.get_or_init(|| {
+        if let Ok(n) = std::env::var("GK") {
+            all()[n.parse::<usize>().unwrap()]
+        } else {
+            all().last().copied().unwrap_or(&scalar::KERNELS)
+        }
+    }) // TEMPORARY
 }
 
 /// All functions this CPU has, slowest first.
@@ -210,8 +226,12 @@ pub(crate) fn all() -> Vec<&'static Kernels> {
     #[cfg_attr(not(target_arch = "x86_64"), expect(unused_mut, reason = "one entry elsewhere"))]
     let mut all = vec![&scalar::KERNELS];
     #[cfg(target_arch = "x86_64")]
-    if avx2::is_available() {
-        all.push(&avx2::KERNELS);
+    for (is_available, kernels) in
+        [(avx2::is_available(), &avx2::KERNELS), (avx512::is_available(), &avx512::KERNELS)]
+    {
+        if is_available {
+            all.push(kernels);
+        }
     }
     all
 }

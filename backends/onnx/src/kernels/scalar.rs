@@ -12,10 +12,11 @@ use super::{
     ActBlock, Acts, Arithmetic, Attend, EXP, EXP_MIN, GELU, Kernels, LN2, Linear, TILE_QUERIES_MAX,
 };
 use crate::memory::BLOCK_TOKENS;
-use crate::pack::{BLOCK, LANES, Layout};
+use crate::pack::{BLOCK, LANES, Layout, lifted};
 
 pub(super) static KERNELS: Kernels = Kernels {
     name: "scalar",
+    lanes: LANES,
     linear,
     quantise,
     rms_norm,
@@ -70,7 +71,7 @@ fn f32_at(bytes: &[u8], index: usize) -> f32 {
 }
 
 fn block_group(dtype: DType, weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
-    let layout = Layout::of(dtype);
+    let layout = Layout::of(dtype, LANES);
     let mut sums = [0.0; LANES];
     for (w, x) in weight.chunks_exact(layout.bytes).zip(x.chunks_exact(layout.blocks)) {
         for (block, x) in w.chunks_exact(layout.block).zip(x) {
@@ -83,7 +84,7 @@ fn block_group(dtype: DType, weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
                     columns.map(q).sum::<i32>() as f32
                 };
                 let (d, m) = match dtype {
-                    DType::Q8_0 => {
+                    DType::Q8_0 | DType::Q4_0 | DType::Q5_0 => {
                         *sum = whole(0..32).mul_add(d * x.d, *sum);
                         continue;
                     }
@@ -93,8 +94,6 @@ fn block_group(dtype: DType, weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
                         *sum = whole(16..32).mul_add(second * x.d, *sum);
                         continue;
                     }
-                    DType::Q4_0 => (d, d * -8.0),
-                    DType::Q5_0 => (d, d * -16.0),
                     _ => {
                         let m = f16_at(&w[layout.offsets()..], r);
                         (d * f32::from(small[0]), m * f32::from(small[1]))
@@ -116,11 +115,12 @@ fn integer(dtype: DType, block: &[u8], k: usize, r: usize) -> i32 {
     }
     let (vector, is_high) = (v % 4, v / 4);
     let four = i32::from(block[vector * 32 + at] >> (4 * is_high) & 15);
-    match Layout::of(dtype).quants / 32 {
+    let all = match Layout::of(dtype, LANES).quants / 32 {
         4 => four,
         5 => four | i32::from(block[128 + at] >> v & 1) << 4,
-        _ => (four | i32::from(block[128 + 32 * is_high + at] >> (2 * vector) & 3) << 4) - 32,
-    }
+        _ => four | i32::from(block[128 + 32 * is_high + at] >> (2 * vector) & 3) << 4,
+    };
+    all - i32::from(lifted(dtype))
 }
 
 fn float_group(x: &[f32], weight: impl Fn(usize, usize) -> f32) -> [f32; LANES] {
@@ -137,15 +137,15 @@ fn quantise(x: &[f32], out: &mut [ActBlock]) {
     for (x, out) in x.chunks_exact(32).zip(out) {
         let most = x.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
         let (d, by) = (most / 127.0, if most == 0.0 { 0.0 } else { 127.0 / most });
-        let mut sum = 0;
         for (q, x) in out.q.iter_mut().zip(x) {
             #[expect(clippy::cast_possible_truncation, reason = "|x·by| is at most 127, rounded")]
             let whole = (x * by).round_ties_even() as i32;
-            sum += whole;
             *q = i8::try_from(whole).unwrap_or(0);
         }
+        let sum = |half: &[i8]| half.iter().map(|q| i32::from(*q)).sum::<i32>();
+        out.minus = [-sum(&out.q[..BLOCK / 2]), -sum(&out.q[BLOCK / 2..])];
         out.d = d;
-        out.s = d * sum as f32;
+        out.s = d * -(out.minus[0] + out.minus[1]) as f32;
     }
 }
 
@@ -255,7 +255,7 @@ fn to_f16(x: &[f32], out: &mut [[u8; 2]]) {
 
 /// Eight rows of 32 columns as this file multiplies them.
 fn peak(arithmetic: Arithmetic, rounds: usize) -> usize {
-    let (w, x) = ([3_u8; LANES * 32], ActBlock { q: [1; 32], d: 1.0, s: 1.0 });
+    let (w, x) = ([3_u8; LANES * 32], ActBlock { q: [1; 32], ..ActBlock::default() });
     for _ in 0..rounds {
         match arithmetic {
             Arithmetic::Floats => {

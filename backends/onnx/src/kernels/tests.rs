@@ -88,19 +88,19 @@ fn linear_is_equal_to_the_bit_and_exact_in_the_weights() {
             }
             let bytes = noise.tensor(dtype, out, cols);
             let tensor = Tensor { dtype, rows: out, cols, bytes: &bytes };
-            let packed = Packed::of(&tensor);
+            let packed = |kernels: &Kernels| Packed::of(&tensor, kernels.lanes);
             for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 97, 103] {
                 let x = noise.floats(rows * cols);
-                let expect = run_linear(all()[0], &packed, &x, rows, false);
+                let expect = run_linear(all()[0], &packed(all()[0]), &x, rows, false);
                 for kernels in all() {
-                    let found = run_linear(kernels, &packed, &x, rows, false);
+                    let found = run_linear(kernels, &packed(kernels), &x, rows, false);
                     assert_eq!(
                         found, expect,
                         "{} {dtype:?} {out}x{cols} rows {rows}",
                         kernels.name
                     );
                 }
-                let added = run_linear(best(), &packed, &x, rows, true);
+                let added = run_linear(best(), &packed(best()), &x, rows, true);
                 assert_eq!(added[2], expect[2] + 1.0);
                 check_exact(&tensor, &x, &expect, rows);
             }

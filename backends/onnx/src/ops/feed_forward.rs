@@ -9,10 +9,7 @@ use gimbal_model::graph::Act;
 use crate::kernels::{Columns, Linear};
 use crate::lower;
 use crate::memory::Shared;
-use crate::pack::{BLOCK, LANES, Packed};
-
-/// Groups of rows that make one block of activations.
-const GROUPS: usize = BLOCK / LANES;
+use crate::pack::{BLOCK, Packed};
 
 /// A feed-forward block with its weights.
 pub(super) struct FeedForward {
@@ -54,7 +51,9 @@ impl FeedForward {
         let chunk = all.div_ceil(cpu.pool.threads() * super::CHUNKS_PER_THREAD).max(1);
         cpu.pool.run(all.div_ceil(chunk), &|c| {
             let mine = c * chunk..all.min((c + 1) * chunk);
-            let groups = mine.start * GROUPS..mine.end * GROUPS;
+            // Groups of rows that make one block of activations.
+            let per_block = BLOCK / self.gate.lanes;
+            let groups = mine.start * per_block..mine.end * per_block;
             for (weight, out) in [(&self.gate, gates), (&self.up, ups)] {
                 let out = Columns { out, stride: cols, first: 0, cols, add: false };
                 let (groups, acts) = (groups.clone(), normed.of(weight));

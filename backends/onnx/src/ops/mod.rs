@@ -292,16 +292,17 @@ pub(crate) fn linear(
     weights: &[(&Packed, Columns<'_>)],
 ) {
     let total: usize = weights.iter().map(|(w, _)| w.groups()).sum();
-    let chunk = total.div_ceil(cpu.pool.threads() * CHUNKS_PER_THREAD).max(1);
-    let chunks_of = |w: &Packed| w.groups().div_ceil(chunk);
+    let most = cpu.pool.threads() * CHUNKS_PER_THREAD;
+    let chunks_of = |w: &Packed| (w.groups() * most).div_ceil(total).min(w.groups());
     let chunks = weights.iter().map(|(w, _)| chunks_of(w)).sum();
     cpu.pool.run(chunks, &|mut c| {
         for (weight, out) in weights {
-            if c >= chunks_of(weight) {
-                c -= chunks_of(weight);
+            let (chunks, all) = (chunks_of(weight), weight.groups());
+            if c >= chunks {
+                c -= chunks;
                 continue;
             }
-            let groups = c * chunk..weight.groups().min((c + 1) * chunk);
+            let groups = c * all / chunks..(c + 1) * all / chunks;
             let task = Linear { weight, groups, acts: acts.of(weight), rows, out: *out };
             // SAFETY: chunks have disjoint groups, so no other thread touches their columns.
             unsafe { (cpu.kernels.linear)(&task) };

@@ -1,4 +1,4 @@
-//! Tokens a second of the CPU backend without scheduler and HTTP: 1, 8 and 32 sequences, and a
+//! Tokens a second of the CPU backend, chosen greedily, without scheduler and HTTP: 1, 8 and 32 sequences, and a
 //! prompt of 512 tokens. `pace MODEL LIBRARY [THREADS [KV [WORK [TIMES]]]]` prints one line of JSON:
 //! of each work the rate over all of its steps, as llama.cpp's `llama-batched-bench` counts, of short
 //! work the median of three. KV is f16 or int8, WORK the name of one, as `"decode 32"`, and TIMES
@@ -69,14 +69,14 @@ fn decode(rig: &mut Rig, sequences: u32, steps: u32) -> anyhow::Result<f64> {
     let prompt: Vec<u32> = (0..PROMPT).map(token).collect();
     for sequence in 0..sequences {
         rig.restart(sequence);
-        rig.forward(&[Run { sequence, start: 0, tokens: &prompt }], &[PROMPT - 1])?;
+        rig.next(&[Run { sequence, start: 0, tokens: &prompt }], &[PROMPT - 1])?;
     }
     let started = Instant::now();
     for step in 0..steps {
         let next: Vec<[u32; 1]> = (0..sequences).map(|s| [token(s * 31 + step)]).collect();
         let run = |s: u32| Run { sequence: s, start: PROMPT + step, tokens: &next[s as usize] };
         let (runs, outputs): (Vec<_>, Vec<u32>) = (0..sequences).map(|s| (run(s), s)).unzip();
-        rig.forward(&runs, &outputs)?;
+        rig.next(&runs, &outputs)?;
     }
     Ok(f64::from(sequences * steps) / started.elapsed().as_secs_f64())
 }
@@ -85,7 +85,7 @@ fn prefill(rig: &mut Rig) -> anyhow::Result<f64> {
     let prompt: Vec<u32> = (0..512).map(token).collect();
     rig.restart(0);
     let started = Instant::now();
-    rig.forward(&[Run { sequence: 0, start: 0, tokens: &prompt }], &[511])?;
+    rig.next(&[Run { sequence: 0, start: 0, tokens: &prompt }], &[511])?;
     Ok(512.0 / started.elapsed().as_secs_f64())
 }
 

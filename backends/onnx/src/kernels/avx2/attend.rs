@@ -11,7 +11,8 @@ use gimbal_hal::KvDtype;
 use super::vector::{
     exp, hidden_floats, lanes, load_f16, load_f32, load_i8, load_wide, maximum, total,
 };
-use crate::kernels::{Attend, TILE_QUERIES_MAX};
+use crate::kernels::Attend;
+use crate::kernels::online::{Online, Pass, attend_blocks};
 use crate::memory::BLOCK_TOKENS;
 use crate::pack::LANES;
 
@@ -19,100 +20,27 @@ use crate::pack::LANES;
 const PASS: usize = 4;
 /// Columns of keys to a round of the loop; heads have a multiple of it.
 const UNROLL: usize = 4;
-/// Bytes of a cache line.
-const LINE: usize = 64;
-
-/// One row and head of a tile while it is attended.
-#[derive(Clone, Copy)]
-struct Online {
-    most: f32,
-    sum: f32,
-}
 
 /// # Safety
 /// - No thread writes the tile's queries or the sequence's blocks during the call.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn attend_tile(task: &Attend<'_>, out: &mut [f32]) {
-    match task.layout.dtype {
-        // SAFETY: as the caller promises.
-        KvDtype::F16 => unsafe { attend::<false>(task, out) },
-        // SAFETY: as above.
-        KvDtype::Int8 => unsafe { attend::<true>(task, out) },
-    }
+    let pass = match task.layout.dtype {
+        KvDtype::F16 => pass::<false>,
+        KvDtype::Int8 => pass::<true>,
+    };
+    // SAFETY: as the caller promises; this function's features are those of `pass`.
+    unsafe { attend_blocks(task, out, PASS, pass) }
 }
 
-/// # Safety
-/// - No thread writes the tile's queries or the sequence's blocks during the call.
-#[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-unsafe fn attend<const INT8: bool>(task: &Attend<'_>, out: &mut [f32]) {
-    let (dim, count) = (task.layout.head_dim, task.rows * task.group);
-    assert!(count <= TILE_QUERIES_MAX, "a tile holds its queries");
-    out.fill(0.0);
-    let mut queries = [Query { values: &[], row: 0 }; TILE_QUERIES_MAX];
-    for (i, query) in queries[..count].iter_mut().enumerate() {
-        let row = i / task.group;
-        // SAFETY: the caller promises that nobody writes the tile's queries.
-        *query = Query { values: unsafe { task.query(row, i % task.group) }, row };
+fn pass<const INT8: bool>(n: usize, at: Pass<'_>, online: &mut [Online], acc: &mut [f32]) {
+    match n {
+        1 => attend_pass::<1, INT8>(at, online, acc),
+        2 => attend_pass::<2, INT8>(at, online, acc),
+        3 => attend_pass::<3, INT8>(at, online, acc),
+        _ => attend_pass::<PASS, INT8>(at, online, acc),
     }
-    let mut online = [Online { most: -1e30, sum: 0.0 }; TILE_QUERIES_MAX];
-    for block in task.block_first()..=task.block_last() {
-        // SAFETY: the caller promises that nobody writes the sequence's blocks.
-        let (keys, values) = unsafe { task.block(block) };
-        if block < task.block_last() {
-            // SAFETY: as above.
-            let (keys, values) = unsafe { task.block(block + 1) };
-            fetch(keys);
-            fetch(values);
-        }
-        let all = 0..BLOCK_TOKENS;
-        let is_whole = task.seen(0, block) == all && task.seen(task.rows - 1, block) == all;
-        let mut first = 0;
-        while first < count {
-            let n = (count - first).min(PASS);
-            let (state, acc) = (&mut online[first..first + n], &mut out[first * dim..]);
-            let at = Pass { task, block, is_whole, queries: &queries[first..], keys, values };
-            match n {
-                1 => attend_pass::<1, INT8>(at, state, acc),
-                2 => attend_pass::<2, INT8>(at, state, acc),
-                3 => attend_pass::<3, INT8>(at, state, acc),
-                _ => attend_pass::<PASS, INT8>(at, state, acc),
-            }
-            first += n;
-        }
-    }
-    for (acc, online) in out.chunks_exact_mut(dim).zip(online) {
-        let by = 1.0 / online.sum;
-        acc.iter_mut().for_each(|acc| *acc *= by);
-    }
-}
-
-/// One row and head of a tile.
-#[derive(Clone, Copy)]
-struct Query<'a> {
-    values: &'a [f32],
-    row: usize,
-}
-
-/// Blocks lie anywhere, and the hardware does not guess where the next one is.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn fetch(block: &[u8]) {
-    for line in block.chunks(LINE) {
-        _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast());
-    }
-}
-
-/// Some queries of a tile at one block.
-#[derive(Clone, Copy)]
-struct Pass<'a> {
-    task: &'a Attend<'a>,
-    block: usize,
-    /// Every row of the tile sees all tokens of the block.
-    is_whole: bool,
-    queries: &'a [Query<'a>],
-    keys: &'a [u8],
-    values: &'a [u8],
 }
 
 // Not inlined: its registers are then given out without regard to other sizes of `N`.

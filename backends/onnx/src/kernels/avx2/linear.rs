@@ -11,46 +11,18 @@ use gimbal_model::weights::DType;
 
 use super::vector::{broadcast, hidden, lanes, load, load_bf16, load_f16, load_i8, load_u8};
 use super::vector::{load_wide, prefetch};
+use crate::kernels::tile::{PREFETCH, Q6K, Q8_0, ROWS_CACHED, Rows, Type};
+use crate::kernels::tile::{by_type, cut, rows_at_once, rows_of};
 use crate::kernels::{ActBlock, Acts, Linear};
-use crate::pack::{BLOCK, LANES, Layout};
-
-/// Rows of activations that stay in the second-level cache while weights stream past.
-const ROWS_CACHED: usize = 96;
-/// Blocks ahead of the current one to prefetch.
-const PREFETCH: usize = 8;
+use crate::pack::{BLOCK, LANES, Layout, lifted};
 
 /// # Safety
 /// - The caller owns the output columns of the task's groups.
 #[target_feature(enable = "avx2,fma,f16c")]
 pub(super) unsafe fn linear_groups(task: &Linear<'_>) {
-    macro_rules! by_type {
-        ($($name:ident)+) => {
-            match task.weight.dtype {
-                // SAFETY: the caller owns the columns.
-                $(DType::$name => unsafe { groups::<$name>(task) },)+
-            }
-        };
-    }
-    by_type!(F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4K Q5K Q6K);
+    // SAFETY: as the caller promises.
+    unsafe { by_type!(groups, task) }
 }
-
-/// A type known when its kernel is compiled.
-trait Type {
-    const DTYPE: DType;
-    const LAYOUT: Layout = Layout::of(Self::DTYPE);
-    const HAS_FIFTH: bool = matches!(Self::DTYPE, DType::Q5_0 | DType::Q5_1 | DType::Q5K);
-}
-
-macro_rules! types {
-    ($($name:ident)+) => {$(
-        #[allow(non_camel_case_types, reason = "the field's names")]
-        struct $name;
-        impl Type for $name {
-            const DTYPE: DType = DType::$name;
-        }
-    )+};
-}
-types!(F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4K Q5K Q6K);
 
 /// # Safety
 /// - The caller owns the output columns of the task's groups.
@@ -62,7 +34,7 @@ unsafe fn groups<W: Type>(task: &Linear<'_>) {
         for g in task.groups.clone() {
             let mut row = first;
             while row < end {
-                let rows = rows_at_once::<W>(end - row);
+                let rows = rows_at_once(end - row, const { most::<W>() });
                 let x = Rows { acts: task.acts, row, cols: task.weight.cols };
                 let w = task.weight.group(g);
                 macro_rules! tile {
@@ -89,29 +61,14 @@ unsafe fn groups<W: Type>(task: &Linear<'_>) {
     }
 }
 
-/// Rows of the next tile where so many are left: as many as the registers hold, and no single row
-/// after them if that can be.
-const fn rows_at_once<W: Type>(left: usize) -> usize {
-    let most = match W::DTYPE {
+/// Rows of activations that the registers hold.
+const fn most<W: Type>() -> usize {
+    match W::DTYPE {
         // Of five bits, six rows spill: 298 GOP/s with four against 130.
         DType::Q5_0 | DType::Q5_1 | DType::Q5K => 4,
         DType::Q6K => 6,
         _ => 8,
-    };
-    match left {
-        1..=4 => left,
-        5 | 7 => 4,
-        6 | 9 | 10 | 12 | 13 if most >= 6 => 6,
-        _ => most,
     }
-}
-
-/// Rows of activations from `row` on.
-#[derive(Clone, Copy)]
-struct Rows<'a> {
-    acts: Acts<'a>,
-    row: usize,
-    cols: usize,
 }
 
 #[inline]
@@ -138,7 +95,8 @@ fn tile<const T: usize, W: Type>(w: &[u8], x: Rows<'_>) -> [__m256; T] {
     }
 }
 
-/// Types of four and five bits: `m·s_x + (d·d_x)·Σq·q_x` a block.
+/// Types of four and five bits: `(d·d_x)·Σq·q_x` a block and, where there are offsets, `m·s_x`
+/// before it.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn nibble_tile<const T: usize, W: Type>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
@@ -146,13 +104,20 @@ fn nibble_tile<const T: usize, W: Type>(w: &[u8], x: [&[ActBlock]; T]) -> [__m25
     let ones = _mm256_set1_epi16(1);
     let halves = if W::HAS_FIFTH { 2 } else { 1 };
     let mut sums = [_mm256_setzero_ps(); T];
-    let x = cut(x, w.len() / W::LAYOUT.bytes * W::LAYOUT.blocks);
-    for (s, w) in w.chunks_exact(W::LAYOUT.bytes).enumerate() {
-        let blocks = w[..W::LAYOUT.scales()].chunks_exact(W::LAYOUT.block);
+    let x = cut(x, w.len() / W::EIGHT.bytes * W::EIGHT.blocks);
+    for (s, w) in w.chunks_exact(W::EIGHT.bytes).enumerate() {
+        let blocks = w[..W::EIGHT.scales()].chunks_exact(W::EIGHT.block);
         for (i, block) in blocks.enumerate() {
-            let b = s * W::LAYOUT.blocks + i;
-            prefetch::<3>(block, PREFETCH * W::LAYOUT.block);
+            let b = s * W::EIGHT.blocks + i;
+            prefetch::<3>(block, PREFETCH * W::EIGHT.block);
             let mut whole = [_mm256_setzero_si256(); T];
+            if !W::DTYPE.has_offset() {
+                for t in 0..T {
+                    let [first, second] = x[t][b].minus.map(|sum| _mm256_set1_epi32(sum));
+                    let sum = _mm256_add_epi32(first, second);
+                    whole[t] = _mm256_mullo_epi32(sum, _mm256_set1_epi32(lifted(W::DTYPE).into()));
+                }
+            }
             let mut fifth = if W::HAS_FIFTH { load(block, 128) } else { bit };
             for half in 0..halves {
                 let mut pairs = [_mm256_setzero_si256(); T];
@@ -189,7 +154,9 @@ fn nibble_tile<const T: usize, W: Type>(w: &[u8], x: [&[ActBlock]; T]) -> [__m25
                 *whole = hidden(_mm256_castps_si256(_mm256_cvtepi32_ps(*whole)));
             }
             for t in 0..T {
-                sums[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(x[t][b].s), sums[t]);
+                if let Some(m) = m {
+                    sums[t] = _mm256_fmadd_ps(m, _mm256_set1_ps(x[t][b].s), sums[t]);
+                }
                 let by = _mm256_mul_ps(d, _mm256_set1_ps(x[t][b].d));
                 sums[t] = _mm256_fmadd_ps(_mm256_castsi256_ps(whole[t]), by, sums[t]);
             }
@@ -198,40 +165,18 @@ fn nibble_tile<const T: usize, W: Type>(w: &[u8], x: [&[ActBlock]; T]) -> [__m25
     sums
 }
 
-/// `T` rows from `row` on, each of `cols` elements.
-#[inline]
-fn rows_of<A, const T: usize>(acts: &[A], row: usize, cols: usize) -> [&[A]; T] {
-    let mut rest = &acts[row * cols..][..T * cols];
-    let mut rows = [&acts[..0]; T];
-    for x in &mut rows {
-        (*x, rest) = rest.split_at(cols);
-    }
-    rows
-}
-
-/// Rows of as many blocks as the weights have: the compiler need not look at each.
-#[inline]
-#[target_feature(enable = "avx2,fma,f16c")]
-fn cut<const T: usize>(mut x: [&[ActBlock]; T], blocks: usize) -> [&[ActBlock]; T] {
-    for x in &mut x {
-        *x = &x[..blocks];
-    }
-    x
-}
-
 /// `d` and `m` of a block of four or five bits.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-fn scales<W: Type>(w: &[u8], block: &[u8]) -> (__m256, __m256) {
-    let (d, small) = (load_f16(w, W::LAYOUT.scales()), W::LAYOUT.quants);
+fn scales<W: Type>(w: &[u8], block: &[u8]) -> (__m256, Option<__m256>) {
+    let (d, small) = (load_f16(w, W::EIGHT.scales()), W::EIGHT.quants);
     match W::DTYPE {
-        DType::Q4_0 => (d, _mm256_mul_ps(d, _mm256_set1_ps(-8.0))),
-        DType::Q5_0 => (d, _mm256_mul_ps(d, _mm256_set1_ps(-16.0))),
-        DType::Q4_1 | DType::Q5_1 => (d, load_f16(w, W::LAYOUT.offsets())),
+        DType::Q4_0 | DType::Q5_0 => (d, None),
+        DType::Q4_1 | DType::Q5_1 => (d, Some(load_f16(w, W::EIGHT.offsets()))),
         _ => {
-            let m = load_f16(w, W::LAYOUT.offsets());
+            let m = load_f16(w, W::EIGHT.offsets());
             let (by, minus) = (load_u8(block, small), load_u8(block, small + LANES));
-            (_mm256_mul_ps(d, by), _mm256_mul_ps(m, minus))
+            (_mm256_mul_ps(d, by), Some(_mm256_mul_ps(m, minus)))
         }
     }
 }
@@ -242,9 +187,9 @@ fn scales<W: Type>(w: &[u8], block: &[u8]) -> (__m256, __m256) {
 fn byte_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
     let ones = _mm256_set1_epi16(1);
     let mut sums = [_mm256_setzero_ps(); T];
-    let x = cut(x, w.len() / Q8_0::LAYOUT.bytes);
-    for (b, w) in w.chunks_exact(Q8_0::LAYOUT.bytes).enumerate() {
-        prefetch::<5>(w, PREFETCH * Q8_0::LAYOUT.bytes);
+    let x = cut(x, w.len() / Q8_0::EIGHT.bytes);
+    for (b, w) in w.chunks_exact(Q8_0::EIGHT.bytes).enumerate() {
+        prefetch::<5>(w, PREFETCH * Q8_0::EIGHT.bytes);
         let mut whole = [_mm256_setzero_si256(); T];
         for v in 0..8 {
             let signed = load(w, v * 32);
@@ -255,7 +200,7 @@ fn byte_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
                 whole[t] = hidden(_mm256_add_epi32(whole[t], pairs));
             }
         }
-        let d = load_f16(w, Q8_0::LAYOUT.scales());
+        let d = load_f16(w, Q8_0::EIGHT.scales());
         for t in 0..T {
             let by = _mm256_mul_ps(d, _mm256_set1_ps(x[t][b].d));
             sums[t] = _mm256_fmadd_ps(_mm256_cvtepi32_ps(whole[t]), by, sums[t]);
@@ -268,7 +213,7 @@ fn byte_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
 fn six_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m256; T] {
-    const LAYOUT: Layout = Q6K::LAYOUT;
+    const LAYOUT: Layout = Q6K::EIGHT;
     let (low, upper) = (_mm256_set1_epi8(15), _mm256_set1_epi8(0x30));
     let ones = _mm256_set1_epi16(1);
     let mut sums = [_mm256_setzero_ps(); T];

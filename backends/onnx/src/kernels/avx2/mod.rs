@@ -6,7 +6,7 @@
 mod attend;
 mod linear;
 mod peak;
-mod vector;
+pub(super) mod vector;
 
 use std::arch::x86_64::*;
 
@@ -14,8 +14,9 @@ use super::{ActBlock, Arithmetic, Attend, EXP_MIN, GELU, Kernels, Linear};
 use crate::pack::{BLOCK, LANES};
 use vector::{exp, lanes, load_f32, maximum, total};
 
-pub(super) static KERNELS: Kernels = Kernels {
+pub(super) const KERNELS: Kernels = Kernels {
     name: "avx2",
+    lanes: LANES,
     linear,
     quantise,
     rms_norm,
@@ -96,16 +97,19 @@ fn quantise_blocks(x: &[f32], out: &mut [ActBlock]) {
         let bytes = _mm256_permutevar8x32_epi32(bytes, order);
         // SAFETY: `q` is 32 bytes; an unaligned store has no other precondition.
         unsafe { _mm256_storeu_si256(out.q.as_mut_ptr().cast(), bytes) };
-        let sum = _mm256_add_epi32(
-            _mm256_add_epi32(whole[0], whole[1]),
-            _mm256_add_epi32(whole[2], whole[3]),
-        );
-        let four = _mm_add_epi32(_mm256_castsi256_si128(sum), _mm256_extracti128_si256::<1>(sum));
-        let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0x4e>(four));
-        let one = _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0xb1>(two)));
+        let sums = [_mm256_add_epi32(whole[0], whole[1]), _mm256_add_epi32(whole[2], whole[3])];
+        out.minus = [-whole_total(sums[0]), -whole_total(sums[1])];
         out.d = d;
-        out.s = d * one as f32;
+        out.s = d * -(out.minus[0] + out.minus[1]) as f32;
     }
+}
+
+#[inline]
+#[target_feature(enable = "avx2,fma,f16c")]
+fn whole_total(v: __m256i) -> i32 {
+    let four = _mm_add_epi32(_mm256_castsi256_si128(v), _mm256_extracti128_si256::<1>(v));
+    let two = _mm_add_epi32(four, _mm_shuffle_epi32::<0x4e>(four));
+    _mm_cvtsi128_si32(_mm_add_epi32(two, _mm_shuffle_epi32::<0xb1>(two)))
 }
 
 #[target_feature(enable = "avx2,fma,f16c")]

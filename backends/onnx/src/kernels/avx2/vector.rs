@@ -26,7 +26,7 @@ pub(super) fn exp(x: __m256) -> __m256 {
 
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn total(v: __m256) -> f32 {
+pub(in crate::kernels) fn total(v: __m256) -> f32 {
     let four = _mm_add_ps(_mm256_castps256_ps128(v), _mm256_extractf128_ps::<1>(v));
     let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
     _mm_cvtss_f32(_mm_add_ss(two, _mm_movehdup_ps(two)))
@@ -126,7 +126,7 @@ pub(super) fn broadcast(q: &[i8; BLOCK], at: usize) -> __m256i {
 /// Prefetches `LINES` cache lines `ahead` bytes after `w`.
 #[inline]
 #[target_feature(enable = "avx2,fma,f16c")]
-pub(super) fn prefetch<const LINES: usize>(w: &[u8], ahead: usize) {
+pub(in crate::kernels) fn prefetch<const LINES: usize>(w: &[u8], ahead: usize) {
     for line in 0..LINES {
         let address = w.as_ptr().wrapping_add(ahead + line * 64);
         _mm_prefetch::<_MM_HINT_T0>(address.cast());
