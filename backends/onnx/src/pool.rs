@@ -1,10 +1,13 @@
-//! The pinned thread pool all operators share: stolen chunks, a short spin, then sleep.
+//! The pinned thread pool all operators share: neighbouring chunks, stolen at the end, a short spin,
+//! then sleep.
 //!
-//! Static halves collapse when another process takes a core, so work is always handed out in
-//! chunks from one counter. A step has about six barriers a layer; a worker that slept through one
-//! would cost more than its work, hence the spin.
+//! A thread takes its part of the chunks in order, so that it reads memory as one stream (chunks from
+//! one counter for all: 0.93 of the pace at 1 sequence, 0.84 at 8, Zen 4, 2026-11). Static parts
+//! alone collapse when another process takes a core, so who has none left takes others' last. A step
+//! has about six barriers a layer; a worker that slept through one would cost more than its work,
+//! hence the spin.
 
-use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::thread::{self, JoinHandle};
 
@@ -34,14 +37,48 @@ struct Shared {
     state: AtomicU64,
     /// Points to the caller's `&Work`; valid while a worker is counted in `state`.
     job: AtomicPtr<&'static Work<'static>>,
-    chunks: AtomicUsize,
-    next: AtomicUsize,
+    /// The chunks that each thread has left, the caller's first.
+    parts: Vec<Part>,
     stop: AtomicBool,
     panicked: AtomicBool,
     sleeping: Vec<AtomicBool>,
     /// Workers that take no part, a bit each.
     resting: AtomicU64,
     waits: Vec<OnceLock<Waits>>,
+}
+
+/// A range of chunks, taken from both ends: the first in the upper, the end in the lower half. Each
+/// has a cache line of its own.
+#[derive(Debug, Default)]
+#[repr(align(64))]
+struct Part(AtomicU64);
+
+impl Part {
+    /// Relaxed, as taking is: `state` orders it before every thread's work.
+    fn set(&self, range: std::ops::Range<usize>) {
+        self.0.store((range.start as u64) << 32 | range.end as u64, Ordering::Relaxed);
+    }
+
+    fn first(&self) -> Option<usize> {
+        self.step(|first, end| (first, first + 1, end))
+    }
+
+    fn last(&self) -> Option<usize> {
+        self.step(|first, end| (end - 1, first, end - 1))
+    }
+
+    /// Takes one chunk where there is one: which, and the range after it.
+    fn step(&self, take: impl Fn(u64, u64) -> (u64, u64, u64)) -> Option<usize> {
+        let split = |range: u64| (range >> 32, range & u64::from(u32::MAX));
+        let next = |range| {
+            let (first, end) = split(range);
+            let (_, first, end) = (first < end).then(|| take(first, end))?;
+            Some(first << 32 | end)
+        };
+        let before = self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, next).ok()?;
+        let (first, end) = split(before);
+        usize::try_from(take(first, end).0).ok()
+    }
 }
 
 impl Pool {
@@ -51,8 +88,7 @@ impl Pool {
         let shared = Arc::new(Shared {
             state: AtomicU64::new(0),
             job: AtomicPtr::new(std::ptr::null_mut()),
-            chunks: AtomicUsize::new(0),
-            next: AtomicUsize::new(0),
+            parts: (0..=workers).map(|_| Part::default()).collect(),
             stop: AtomicBool::new(false),
             panicked: AtomicBool::new(false),
             sleeping: (0..workers).map(|_| AtomicBool::new(false)).collect(),
@@ -101,8 +137,10 @@ impl Pool {
         let job = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
         let mut job = job;
         shared.job.store(&raw mut job, Ordering::Relaxed);
-        shared.chunks.store(chunks, Ordering::Relaxed);
-        shared.next.store(0, Ordering::Relaxed);
+        let threads = self.threads();
+        for (i, part) in shared.parts[..threads].iter().enumerate() {
+            part.set(i * chunks / threads..(i + 1) * chunks / threads);
+        }
         let generation = shared.state.load(Ordering::Relaxed) / GENERATION + 1;
         shared.state.store(generation * GENERATION + OPEN, Ordering::SeqCst);
         let close = Close(shared);
@@ -111,7 +149,7 @@ impl Pool {
                 worker.thread().unpark();
             }
         }
-        shared.steal(work);
+        shared.take(0, work);
         drop(close);
         let panicked = shared.panicked.swap(false, Ordering::Relaxed);
         assert!(!panicked, "a chunk panicked on a worker");
@@ -160,8 +198,9 @@ impl Shared {
             // SAFETY: this worker is counted in `state`, so the caller of `run` still waits and
             // its job pointer and the closure behind it are alive.
             let work = unsafe { *self.job.load(Ordering::Acquire) };
-            let outcome =
-                std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| self.steal(work)));
+            let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+                self.take(worker + 1, work)
+            }));
             if outcome.is_err() {
                 self.panicked.store(true, Ordering::Relaxed);
             }
@@ -169,14 +208,17 @@ impl Shared {
         }
     }
 
-    fn steal(&self, work: &Work<'_>) {
-        let chunks = self.chunks.load(Ordering::Relaxed);
-        loop {
-            let chunk = self.next.fetch_add(1, Ordering::Relaxed);
-            if chunk >= chunks {
-                return;
-            }
+    /// Works off the chunks of one thread, then the last ones of the others.
+    fn take(&self, thread: usize, work: &Work<'_>) {
+        let (before, from) = self.parts.split_at(thread);
+        let [own, after @ ..] = from else { return };
+        while let Some(chunk) = own.first() {
             work(chunk);
+        }
+        for other in after.iter().chain(before) {
+            while let Some(chunk) = other.last() {
+                work(chunk);
+            }
         }
     }
 
@@ -231,6 +273,8 @@ impl Drop for Pool {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::AtomicUsize;
+
     use super::*;
 
     #[test]
