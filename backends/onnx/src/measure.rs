@@ -35,7 +35,7 @@ const ROWS: [usize; 4] = [1, 8, 32, 128];
 /// What the CPU can do, all threads together.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Peaks {
-    /// Bytes a second that are read from memory.
+    /// Bytes a second that are read from memory, where it is fastest.
     pub read: f64,
     /// Operations a second (two to a multiply-add) of nibbles with int8, in registers.
     pub nibbles: f64,
@@ -56,7 +56,7 @@ pub struct KernelFigure {
     pub bytes: f64,
     /// Operations a second.
     pub operations: f64,
-    /// Share of the bandwidth.
+    /// Share of the bandwidth of the memory these weights lie in.
     pub of_read: f64,
     /// Share of the peak of its arithmetic.
     pub of_peak: f64,
@@ -82,16 +82,17 @@ pub struct KernelReport {
 pub(crate) fn measure(threads: Option<u32>) -> std::io::Result<KernelReport> {
     let threads = threads.unwrap_or_else(|| crate::probe::cpu().cores) as usize;
     let cpu = Cpu { pool: Pool::new(threads), kernels: kernels::best() };
-    let mut stream = MmapMut::map_anon(STREAM)?;
-    ask_for_huge_pages(stream.advise(Advice::HugePage));
-    stream.fill(1);
     let mut peaks = Peaks::default();
     let mut figures = Vec::new();
     for dtype in DType::ALL {
         let weights = weights(dtype, cpu.kernels.lanes)?;
         let mut best = ROWS.map(|_| f64::INFINITY);
+        // Of these very pages: where the system puts them may halve what they give.
+        let mut of_these = 0.0_f64;
         for _ in 0..ROUNDS {
-            peaks.raise(&cpu, &stream);
+            let memory = weights.0.memory.bytes();
+            of_these = of_these.max(memory.len() as f64 / read(&cpu, memory));
+            peaks.raise(&cpu);
             for (best, rows) in best.iter_mut().zip(ROWS) {
                 *best = best.min(seconds(&cpu, &weights.cut(rows), rows));
             }
@@ -100,22 +101,15 @@ pub(crate) fn measure(threads: Option<u32>) -> std::io::Result<KernelReport> {
             let used = weights.cut(rows);
             let bytes = (used.groups() * group_bytes(dtype, used.lanes, COLS)) as f64 / seconds;
             let operations = (2 * used.rows * COLS * rows) as f64 / seconds;
-            figures.push((
-                dtype,
-                KernelFigure {
-                    dtype: dtype.name(),
-                    rows,
-                    bytes,
-                    operations,
-                    of_read: 0.0,
-                    of_peak: 0.0,
-                },
-            ));
+            let (of_read, name) = (bytes / of_these, dtype.name());
+            let figure =
+                KernelFigure { dtype: name, rows, bytes, operations, of_read, of_peak: 0.0 };
+            figures.push((dtype, figure));
         }
+        peaks.read = peaks.read.max(of_these);
     }
     // Shares of the best of all rounds.
     let share = |(dtype, figure): (DType, KernelFigure)| KernelFigure {
-        of_read: figure.bytes / peaks.read,
         of_peak: figure.operations / peaks.of(Arithmetic::of(dtype)),
         ..figure
     };
@@ -125,8 +119,7 @@ pub(crate) fn measure(threads: Option<u32>) -> std::io::Result<KernelReport> {
 
 impl Peaks {
     /// Measures all once and keeps what is better.
-    fn raise(&mut self, cpu: &Cpu, stream: &[u8]) {
-        self.read = self.read.max(STREAM as f64 / read(cpu, stream));
+    fn raise(&mut self, cpu: &Cpu) {
         for arithmetic in Arithmetic::ALL {
             let blocks = AtomicU64::new(0);
             let started = Instant::now();

@@ -64,7 +64,7 @@ impl Columns<'_> {
     ///
     /// # Safety
     /// - No other thread touches the columns of group `g` during the call.
-    #[inline]
+    #[inline(always)]
     unsafe fn put<const N: usize>(&self, row: usize, g: usize, values: [f32; N]) {
         let width = N.min(self.cols - g * N);
         let start = row * self.stride + self.first + g * N;
@@ -212,13 +212,7 @@ pub(crate) struct Kernels {
 /// The fastest functions this CPU has.
 pub(crate) fn best() -> &'static Kernels {
     static BEST: OnceLock<&'static Kernels> = OnceLock::new();
-    BEST.get_or_init(|| {
-        if let Ok(n) = std::env::var("GK") {
-            all()[n.parse::<usize>().unwrap()]
-        } else {
-            all().last().copied().unwrap_or(&scalar::KERNELS)
-        }
-    }) // TEMPORARY
+    BEST.get_or_init(|| all().last().copied().unwrap_or(&scalar::KERNELS))
 }
 
 /// All functions this CPU has, slowest first.

@@ -192,6 +192,8 @@ fn attention_is_equal_to_the_bit_and_to_the_definition() {
         (8, 1, Some(5), None),
         (16, 8, Some(20), Some(3.0)),
         (32, 2, None, Some(5.0)),
+        (96, 1, None, None),
+        (40, 6, Some(9), None),
     ] {
         for (start, rows) in [(0, 1), (0, 4), (15, 3), (37, 1), (30, 4)] {
             for (_, dtype) in KvDtype::ALL {

@@ -29,7 +29,7 @@ use plan::Plan;
 
 /// Chunks a thread gets of one linear. A late thread then costs a quarter; with 8, streams of weights
 /// are too short for the prefetcher (8 sequences: 557 tokens/s against 642, Zen 3, 2026-11).
-const CHUNKS_PER_THREAD: usize = 4;
+const CHUNKS_PER_THREAD: usize = 6;
 
 /// A model bound to a CPU.
 pub(crate) struct Executor {

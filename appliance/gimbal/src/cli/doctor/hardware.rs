@@ -17,6 +17,8 @@ const CLOCK_MIN: Duration = Duration::from_secs(1_767_225_600);
 const CLOCK_MAX: Duration = Duration::from_secs(4_102_444_800);
 /// What the fast kernels for x86-64 use.
 const AVX2: [&str; 3] = ["avx2", "fma", "f16c"];
+/// What the faster ones use beside it; processors that have these have `avx512vl`.
+const AVX512: [&str; 3] = ["avx512f", "avx512bw", "avx512_vnni"];
 
 pub(super) fn features(case: &Case) -> Finding {
     let cpu = &case.machine.cpu;
@@ -29,7 +31,8 @@ pub(super) fn features(case: &Case) -> Finding {
     }
     let lacking: Vec<&str> = AVX2.into_iter().filter(|flag| !cpu.has(flag)).collect();
     if lacking.is_empty() {
-        return ok(format!("{} has {}", cpu.name, AVX2.join(" ")));
+        let wider = if AVX512.into_iter().all(|flag| cpu.has(flag)) { &AVX512[..] } else { &[] };
+        return ok(format!("{} has {}", cpu.name, [&AVX2[..], wider].concat().join(" ")));
     }
     warn(
         format!("{} lacks {}: only the portable kernels run", cpu.name, lacking.join(" ")),
@@ -194,6 +197,7 @@ mod tests {
     fn processors_without_fast_kernels_are_named() {
         let same = |_: &mut Machine| {};
         check("laptop", same, features, Status::Ok, "Ryzen 7 6800U");
+        check("xeon-2-sockets", same, features, Status::Ok, "f16c avx512f avx512bw avx512_vnni");
         check("c7g.xlarge", same, features, Status::Warn, "aarch64");
         let old = |m: &mut Machine| m.cpu.features.retain(|f| f != "f16c" && f != "avx2");
         check("laptop", old, features, Status::Warn, "lacks avx2 f16c");

@@ -195,15 +195,14 @@ fn numbers<const C: usize, const INT8: bool>(bytes: &[u8]) -> __m512 {
     let count = C.min(WIDE);
     assert!(bytes.len() == if INT8 { count } else { 2 * count });
     let mask = __mmask16::MAX >> (WIDE - count);
-    // SAFETY: `bytes` are those of the mask's lanes (asserted); unaligned masked loads have no other
-    // precondition.
-    unsafe {
-        if INT8 {
-            let bytes = _mm_maskz_loadu_epi8(mask, bytes.as_ptr().cast());
-            _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))
-        } else {
-            _mm512_cvtph_ps(_mm256_maskz_loadu_epi16(mask, bytes.as_ptr().cast()))
-        }
+    if INT8 {
+        // SAFETY: `bytes` are those of the mask's lanes (asserted); an unaligned masked load has no
+        // other precondition.
+        let bytes = unsafe { _mm_maskz_loadu_epi8(mask, bytes.as_ptr().cast()) };
+        _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(bytes))
+    } else {
+        // SAFETY: as above.
+        _mm512_cvtph_ps(unsafe { _mm256_maskz_loadu_epi16(mask, bytes.as_ptr().cast()) })
     }
 }
 
@@ -228,6 +227,5 @@ fn masked_scores(task: &Attend<'_>, dots: __m512, mask: __mmask16) -> __m512 {
 
 /// A bit for each lane whose number lies in the range.
 fn between(range: &Range<usize>) -> __mmask16 {
-    let below = |end: usize| !(u32::MAX << end);
-    (below(range.end) & !below(range.start)) as __mmask16
+    range.clone().fold(0, |mask, lane| mask | 1 << lane)
 }

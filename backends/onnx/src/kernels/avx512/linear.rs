@@ -33,7 +33,7 @@ pub(super) unsafe fn linear_groups(task: &Linear<'_>) {
 #[inline(never)]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 unsafe fn groups<W: Type>(task: &Linear<'_>) {
-    let mut first = 0;
+    let (mut first, block) = (0, W::SIXTEEN.bytes / W::SIXTEEN.blocks);
     while first < task.rows {
         let end = (first + ROWS_CACHED).min(task.rows);
         for g in task.groups.clone() {
@@ -41,10 +41,11 @@ unsafe fn groups<W: Type>(task: &Linear<'_>) {
             let mut row = first;
             while row < end {
                 let rows = rows_at_once(end - row, MOST);
+                let ahead = ahead(w.len(), block, row - first, end - row - rows);
                 let x = Rows { acts: task.acts, row, cols: task.weight.cols };
                 macro_rules! tile {
                     ($t:literal) => {{
-                        let sums = tile::<$t, W>(w, x);
+                        let sums = tile::<$t, W>(w, x, ahead);
                         for t in 0..$t {
                             // SAFETY: the caller owns the columns of these groups.
                             unsafe { task.out.put(row + t, g, lanes(sums[t])) };
@@ -66,16 +67,28 @@ unsafe fn groups<W: Type>(task: &Linear<'_>) {
     }
 }
 
+/// Bytes ahead to prefetch during a tile with so many rows before it and after it, for a group of so
+/// many bytes: where the group is read again, the next one is fetched meanwhile, so that memory works
+/// while arithmetic does.
+const fn ahead(group: usize, block: usize, before: usize, after: usize) -> usize {
+    match (before, after) {
+        (0, 0) => PREFETCH * block,
+        // The first tile finds what the second one fetched.
+        (0, _) => 0,
+        _ => group,
+    }
+}
+
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn tile<const T: usize, W: Type>(w: &[u8], x: Rows<'_>) -> [__m512; T] {
+fn tile<const T: usize, W: Type>(w: &[u8], x: Rows<'_>, ahead: usize) -> [__m512; T] {
     match x.acts {
         Acts::Blocks(acts) if W::DTYPE.is_quantised() => {
             let rows = rows_of(acts, x.row, x.cols / BLOCK);
             match W::DTYPE {
-                DType::Q8_0 => byte_tile(w, rows),
-                DType::Q6K => six_tile(w, rows),
-                _ => nibble_tile::<T, W>(w, rows),
+                DType::Q8_0 => byte_tile(w, rows, ahead),
+                DType::Q6K => six_tile(w, rows, ahead),
+                _ => nibble_tile::<T, W>(w, rows, ahead),
             }
         }
         Acts::Floats(acts) if !W::DTYPE.is_quantised() => {
@@ -94,7 +107,11 @@ fn tile<const T: usize, W: Type>(w: &[u8], x: Rows<'_>) -> [__m512; T] {
 /// before it.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn nibble_tile<const T: usize, W: Type>(w: &[u8], x: [&[ActBlock]; T]) -> [__m512; T] {
+fn nibble_tile<const T: usize, W: Type>(
+    w: &[u8],
+    x: [&[ActBlock]; T],
+    ahead: usize,
+) -> [__m512; T] {
     let (low, bit) = (_mm512_set1_epi8(15), _mm512_set1_epi8(16));
     let mut sums = [_mm512_setzero_ps(); T];
     let x = cut(x, w.len() / W::SIXTEEN.bytes * W::SIXTEEN.blocks);
@@ -102,7 +119,7 @@ fn nibble_tile<const T: usize, W: Type>(w: &[u8], x: [&[ActBlock]; T]) -> [__m51
         let blocks = w[..W::SIXTEEN.scales()].chunks_exact(W::SIXTEEN.block);
         for (i, block) in blocks.enumerate() {
             let b = s * W::SIXTEEN.blocks + i;
-            prefetch::<5>(block, PREFETCH * W::SIXTEEN.block);
+            prefetch::<5>(block, ahead);
             let mut whole = [_mm512_setzero_si512(); T];
             if !W::DTYPE.has_offset() {
                 for t in 0..T {
@@ -183,12 +200,12 @@ fn scales<W: Type>(w: &[u8], block: &[u8]) -> (__m512, Option<__m512>) {
 /// `Q8_0`: `(d·d_x)·Σq·q_x` a block; `q + 128` is what `dpbusd` takes.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn byte_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m512; T] {
+fn byte_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T], ahead: usize) -> [__m512; T] {
     let flip = _mm512_set1_epi8(i8::MIN);
     let mut sums = [_mm512_setzero_ps(); T];
     let x = cut(x, w.len() / Q8_0::SIXTEEN.bytes);
     for (b, w) in w.chunks_exact(Q8_0::SIXTEEN.bytes).enumerate() {
-        prefetch::<9>(w, PREFETCH / 2 * Q8_0::SIXTEEN.bytes);
+        prefetch::<9>(w, ahead);
         let mut whole = [_mm512_setzero_si512(); T];
         for t in 0..T {
             let sum = _mm512_add_epi32(half(&x[t][b], 0), half(&x[t][b], 1));
@@ -211,7 +228,7 @@ fn byte_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m512; T] {
 /// `Q6_K`: `(d·d_x)·Σq·q_x` every 16 columns.
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-fn six_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m512; T] {
+fn six_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T], ahead: usize) -> [__m512; T] {
     const LAYOUT: Layout = Q6K::SIXTEEN;
     let (low, upper) = (_mm512_set1_epi8(15), _mm512_set1_epi8(0x30));
     let lift = _mm512_set1_epi32(lifted(DType::Q6K).into());
@@ -222,7 +239,7 @@ fn six_tile<const T: usize>(w: &[u8], x: [&[ActBlock]; T]) -> [__m512; T] {
         let blocks = w[..LAYOUT.scales()].chunks_exact(LAYOUT.block);
         for (i, block) in blocks.enumerate() {
             let b = s * LAYOUT.blocks + i;
-            prefetch::<7>(block, PREFETCH * LAYOUT.block);
+            prefetch::<7>(block, ahead);
             for side in 0..2 {
                 let mut two = load(block, 256 + 64 * side);
                 let mut whole = [_mm512_setzero_si512(); T];

@@ -46,7 +46,7 @@ fn whole(w: __m512i, x: __m512i, f: __m512, sums: &mut [__m512; WIDTH]) {
     let mut whole = [_mm512_setzero_si512(); WIDTH];
     for _ in 0..8 {
         for whole in &mut whole {
-            *whole = hidden(_mm512_dpbusd_epi32(*whole, w, x));
+            *whole = _mm512_dpbusd_epi32(*whole, hidden(w), x);
         }
     }
     for (sum, whole) in sums.iter_mut().zip(whole) {
