@@ -14,7 +14,7 @@ use gimbal_hal::{
     Source,
 };
 use gimbal_machine::Instance;
-use gimbal_model::Model;
+use gimbal_model::{Model, Text};
 use gimbal_onnx::OnnxPlatform;
 use gimbal_settings::Settings;
 use gimbal_sim::{Cost, Reads, Script, SimPlatform, Time};
@@ -45,6 +45,8 @@ fn simulator() -> SimPlatform {
 pub(crate) struct Plan {
     platform: Arc<dyn Platform>,
     model: Arc<Model>,
+    /// The model's, until it is opened.
+    text: Text,
     fit: Fit,
     device: String,
 }
@@ -57,7 +59,9 @@ pub(crate) fn plan(
     devices: Option<Vec<DeviceInfo>>,
 ) -> Result<Plan, Failure> {
     let started = Instant::now();
-    let model = Arc::new(Model::open(path)?);
+    let mut model = Model::open(path)?;
+    let text = model.take_text();
+    let model = Arc::new(model);
     info!(
         model = %model.path.display(),
         name = model.name,
@@ -78,7 +82,7 @@ pub(crate) fn plan(
     if platform.name() == "sim" {
         warn!("SIMULATED: tokens come from a hash, not from the model");
     }
-    Ok(Plan { platform, model, fit, device })
+    Ok(Plan { platform, model, text, fit, device })
 }
 
 impl Plan {
@@ -117,11 +121,11 @@ impl Plan {
         let name = settings.text("served_model_name").map(str::to_owned);
         let name = name.unwrap_or_else(|| self.model.file_name());
         let policy = self.policy(settings);
-        let model = self.model.clone();
+        let (model, text) = (self.model.clone(), std::mem::take(&mut self.text));
         let open = Opener(Arc::new(self));
         // The tokenizer's tables and the backend take about as long, and neither needs the other.
         let (words, lanes) = std::thread::scope(|scope| {
-            let words = scope.spawn(|| Words::open(&model, settings));
+            let words = scope.spawn(|| Words::open(&model, text, settings));
             let lanes = lanes(&open);
             (words.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), lanes)
         });
@@ -135,6 +139,9 @@ impl Plan {
             lanes,
             watchdog: Duration::from_secs(settings.integer("watchdog_timeout_s").unwrap_or(30)),
         })?;
+        // What was read and made on the way is not needed again.
+        model.weights.release_all();
+        gimbal_onnx::heap::give_back();
         info!(took_ms = millis(started), "model opened");
         Ok(service)
     }

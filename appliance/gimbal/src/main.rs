@@ -15,6 +15,7 @@ mod words;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    gimbal_onnx::heap::set_up();
     match cli::run(std::env::args_os()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failure.report(),

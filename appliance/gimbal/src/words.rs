@@ -28,25 +28,23 @@ pub(crate) struct Words {
 }
 
 impl Words {
-    /// Reads them.
-    pub(crate) fn open(model: &Model, settings: &Settings) -> Result<Self, Failure> {
+    /// Makes them of the model's text.
+    pub(crate) fn open(model: &Model, text: Text, settings: &Settings) -> Result<Self, Failure> {
         let in_model = |e: &dyn std::fmt::Display| {
             Failure::data(e).context(format!("in the tokenizer of {}", model.path.display()))
         };
-        let (tokenizer, kind, own) = match &model.text {
-            Text::Data(text) => {
-                let tokenizer = Tokenizer::new(&data(text)).map_err(|e| in_model(&e))?;
-                (
-                    tokenizer,
-                    format!("GGUF {} ({})", text.kind, text.pre),
-                    text.chat_template.clone(),
-                )
+        let (tokenizer, kind, own) = match text {
+            Text::Data(mut text) => {
+                let kind = format!("GGUF {} ({})", text.kind, text.pre);
+                let own = text.chat_template.take();
+                let tokenizer = Tokenizer::new(&data(*text)).map_err(|e| in_model(&e))?;
+                (tokenizer, kind, own)
             }
             Text::Folder(folder) => {
                 let json = read(&folder.join("tokenizer.json"))?.ok_or_else(|| {
                     Failure::no_input(format!("{} has no tokenizer.json", folder.display()))
                 })?;
-                let named = named(folder).map_err(|e| in_model(&e))?;
+                let named = named(&folder).map_err(|e| in_model(&e))?;
                 let tokenizer = Tokenizer::from_json(&json, &named).map_err(|e| in_model(&e))?;
                 (tokenizer, "tokenizer.json".to_owned(), named.chat_template)
             }
@@ -128,23 +126,23 @@ fn read(path: &Path) -> Result<Option<Vec<u8>>, Failure> {
     std::fs::read(path).map(Some).map_err(failed)
 }
 
-fn data(text: &TextData) -> TokenizerData {
+fn data(text: TextData) -> TokenizerData {
     TokenizerData {
-        kind: text.kind.clone(),
-        pre: text.pre.clone(),
-        tokens: text.tokens.clone(),
-        token_types: text.token_types.clone(),
-        merges: text.merges.clone(),
-        scores: text.scores.clone(),
+        kind: text.kind,
+        pre: text.pre,
+        tokens: text.tokens,
+        token_types: text.token_types,
+        merges: text.merges,
+        scores: text.scores,
         bos: text.bos,
         eos: text.eos,
         unk: text.unknown,
         pad: text.padding,
         add_bos: text.add_bos,
         add_eos: text.add_eos,
-        eog: text.end_tokens.clone(),
+        eog: text.end_tokens,
         add_space_prefix: text.add_space_prefix,
         remove_extra_whitespaces: text.remove_extra_whitespaces,
-        charsmap: text.charsmap.clone(),
+        charsmap: text.charsmap,
     }
 }

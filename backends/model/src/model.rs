@@ -47,6 +47,12 @@ pub enum Text {
     Folder(PathBuf),
 }
 
+impl Default for Text {
+    fn default() -> Self {
+        Self::Data(Box::default())
+    }
+}
+
 /// Tokenizer and template as a GGUF file states them.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct TextData {
@@ -96,6 +102,12 @@ impl Model {
             Source::Gguf(path) => Self::open_gguf(&path),
             Source::Folder(folder) => Self::open_folder(&folder),
         }
+    }
+
+    /// Takes the tokenizer's data out of the model, which needs it no more when text is made tokens
+    /// elsewhere: some megabytes. An empty one stays.
+    pub fn take_text(&mut self) -> Text {
+        std::mem::take(&mut self.text)
     }
 
     fn open_gguf(path: &Path) -> Result<Self, ModelError> {

@@ -3,17 +3,19 @@
 //! Reading order: `probe` (the CPU), `fit` (limits and memory, with reasons), `lower/` (graph →
 //! fused nodes → ONNX bytes), `pack` (weights in the kernels' layout), `memory` (KV and scratch),
 //! `pool` (threads), `kernels/` (arithmetic), `ops/` (the fused nodes), `session` (ONNX Runtime),
-//! `step` (the `Backend`); `measure` (kernels against what the CPU can do).
+//! `step` (the `Backend`); `unpack` (what packed weights hold), `measure` (kernels against what the
+//! CPU can do).
 //!
 //! # Invariants
 //! - A row's result depends on its tokens and position only: every reduction runs in an order that
 //!   is fixed by K and position, never by row count, thread count or neighbours.
-//! - Weights are held once: packed at open, the file's pages are not read again except for
-//!   embedding rows.
+//! - Weights are held once: packed at open, the file's pages are not read again except for rows of an
+//!   embedding that no head shares.
 //! - ONNX Runtime never sees a weight, so it cannot prepack (copy) one.
 
 mod contention;
 mod fit;
+pub mod heap;
 mod kernels;
 mod lower;
 mod measure;
@@ -26,6 +28,7 @@ mod probe;
 mod session;
 mod step;
 mod store;
+mod unpack;
 
 pub use measure::{KernelFigure, KernelReport, Peaks};
 pub use platform::OnnxPlatform;

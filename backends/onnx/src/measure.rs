@@ -39,6 +39,8 @@ pub struct Peaks {
     pub read: f64,
     /// Operations a second (two to a multiply-add) of nibbles with int8, in registers.
     pub nibbles: f64,
+    /// The same with an offset for each block of 32.
+    pub offsets: f64,
     /// The same of int8 with int8.
     pub bytes: f64,
     /// The same of f32.
@@ -130,6 +132,7 @@ impl Peaks {
             let operations = blocks.into_inner() as f64 * 2.0 * (BLOCK * LANES) as f64;
             let peak = match arithmetic {
                 Arithmetic::Nibbles => &mut self.nibbles,
+                Arithmetic::Offsets => &mut self.offsets,
                 Arithmetic::Bytes => &mut self.bytes,
                 Arithmetic::Floats => &mut self.floats,
             };
@@ -140,6 +143,7 @@ impl Peaks {
     fn of(&self, arithmetic: Arithmetic) -> f64 {
         match arithmetic {
             Arithmetic::Nibbles => self.nibbles,
+            Arithmetic::Offsets => self.offsets,
             Arithmetic::Bytes => self.bytes,
             Arithmetic::Floats => self.floats,
         }
@@ -171,7 +175,8 @@ fn seconds(cpu: &Cpu, weight: &Packed, rows: usize) -> f64 {
         .map(|_| {
             let started = Instant::now();
             let (stride, cols) = (weight.rows, weight.rows);
-            let out = Columns { out: Shared::new(&mut out), stride, first: 0, cols, add: false };
+            let out =
+                Columns { out: Shared::new(&mut out), stride, first: 0, skip: 0, cols, add: false };
             linear(cpu, acts, rows, &[(weight, out)]);
             started.elapsed().as_secs_f64()
         })

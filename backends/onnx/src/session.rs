@@ -50,7 +50,8 @@ impl Session {
         lock(&self.executor)
     }
 
-    /// Runs the step the executor has begun and hands its logits, `[outputs, vocab]`, to `read`.
+    /// Runs the step the executor has begun and hands its logits, `[outputs, vocab]`, to `read`. They
+    /// stay with the executor: as an output, ONNX Runtime would allocate them anew at each step.
     ///
     /// # Errors
     /// What a node or ONNX Runtime said.
@@ -62,9 +63,8 @@ impl Session {
         let lost = |e: ort::Error| DeviceError::Lost { why: format!("ONNX Runtime: {e}") };
         let ids: Vec<i32> = ids.iter().map(|id| id.cast_signed()).collect();
         let input = Tensor::<i32>::from_array(([ids.len()], ids)).map_err(lost)?;
-        let mut outputs = self.session.run(ort::inputs![&input]).map_err(lost)?;
-        let (_, logits) = outputs[0].try_extract_tensor_mut::<f32>().map_err(lost)?;
-        Ok(read(logits))
+        self.session.run(ort::inputs![&input]).map_err(lost)?;
+        Ok(read(self.executor().logits()))
     }
 }
 
@@ -155,12 +155,10 @@ fn block(executor: &mut Executor, index: usize, context: &ComputeContext) -> ort
 }
 
 fn head(executor: &mut Executor, index: usize, context: &ComputeContext) -> ort::Result<()> {
-    let ((_, outputs), (_, vocab)) = (executor.shape(), executor.columns());
     let input = input(context)?;
-    let mut output = output(context, outputs, vocab)?;
-    let (_, logits) = output.try_extract_tensor_mut::<f32>()?;
-    executor.head(index, input.try_extract_tensor::<f32>()?.1, logits);
-    Ok(())
+    executor.head(index, input.try_extract_tensor::<f32>()?.1);
+    // A node has an output; nobody reads this one.
+    output(context, 0, 1).map(drop)
 }
 
 fn input(context: &ComputeContext) -> ort::Result<ort::value::ValueRef<'_>> {

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimbal_batch::{Batch, Limits, Outcome, StepId};
+use gimbal_batch::{Batch, Limits, Outcome, Shape, StepId};
 use gimbal_hal::sample::Sampler;
 use gimbal_hal::{Backend, DeviceError, Fit, Profile};
 use gimbal_model::Model;
@@ -39,7 +39,11 @@ impl CpuBackend {
         let packed = store::open(model, &fused, *quantize, packed_cache.as_deref(), &cpu.pool);
         let packed = packed.map_err(|e| DeviceError::Model { why: format!("packing: {e}") })?;
         let blocks = fit.limits.kv.blocks as usize;
-        let executor = Executor::new(model, &fused, &packed, (*kv_dtype, blocks), cpu)
+        let Shape::Varlen { rows_max } = fit.limits.shape else {
+            return Err(DeviceError::Model { why: "the CPU has no compiled shapes".to_owned() });
+        };
+        let (kv, rows) = ((*kv_dtype, blocks), rows_max as usize);
+        let executor = Executor::new(model, &fused, &packed, kv, rows, cpu)
             .map_err(|e| DeviceError::Model { why: format!("the KV cache: {e}") })?;
         let session = Session::open(library.as_deref(), &fused, executor)?;
         Ok(Self {

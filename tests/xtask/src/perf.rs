@@ -2,8 +2,8 @@
 //!
 //! Figures are divided by what register and read loops of this repository do in the same run
 //! (`gimbal bench --kernels`), so that a noisy or another machine of the same kind cancels out, and
-//! compared with `tests/perf.json`, the medians of five runs. A loss is believed when it is seen in
-//! every one of five runs.
+//! compared with `tests/perf.json`, by instruction set the medians of five runs. A loss is believed
+//! when it is seen in every one of five runs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -31,40 +31,66 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let baseline = root().join("tests/perf.json");
     if is_writing {
         let mut all: BTreeMap<String, Vec<f64>> = BTreeMap::new();
+        let mut kernels = String::new();
         for _ in 0..RUNS {
-            for (name, found) in measure(&gimbal, &pace, &assets)? {
+            let run = measure(&gimbal, &pace, &assets)?;
+            kernels = run.kernels;
+            for (name, found) in run.figures {
                 all.entry(name).or_default().push(found);
             }
         }
-        let text = format!("{:#}\n", json!(medians(all)));
+        let mut every = read(&baseline)?;
+        every.insert(kernels, medians(all));
+        let text = format!("{:#}\n", json!(every));
         return std::fs::write(&baseline, text).with_context(|| baseline.display().to_string());
     }
     let mut best: BTreeMap<String, f64> = BTreeMap::new();
+    let mut lost = Vec::new();
     for _ in 0..RUNS {
-        for (name, found) in measure(&gimbal, &pace, &assets)? {
+        let run = measure(&gimbal, &pace, &assets)?;
+        for (name, found) in run.figures {
             let before = best.entry(name).or_default();
             *before = before.max(found);
         }
-        if losses(&baseline, &best)?.is_empty() {
+        let every = read(&baseline)?;
+        let expected = every.get(&run.kernels).with_context(|| {
+            let path = baseline.display();
+            format!(
+                "{path} has nothing for {}: perf --write on a state known to be good",
+                run.kernels
+            )
+        })?;
+        lost = losses(expected, &best)?;
+        if lost.is_empty() {
             break;
         }
     }
     for (name, found) in &best {
         eprintln!("{name}: {found:.3} of the reference loop");
     }
-    let losses = losses(&baseline, &best)?;
-    if losses.is_empty() {
+    if lost.is_empty() {
         return Ok(());
     }
-    bail!("slower than {} in {RUNS} runs: {}", baseline.display(), losses.join("; "))
+    bail!("slower than {} in {RUNS} runs: {}", baseline.display(), lost.join("; "))
 }
 
-/// Every figure as a share of its reference loop.
-fn measure(
-    gimbal: &Path,
-    pace: &Path,
-    assets: &assets::Assets,
-) -> anyhow::Result<Vec<(String, f64)>> {
+/// Figures by instruction set, then by name.
+type Baseline = BTreeMap<String, BTreeMap<String, f64>>;
+
+fn read(baseline: &Path) -> anyhow::Result<Baseline> {
+    let text = std::fs::read_to_string(baseline).with_context(|| baseline.display().to_string())?;
+    serde_json::from_str(&text).with_context(|| baseline.display().to_string())
+}
+
+/// One run.
+struct Run {
+    /// The instruction set.
+    kernels: String,
+    /// Every figure as a share of its reference loop.
+    figures: Vec<(String, f64)>,
+}
+
+fn measure(gimbal: &Path, pace: &Path, assets: &assets::Assets) -> anyhow::Result<Run> {
     let json: PathBuf = assets::cache()?.join("kernels.json");
     let mut bench = Command::new(gimbal);
     command::output(bench.args(["bench", "--kernels", "--threads", "2", "--json"]).arg(&json))?;
@@ -86,7 +112,8 @@ fn measure(
         let by = if name == "decode 1" { read / 1e10 } else { nibbles / 1e12 };
         all.push((name.clone(), tokens / by));
     }
-    Ok(all)
+    let kernels = kernels["kernels"].as_str().context("the kernels' name")?.to_owned();
+    Ok(Run { kernels, figures: all })
 }
 
 fn medians(all: BTreeMap<String, Vec<f64>>) -> BTreeMap<String, f64> {
@@ -98,11 +125,12 @@ fn medians(all: BTreeMap<String, Vec<f64>>) -> BTreeMap<String, f64> {
 }
 
 /// What is more than a tenth below the baseline.
-fn losses(baseline: &Path, found: &BTreeMap<String, f64>) -> anyhow::Result<Vec<String>> {
-    let text = std::fs::read_to_string(baseline).with_context(|| baseline.display().to_string())?;
-    let expected: BTreeMap<String, f64> = serde_json::from_str(&text).context("tests/perf.json")?;
+fn losses(
+    expected: &BTreeMap<String, f64>,
+    found: &BTreeMap<String, f64>,
+) -> anyhow::Result<Vec<String>> {
     let mut losses = Vec::new();
-    for (name, expect) in &expected {
+    for (name, expect) in expected {
         let found = found.get(name).with_context(|| format!("{name} is measured no more"))?;
         if *found < LEAST * expect {
             losses.push(format!("{name}: {found:.3}, before {expect:.3}"));

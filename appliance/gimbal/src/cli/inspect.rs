@@ -46,7 +46,7 @@ fn facts(model: &Model, settings: &Settings) -> Result<Value, Failure> {
         .into_iter()
         .map(|(name, (count, bytes))| (name.into(), json!({ "tensors": count, "bytes": bytes })))
         .collect();
-    let words = Words::open(model, settings)?;
+    let words = Words::open(model, model.text.clone(), settings)?;
     let ends = words.tokenizer.end_tokens().iter();
     let ends: Vec<String> = ends.map(|id| words.tokenizer.decode(&[*id], false)).collect();
     let kv = crate::boot::kv_dtype(settings).bytes_per_token(&model.graph);

@@ -99,10 +99,15 @@ impl Weights {
             }
         }
         // What was looked at, and what lay around it, need not stay: a packed file may serve instead.
+        self.release_all();
+        hash.finalize().into()
+    }
+
+    /// Lets go of all pages of the files; everything stays readable.
+    pub fn release_all(&self) {
         for mapping in &self.mappings {
             mapping.release(0..mapping.bytes().len());
         }
-        hash.finalize().into()
     }
 
     /// Drops a tensor.

@@ -48,12 +48,14 @@ pub(crate) enum Acts<'a> {
     Floats(&'a [f32]),
 }
 
-/// Where a linear kernel writes: `[rows, stride]`, columns `first..first + cols`.
+/// Where a linear kernel writes: `[rows, stride]`, columns `first..first + cols`, or those of them
+/// after the first `skip`, which then begin at `first`.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Columns<'a> {
     pub(crate) out: Shared<'a, f32>,
     pub(crate) stride: usize,
     pub(crate) first: usize,
+    pub(crate) skip: usize,
     pub(crate) cols: usize,
     /// Add to what is there instead of replacing it.
     pub(crate) add: bool,
@@ -67,7 +69,7 @@ impl Columns<'_> {
     #[inline(always)]
     unsafe fn put<const N: usize>(&self, row: usize, g: usize, values: [f32; N]) {
         let width = N.min(self.cols - g * N);
-        let start = row * self.stride + self.first + g * N;
+        let start = row * self.stride + self.first + (g * N - self.skip);
         // SAFETY: the range is within the group's columns, which the caller owns.
         let out = unsafe { self.out.slice_mut(start..start + width) };
         // All at once wherever there are all: a length known when compiled.
@@ -159,8 +161,10 @@ impl Attend<'_> {
 /// What a linear kernel does with a block: the bound at many rows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Arithmetic {
-    /// Weights of 0 to 15 with int8; those of five bits add a `madd` a block.
+    /// Weights from 0 up of four or five bits with int8.
     Nibbles,
+    /// The same with an offset for each block.
+    Offsets,
     /// int8 with int8.
     Bytes,
     /// f32 with f32.
@@ -168,12 +172,12 @@ pub(crate) enum Arithmetic {
 }
 
 impl Arithmetic {
-    pub(crate) const ALL: [Self; 3] = [Self::Nibbles, Self::Bytes, Self::Floats];
+    pub(crate) const ALL: [Self; 4] = [Self::Nibbles, Self::Offsets, Self::Bytes, Self::Floats];
 
     pub(crate) const fn of(dtype: DType) -> Self {
         match dtype {
-            DType::Q4_0 | DType::Q4_1 | DType::Q4K => Self::Nibbles,
-            DType::Q5_0 | DType::Q5_1 | DType::Q5K => Self::Nibbles,
+            DType::Q4_0 | DType::Q5_0 => Self::Nibbles,
+            DType::Q4_1 | DType::Q4K | DType::Q5_1 | DType::Q5K => Self::Offsets,
             DType::Q6K | DType::Q8_0 => Self::Bytes,
             DType::F16 | DType::BF16 | DType::F32 => Self::Floats,
         }

@@ -12,7 +12,8 @@ use super::{
     ActBlock, Acts, Arithmetic, Attend, EXP, EXP_MIN, GELU, Kernels, LN2, Linear, TILE_QUERIES_MAX,
 };
 use crate::memory::BLOCK_TOKENS;
-use crate::pack::{BLOCK, LANES, Layout, lifted};
+use crate::pack::{BLOCK, LANES, Layout};
+use crate::unpack::Cell;
 
 pub(super) static KERNELS: Kernels = Kernels {
     name: "scalar",
@@ -73,54 +74,27 @@ fn f32_at(bytes: &[u8], index: usize) -> f32 {
 fn block_group(dtype: DType, weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
     let layout = Layout::of(dtype, LANES);
     let mut sums = [0.0; LANES];
-    for (w, x) in weight.chunks_exact(layout.bytes).zip(x.chunks_exact(layout.blocks)) {
-        for (block, x) in w.chunks_exact(layout.block).zip(x) {
-            for (r, sum) in sums.iter_mut().enumerate() {
-                let d = f16_at(&w[layout.scales()..], r);
-                let small = [block.get(layout.quants + r), block.get(layout.quants + LANES + r)];
-                let small = small.map(|byte| byte.copied().unwrap_or(1));
+    for (all, x) in weight.chunks_exact(layout.bytes).zip(x.chunks_exact(layout.blocks)) {
+        for (block, x) in all.chunks_exact(layout.block).zip(x) {
+            for (row, sum) in sums.iter_mut().enumerate() {
+                let cell = Cell { dtype, layout, all, block, row };
                 let whole = |columns: Range<usize>| {
-                    let q = |k: usize| integer(dtype, block, k, r) * i32::from(x.q[k]);
-                    columns.map(q).sum::<i32>() as f32
+                    columns.map(|k| cell.integer(k) * i32::from(x.q[k])).sum::<i32>() as f32
                 };
-                let (d, m) = match dtype {
-                    DType::Q8_0 | DType::Q4_0 | DType::Q5_0 => {
-                        *sum = whole(0..32).mul_add(d * x.d, *sum);
-                        continue;
-                    }
-                    DType::Q6K => {
-                        let [first, second] = small.map(|byte| d * f32::from(byte.cast_signed()));
-                        *sum = whole(0..16).mul_add(first * x.d, *sum);
-                        *sum = whole(16..32).mul_add(second * x.d, *sum);
-                        continue;
-                    }
-                    _ => {
-                        let m = f16_at(&w[layout.offsets()..], r);
-                        (d * f32::from(small[0]), m * f32::from(small[1]))
-                    }
-                };
-                *sum = m.mul_add(x.s, *sum);
-                *sum = whole(0..32).mul_add(d * x.d, *sum);
+                if let Some(m) = cell.offset() {
+                    *sum = m.mul_add(x.s, *sum);
+                }
+                let [first, second] = cell.scales();
+                if dtype == DType::Q6K {
+                    *sum = whole(0..16).mul_add(first * x.d, *sum);
+                    *sum = whole(16..32).mul_add(second * x.d, *sum);
+                } else {
+                    *sum = whole(0..32).mul_add(first * x.d, *sum);
+                }
             }
         }
     }
     sums
-}
-
-/// The integer of row `r` and column `k` of a block; see `pack` for where it lies.
-fn integer(dtype: DType, block: &[u8], k: usize, r: usize) -> i32 {
-    let (v, at) = (k / 4, r * 4 + k % 4);
-    if dtype == DType::Q8_0 {
-        return i32::from(block[v * 32 + at].cast_signed());
-    }
-    let (vector, is_high) = (v % 4, v / 4);
-    let four = i32::from(block[vector * 32 + at] >> (4 * is_high) & 15);
-    let all = match Layout::of(dtype, LANES).quants / 32 {
-        4 => four,
-        5 => four | i32::from(block[128 + at] >> v & 1) << 4,
-        _ => four | i32::from(block[128 + 32 * is_high + at] >> (2 * vector) & 3) << 4,
-    };
-    all - i32::from(lifted(dtype))
 }
 
 fn float_group(x: &[f32], weight: impl Fn(usize, usize) -> f32) -> [f32; LANES] {
@@ -255,19 +229,15 @@ fn to_f16(x: &[f32], out: &mut [[u8; 2]]) {
 
 /// Eight rows of 32 columns as this file multiplies them.
 fn peak(arithmetic: Arithmetic, rounds: usize) -> usize {
-    let (w, x) = ([3_u8; LANES * 32], ActBlock { q: [1; 32], ..ActBlock::default() });
+    let (w, x) = ([3_u8; LANES * 34], ActBlock { q: [1; 32], ..ActBlock::default() });
     for _ in 0..rounds {
         match arithmetic {
             Arithmetic::Floats => {
                 std::hint::black_box(float_group(&[1.0; 32], |_, _| std::hint::black_box(1.0)));
             }
-            Arithmetic::Nibbles | Arithmetic::Bytes => {
+            _ => {
                 let w = std::hint::black_box(&w);
-                let whole = |r: usize| {
-                    let q = |k: usize| integer(DType::Q8_0, w, k, r) * i32::from(x.q[k]);
-                    (0..BLOCK).map(q).sum::<i32>()
-                };
-                std::hint::black_box([0, 1, 2, 3, 4, 5, 6, 7].map(whole));
+                std::hint::black_box(block_group(DType::Q8_0, w, &[x]));
             }
         }
     }

@@ -69,6 +69,7 @@ fn run_linear(kernels: &Kernels, weight: &Packed, x: &[f32], rows: usize, add: b
         out: Shared::new(&mut out),
         stride: weight.rows + 3,
         first: 2,
+        skip: 0,
         cols: weight.rows,
         add,
     };

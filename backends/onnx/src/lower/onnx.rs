@@ -9,19 +9,19 @@ use super::Fused;
 /// The operator domain.
 pub(crate) const DOMAIN: &str = "gimbal";
 
-/// A chain of our operators: `ids` (int32 `[rows]`) to `logits` (f32 `[outputs, vocab]`). The
-/// attribute `index` of a node is its place in the list.
+/// A chain of our operators: `ids` (int32 `[rows]`) to `done` (f32 `[0, 1]`: logits stay with the
+/// executor, see `session.rs`). The attribute `index` of a node is its place in the list.
 pub(crate) fn write(fused: &[Fused]) -> Vec<u8> {
     let mut graph = Proto::default();
     for (i, node) in fused.iter().enumerate() {
         let input = if i == 0 { "ids".to_owned() } else { format!("x{i}") };
         let is_last = i + 1 == fused.len();
-        let output = if is_last { "logits".to_owned() } else { format!("x{}", i + 1) };
+        let output = if is_last { "done".to_owned() } else { format!("x{}", i + 1) };
         graph.message(1, &operator(op_type(node), i, &input, &output));
     }
     graph.text(2, "gimbal");
     graph.message(11, &value_info("ids", INT32, &["rows"]));
-    graph.message(12, &value_info("logits", FLOAT, &["outputs", "vocab"]));
+    graph.message(12, &value_info("done", FLOAT, &["none", "one"]));
     let mut model = Proto::default();
     model.number(1, 10).message(7, &graph);
     for (domain, version) in [("", 21), (DOMAIN, 1)] {

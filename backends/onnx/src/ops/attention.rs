@@ -95,7 +95,7 @@ impl Attention {
         let qkv = Shared::new(&mut wide[..rows * stride]);
         let mut first = 0;
         let weights = self.qkv.each_ref().map(|w| {
-            let out = Columns { out: qkv, stride, first, cols: w.rows, add: false };
+            let out = Columns { out: qkv, stride, first, skip: 0, cols: w.rows, add: false };
             first += w.rows;
             (w, out)
         });

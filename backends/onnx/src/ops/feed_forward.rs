@@ -3,6 +3,8 @@
 //! Runs of the pool: norm (many rows only), gate·up with the activation and its quantisation in
 //! the same chunk, down. Bytes: the three weights once a step.
 
+use std::cell::RefCell;
+
 use super::{BothActs, Cpu, Inputs, NormWeight, Packer, Residual, Scratch, grow, normalise};
 use gimbal_model::graph::Act;
 
@@ -10,6 +12,11 @@ use crate::kernels::{Columns, Linear};
 use crate::lower;
 use crate::memory::Shared;
 use crate::pack::{BLOCK, Packed};
+
+thread_local! {
+    /// Gates and ups of a chunk, `[rows, columns]` each: small enough for the second-level cache.
+    static GATES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+}
 
 /// A feed-forward block with its weights.
 pub(super) struct FeedForward {
@@ -37,15 +44,15 @@ impl FeedForward {
     }
 
     pub(super) fn run(&self, cpu: &Cpu, scratch: &mut Scratch, rows: usize, hidden: &mut [f32]) {
-        let Scratch { floats, acts, wide, wide_acts, up, .. } = scratch;
+        let Scratch { floats, acts, wide, wide_acts, .. } = scratch;
         let inputs = Inputs { x: hidden, rows, cols: self.down.rows };
         let normed = normalise(cpu, inputs, self.norm.as_ref(), floats, acts);
         let cols = self.gate.rows;
-        grow(wide, rows * cols);
-        grow(up, rows * cols);
+        // Integers are multiplied with blocks alone: floats then need not outlive their chunk.
+        let kept = if self.down.dtype.is_quantised() { 0 } else { rows * cols };
+        grow(wide, kept);
         grow(wide_acts, rows * cols / BLOCK);
-        let (gates, ups) =
-            (Shared::new(&mut wide[..rows * cols]), Shared::new(&mut up[..rows * cols]));
+        let all_floats = Shared::new(&mut wide[..kept]);
         let blocks = Shared::new(&mut wide_acts[..rows * cols / BLOCK]);
         let all = cols / BLOCK;
         let chunk = all.div_ceil(cpu.pool.threads() * super::CHUNKS_PER_THREAD).max(1);
@@ -54,24 +61,31 @@ impl FeedForward {
             // Groups of rows that make one block of activations.
             let per_block = BLOCK / self.gate.lanes;
             let groups = mine.start * per_block..mine.end * per_block;
-            for (weight, out) in [(&self.gate, gates), (&self.up, ups)] {
-                let out = Columns { out, stride: cols, first: 0, cols, add: false };
-                let (groups, acts) = (groups.clone(), normed.of(weight));
-                // SAFETY: chunks have disjoint groups, so no other thread touches their columns.
-                unsafe { (cpu.kernels.linear)(&Linear { weight, groups, acts, rows, out }) };
-            }
-            for row in 0..rows {
-                let columns = row * cols + mine.start * BLOCK..row * cols + mine.end * BLOCK;
-                // SAFETY: these columns are this chunk's in both buffers.
-                let gate = unsafe { gates.slice_mut(columns.clone()) };
-                // SAFETY: as above; they are only read from here on.
-                (self.gate_mul)(gate, unsafe { ups.slice(columns) });
-                let range = row * all + mine.start..row * all + mine.end;
-                // SAFETY: these blocks are this chunk's.
-                (cpu.kernels.quantise)(gate, unsafe { blocks.slice_mut(range) });
-            }
+            let (skip, width) = (mine.start * BLOCK, mine.len() * BLOCK);
+            GATES.with_borrow_mut(|both| {
+                grow(both, 2 * rows * width);
+                let (gates, ups) = both[..2 * rows * width].split_at_mut(rows * width);
+                for (weight, out) in [(&self.gate, &mut *gates), (&self.up, &mut *ups)] {
+                    let out = Shared::new(out);
+                    let out = Columns { out, stride: width, first: 0, skip, cols, add: false };
+                    let (groups, acts) = (groups.clone(), normed.of(weight));
+                    // SAFETY: this thread alone has these columns.
+                    unsafe { (cpu.kernels.linear)(&Linear { weight, groups, acts, rows, out }) };
+                }
+                for (row, gate) in gates.chunks_exact_mut(width).enumerate() {
+                    (self.gate_mul)(gate, &ups[row * width..(row + 1) * width]);
+                    let range = row * all + mine.start..row * all + mine.end;
+                    // SAFETY: these blocks are this chunk's.
+                    (cpu.kernels.quantise)(gate, unsafe { blocks.slice_mut(range) });
+                    if kept > 0 {
+                        let range = row * cols + skip..row * cols + skip + width;
+                        // SAFETY: these columns are this chunk's.
+                        unsafe { all_floats.slice_mut(range) }.copy_from_slice(gate);
+                    }
+                }
+            });
         });
-        let acts = BothActs { floats: &wide[..rows * cols], blocks: &wide_acts[..rows * all] };
+        let acts = BothActs { floats: &wide[..kept], blocks: &wide_acts[..rows * all] };
         let residual = Residual { weight: &self.down, post: self.post.as_ref(), buffer: floats };
         residual.add(cpu, acts, rows, hidden);
     }

@@ -16,6 +16,7 @@ use gimbal_batch::Batch;
 use gimbal_hal::KvDtype;
 use gimbal_model::Model;
 use gimbal_model::graph::WeightId;
+use gimbal_model::weights::DType;
 
 use crate::kernels::{ActBlock, Acts, Columns, Kernels, Linear};
 use crate::lower::{Fused, Norm};
@@ -49,10 +50,17 @@ pub(crate) struct Cpu {
 
 /// A fused node with its weights.
 enum Bound {
-    Embed { table: WeightId, scale: f32 },
+    Embed(Embed),
     Attention(Box<Attention>),
     FeedForward(FeedForward),
     Head(Head),
+}
+
+struct Embed {
+    table: WeightId,
+    scale: f32,
+    /// The same weights where a head has them packed: the file's pages are then not needed.
+    packed: Option<Packed>,
 }
 
 struct Head {
@@ -66,20 +74,39 @@ struct NormWeight {
     eps: f32,
 }
 
-/// Buffers of a step, grown to the largest one seen.
+/// Buffers of a step, in use up to the largest one seen.
 #[derive(Default)]
 struct Scratch {
     floats: Vec<f32>,
     acts: Vec<ActBlock>,
     wide: Vec<f32>,
     wide_acts: Vec<ActBlock>,
-    up: Vec<f32>,
     tiles: Vec<f32>,
     picked: Vec<f32>,
+    logits: Vec<f32>,
+}
+
+impl Scratch {
+    /// Address space for steps of so many rows: buffers that grew by and by would leave holes.
+    fn of(model: &Model, rows: usize) -> Self {
+        let c = &model.decoder;
+        let widest = (c.heads * c.head_dim * 3).max(c.feed_forward).max(2 * c.hidden);
+        let (floats, blocks) = (rows * widest, rows * widest / BLOCK);
+        Self {
+            floats: Vec::with_capacity(floats),
+            acts: Vec::with_capacity(blocks),
+            wide: Vec::with_capacity(floats),
+            wide_acts: Vec::with_capacity(blocks),
+            tiles: Vec::with_capacity(floats),
+            picked: Vec::new(),
+            logits: Vec::new(),
+        }
+    }
 }
 
 impl Executor {
-    /// Binds packed weights to the nodes and reserves a KV cache of a type and so many blocks.
+    /// Binds packed weights to the nodes and reserves a KV cache of a type and so many blocks, and
+    /// scratch for steps of so many rows.
     ///
     /// # Errors
     /// The system grants no memory for the cache.
@@ -88,11 +115,16 @@ impl Executor {
         fused: &[Fused],
         packed: &HashMap<WeightId, Packed>,
         kv: (KvDtype, usize),
+        rows: usize,
         cpu: Cpu,
     ) -> io::Result<Self> {
         let packer = Packer { model, packed, kernels: cpu.kernels };
         let bind = |node: &Fused| match node {
-            Fused::Embed { table, scale } => Bound::Embed { table: *table, scale: *scale },
+            Fused::Embed { table, scale } => Bound::Embed(Embed {
+                table: *table,
+                scale: *scale,
+                packed: packed.get(table).filter(|p| p.dtype == packer.dtype(*table)).cloned(),
+            }),
             Fused::Attention(node) => Bound::Attention(Box::new(Attention::bind(node, &packer))),
             Fused::FeedForward(node) => Bound::FeedForward(FeedForward::bind(node, &packer)),
             Fused::Head(node) => Bound::Head(Head {
@@ -102,7 +134,7 @@ impl Executor {
         };
         let nodes = fused.iter().map(bind).collect();
         let kv = KvCache::new(&model.graph, kv.0, kv.1)?;
-        let (scratch, plan) = (Scratch::default(), Plan::default());
+        let (scratch, plan) = (Scratch::of(model, rows), Plan::default());
         Ok(Self { model: model.clone(), nodes, cpu, kv, scratch, plan })
     }
 
@@ -123,13 +155,16 @@ impl Executor {
 
     /// Node `index`: reads the embedding table into `[rows, hidden]`.
     pub(crate) fn embed(&self, index: usize, out: &mut [f32]) {
-        let Bound::Embed { table, scale } = &self.nodes[index] else {
+        let Bound::Embed(Embed { table, scale, packed }) = &self.nodes[index] else {
             panic!("node {index} is no Embed")
         };
         let name = &self.model.graph.weights[table.0].name;
         let tensor = self.model.weights.get(name).expect("the model has every weight");
         for (id, out) in self.plan.ids.iter().zip(out.chunks_exact_mut(tensor.cols)) {
-            tensor.read_row(*id as usize, out);
+            match packed {
+                Some(packed) => packed.read_row(*id as usize, out),
+                None => tensor.read_row(*id as usize, out),
+            }
             if *scale != 1.0 {
                 out.iter_mut().for_each(|x| *x *= scale);
             }
@@ -145,15 +180,15 @@ impl Executor {
             Bound::FeedForward(node) => {
                 node.run(&self.cpu, &mut self.scratch, self.plan.ids.len(), hidden);
             }
-            Bound::Embed { .. } | Bound::Head(_) => panic!("node {index} is no block"),
+            Bound::Embed(_) | Bound::Head(_) => panic!("node {index} is no block"),
         }
     }
 
-    /// Node `index`: `[rows, hidden]` to `[outputs, vocab]`.
-    pub(crate) fn head(&mut self, index: usize, hidden: &[f32], logits: &mut [f32]) {
+    /// Node `index`: `[rows, hidden]` to the step's logits.
+    pub(crate) fn head(&mut self, index: usize, hidden: &[f32]) {
         let Bound::Head(node) = &self.nodes[index] else { panic!("node {index} is no Head") };
         let (cols, rows) = (node.weight.cols, self.plan.outputs.len());
-        let Scratch { floats, acts, picked, .. } = &mut self.scratch;
+        let Scratch { floats, acts, picked, logits, .. } = &mut self.scratch;
         grow(picked, rows * cols);
         for (row, out) in self.plan.outputs.iter().zip(picked.chunks_exact_mut(cols)) {
             out.copy_from_slice(&hidden[row * cols..(row + 1) * cols]);
@@ -161,9 +196,22 @@ impl Executor {
         let inputs = Inputs { x: &picked[..rows * cols], rows, cols };
         let acts = normalise(&self.cpu, inputs, Some(&node.norm), floats, acts);
         let vocab = node.weight.rows;
-        let out =
-            Columns { out: Shared::new(logits), stride: vocab, first: 0, cols: vocab, add: false };
+        grow(logits, rows * vocab);
+        let out = Columns {
+            out: Shared::new(logits),
+            stride: vocab,
+            first: 0,
+            skip: 0,
+            cols: vocab,
+            add: false,
+        };
         linear(&self.cpu, acts, rows, &[(&node.weight, out)]);
+    }
+
+    /// What the head made of the current step, `[outputs, vocab]`.
+    pub(crate) fn logits(&mut self) -> &mut [f32] {
+        let len = self.plan.outputs.len() * self.columns().1;
+        &mut self.scratch.logits[..len]
     }
 }
 
@@ -177,6 +225,11 @@ pub(crate) struct Packer<'a> {
 impl Packer<'_> {
     fn weight(&self, id: WeightId) -> Packed {
         self.packed.get(&id).expect("every matrix was packed").clone()
+    }
+
+    fn dtype(&self, id: WeightId) -> DType {
+        let name = &self.model.graph.weights[id.0].name;
+        self.model.weights.get(name).expect("the model has every weight").dtype
     }
 
     fn norm(&self, norm: Norm) -> NormWeight {
@@ -255,12 +308,13 @@ impl Residual<'_> {
         let cols = self.weight.rows;
         let Some(norm) = self.post else {
             let out = Shared::new(hidden);
-            let out = Columns { out, stride: cols, first: 0, cols, add: true };
+            let out = Columns { out, stride: cols, first: 0, skip: 0, cols, add: true };
             return linear(cpu, acts, rows, &[(self.weight, out)]);
         };
         grow(self.buffer, 2 * rows * cols);
         let (made, normed) = self.buffer[..2 * rows * cols].split_at_mut(rows * cols);
-        let out = Columns { out: Shared::new(made), stride: cols, first: 0, cols, add: false };
+        let out =
+            Columns { out: Shared::new(made), stride: cols, first: 0, skip: 0, cols, add: false };
         linear(cpu, acts, rows, &[(self.weight, out)]);
         let (normed, hidden) = (Shared::new(normed), Shared::new(hidden));
         by_rows(cpu, rows, &|row| {

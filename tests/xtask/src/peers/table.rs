@@ -128,6 +128,12 @@ fn served(out: &mut String, report: &Value) {
         first("cold") / first("warm")
     );
     line(out, &row);
+    let boots = report["boot"].as_array().into_iter().flatten();
+    let total = median(boots.map(|boot| &boot["total_ms"]));
+    line(
+        out,
+        &format!("process start to first token, packed weights there: {total:.0} ms (bar 150)"),
+    );
 }
 
 fn line(out: &mut String, row: &str) {

@@ -48,12 +48,13 @@ pub(super) fn table(
     let KernelReport { kernels, threads, peaks, figures } = report;
     let mut out = format!(
         "{} on {} ({threads} threads, kernels: {kernels})\n\
-         read {:.1} GB/s; in registers, GOP/s: u4·i8 {:.0}, i8·i8 {:.0}, f32 {:.0}\n\n\
+         read {:.1} GB/s; in registers, GOP/s: u4·i8 {:.0}, with offsets {:.0}, i8·i8 {:.0}, f32 {:.0}\n\n\
          {:<12} {:>5} {:>8} {:>6} {:>8} {:>6}\n",
         environment.date,
         environment.cpu,
         peaks.read / GIGA,
         peaks.nibbles / GIGA,
+        peaks.offsets / GIGA,
         peaks.bytes / GIGA,
         peaks.floats / GIGA,
         "weights",
@@ -124,6 +125,7 @@ pub(super) fn json(
         "peaks": {
             "read_bytes_per_second": peaks.read,
             "u4_i8_operations_per_second": peaks.nibbles,
+            "u4_i8_offset_operations_per_second": peaks.offsets,
             "i8_i8_operations_per_second": peaks.bytes,
             "f32_operations_per_second": peaks.floats,
         },

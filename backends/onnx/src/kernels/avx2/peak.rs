@@ -23,6 +23,7 @@ pub(super) fn blocks(arithmetic: Arithmetic, rounds: usize) -> usize {
         for sum in &mut sums {
             *sum = match arithmetic {
                 Arithmetic::Nibbles => nibbles(w, x, f, *sum),
+                Arithmetic::Offsets => _mm256_fmadd_ps(f, hidden_floats(f), nibbles(w, x, f, *sum)),
                 Arithmetic::Bytes => bytes(w, x, f, *sum),
                 Arithmetic::Floats => floats(f, *sum),
             };
@@ -40,7 +41,7 @@ fn nibbles(w: __m256i, x: __m256i, f: __m256, sum: __m256) -> __m256 {
         whole = _mm256_add_epi16(whole, _mm256_maddubs_epi16(hidden(w), x));
     }
     let whole = _mm256_cvtepi32_ps(_mm256_madd_epi16(whole, x));
-    _mm256_fmadd_ps(f, f, _mm256_fmadd_ps(whole, _mm256_mul_ps(hidden_floats(f), f), sum))
+    _mm256_fmadd_ps(whole, _mm256_mul_ps(hidden_floats(f), f), sum)
 }
 
 #[inline]

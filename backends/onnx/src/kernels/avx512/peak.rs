@@ -18,14 +18,14 @@ pub(super) fn blocks(arithmetic: Arithmetic, rounds: usize) -> usize {
     let (w, x, f) = (_mm512_set1_epi8(3), _mm512_set1_epi8(1), _mm512_set1_ps(1e-9));
     for _ in 0..rounds {
         match arithmetic {
-            Arithmetic::Nibbles => {
+            Arithmetic::Offsets => {
                 whole(w, x, f, &mut sums);
                 sums.iter_mut().for_each(|sum| *sum = hidden_floats(*sum));
                 for sum in &mut sums {
                     *sum = _mm512_fmadd_ps(hidden_floats(f), f, *sum);
                 }
             }
-            Arithmetic::Bytes => whole(w, x, f, &mut sums),
+            Arithmetic::Nibbles | Arithmetic::Bytes => whole(w, x, f, &mut sums),
             Arithmetic::Floats => {
                 for _ in 0..32 {
                     for sum in &mut sums {
