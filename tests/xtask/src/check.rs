@@ -7,7 +7,8 @@ use crate::{assets, browser, clients, command, dist, root, serve};
 /// Runs all checks.
 pub(crate) fn run() -> anyhow::Result<()> {
     let assets = assets::fetch()?;
-    let clients = clients::install()?;
+    let clients =
+        clients::install("requirements.txt", "test clients: the openai package, schemathesis")?;
     // Without it a test skips; it has said so.
     browser::ensure();
     cargo(&["fmt", "--all", "--check"], &[])?;

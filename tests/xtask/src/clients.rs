@@ -1,5 +1,5 @@
-//! The Python packages that tests use as real clients: a virtual environment in the cache, pinned
-//! by version and SHA-256 in `tests/clients/requirements.txt`.
+//! The Python packages that tests use as real clients, and the engines of `peers`: virtual
+//! environments in the cache, pinned by version and SHA-256 in files of `tests/clients`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -9,9 +9,9 @@ use anyhow::Context;
 
 use crate::{assets, command, root};
 
-/// The folder of the environment's programs, installed where it is missing.
-pub(crate) fn install() -> anyhow::Result<PathBuf> {
-    let pins = root().join("tests/clients/requirements.txt");
+/// The folder of the programs of an environment of such pins, installed where it is missing.
+pub(crate) fn install(pins: &str, what: &str) -> anyhow::Result<PathBuf> {
+    let pins = root().join("tests/clients").join(pins);
     let text = fs::read(&pins).with_context(|| pins.display().to_string())?;
     // The pins' hash is part of the path: other pins are another environment.
     let home = assets::cache()?.join(format!("clients-{:016x}", fnv1a(&text)));
@@ -19,7 +19,7 @@ pub(crate) fn install() -> anyhow::Result<PathBuf> {
     if whole.is_file() {
         return Ok(programs);
     }
-    eprintln!("fetching test clients: the openai package, schemathesis and what they need");
+    eprintln!("fetching {what}, and what they need");
     // Environments hold their own path, so it is made in place; a cut one is made anew.
     command::run(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&home))?;
     let mut pip = Command::new(programs.join("python"));

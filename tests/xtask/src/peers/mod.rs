@@ -1,10 +1,11 @@
 //! `cargo xtask peers`: Gimbal and llama.cpp on the same files and cores, by turns, in one run.
 //!
 //! Next: `llama.rs` (how it is built and asked), `quality.rs` (what the configurations cost),
-//! `served.rs` (both servers), `table.rs` (medians, ratios and the bars). Everything measured is
-//! kept as JSON.
+//! `others.rs` (other engines, one sequence), `served.rs` (both servers), `table.rs` (medians, ratios
+//! and the bars). Everything measured is kept as JSON.
 
 mod llama;
+mod others;
 mod quality;
 mod served;
 mod table;
@@ -97,6 +98,8 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     let out = folder()?.join(format!("{}.json", file_name(&model)));
     keep(&report, &out)?;
     report["kl"] = quality::measure(&llama, &files, &assets.runtime)?;
+    keep(&report, &out)?;
+    report["others"] = others::measure(&model)?;
     keep(&report, &out)?;
     report["busy"] = busy(&pace, &model, &assets.runtime, options.rounds)?;
     keep(&report, &out)?;
