@@ -150,7 +150,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "packed_cache",
-        doc: "Folder for weights in the kernels' layout, mapped at the next start; off packs them in memory.",
+        doc: "Folder for weights in the kernels' layout, mapped at the next start (kernels of AVX2 and of AVX-512 have a file each); off packs them in memory.",
         unit: "",
         kind: Kind::Text,
         environment: &[],

@@ -10,7 +10,7 @@ use gimbal_model::graph::{Graph, Op, State, WeightId};
 use crate::kernels::TILE_QUERIES_MAX;
 use crate::lower::{Fused, fuse};
 use crate::memory::BLOCK_TOKENS;
-use crate::pack::{BLOCK, LANES};
+use crate::pack::{BLOCK, LANES, packed_type};
 use crate::store::packed_bytes;
 
 /// Bytes for the process beside weights, KV and scratch (binary, ONNX Runtime, tokenizer).
@@ -25,7 +25,7 @@ pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Resu
     let context = context(model, profile, &mut why)?;
     let rows_max = profile.rows_max.max(profile.sequences_max);
     let packed = packed_bytes(model, &fused, profile.quantize);
-    let weights = packed + looked_up_bytes(model, &fused);
+    let weights = packed + looked_up_bytes(model, &fused, profile);
     let fixed = weights + scratch_bytes(model, u64::from(rows_max)) + PROCESS_BYTES;
     let per_block = profile.kv_dtype.bytes_per_token(&model.graph) * BLOCK_TOKENS as u64;
     let least = u64::from(context).div_ceil(BLOCK_TOKENS as u64) * per_block;
@@ -126,15 +126,20 @@ fn computable(graph: &Graph) -> Result<Vec<Fused>, Unfit> {
     Ok(fused)
 }
 
-/// Bytes of an embedding that is looked up in the file and is not also the output projection.
-fn looked_up_bytes(model: &Model, fused: &[Fused]) -> u64 {
+/// Bytes of an embedding that is looked up in the file: one that is not also the output projection, or
+/// is packed as another type there.
+fn looked_up_bytes(model: &Model, fused: &[Fused], profile: &Profile) -> u64 {
     let packed: Vec<_> = fused.iter().flat_map(Fused::matrices).collect();
     let tables = fused.iter().filter_map(|node| match node {
-        Fused::Embed { table, .. } if !packed.contains(table) => Some(*table),
+        Fused::Embed { table, .. } => Some(*table),
         _ => None,
     });
-    let bytes = |id: WeightId| model.weights.get(&model.graph.weights[id.0].name).map(|t| t.bytes);
-    tables.filter_map(bytes).map(|bytes| bytes.len() as u64).sum()
+    let bytes = |id: WeightId| {
+        let tensor = model.weights.get(&model.graph.weights[id.0].name)?;
+        let is_same = packed_type(tensor.dtype, profile.quantize) == tensor.dtype;
+        (!packed.contains(&id) || !is_same).then_some(tensor.bytes.len() as u64)
+    };
+    tables.filter_map(bytes).sum()
 }
 
 /// Bytes of activations for `rows` rows: about three f32 copies of the widest values.

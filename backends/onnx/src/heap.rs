@@ -3,7 +3,7 @@
 /// Blocks from this size on are mappings of their own, which end when they are freed. Left to itself,
 /// glibc raises the size to 32 MiB and fills its arenas with holes instead.
 #[cfg(all(target_os = "linux", target_env = "gnu"))]
-const MAPPED: libc::c_int = 128 << 10;
+const MAPPED: libc::c_int = 1 << 20;
 
 /// To be called once, at the start of the process.
 pub fn set_up() {

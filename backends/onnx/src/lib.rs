@@ -10,7 +10,7 @@
 //! - A row's result depends on its tokens and position only: every reduction runs in an order that
 //!   is fixed by K and position, never by row count, thread count or neighbours.
 //! - Weights are held once: packed at open, the file's pages are not read again except for rows of an
-//!   embedding that no head shares.
+//!   embedding that no head shares in its own type.
 //! - ONNX Runtime never sees a weight, so it cannot prepack (copy) one.
 
 mod contention;

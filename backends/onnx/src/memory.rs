@@ -11,7 +11,7 @@ use gimbal_model::graph::{Graph, State};
 use memmap2::{Advice, MmapMut};
 use tracing::debug;
 
-/// Tokens of a KV block on this backend: two vectors of eight lanes.
+/// Tokens of a KV block on this backend: one vector of sixteen lanes, or two of eight.
 pub(crate) const BLOCK_TOKENS: usize = 16;
 
 /// A borrowed buffer that several threads write in disjoint ranges.

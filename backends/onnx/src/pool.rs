@@ -137,9 +137,15 @@ impl Pool {
         let job = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
         let mut job = job;
         shared.job.store(&raw mut job, Ordering::Relaxed);
-        let threads = self.threads();
-        for (i, part) in shared.parts[..threads].iter().enumerate() {
-            part.set(i * chunks / threads..(i + 1) * chunks / threads);
+        // Who rests gets nothing: the others' parts stay whole.
+        let workers = 0..self.workers.len();
+        let threads = 1 + workers.clone().filter(|worker| !shared.rests(*worker)).count();
+        let mut first = 0;
+        for (i, part) in shared.parts.iter().enumerate() {
+            let works = i == 0 || workers.contains(&(i - 1)) && !shared.rests(i - 1);
+            let end = first + usize::from(works);
+            part.set(first * chunks / threads..end * chunks / threads);
+            first = end;
         }
         let generation = shared.state.load(Ordering::Relaxed) / GENERATION + 1;
         shared.state.store(generation * GENERATION + OPEN, Ordering::SeqCst);

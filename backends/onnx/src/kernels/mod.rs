@@ -239,6 +239,13 @@ pub(crate) fn features() -> Vec<String> {
     all().iter().map(|k| k.name.to_owned()).collect()
 }
 
+/// The scale of a block of activations whose largest is `most`, and what turns them into int8: 0 where
+/// they are 0, or so small that the quotient is infinite.
+fn scale(most: f32) -> (f32, f32) {
+    let by = 127.0 / most;
+    (most / 127.0, if by.is_finite() { by } else { 0.0 })
+}
+
 /// GELU's tanh form is `x · sigmoid(GELU.0 · x + GELU.1 · x³)`: twice √(2/π), and 0.044715 of that.
 /// **Source**: Hendrycks & Gimpel 2016, and `½(1 + tanh u) = sigmoid(2u)`.
 pub(crate) const GELU: (f32, f32) = (1.595_769_2, 0.071_354_814);

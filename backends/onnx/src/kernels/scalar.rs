@@ -10,6 +10,7 @@ use half::f16;
 
 use super::{
     ActBlock, Acts, Arithmetic, Attend, EXP, EXP_MIN, GELU, Kernels, LN2, Linear, TILE_QUERIES_MAX,
+    scale,
 };
 use crate::memory::BLOCK_TOKENS;
 use crate::pack::{BLOCK, LANES, Layout};
@@ -110,7 +111,7 @@ fn float_group(x: &[f32], weight: impl Fn(usize, usize) -> f32) -> [f32; LANES] 
 fn quantise(x: &[f32], out: &mut [ActBlock]) {
     for (x, out) in x.chunks_exact(32).zip(out) {
         let most = x.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
-        let (d, by) = (most / 127.0, if most == 0.0 { 0.0 } else { 127.0 / most });
+        let (d, by) = scale(most);
         for (q, x) in out.q.iter_mut().zip(x) {
             #[expect(clippy::cast_possible_truncation, reason = "|x·by| is at most 127, rounded")]
             let whole = (x * by).round_ties_even() as i32;

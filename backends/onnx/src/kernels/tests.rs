@@ -76,7 +76,26 @@ fn run_linear(kernels: &Kernels, weight: &Packed, x: &[f32], rows: usize, add: b
     let task = Linear { weight, groups: 0..weight.groups(), acts, rows, out: columns };
     // SAFETY: one thread, all columns.
     unsafe { (kernels.linear)(&task) };
+    if weight.groups() > 1 {
+        check_part(kernels, &task, rows);
+    }
     out
+}
+
+/// All groups but the first, without the columns of the first, are the same values.
+fn check_part(kernels: &Kernels, whole: &Linear<'_>, rows: usize) {
+    let weight = whole.weight;
+    let (skip, stride) = (weight.lanes, weight.rows - weight.lanes);
+    // SAFETY: nobody writes it any more.
+    let expect = unsafe { whole.out.out.slice(0..rows * (weight.rows + 3)) };
+    let mut out = vec![1.0; rows * stride];
+    let columns = Columns { out: Shared::new(&mut out), stride, first: 0, skip, ..whole.out };
+    let part = Linear { groups: 1..weight.groups(), out: columns, ..whole.clone() };
+    // SAFETY: one thread, all columns.
+    unsafe { (kernels.linear)(&part) };
+    for (found, expect) in out.chunks(stride).zip(expect.chunks(weight.rows + 3)) {
+        assert_eq!(found, &expect[2 + skip..][..stride], "{} from {skip} on", kernels.name);
+    }
 }
 
 #[test]

@@ -14,7 +14,7 @@ use crate::memory::Shared;
 use crate::pack::{BLOCK, Packed};
 
 thread_local! {
-    /// Gates and ups of a chunk, `[rows, columns]` each: small enough for the second-level cache.
+    /// Gates and ups of a chunk, `[rows, columns]` each: a part of what all rows' would be.
     static GATES: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
 }
 

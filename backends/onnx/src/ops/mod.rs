@@ -28,8 +28,7 @@ use attention::Attention;
 use feed_forward::FeedForward;
 use plan::Plan;
 
-/// Chunks a thread gets of one linear. A late thread then costs a quarter; with 8, streams of weights
-/// are too short for the prefetcher (8 sequences: 557 tokens/s against 642, Zen 3, 2026-11).
+/// Chunks a thread gets of one linear: a late thread then costs a sixth.
 const CHUNKS_PER_THREAD: usize = 6;
 
 /// A model bound to a CPU.
@@ -59,7 +58,8 @@ enum Bound {
 struct Embed {
     table: WeightId,
     scale: f32,
-    /// The same weights where a head has them packed: the file's pages are then not needed.
+    /// The same weights where a head has them packed in their own type: the file's pages are then not
+    /// needed.
     packed: Option<Packed>,
 }
 
@@ -356,6 +356,7 @@ pub(crate) fn linear(
                 c -= chunks;
                 continue;
             }
+            debug_assert_eq!(weight.lanes, cpu.kernels.lanes, "the layout of these kernels");
             let groups = c * all / chunks..(c + 1) * all / chunks;
             let task = Linear { weight, groups, acts: acts.of(weight), rows, out: *out };
             // SAFETY: chunks have disjoint groups, so no other thread touches their columns.

@@ -56,7 +56,7 @@ pub(super) fn table(report: &Value) -> String {
         line(&mut out, &row);
     }
     for (engine, rate) in report["others"].as_object().into_iter().flatten() {
-        let rate = rate.as_f64().map_or("cannot read the file".to_owned(), |r| format!("{r:.1}"));
+        let rate = rate.as_f64().map_or("not measured".to_owned(), |r| format!("{r:.1}"));
         line(&mut out, &format!("1 sequence of the own file by {engine}, tokens/s: {rate}"));
     }
     divergences(&mut out, report);

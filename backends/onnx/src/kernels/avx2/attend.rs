@@ -39,7 +39,8 @@ fn pass<const INT8: bool>(n: usize, at: Pass<'_>, online: &mut [Online], acc: &m
         1 => attend_pass::<1, INT8>(at, online, acc),
         2 => attend_pass::<2, INT8>(at, online, acc),
         3 => attend_pass::<3, INT8>(at, online, acc),
-        _ => attend_pass::<PASS, INT8>(at, online, acc),
+        PASS => attend_pass::<PASS, INT8>(at, online, acc),
+        _ => unreachable!("a pass of {n} queries"),
     }
 }
 
@@ -119,7 +120,7 @@ fn products<const N: usize, const INT8: bool>(at: Pass<'_>) -> [[__m256; 2]; N] 
     let (dim, size) = (at.task.layout.head_dim, if INT8 { 1 } else { 2 });
     // Loops rather than closures, into which the features do not reach.
     let mut query: [&[f32]; N] = [&[]; N];
-    for (query, from) in query.iter_mut().zip(at.queries) {
+    for (query, from) in query.iter_mut().zip(&at.queries[..N]) {
         *query = &from.values[..dim];
     }
     let mut dots = [[_mm256_setzero_ps(); 2]; N];

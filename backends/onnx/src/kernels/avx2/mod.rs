@@ -10,7 +10,7 @@ pub(super) mod vector;
 
 use std::arch::x86_64::*;
 
-use super::{ActBlock, Arithmetic, Attend, EXP_MIN, GELU, Kernels, Linear};
+use super::{ActBlock, Arithmetic, Attend, EXP_MIN, GELU, Kernels, Linear, scale};
 use crate::pack::{BLOCK, LANES};
 use vector::{exp, lanes, load_f32, maximum, total};
 
@@ -85,7 +85,7 @@ fn quantise_blocks(x: &[f32], out: &mut [ActBlock]) {
             most = _mm256_max_ps(most, _mm256_andnot_ps(sign, load_f32(x, i * LANES)));
         }
         let most = maximum(most);
-        let (d, by) = (most / 127.0, if most == 0.0 { 0.0 } else { 127.0 / most });
+        let (d, by) = scale(most);
         let by = _mm256_set1_ps(by);
         for (i, whole) in whole.iter_mut().enumerate() {
             *whole = _mm256_cvtps_epi32(_mm256_mul_ps(load_f32(x, i * LANES), by));
@@ -98,9 +98,11 @@ fn quantise_blocks(x: &[f32], out: &mut [ActBlock]) {
         // SAFETY: `q` is 32 bytes; an unaligned store has no other precondition.
         unsafe { _mm256_storeu_si256(out.q.as_mut_ptr().cast(), bytes) };
         let sums = [_mm256_add_epi32(whole[0], whole[1]), _mm256_add_epi32(whole[2], whole[3])];
-        out.minus = [-whole_total(sums[0]), -whole_total(sums[1])];
+        // What is not finite wraps; its row is refused for its logits.
+        let [first, second] = sums.map(|sum| whole_total(sum));
+        out.minus = [first.wrapping_neg(), second.wrapping_neg()];
         out.d = d;
-        out.s = d * -(out.minus[0] + out.minus[1]) as f32;
+        out.s = d * first.wrapping_add(second) as f32;
     }
 }
 

@@ -8,7 +8,7 @@ use std::arch::x86_64::*;
 use super::vector::{hidden, hidden_floats, load, prefetch};
 use crate::kernels::Arithmetic;
 
-/// Bytes ahead to prefetch: as the int8 kernel does.
+/// Bytes ahead to prefetch.
 const AHEAD: usize = 2560;
 
 /// Blocks in flight, so that latency does not show.

@@ -1,5 +1,5 @@
-//! The kernels for x86-64 with AVX-512 and its dot products of bytes (VNNI): Ice Lake and later,
-//! Zen 4 and later.
+//! The kernels for x86-64 with AVX-512 and its dot products of bytes (VNNI): Xeon Scalable from the
+//! second generation, Zen 4 and later. Run on Zen 4.
 //!
 //! `linear` and `attend` hold the two large ones, `vector` what they share, `peak` what they are
 //! measured against. Kernels of single rows are those of AVX2.
@@ -27,8 +27,8 @@ pub(super) fn is_available() -> bool {
 macro_rules! with_features {
     ($call:expr) => {{
         debug_assert!(is_available());
-        // SAFETY: the four parts of AVX-512 were detected before this table was chosen; further
-        // preconditions of the callee are those of the enclosing function.
+        // SAFETY: AVX2, FMA, F16C and the four parts of AVX-512 were detected before this table was
+        // chosen; further preconditions of the callee are those of the enclosing function.
         let outcome = unsafe { $call };
         outcome
     }};

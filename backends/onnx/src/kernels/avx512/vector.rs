@@ -91,8 +91,10 @@ pub(super) fn exp(x: __m512) -> __m512 {
 #[inline]
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
 pub(super) fn load_f32(values: &[f32]) -> __m512 {
-    let mask = __mmask16::MAX >> (WIDE - values.len().min(WIDE));
-    // SAFETY: the mask's lanes lie in `values`; an unaligned masked load has no other precondition.
+    assert!((1..=WIDE).contains(&values.len()), "lanes of one vector");
+    let mask = __mmask16::MAX >> (WIDE - values.len());
+    // SAFETY: the mask's lanes lie in `values` (asserted); an unaligned masked load has no other
+    // precondition.
     unsafe { _mm512_maskz_loadu_ps(mask, values.as_ptr()) }
 }
 
