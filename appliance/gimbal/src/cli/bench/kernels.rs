@@ -48,7 +48,8 @@ pub(super) fn table(
     let KernelReport { kernels, threads, peaks, figures } = report;
     let mut out = format!(
         "{} on {} ({threads} threads, kernels: {kernels})\n\
-         read {:.1} GB/s; in registers, GOP/s: u4·i8 {:.0}, with offsets {:.0}, i8·i8 {:.0}, f32 {:.0}\n\n\
+         read {:.1} GB/s; in registers, GOP/s: \
+         u4·i8 {:.0}, with offsets {:.0}, i8·i8 {:.0}, f32 {:.0}\n\n\
          {:<12} {:>5} {:>8} {:>6} {:>8} {:>6}\n",
         environment.date,
         environment.cpu,
