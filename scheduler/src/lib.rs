@@ -31,7 +31,8 @@ mod shape;
 mod slab;
 
 pub use request::{
-    Event, Finish, Micros, Policy, Priority, Refusal, Request, RequestId, SampleEvent, Stats,
+    Client, Event, Finish, Micros, Policy, Priority, Refusal, Request, RequestId, SampleEvent,
+    Stats,
 };
 pub use scheduler::Scheduler;
 

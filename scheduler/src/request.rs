@@ -18,6 +18,16 @@ pub struct RequestId(pub u64);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Priority(pub i8);
 
+/// Who asks, in two parts: where from, and with which key. Seats are shared between addresses first,
+/// then between the keys of one address.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Client {
+    /// The address, as a number that only equality matters of.
+    pub address: u64,
+    /// The key, likewise; 0 is none.
+    pub key: u64,
+}
+
 /// One request: a prompt and how to continue it.
 #[derive(Clone, Debug)]
 pub struct Request {
@@ -40,6 +50,8 @@ pub struct Request {
     pub salt: u64,
     /// Who goes first.
     pub priority: Priority,
+    /// Who asks.
+    pub client: Client,
     /// When the request must have ended.
     pub deadline: Option<Micros>,
     /// Every output gets a token mask that depends on all tokens before it (a grammar): no choice

@@ -36,6 +36,7 @@ pub struct Generation {
     /// As it was on the way in, for a late refusal.
     pub(crate) queue: QueueNumbers,
     pub(crate) skip_special_tokens: bool,
+    pub(crate) is_counted: bool,
     pub(crate) started: bool,
     /// The lane has forgotten the request: there is nothing to cancel.
     pub(crate) closed: bool,
@@ -247,6 +248,9 @@ impl Generation {
     }
 
     fn note_finish(&self, finish: &FinishReason) {
+        if !self.is_counted {
+            return;
+        }
         let model = self.model.to_string();
         counter!(meters::REQUESTS, "model" => model, "finish" => finish.name()).increment(1);
     }

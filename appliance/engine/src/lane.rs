@@ -81,6 +81,7 @@ pub(crate) enum Command {
 #[derive(Debug)]
 pub(crate) struct Admission {
     pub(crate) request: Request,
+    pub(crate) is_counted: bool,
     pub(crate) events: mpsc::Sender<LaneEvent>,
     pub(crate) permit: Permit,
     pub(crate) arrived: Micros,

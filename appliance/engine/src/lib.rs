@@ -45,7 +45,7 @@
 //!
 //! Reading order: `request` (asked and answered), `refusal`, `gate` (permits), `lane` and `runner`
 //! (the thread), `recovery` (losses and bugs), `generation` (tokens to text), `validation`,
-//! `prompt`, `service`, `health`, `drain`, `meters` (all metrics in one table).
+//! `text_pool` (threads for texts), `prompt`, `service`, `health`, `drain`, `meters` (all metrics in one table).
 //!
 //! # Invariants
 //! - One thread touches a scheduler and its backend; it never waits for a client.
@@ -70,6 +70,7 @@ mod refusal;
 mod request;
 mod runner;
 mod service;
+pub mod text_pool;
 mod validation;
 mod warm;
 
@@ -85,4 +86,4 @@ pub use service::{Service, ServiceConfig};
 pub use warm::{NotWarm, WarmUp};
 
 pub use gimbal_batch::SampleParams;
-pub use gimbal_scheduler::{Micros, Policy, Priority, Stats};
+pub use gimbal_scheduler::{Client, Micros, Policy, Priority, Stats};

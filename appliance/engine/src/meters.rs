@@ -87,8 +87,12 @@ meters! {
     INFO Gauge "gimbal_info" "version, model, backend" "Always 1."
     HTTP Counter "gimbal_http_responses_total" "route, status" "Responses, by route and status."
     CONNECTIONS Gauge "gimbal_http_connections" "" "Open connections."
+    NOT_ACCEPTED Counter "gimbal_http_not_accepted_total" ""
+        "Connections for which there was no place or no descriptor."
     STALLED Counter "gimbal_stalled_clients_total" ""
         "Streams ended because the client did not read."
+    LOG_DROPPED Counter "gimbal_log_lines_dropped_total" ""
+        "Log lines lost because stderr was not read or could not be written."
 }
 
 /// Tells the recorder what everything means.

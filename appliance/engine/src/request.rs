@@ -3,10 +3,11 @@
 //!
 //! Next: `service.rs`.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use gimbal_batch::SampleParams;
-use gimbal_scheduler::Priority;
+use gimbal_scheduler::{Client, Priority};
 use serde_json::{Map, Value};
 
 /// One request for text.
@@ -23,11 +24,11 @@ pub struct GenerateRequest {
     /// Independent continuations.
     pub choices: u16,
     /// Text that ends a continuation.
-    pub stop: Vec<String>,
+    pub stop: Arc<[String]>,
     /// Whether a stop string is part of the text.
     pub include_stop: bool,
     /// Tokens that end a continuation, besides the model's own.
-    pub stop_token_ids: Vec<u32>,
+    pub stop_token_ids: Arc<[u32]>,
     /// Goes on after the model's own end tokens.
     pub ignore_eos: bool,
     /// Leaves control tokens out of the text.
@@ -40,6 +41,10 @@ pub struct GenerateRequest {
     pub priority: Priority,
     /// Requests of different salts share no cached prefix.
     pub salt: u64,
+    /// Who asks: seats and threads are shared between clients.
+    pub client: Client,
+    /// It is somebody's: false for the first request of a model, which no metric counts.
+    pub is_counted: bool,
 }
 
 impl GenerateRequest {
@@ -52,15 +57,17 @@ impl GenerateRequest {
             params: SampleParams::default(),
             seed: None,
             choices: 1,
-            stop: Vec::new(),
+            stop: Arc::default(),
             include_stop: false,
-            stop_token_ids: Vec::new(),
+            stop_token_ids: Arc::default(),
             ignore_eos: false,
             skip_special_tokens: true,
             truncate: None,
             deadline: None,
             priority: Priority::default(),
             salt: 0,
+            client: Client::default(),
+            is_counted: true,
         }
     }
 }

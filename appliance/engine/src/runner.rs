@@ -58,6 +58,7 @@ pub(crate) struct Live {
     events: mpsc::Sender<LaneEvent>,
     _permit: Permit,
     times: Times,
+    is_counted: bool,
     unfinished: u16,
 }
 
@@ -126,6 +127,7 @@ impl Runner {
             choices: 1,
             adapter: Default::default(),
             salt: 0,
+            client: Default::default(),
             priority: Default::default(),
             deadline: None,
             masked: false,
@@ -199,7 +201,7 @@ impl Runner {
     }
 
     fn admit(&mut self, admission: Admission) {
-        let Admission { request, events, permit, arrived } = admission;
+        let Admission { request, is_counted, events, permit, arrived } = admission;
         let (id, choices) = (request.id, request.choices);
         let prompt_tokens = u32::try_from(request.tokens.len()).unwrap_or(u32::MAX);
         if let Err(refusal) = self.scheduler.admit(request, self.clock.now()) {
@@ -209,7 +211,7 @@ impl Runner {
         }
         let newest = vec![None; usize::from(choices)];
         let times = Times { arrived, admitted: self.clock.now(), prompt_tokens, newest };
-        let live = Live { events, _permit: permit, times, unfinished: choices };
+        let live = Live { events, _permit: permit, times, is_counted, unfinished: choices };
         self.live.insert(id, live);
     }
 
@@ -295,7 +297,9 @@ impl Runner {
             }
         };
         let live = self.live.get_mut(&id)?;
-        self.meters.note(&mut live.times, &news, now);
+        if live.is_counted {
+            self.meters.note(&mut live.times, &news, now);
+        }
         live.unfinished = live.unfinished.saturating_sub(choices_ended);
         let ended = live.unfinished == 0;
         let sent = live.events.try_send(news).is_ok();

@@ -23,7 +23,7 @@ use crate::generation::{self, Choice, Generation};
 use crate::health::{self, Health};
 use crate::lane::{Admission, Lane, LaneSource, LaneState};
 use crate::meters::{self, Station};
-use crate::request::{GenerateRequest, Usage};
+use crate::request::{GenerateRequest, Prompt, Usage};
 use crate::{QueueNumbers, Refusal, validation};
 
 /// Tokens of a prompt that decide which lane has its prefix.
@@ -169,6 +169,14 @@ impl Service {
         })
     }
 
+    /// Refuses a request for what can be seen before anything is made of it.
+    ///
+    /// # Errors
+    /// Which field has no legal value, or asks for what the device cannot do.
+    pub fn check(&self, request: &GenerateRequest) -> Result<(), Refusal> {
+        validation::check(request, self.limits()).map_err(|refusal| self.note(refusal))
+    }
+
     /// Sends a request to a lane. Returns before it has left the queue.
     ///
     /// # Errors
@@ -196,12 +204,13 @@ impl Service {
     async fn try_submit(
         &self,
         permit: Permit,
-        request: GenerateRequest,
+        mut request: GenerateRequest,
     ) -> Result<Generation, Refusal> {
         let arrived = self.clock.now();
         validation::check(&request, self.limits())?;
-        let GenerateRequest { prompt, truncate, max_new_tokens, .. } = &request;
-        let tokenize = self.tokenize(prompt.clone());
+        let prompt = std::mem::replace(&mut request.prompt, Prompt::Tokens(Vec::new()));
+        let GenerateRequest { truncate, max_new_tokens, .. } = &request;
+        let tokenize = self.tokenize(request.client, prompt);
         let mut tokens = tokenize.instrument(Station::Tokenize.span()).await?;
         let admitting = self.clock.now();
         let _span = Station::Admit.span().entered();
@@ -217,7 +226,7 @@ impl Service {
         let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let prompt: Arc<[u32]> = tokens.into();
         let prompt_tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
-        let stops = StopStrings::new(request.stop.clone(), request.include_stop);
+        let stops = StopStrings::new(Arc::clone(&request.stop), request.include_stop);
         let mut generation = Generation {
             model: Arc::clone(&self.name),
             tokenizer: Arc::clone(&self.tokenizer),
@@ -231,11 +240,13 @@ impl Service {
             ready: VecDeque::new(),
             queue: self.queue(),
             skip_special_tokens: request.skip_special_tokens,
+            is_counted: request.is_counted,
             started: false,
             closed: false,
         };
+        let is_counted = request.is_counted;
         let request = self.scheduler_request(id, prompt, max_new_tokens, &request);
-        let admission = Admission { request, events: sender, permit, arrived };
+        let admission = Admission { request, is_counted, events: sender, permit, arrived };
         let sent = lane.admit(Box::new(admission));
         Station::Admit.record(between(admitting, self.clock.now()));
         if sent {
@@ -258,11 +269,12 @@ impl Service {
             id,
             tokens,
             max_new_tokens,
-            stop_tokens: ends.chain(&request.stop_token_ids).copied().collect(),
+            stop_tokens: ends.chain(request.stop_token_ids.iter()).copied().collect(),
             params: Arc::new(SampleParams { seed, ..request.params.clone() }),
             choices: request.choices,
             adapter: AdapterSlot::default(),
             salt: request.salt,
+            client: request.client,
             priority: request.priority,
             deadline: request.deadline.map(|d| self.clock.after(d)),
             masked: false,

@@ -14,6 +14,8 @@ const CHOICES_MAX: u16 = 128;
 const STOPS_MAX: usize = 64;
 /// Characters of a stop string; so much text may be held back.
 const STOP_CHARACTERS_MAX: usize = 1024;
+/// Bytes of all stop strings: each is searched for in all text.
+const STOP_BYTES_MAX: usize = 16 << 10;
 const STOP_TOKENS_MAX: usize = 1024;
 
 /// Checks all fields.
@@ -28,6 +30,8 @@ pub(crate) fn check(request: &GenerateRequest, limits: &Limits) -> Result<(), Re
     within(request.stop.len() <= STOPS_MAX, "stop", "at most 64 strings")?;
     let legal = |stop: &String| (1..=STOP_CHARACTERS_MAX).contains(&stop.chars().count());
     within(request.stop.iter().all(legal), "stop", "each must have from 1 to 1024 characters")?;
+    let bytes: usize = request.stop.iter().map(String::len).sum();
+    within(bytes <= STOP_BYTES_MAX, "stop", "at most 16384 bytes in all")?;
     let ids = request.stop_token_ids.len();
     within(ids <= STOP_TOKENS_MAX, "stop_token_ids", "at most 1024 tokens")?;
     let sampling = limits.sampling;
@@ -112,8 +116,8 @@ mod tests {
         check_field(|r| r.params.presence_penalty = 3.0, Some("presence_penalty"));
         check_field(|r| r.choices = 0, Some("n"));
         check_field(|r| r.max_new_tokens = Some(0), Some("max_new_tokens"));
-        check_field(|r| r.stop = vec![String::new()], Some("stop"));
-        check_field(|r| r.stop = vec!["x".into(); 65], Some("stop"));
+        check_field(|r| r.stop = [String::new()].into(), Some("stop"));
+        check_field(|r| r.stop = vec!["x".into(); 65].into(), Some("stop"));
         check_field(|r| r.params.logprobs = Some(21), Some("logprobs"));
         let penalty = Some("a repetition, presence or frequency penalty");
         check_field(|r| r.params.frequency_penalty = 1.0, penalty);

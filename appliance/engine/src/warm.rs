@@ -36,6 +36,7 @@ impl Service {
         let from = Instant::now();
         let request = GenerateRequest {
             max_new_tokens: Some(1),
+            is_counted: false,
             ..GenerateRequest::new(Prompt::Tokens(vec![0]))
         };
         let (choices, _) = self.generate(request).await?.complete().await;

@@ -141,7 +141,7 @@ impl Plan {
         })?;
         // What was read and made on the way is not needed again.
         model.weights.release_all();
-        gimbal_onnx::heap::give_back();
+        gimbal_onnx::process::give_back();
         info!(took_ms = millis(started), "model opened");
         Ok(service)
     }

@@ -7,6 +7,8 @@ use gimbal_hal::{DeviceError, Unfit};
 use gimbal_model::ModelError;
 use gimbal_settings::SettingError;
 
+use crate::{logging, print};
+
 /// Wrong flags or settings.
 const USAGE: u8 = 64;
 /// A model that is broken or not supported.
@@ -55,7 +57,8 @@ impl Failure {
 
     /// Prints the message and gives the exit code.
     pub(crate) fn report(self) -> ExitCode {
-        eprintln!("gimbal: {self}");
+        logging::flush();
+        print::stderr(&format!("gimbal: {self}\n"));
         ExitCode::from(self.code)
     }
 }

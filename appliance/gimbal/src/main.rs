@@ -1,7 +1,7 @@
 //! The binary: `gimbal serve`, `generate`, `probe`.
 //!
 //! Reading order: `cli/` (what is asked), `boot` (probe → plan → open → warm), `words` (tokenizer and template), `bundle` (what a
-//! release appends to the binary), `failure` (exit codes), `logging`. Everything else is in the crates.
+//! release appends to the binary), `failure` (exit codes), `print`, `logging`. Everything else is in the crates.
 
 #![forbid(unsafe_code)]
 
@@ -10,14 +10,18 @@ mod bundle;
 mod cli;
 mod failure;
 mod logging;
+mod print;
 mod words;
 
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    gimbal_onnx::heap::set_up();
+    gimbal_onnx::process::set_up();
     match cli::run(std::env::args_os()) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(()) => {
+            logging::flush();
+            ExitCode::SUCCESS
+        }
         Err(failure) => failure.report(),
     }
 }

@@ -3,10 +3,11 @@
 //! Never a prompt, a header or a key; never a line for what is polled. Next: `state.rs`.
 
 use std::hash::{BuildHasher, RandomState};
+use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Response};
+use axum::http::{HeaderName, HeaderValue, Method, Response, header};
 use axum::middleware::Next;
 use gimbal_engine::meters;
 use metrics::counter;
@@ -14,11 +15,28 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::AppState;
+use crate::fault::{Door, Fault, Kind, Schema};
 use crate::journal::Note;
+use crate::serve::Crowded;
 use crate::state::unix_ms;
 
-/// Routes that are asked every second or so: a line each would hide the others.
-const POLLED: [&str; 4] = ["/ping", "/health", "/metrics", "/status"];
+/// Routes that must be answered whatever else happens; a line each in the log would hide the others.
+const POLLED: [&str; 5] = ["/ping", "/livez", "/health", "/metrics", "/status"];
+/// Routes whose every answer has a line: each costs more than its line. What is the same of all others
+/// is told once a second.
+const GENERATING: [&str; 3] = ["/invocations", "/v1/chat/completions", "/v1/completions"];
+/// How often counts are told that nothing else makes told.
+const REST_PERIOD: Duration = Duration::from_secs(1);
+/// Methods that are told by name; a client may invent others of any length.
+const METHODS: [Method; 7] = [
+    Method::GET,
+    Method::POST,
+    Method::HEAD,
+    Method::OPTIONS,
+    Method::PUT,
+    Method::DELETE,
+    Method::PATCH,
+];
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 /// Letters of an id that a client may choose.
 const REQUEST_ID_MAX: usize = 128;
@@ -33,7 +51,15 @@ pub(crate) async fn observe(
     let id = request_id(&request);
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let mut response = next.run(request).await;
+    let is_polled = route.as_ref().is_some_and(|route| POLLED.contains(&route.as_str()));
+    let is_crowded = request.extensions().get::<Crowded>().is_some();
+    let mut response = match is_crowded && !is_polled {
+        true => crowded(),
+        false => next.run(request).await,
+    };
+    if is_crowded {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     let route = route.as_ref().map_or("unknown", MatchedPath::as_str);
     if let Some(note) = response.extensions_mut().remove::<Note>() {
         app.journal().add(unix_ms(), route, response.status(), note);
@@ -41,13 +67,51 @@ pub(crate) async fn observe(
     let status = response.status().as_u16();
     let labels = [("route", route.to_owned()), ("status", status.to_string())];
     counter!(meters::HTTP, &labels).increment(1);
-    if !POLLED.contains(&route) {
-        let ms = u64::try_from(from.elapsed().as_millis()).unwrap_or(u64::MAX);
+    if !is_polled {
+        let method = METHODS.iter().find(|known| **known == method).map_or("other", Method::as_str);
         let request_id = id.to_str().unwrap_or_default();
-        info!(request_id, %method, route, status, ms, "request");
+        log(&app, Seen { method, route: route.to_owned(), status }, request_id, from.elapsed());
     }
     response.headers_mut().insert(REQUEST_ID, id);
     response
+}
+
+/// What makes two lines of the log the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Seen {
+    method: &'static str,
+    route: String,
+    status: u16,
+}
+
+/// A line for each answer that cost something, and one a second for all that are the same.
+fn log(app: &AppState, seen: Seen, request_id: &str, took: Duration) {
+    let is_answer = seen.status < 400 && GENERATING.contains(&seen.route.as_str());
+    let times = if is_answer { Some(1) } else { app.repeats().note(&seen, Instant::now()) };
+    let Some(times) = times else { return };
+    let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    let Seen { method, route, status } = seen;
+    match times {
+        1 => info!(request_id, method, route, status, ms, "request"),
+        _ => info!(request_id, method, route, status, ms, times, "requests"),
+    }
+}
+
+/// Tells, once a second, what was counted and not told; until dropped.
+pub(crate) async fn tell_rest(app: &AppState) {
+    loop {
+        tokio::time::sleep(REST_PERIOD).await;
+        let rest = app.repeats().rest(Instant::now());
+        for (Seen { method, route, status }, times) in rest {
+            info!(method, route, status, times, "requests");
+        }
+    }
+}
+
+fn crowded() -> Response<Body> {
+    let message = "too many connections are open; try again";
+    let fault = Fault::new(Kind::Unavailable, message);
+    Fault { retry_after_ms: Some(1000), ..fault }.response(Schema::OpenAi, Door::V1)
 }
 
 /// The client's own id, where it is short and visible; otherwise a new one.

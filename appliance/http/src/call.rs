@@ -6,9 +6,13 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, header};
 use serde_json::Value;
 
+use gimbal_engine::Client;
+
 use crate::AppState;
-use crate::fault::{Door, Fault, Schema};
+use crate::budget::Share;
+use crate::fault::{Door, Fault};
 use crate::fields::{Fields, ignored_header};
+use crate::peer::Peer;
 
 /// The header that names body fields which had no effect.
 const IGNORED: &str = "x-gimbal-ignored";
@@ -19,24 +23,34 @@ pub(crate) struct Call {
     pub(crate) app: AppState,
     pub(crate) door: Door,
     pub(crate) headers: HeaderMap,
+    pub(crate) peer: Peer,
+    /// What the body holds of the memory for bodies; taken away once the body has become tokens.
+    pub(crate) share: Option<Share>,
 }
 
 impl Call {
+    /// Who asks.
+    pub(crate) fn client(&self) -> Client {
+        self.peer.client(&self.headers)
+    }
+
+    /// Takes the field that separates cached prefixes.
+    pub(crate) fn salt(&self, fields: &mut Fields) -> Result<u64, Fault> {
+        let salt = fields.text("cache_salt")?;
+        Ok(self.peer.salt(&self.headers, salt.as_deref()))
+    }
+
+    /// Counts what was made of the body against the memory for bodies.
+    pub(crate) fn charge(&mut self, bytes: usize) -> Result<(), Fault> {
+        self.share.as_mut().map_or(Ok(()), |share| share.grow_by(bytes))
+    }
+
     /// True if the client accepts this media type by name.
     pub(crate) fn accepts(&self, media_type: &str) -> bool {
         let accept = self.headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
         accept
             .flat_map(|v| v.split(','))
             .any(|v| v.split(';').next().is_some_and(|v| v.trim().eq_ignore_ascii_case(media_type)))
-    }
-
-    /// The answer or the fault, in the schema the client speaks.
-    pub(crate) fn respond(
-        &self,
-        schema: Schema,
-        answer: Result<Response<Body>, Fault>,
-    ) -> Response<Body> {
-        answer.unwrap_or_else(|fault| fault.response(schema, self.door))
     }
 }
 

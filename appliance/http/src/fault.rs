@@ -44,6 +44,8 @@ pub(crate) enum Kind {
     BodyTooLarge,
     /// Send the body faster.
     BodyTooSlow,
+    /// Send the body otherwise.
+    MediaType,
     /// Come back later.
     QueueFull,
     /// Come back later, or allow more time.
@@ -117,6 +119,7 @@ impl Fault {
             (Kind::UnknownModel | Kind::UnknownRoute, _) => StatusCode::NOT_FOUND,
             (Kind::Method, _) => StatusCode::METHOD_NOT_ALLOWED,
             (Kind::BodyTooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
+            (Kind::MediaType, _) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             (Kind::BodyTooSlow | Kind::TimedOut, _) => StatusCode::REQUEST_TIMEOUT,
             (Kind::QueueFull | Kind::Deadline, Door::V1) => StatusCode::TOO_MANY_REQUESTS,
             (Kind::QueueFull | Kind::Deadline, Door::Invocations)
@@ -186,6 +189,7 @@ impl Kind {
             Self::Method => "method_not_allowed",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
+            Self::MediaType => "media_type",
             Self::QueueFull => "queue_full",
             Self::Deadline => "deadline",
             Self::TimedOut => "timed_out",
@@ -204,7 +208,8 @@ impl Kind {
             | Self::TooLong
             | Self::Method
             | Self::BodyTooLarge
-            | Self::BodyTooSlow => "BadRequestException",
+            | Self::BodyTooSlow
+            | Self::MediaType => "BadRequestException",
             Self::UnknownModel => "ModelNotFoundException",
             Self::UnknownRoute => "ResourceNotFoundException",
             Self::QueueFull | Self::Deadline => "WlmCapacityException",

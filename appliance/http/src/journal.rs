@@ -40,6 +40,7 @@ impl Note {
             Kind::TooLong
             | Kind::BodyTooLarge
             | Kind::BodyTooSlow
+            | Kind::MediaType
             | Kind::QueueFull
             | Kind::Deadline
             | Kind::TimedOut

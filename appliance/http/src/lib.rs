@@ -1,8 +1,9 @@
 //! Routes and wire types: SageMaker's contract, LMI's and OpenAI's schemas, metrics.
 //!
 //! Reading order: `state` (which model serves, which phase the boot is in), `serve` and `socket`
-//! (connections), `router` (all routes), `access` (ids, log, counts), `body` and `fields` (bytes to
-//! members), `fault` (every error in every schema), `generations` and `stream` (answers), `lmi/`,
+//! (sockets), `connections` (places), `peer` and `hangup` (who asks, and who has left), `router` (all routes), `work`
+//! (threads that are not sockets'), `access` (ids, log, counts) with `repeats`, `body` and `budget` (bytes), `names`,
+//! `fields`, `typed` and `weight` (bytes to members), `fault` (every error in every schema), `generations` and `stream` (answers), `lmi/`,
 //! `openai/` (with `sampling` for both), `exposition` and `alias` (metrics), `boot`, `journal`,
 //! `status` and `dashboard` (a page for people, and what it shows).
 //!
@@ -33,15 +34,22 @@ mod access;
 mod alias;
 mod body;
 mod boot;
+mod budget;
 mod call;
+mod connections;
+mod copies;
 mod dashboard;
 mod exposition;
 mod fault;
 mod fields;
 mod generations;
+mod hangup;
 mod journal;
 mod lmi;
+mod names;
 mod openai;
+mod peer;
+mod repeats;
 mod router;
 mod sampling;
 mod serve;
@@ -49,6 +57,9 @@ mod socket;
 mod state;
 mod status;
 mod stream;
+mod typed;
+mod weight;
+mod work;
 
 pub use boot::About;
 pub use exposition::Exposition;

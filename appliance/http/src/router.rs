@@ -9,11 +9,14 @@ use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware;
 use axum::routing::{get, post};
 use gimbal_engine::meters::Station;
+use gimbal_engine::text_pool;
 use tokio::time::Instant;
 
+use crate::body::Received;
 use crate::call::{self, Call};
 use crate::fault::{Door, Fault, Kind, Schema};
 use crate::fields::Fields;
+use crate::peer::Peer;
 use crate::{AppState, access, alias, body, dashboard, lmi, openai, status};
 
 /// What every route takes and answers, for people and for tools.
@@ -62,49 +65,24 @@ async fn ping(State(app): State<AppState>) -> Response<Body> {
     response
 }
 
-/// The shape of the body decides the schema.
 async fn invocations(State(app): State<AppState>, request: Request) -> Response<Body> {
-    let (call, fields) = match open(app, Door::Invocations, request).await {
-        Ok(opened) => opened,
-        Err((call, fault)) => return call.respond(Schema::Lmi, Err(fault)),
-    };
-    if fields.has("messages") {
-        return call.respond(Schema::OpenAi, openai::chat(&call, fields).await);
-    }
-    if fields.has("prompt") {
-        return call.respond(Schema::OpenAi, openai::completions(&call, fields).await);
-    }
-    call.respond(Schema::Lmi, lmi::invocation(&call, fields).await)
+    take(app, Door::Invocations, request, Route::Invocations).await
 }
 
 async fn chat(State(app): State<AppState>, request: Request) -> Response<Body> {
-    match open(app, Door::V1, request).await {
-        Ok((call, fields)) => call.respond(Schema::OpenAi, openai::chat(&call, fields).await),
-        Err((call, fault)) => call.respond(Schema::OpenAi, Err(fault)),
-    }
+    take(app, Door::V1, request, Route::Chat).await
 }
 
 async fn completions(State(app): State<AppState>, request: Request) -> Response<Body> {
-    match open(app, Door::V1, request).await {
-        Ok((call, fields)) => {
-            call.respond(Schema::OpenAi, openai::completions(&call, fields).await)
-        }
-        Err((call, fault)) => call.respond(Schema::OpenAi, Err(fault)),
-    }
+    take(app, Door::V1, request, Route::Completions).await
 }
 
 async fn tokenize(State(app): State<AppState>, request: Request) -> Response<Body> {
-    match open(app, Door::V1, request).await {
-        Ok((call, fields)) => call.respond(Schema::OpenAi, openai::tokenize(&call, fields).await),
-        Err((call, fault)) => call.respond(Schema::OpenAi, Err(fault)),
-    }
+    take(app, Door::V1, request, Route::Tokenize).await
 }
 
 async fn detokenize(State(app): State<AppState>, request: Request) -> Response<Body> {
-    match open(app, Door::V1, request).await {
-        Ok((call, fields)) => call.respond(Schema::OpenAi, openai::detokenize(&call, fields)),
-        Err((call, fault)) => call.respond(Schema::OpenAi, Err(fault)),
-    }
+    take(app, Door::V1, request, Route::Detokenize).await
 }
 
 async fn models(State(app): State<AppState>) -> Response<Body> {
@@ -152,21 +130,75 @@ fn schema_of(request: &Request) -> Schema {
     if request.uri().path().starts_with("/v1") { Schema::OpenAi } else { Schema::Lmi }
 }
 
-/// The beginning of *parse*: the body, as fields.
-async fn open(
-    app: AppState,
-    door: Door,
-    request: Request,
-) -> Result<(Call, Fields), (Call, Fault)> {
+/// What a body is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Route {
+    Invocations,
+    Chat,
+    Completions,
+    Tokenize,
+    Detokenize,
+}
+
+/// Reads the body here and does the rest on the threads for work, for as long as the client is
+/// there.
+async fn take(app: AppState, door: Door, request: Request, route: Route) -> Response<Body> {
+    let peer = Peer::of(&request);
     let (parts, stream) = request.into_parts();
-    let received = body::receive(&app, &parts.headers, stream).await;
-    let call = Call { app, door, headers: parts.headers };
-    let from = Instant::now();
-    let parse = || received.and_then(|received| Fields::parse(&received.bytes));
-    let fields = Station::Parse.span().in_scope(parse);
-    Station::Parse.record(from.elapsed());
-    match fields {
-        Ok(fields) => Ok((call, fields)),
-        Err(fault) => Err((call, fault)),
+    let share = app.bodies().share(peer.address);
+    let received = body::receive(&app, share, &parts.headers, stream).await;
+    let (call_app, call_peer) = (app.clone(), peer.clone());
+    let task = app.work().spawn(async move {
+        let mut call =
+            Call { app: call_app, door, headers: parts.headers, peer: call_peer, share: None };
+        let (schema, answer) = match open(&mut call, received).await {
+            Ok(fields) => answer(&mut call, fields, route).await,
+            Err(fault) if route == Route::Invocations => (Schema::Lmi, Err(fault)),
+            Err(fault) => (Schema::OpenAi, Err(fault)),
+        };
+        answer.unwrap_or_else(|fault| fault.response(schema, door))
+    });
+    tokio::select! {
+        answer = task => answer.unwrap_or_else(|_| {
+            let fault = Fault::new(Kind::Internal, "a bug ended this request");
+            fault.response(Schema::OpenAi, door)
+        }),
+        // Nobody reads this; ending the task is what frees the seat.
+        () = peer.gone() => Response::new(Body::empty()),
     }
+}
+
+/// The beginning of *parse*: the body, as fields. Large ones wait for their client's turn.
+async fn open(call: &mut Call, received: Result<Received, Fault>) -> Result<Fields, Fault> {
+    let received = received?;
+    let (from, is_small) = (Instant::now(), received.is_small());
+    let parse = move || {
+        let (bytes, share) = received.open()?;
+        Ok::<_, Fault>((Fields::parse(bytes)?, share))
+    };
+    let (fields, share) = match is_small {
+        true => Station::Parse.span().in_scope(parse),
+        false => text_pool::run(call.client(), parse).await?,
+    }?;
+    Station::Parse.record(from.elapsed());
+    call.share = Some(share);
+    Ok(fields)
+}
+
+/// On `/invocations` the shape of the body decides the schema.
+async fn answer(
+    call: &mut Call,
+    fields: Fields,
+    route: Route,
+) -> (Schema, Result<Response<Body>, Fault>) {
+    let answer = match route {
+        Route::Invocations if fields.has("messages") => openai::chat(call, fields).await,
+        Route::Invocations if fields.has("prompt") => openai::completions(call, fields).await,
+        Route::Invocations => return (Schema::Lmi, lmi::invocation(call, fields).await),
+        Route::Chat => openai::chat(call, fields).await,
+        Route::Completions => openai::completions(call, fields).await,
+        Route::Tokenize => openai::tokenize(call, fields).await,
+        Route::Detokenize => openai::detokenize(call, fields).await,
+    };
+    (Schema::OpenAi, answer)
 }

@@ -2,20 +2,26 @@
 //!
 //! A server listens before a model is loaded. Next: `serve.rs`.
 
-use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
 use gimbal_engine::{Health, SampleParams, Service};
 use serde_json::{Value, json};
-use tokio::sync::Semaphore;
 
+use crate::access::Seen;
 use crate::boot::{About, Timeline};
+use crate::budget::Budget;
 use crate::exposition::Exposition;
 use crate::fault::{Fault, Kind};
 use crate::journal::Journal;
+use crate::repeats::Repeats;
+use crate::work::Work;
 
 /// How long a client is told to wait for a model that loads.
 const LOADING_RETRY_MS: u64 = 1000;
+
+/// Letters of a client's word that an error repeats.
+pub(crate) const SHOWN_MAX: usize = 100;
 
 /// Limits of the edge.
 #[derive(Clone, Debug)]
@@ -94,8 +100,10 @@ struct Inner {
     about: RwLock<About>,
     timeline: Mutex<Timeline>,
     journal: Journal,
+    repeats: Mutex<Repeats<Seen>>,
     exposition: Option<Exposition>,
-    bodies: Arc<Semaphore>,
+    bodies: Arc<Budget>,
+    work: Work,
     started_unix_ms: u64,
 }
 
@@ -110,23 +118,24 @@ enum Phase {
 /// What a server does before it says anything else.
 const FIRST_PHASE: &str = "listen";
 
-/// Unit of the budget of bodies: semaphores count to 2³² at least, bodies may be larger.
-pub(crate) const BODY_UNIT_BYTES: usize = 1024;
-
 impl AppState {
     /// A server without a model, in phase `listen`.
     #[must_use]
     pub fn new(settings: HttpSettings, exposition: Option<Exposition>) -> Self {
         let phase = Phase::Loading { phase: FIRST_PHASE.into(), progress: None };
-        let bodies = Semaphore::new(settings.bodies_bytes_max / BODY_UNIT_BYTES);
+        // One body of the largest legal size finds room, whoever else is there.
+        let bytes = settings.bodies_bytes_max.max(4 * settings.body_bytes_max);
+        let bodies = Budget::new(bytes);
         Self(Arc::new(Inner {
             settings,
             phase: RwLock::new(phase),
             about: RwLock::default(),
             timeline: Mutex::new(Timeline::start(FIRST_PHASE)),
             journal: Journal::default(),
+            repeats: Mutex::default(),
             exposition,
-            bodies: Arc::new(bodies),
+            bodies,
+            work: Work::start(),
             started_unix_ms: unix_ms(),
         }))
     }
@@ -187,8 +196,13 @@ impl AppState {
         self.0.exposition.as_ref()
     }
 
-    pub(crate) fn bodies(&self) -> &Arc<Semaphore> {
+    pub(crate) fn bodies(&self) -> &Arc<Budget> {
         &self.0.bodies
+    }
+
+    /// Threads for what is not waiting for a socket.
+    pub(crate) fn work(&self) -> &Work {
+        &self.0.work
     }
 
     pub(crate) fn started_unix(&self) -> u64 {
@@ -210,6 +224,11 @@ impl AppState {
 
     fn timeline<T>(&self, with: impl FnOnce(&mut Timeline) -> T) -> T {
         with(&mut self.0.timeline.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// What the log has told lately.
+    pub(crate) fn repeats(&self) -> MutexGuard<'_, Repeats<Seen>> {
+        self.0.repeats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(crate) fn journal(&self) -> &Journal {
@@ -252,7 +271,7 @@ impl AppState {
         };
         found.cloned().ok_or_else(|| {
             let names: Vec<_> = models.iter().map(|m| m.name()).collect();
-            let asked = name.unwrap_or_default();
+            let asked: String = name.unwrap_or_default().chars().take(SHOWN_MAX).collect();
             let message = format!("no model {asked:?}; there is {}", names.join(", "));
             Fault { field: Some("model".into()), ..Fault::new(Kind::UnknownModel, message) }
         })

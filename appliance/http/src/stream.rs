@@ -17,10 +17,15 @@ use gimbal_engine::{Delta, Usage};
 use tokio::sync::mpsc;
 use tracing::debug;
 
+use crate::call::Call;
 use crate::generations::Generations;
+use crate::peer::Peer;
 
 /// Frames that wait for the socket; the rest waits as tokens in the engine's channel.
 const FRAMES_MAX: usize = 16;
+
+/// The media type of server-sent events. Python's `requests` takes text without a charset for Latin-1.
+pub(crate) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
 /// How a schema writes a stream.
 pub(crate) trait Encode: Send + 'static {
@@ -36,12 +41,13 @@ pub(crate) trait Encode: Send + 'static {
 
 /// A response that streams.
 pub(crate) fn response(
+    call: &Call,
     generations: Generations,
     encoder: impl Encode,
     content_type: &'static str,
 ) -> Response<Body> {
     let (sender, receiver) = mpsc::channel(FRAMES_MAX);
-    tokio::spawn(pump(generations, encoder, sender));
+    tokio::spawn(pump(call.peer.clone(), generations, encoder, sender));
     let mut response = Response::new(Body::from_stream(Frames(receiver)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
@@ -50,7 +56,12 @@ pub(crate) fn response(
 }
 
 /// Runs until the last frame is handed over or the client is gone.
-async fn pump(mut generations: Generations, mut encoder: impl Encode, frames: mpsc::Sender<Bytes>) {
+async fn pump(
+    peer: Peer,
+    mut generations: Generations,
+    mut encoder: impl Encode,
+    frames: mpsc::Sender<Bytes>,
+) {
     let mut out = String::new();
     encoder.begin(&mut out);
     loop {
@@ -60,6 +71,7 @@ async fn pump(mut generations: Generations, mut encoder: impl Encode, frames: mp
         let next = tokio::select! {
             biased;
             () = frames.closed() => break,
+            () = peer.gone() => break,
             next = poll_fn(|context| generations.poll_next(context)) => next,
         };
         let flow = match next {

@@ -2,13 +2,15 @@
 //!
 //! Which strings are legal and how many is the edge's choice. Next: `template.rs`.
 
+use std::sync::Arc;
+
 /// Looks for stop strings in text that comes in pieces, and holds back what could become one.
 ///
 /// The string that is complete first wins; of those complete at the same character, the longest.
-/// How the text is cut into pieces never matters.
+/// How the text is cut into pieces never matters. Clones share the strings.
 #[derive(Clone, Debug, Default)]
 pub struct StopStrings {
-    stops: Vec<String>,
+    stops: Arc<[String]>,
     include: bool,
     held: String,
 }
@@ -25,7 +27,7 @@ pub struct Stopped {
 impl StopStrings {
     /// Empty strings never match. With `include`, the stop string is part of the text.
     #[must_use]
-    pub fn new(stops: Vec<String>, include: bool) -> Self {
+    pub fn new(stops: Arc<[String]>, include: bool) -> Self {
         Self { stops, include, held: String::new() }
     }
 
@@ -112,7 +114,7 @@ mod tests {
 
     #[test]
     fn only_what_could_match_is_held() {
-        let mut stops = StopStrings::new(vec!["END".into()], false);
+        let mut stops = StopStrings::new(["END".into()].into(), false);
         assert_eq!(stops.push("abc E").text, "abc ");
         assert_eq!(stops.push("x").text, "Ex");
     }

@@ -15,7 +15,6 @@
 
 mod contention;
 mod fit;
-pub mod heap;
 mod kernels;
 mod lower;
 mod measure;
@@ -25,6 +24,7 @@ mod pack;
 mod platform;
 mod pool;
 mod probe;
+pub mod process;
 mod session;
 mod step;
 mod store;

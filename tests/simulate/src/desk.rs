@@ -59,6 +59,7 @@ pub fn request(id: u64, prompt_tokens: u32, max_new_tokens: u32) -> Request {
         choices: 1,
         adapter: AdapterSlot(0),
         salt: 0,
+        client: gimbal_scheduler::Client::default(),
         priority: Priority(0),
         deadline: None,
         masked: false,

@@ -9,7 +9,7 @@ use std::time::Duration;
 use gimbal_batch::{
     AdapterSlot, Bucket, Kv, Limits, Prefill, SampleParams, Sampling, Shape, TokenMask,
 };
-use gimbal_scheduler::{Micros, Policy, Priority, Request, RequestId};
+use gimbal_scheduler::{Client, Micros, Policy, Priority, Request, RequestId};
 use gimbal_sim::{Cost, Incident};
 
 use crate::rng::Rng;
@@ -173,6 +173,7 @@ impl Crowd {
             priority: Priority(*rng.choose(&[0, 0, 0, 1, -1])),
             deadline,
             masked: self.vocab > 2 && rng.once_in(6),
+            client: Client { address: u64::from(rng.below(3)), key: u64::from(rng.below(2)) },
         }
     }
 }

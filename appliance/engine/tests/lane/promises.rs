@@ -145,7 +145,8 @@ async fn a_stop_string_ends_the_sequence_before_it() {
     let stop: String = characters[10..12].iter().collect();
     let at = text.find(&stop).expect("it is part of the text");
     for include_stop in [false, true] {
-        let request = GenerateRequest { stop: vec![stop.clone()], include_stop, ..whole.clone() };
+        let request =
+            GenerateRequest { stop: [stop.clone()].into(), include_stop, ..whole.clone() };
         let generation = service.generate(request).await.expect("a place");
         let stopped = generation.complete().await.0.remove(0);
         let end = if include_stop { at + stop.len() } else { at };

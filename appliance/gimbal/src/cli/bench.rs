@@ -19,6 +19,7 @@ use gimbal_bench::{
 use gimbal_model::Model;
 
 use crate::failure::Failure;
+use crate::print;
 use kernels::Roofline;
 
 mod kernels;
@@ -162,7 +163,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         let model = model.transpose()?;
         let report = kernels::measure(matches.get_one("threads").copied())?;
         let roofline = model.map(|model| Roofline::of(&model, &report)).transpose()?;
-        print(&kernels::table(&report, roofline.as_ref(), &environment))?;
+        print::stdout(kernels::table(&report, roofline.as_ref(), &environment))?;
         return json.write(|| kernels::json(&report, roofline.as_ref(), &environment));
     }
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
@@ -171,7 +172,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     if let Some(model) = matches.get_one::<PathBuf>("boot") {
         let plan = boot_plan(matches, model)?;
         let report = runtime.block_on(plan.run(environment)).map_err(failure)?;
-        print(&report.table())?;
+        print::stdout(report.table())?;
         return json.write(|| report.json());
     }
     let plan = plan(matches)?;
@@ -179,7 +180,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let is_watched = std::io::stderr().is_terminal();
     let bench = gimbal_bench::run(&plan, environment, is_watched);
     let report = runtime.block_on(bench).map_err(failure)?;
-    print(&report.table())?;
+    print::stdout(report.table())?;
     json.write(|| report.json())?;
     html.write(|| report.page())?;
     let failed = report.failed_cells();
@@ -187,10 +188,6 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::unavailable(format!("every request failed: {}", failed.join(", "))))
-}
-
-fn print(text: &str) -> Result<(), Failure> {
-    Ok(std::io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from)?)
 }
 
 fn boot_plan(matches: &ArgMatches, model: &std::path::Path) -> Result<BootPlan, Failure> {

@@ -8,7 +8,6 @@ mod serving;
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -20,6 +19,7 @@ use serde_json::{Value, json};
 use super::layers;
 use crate::boot;
 use crate::failure::Failure;
+use crate::print;
 
 /// Looks at one thing.
 type Check = fn(&Case) -> Finding;
@@ -39,6 +39,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("settings", serving::settings),
     ("ignored_variables", serving::ignored),
     ("proxy", serving::proxy),
+    ("privacy", serving::privacy),
     ("port", serving::port),
     ("open_files", serving::open_files),
     ("cache_folder", serving::cache_folder),
@@ -107,7 +108,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         true => format!("{:#}\n", as_json(&findings)),
         false => as_text(&findings),
     };
-    std::io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from)?;
+    print::stdout(text)?;
     let failed: Vec<&str> =
         findings.iter().filter(|(_, f)| f.status == Status::Fail).map(|(n, _)| *n).collect();
     match failed.is_empty() {

@@ -1,6 +1,6 @@
 //! `gimbal generate`: one prompt through the whole path, without HTTP.
 
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use clap::{Arg, ArgMatches, value_parser};
@@ -11,6 +11,7 @@ use serde_json::{Map, json};
 use crate::boot;
 use crate::failure::Failure;
 use crate::logging;
+use crate::print;
 
 /// Flags of this command alone.
 pub(super) fn flags() -> [Arg; 6] {
@@ -68,10 +69,15 @@ async fn print(service: &Service, request: GenerateRequest, ids: bool) -> Result
             (true, None) => Ok(()),
             (false, _) => write!(out, "{}", delta.text),
         };
-        written.and_then(|()| out.flush()).map_err(anyhow::Error::from)?;
+        match written.and_then(|()| out.flush()) {
+            // `| head` is no failure.
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+            written => written.map_err(anyhow::Error::from)?,
+        }
         if let Some(FinishReason::Error(why)) = delta.finish {
             return Err(anyhow::anyhow!("generation ended: {why}").into());
         }
     }
-    Ok(writeln!(out).map_err(anyhow::Error::from)?)
+    drop(out);
+    print::stdout("\n")
 }

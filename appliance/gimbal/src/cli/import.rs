@@ -1,10 +1,9 @@
 //! `gimbal import`: another server's configuration as our YAML, on stdout.
 
-use std::io::Write;
-
 use clap::{Arg, ArgMatches, Command};
 
 use crate::failure::Failure;
+use crate::print;
 
 /// The command.
 pub(super) fn command() -> Command {
@@ -22,5 +21,5 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let text = std::fs::read_to_string(&path);
     let text = text.map_err(|error| Failure::no_input(format!("{path}: {error}")))?;
     let yaml = gimbal_settings::import(&path, &text)?;
-    Ok(std::io::stdout().write_all(yaml.as_bytes()).map_err(anyhow::Error::from)?)
+    print::stdout(yaml)
 }

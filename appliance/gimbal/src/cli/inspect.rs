@@ -4,7 +4,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::io::Write;
 use std::path::Path;
 
 use clap::{Arg, ArgMatches};
@@ -17,6 +16,7 @@ use serde_json::{Value, json};
 use crate::boot;
 use crate::failure::Failure;
 use crate::logging;
+use crate::print;
 use crate::words::Words;
 
 /// Flags of this command alone.
@@ -30,7 +30,7 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches, model: &Path) -> Re
     let model = Model::open(model)?;
     let facts = facts(&model, settings)?;
     let text = if matches.get_flag("json") { format!("{facts:#}\n") } else { lines(&facts) };
-    Ok(std::io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from)?)
+    print::stdout(text)
 }
 
 fn facts(model: &Model, settings: &Settings) -> Result<Value, Failure> {

@@ -18,6 +18,7 @@ mod plan;
 mod probe;
 mod serve;
 mod shell;
+mod signals;
 
 use std::ffi::OsString;
 

@@ -1,11 +1,10 @@
 //! `gimbal licenses` and `gimbal sbom`: what a released binary is made of.
 
-use std::io::Write;
-
 use clap::Command;
 
 use crate::bundle::Bundle;
 use crate::failure::Failure;
+use crate::print;
 
 /// The commands and the files they print.
 const COMMANDS: [(&str, &str, &str); 2] = [
@@ -32,11 +31,5 @@ fn print(file: &str) -> Result<(), Failure> {
         ))
     })?;
     let bytes = bytes.map_err(anyhow::Error::from)?;
-    match std::io::stdout().write_all(&bytes) {
-        // `| head` is no failure.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(anyhow::Error::from(error).into())
-        }
-        _ => Ok(()),
-    }
+    print::stdout(bytes)
 }

@@ -1,6 +1,5 @@
 //! `gimbal pack`: the packed weights that `serve` would write at its first start, written now.
 
-use std::io::Write;
 use std::path::Path;
 use std::time::Instant;
 
@@ -9,6 +8,7 @@ use gimbal_settings::Settings;
 use crate::boot;
 use crate::failure::Failure;
 use crate::logging;
+use crate::print;
 
 /// Runs the command: prints the file, its bytes and what was done.
 pub(crate) fn run(settings: &Settings, model: &Path) -> Result<(), Failure> {
@@ -23,5 +23,5 @@ pub(crate) fn run(settings: &Settings, model: &Path) -> Result<(), Failure> {
         false => format!("written in {:.1} s", started.elapsed().as_secs_f64()),
     };
     let line = format!("{}  {bytes} bytes, {done}\n", path.display());
-    Ok(std::io::stdout().write_all(line.as_bytes()).map_err(anyhow::Error::from)?)
+    print::stdout(line)
 }

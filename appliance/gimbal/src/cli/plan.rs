@@ -2,7 +2,6 @@
 //!
 //! Reads the model's metadata, not a weight; opens nothing.
 
-use std::io::Write;
 use std::path::Path;
 
 use clap::{Arg, ArgMatches};
@@ -12,6 +11,7 @@ use serde_json::{Map, Value, json};
 use super::layers;
 use crate::boot;
 use crate::failure::Failure;
+use crate::print;
 
 /// Flags of this command alone.
 pub(super) fn flags() -> [Arg; 3] {
@@ -41,7 +41,7 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches, model: &Path) -> Re
     } else {
         table(settings, &why)
     };
-    Ok(std::io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from)?)
+    print::stdout(text)
 }
 
 fn explain(settings: &Settings, key: &str) -> Result<String, Failure> {

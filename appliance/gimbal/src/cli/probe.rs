@@ -4,7 +4,6 @@
 //! The form of `--json` is written down in `docs/json.md`; a test compares the two.
 
 use std::fmt::Write as _;
-use std::io::Write as _;
 
 use clap::ArgMatches;
 use gimbal_hal::{DeviceInfo, Probe};
@@ -13,6 +12,7 @@ use serde_json::{Value, json};
 
 use crate::boot::platforms;
 use crate::failure::Failure;
+use crate::print;
 
 /// What a platform answered, with its name.
 type Found = (&'static str, Probe);
@@ -25,7 +25,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         true => format!("{:#}\n", as_json(&machine, &found)),
         false => as_text(&machine, &found),
     };
-    Ok(std::io::stdout().write_all(text.as_bytes()).map_err(anyhow::Error::from)?)
+    print::stdout(text)
 }
 
 /// Bytes for people.

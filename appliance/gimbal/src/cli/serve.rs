@@ -12,10 +12,10 @@ use gimbal_engine::{SampleParams, Service};
 use gimbal_http::{About, AppState, Exposition, HttpSettings, OutputFormatter};
 use gimbal_settings::{Ignored, Settings};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use super::signals::Signals;
 use crate::failure::Failure;
 use crate::{boot, logging};
 
@@ -27,7 +27,11 @@ pub(crate) fn run(settings: &Settings, model: &Path) -> Result<(), Failure> {
     logging::start(settings, None);
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(IO_THREADS).enable_all().build();
-    runtime.map_err(anyhow::Error::from)?.block_on(serve(settings, model))
+    let runtime = runtime.map_err(|e| Failure::unavailable(format!("no threads: {e}")))?;
+    let served = runtime.block_on(serve(settings, model));
+    // What hangs in a file system or a template must not keep the process.
+    runtime.shutdown_background();
+    served
 }
 
 async fn serve(settings: &Settings, model: &Path) -> Result<(), Failure> {
@@ -43,8 +47,7 @@ async fn serve(settings: &Settings, model: &Path) -> Result<(), Failure> {
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
     info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     // Signals count from here on: a SIGTERM during the boot ends it.
-    let mut terminate = signal(SignalKind::terminate()).map_err(anyhow::Error::from)?;
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(anyhow::Error::from)?;
+    let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
     let (end, ended) = oneshot::channel::<()>();
     let edge = tokio::spawn(gimbal_http::serve(listener, state.clone(), async {
         // A dropped sender ends the edge as well.
@@ -52,19 +55,22 @@ async fn serve(settings: &Settings, model: &Path) -> Result<(), Failure> {
     }));
     let service = tokio::select! {
         service = open(settings, model, &state) => service?,
-        _ = terminate.recv() => return ended_early(),
-        _ = interrupt.recv() => return ended_early(),
+        signal = signals.ends() => return ended_early(signal),
     };
     announce(&service, address, started);
     state.add_model(service.clone());
-    tokio::select! {
-        _ = terminate.recv() => info!("SIGTERM: draining"),
-        _ = interrupt.recv() => info!("interrupted: draining"),
-    }
+    info!(signal = signals.ends().await, "draining; the same again ends at once");
     state.set_draining();
     let budget = Duration::from_secs(settings.integer("drain_timeout_s").unwrap_or(25));
-    let drained = service.drain(budget).await;
-    info!(requests = drained.requests, cut = drained.cut, "drained");
+    tokio::select! {
+        drained = service.drain(budget) => {
+            info!(requests = drained.requests, cut = drained.cut, "drained");
+        }
+        signal = signals.ends() => {
+            warn!(signal, "ended without waiting for what still runs");
+            return Ok(());
+        }
+    }
     if end.send(()).is_err() {
         warn!("the edge had ended by itself");
     }
@@ -74,8 +80,8 @@ async fn serve(settings: &Settings, model: &Path) -> Result<(), Failure> {
     }
 }
 
-fn ended_early() -> Result<(), Failure> {
-    info!("ended before it was ready");
+fn ended_early(signal: &str) -> Result<(), Failure> {
+    info!(signal, "ended before it was ready");
     Ok(())
 }
 
@@ -175,9 +181,9 @@ fn announce(service: &Service, address: SocketAddr, started: Instant) {
         true => SocketAddr::from(([127, 0, 0, 1], address.port())),
         false => address,
     };
-    eprintln!(
+    logging::say(&format!(
         "\nTry it:\n  curl -s http://{address}/invocations -H 'content-type: application/json' \\\n    \
          -d '{{\"inputs\": \"The alphabet: A, B, C, D, E,\", \
-         \"parameters\": {{\"max_new_tokens\": 16, \"details\": true}}}}'\n"
-    );
+         \"parameters\": {{\"max_new_tokens\": 16, \"details\": true}}}}'\n\n"
+    ));
 }

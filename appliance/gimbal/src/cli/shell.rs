@@ -6,6 +6,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 use clap_complete::Shell;
 
 use crate::failure::Failure;
+use crate::print;
 
 /// The commands.
 pub(super) fn commands() -> [Command; 2] {
@@ -25,7 +26,7 @@ pub(super) fn completions(matches: &ArgMatches, mut command: Command) -> Result<
     };
     let mut text = Vec::new();
     clap_complete::generate(*shell, &mut command, "gimbal", &mut text);
-    print(&text)
+    print::stdout(text)
 }
 
 /// Prints one page for the whole command line: that of the program, then one for each command.
@@ -41,15 +42,5 @@ pub(super) fn man(mut command: Command) -> Result<(), Failure> {
             .and_then(|()| page.render_options_section(&mut text))
             .map_err(anyhow::Error::from)?;
     }
-    print(&text)
-}
-
-fn print(text: &[u8]) -> Result<(), Failure> {
-    match std::io::stdout().write_all(text) {
-        // `| head` is no failure.
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => {
-            Err(anyhow::Error::from(error).into())
-        }
-        _ => Ok(()),
-    }
+    print::stdout(text)
 }

@@ -9,15 +9,15 @@ use serde_json::Value;
 
 use crate::call::{self, Call, tell_ignored};
 use crate::fault::{Fault, Kind};
-use crate::fields::{Fields, is_empty, texts_of};
+use crate::fields::Fields;
 use crate::generations::Generations;
 use crate::lmi::response::{Answer, Format, Lines};
+use crate::names::Scope;
 use crate::state::OutputFormatter;
-use crate::{sampling, stream};
+use crate::typed::{PROMPTS_MAX, STOP_TOKENS_MAX, STOPS_MAX};
+use crate::{copies, sampling, stream};
 
 const MAX_NEW_TOKENS: u32 = 30;
-/// Prompts of one body.
-const INPUTS_MAX: usize = 256;
 
 /// What the parameters ask of the answer.
 #[derive(Clone, Copy, Debug, Default)]
@@ -29,9 +29,23 @@ pub(crate) struct Shown {
     pub(crate) top: u8,
 }
 
+impl Shown {
+    /// Refuses answers that are little else than many copies of a long input.
+    fn check_copies(self, texts: &[String], choices: u16) -> Result<(), Fault> {
+        if !self.full_text {
+            return Ok(());
+        }
+        let bytes: usize = texts.iter().map(String::len).sum();
+        copies::check("parameters.return_full_text", bytes, choices)
+    }
+}
+
 /// Answers a body that is neither chat nor completion.
-pub(crate) async fn invocation(call: &Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
-    refuse_other_schemas(&fields)?;
+pub(crate) async fn invocation(
+    call: &mut Call,
+    mut fields: Fields,
+) -> Result<Response<Body>, Fault> {
+    refuse_other_schemas(&mut fields)?;
     let model = fields.text("model")?;
     let service = call.app.model(model.as_deref())?;
     let (texts, is_list) = inputs(&mut fields)?;
@@ -41,6 +55,10 @@ pub(crate) async fn invocation(call: &Call, mut fields: Fields) -> Result<Respon
     let format = format(call, stream);
     let settings = call.app.settings();
     let (request, shown) = request_of(&mut parameters, &settings.sampling)?;
+    let request =
+        GenerateRequest { client: call.client(), salt: call.salt(&mut parameters)?, ..request };
+    service.check(&request)?;
+    shown.check_copies(&texts, request.choices)?;
     let deadline = match format {
         None => settings.invocations_deadline,
         Some(_) => settings.invocations_stream_deadline,
@@ -63,7 +81,7 @@ pub(crate) async fn invocation(call: &Call, mut fields: Fields) -> Result<Respon
     let mut response = match format {
         Some(format) => {
             let lines = Lines::new(answer, format, texts.into_iter().next().unwrap_or_default());
-            stream::response(generations, lines, format.content_type())
+            stream::response(call, generations, lines, format.content_type())
         }
         None => {
             let prompts = (0..texts.len()).map(|i| generations.prompt(i).to_vec());
@@ -83,13 +101,9 @@ pub(crate) async fn invocation(call: &Call, mut fields: Fields) -> Result<Respon
     Ok(response)
 }
 
-fn refuse_other_schemas(fields: &Fields) -> Result<(), Fault> {
-    if fields.has("requestType") {
-        return Err(Fault::unsupported("requestType (stateful sessions)"));
-    }
-    if fields.has("input") {
-        return Err(Fault::unsupported("input (embeddings)"));
-    }
+fn refuse_other_schemas(fields: &mut Fields) -> Result<(), Fault> {
+    fields.refuse_unsupported(Scope::Lmi)?;
+    fields.refuse_misplaced(Scope::LmiParameters, "parameters")?;
     if fields.has("inputs") {
         return Ok(());
     }
@@ -99,19 +113,15 @@ fn refuse_other_schemas(fields: &Fields) -> Result<(), Fault> {
 
 /// The texts, and whether they came as a list.
 fn inputs(fields: &mut Fields) -> Result<(Vec<String>, bool), Fault> {
-    let value = fields.take("inputs").unwrap_or_default();
-    let Some(texts) = texts_of(&value) else {
-        let tensors =
-            value.as_array().is_some_and(|a| a.iter().any(|v| v.get("datatype").is_some()));
-        if tensors {
-            return Err(Fault::unsupported("inputs[].datatype (Open Inference Protocol)"));
-        }
-        return Err(Fault::field("inputs", "must be a string or a list of strings"));
-    };
-    if texts.is_empty() || texts.len() > INPUTS_MAX {
-        return Err(Fault::field("inputs", format!("must have from 1 to {INPUTS_MAX} strings")));
+    if fields.is_list_of_objects("inputs") {
+        return Err(Fault::unsupported("inputs[].datatype (Open Inference Protocol)"));
     }
-    Ok((texts, value.is_array()))
+    let is_list = fields.is_list("inputs");
+    let texts = fields.texts::<PROMPTS_MAX>("inputs")?.unwrap_or_default();
+    if texts.is_empty() {
+        return Err(Fault::field("inputs", "must not be empty"));
+    }
+    Ok((texts, is_list))
 }
 
 /// How to stream, if at all.
@@ -133,7 +143,9 @@ fn request_of(
     fields: &mut Fields,
     defaults: &SampleParams,
 ) -> Result<(GenerateRequest, Shown), Fault> {
-    refuse_unsupported(fields)?;
+    fields.refuse_unsupported(Scope::LmiParameters)?;
+    // Between special tokens there is no space to add: tokens carry their own.
+    fields.flag("spaces_between_special_tokens")?;
     let shown = Shown {
         details: fields.flag("details")?.unwrap_or(false),
         prefill: fields.flag("decoder_input_details")?.unwrap_or(false),
@@ -150,13 +162,17 @@ fn request_of(
         seed: fields.integer("seed")?.map(i64::cast_unsigned),
         choices: fields.count16("n")?.unwrap_or(1),
         include_stop: fields.flag("include_stop_str_in_output")?.unwrap_or(false),
-        stop_token_ids: fields.tokens("stop_token_ids")?.unwrap_or_default(),
+        stop_token_ids: fields
+            .tokens::<STOP_TOKENS_MAX>("stop_token_ids")?
+            .unwrap_or_default()
+            .into(),
         truncate: fields.count32("truncate")?,
         ..GenerateRequest::new(Prompt::Text(String::new()))
     };
     // Two names of one thing: both are checked, the first one counts.
-    let (stop, other) = (fields.texts("stop_sequences")?, fields.texts("stop")?);
-    request.stop = stop.or(other).unwrap_or_default();
+    let (stop, other) =
+        (fields.texts::<STOPS_MAX>("stop_sequences")?, fields.texts::<STOPS_MAX>("stop")?);
+    request.stop = stop.or(other).unwrap_or_default().into();
     let (ignore, other) = (fields.flag("ignore_eos_token")?, fields.flag("ignore_eos")?);
     request.ignore_eos = ignore.or(other).unwrap_or(false);
     request.skip_special_tokens = fields.flag("skip_special_tokens")?.unwrap_or(true);
@@ -173,24 +189,4 @@ fn params(fields: &mut Fields, defaults: &SampleParams) -> Result<SampleParams, 
         None => temperature.unwrap_or(0.0),
     };
     sampling::params(fields, temperature, defaults)
-}
-
-/// What would change the answer and cannot be done yet.
-fn refuse_unsupported(fields: &mut Fields) -> Result<(), Fault> {
-    let one = |value: &Value| value.as_f64() == Some(1.0);
-    for name in ["best_of", "num_beams", "length_penalty", "typical_p"] {
-        fields.refuse(name, one)?;
-    }
-    for name in ["watermark", "early_stopping", "bad_words", "prompt_logprobs", "adapters"] {
-        fields.refuse(name, is_empty)?;
-    }
-    for name in ["grammar", "guided_json", "guided_regex", "guided_choice", "guided_grammar"] {
-        fields.refuse(name, is_empty)?;
-    }
-    for name in ["structured_outputs", "response_format", "logit_bias", "tools"] {
-        fields.refuse(name, is_empty)?;
-    }
-    // Between special tokens there is no space to add: tokens carry their own.
-    fields.flag("spaces_between_special_tokens")?;
-    Ok(())
 }

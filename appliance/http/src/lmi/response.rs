@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use crate::fault::Door;
 use crate::generations::fault_of;
 use crate::lmi::request::Shown;
-use crate::stream::Encode;
+use crate::stream::{EVENT_STREAM, Encode};
 
 /// How a stream is framed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Format {
     pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::JsonLines => "application/jsonlines",
-            Self::Sse => "text/event-stream",
+            Self::Sse => EVENT_STREAM,
         }
     }
 

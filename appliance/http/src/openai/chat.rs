@@ -15,12 +15,14 @@ use super::request::{Delivery, Header, alternatives, deadline, delivery, patienc
 use super::{done, finish_name, frame, logprobs, usage};
 use crate::call::{self, Call, tell_ignored};
 use crate::fault::{Door, Fault, Schema};
-use crate::fields::{Fields, kind_of};
+use crate::fields::Fields;
 use crate::generations::{Generations, fault_of};
-use crate::stream::{self, Encode};
+use crate::names::Scope;
+use crate::stream::{self, EVENT_STREAM, Encode};
 
 /// Answers a conversation.
-pub(crate) async fn chat(call: &Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
+pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
+    fields.refuse_unsupported(Scope::Chat)?;
     let service = call.app.model(fields.text("model")?.as_deref())?;
     let Delivery { stream, include_usage } = delivery(&mut fields)?;
     let prompt = prompt(&mut fields)?;
@@ -30,7 +32,8 @@ pub(crate) async fn chat(call: &Call, mut fields: Fields) -> Result<Response<Bod
     }
     let length = lengths.0.or(lengths.1);
     let top = top_logprobs(&mut fields)?;
-    let base = request(&mut fields, &call.app.settings().sampling)?;
+    let base = request(call, &mut fields)?;
+    call.charge(fields.tree_bytes)?;
     let request = GenerateRequest {
         prompt,
         max_new_tokens: length,
@@ -39,11 +42,12 @@ pub(crate) async fn chat(call: &Call, mut fields: Fields) -> Result<Response<Bod
         ..base
     };
     let generations = Generations::start(&service, vec![request], patience(call)).await?;
+    call.share = None;
     let header = Header::new("chatcmpl", service.name());
     let writer = Writer { header, tokenizer: service.tokenizer().clone(), top, door: call.door };
     let mut response = if stream {
         let chunks = Chunks { writer, include_usage, begun: Vec::new() };
-        stream::response(generations, chunks, "text/event-stream")
+        stream::response(call, generations, chunks, EVENT_STREAM)
     } else {
         let (choices, cost) = generations.complete().await?;
         call::json(&writer.whole(choices.first().map_or(&[][..], Vec::as_slice), cost))
@@ -54,15 +58,10 @@ pub(crate) async fn chat(call: &Call, mut fields: Fields) -> Result<Response<Bod
 
 /// The conversation, as the template expects it.
 pub(super) fn prompt(fields: &mut Fields) -> Result<Prompt, Fault> {
-    let messages = match fields.take("messages") {
+    let messages = match fields.tree("messages")? {
         Some(Value::Array(messages)) if !messages.is_empty() => messages,
         Some(Value::Array(_)) => return Err(Fault::field("messages", "must not be empty")),
-        Some(other) => {
-            return Err(Fault::field(
-                "messages",
-                format!("must be a list, not {}", kind_of(&other)),
-            ));
-        }
+        Some(_) => return Err(Fault::field("messages", "must be a list")),
         None => return Err(Fault::field("messages", "is missing")),
     };
     let messages = messages.into_iter().enumerate().map(message).collect::<Result<_, _>>()?;
@@ -75,10 +74,7 @@ pub(super) fn prompt(fields: &mut Fields) -> Result<Prompt, Fault> {
 fn message((i, value): (usize, Value)) -> Result<Value, Fault> {
     let field = |name: &str| format!("messages[{i}]{name}");
     let Value::Object(mut message) = value else {
-        return Err(Fault::field(
-            &field(""),
-            format!("must be an object, not {}", kind_of(&value)),
-        ));
+        return Err(Fault::field(&field(""), "must be an object"));
     };
     match message.get("role") {
         // Templates know the older name only.
@@ -101,10 +97,7 @@ fn message((i, value): (usize, Value)) -> Result<Value, Fault> {
                 .ok_or_else(|| Fault::unsupported(&field(".content parts that are no text")))?
                 .concat()
         }
-        Some(other) => {
-            let what = format!("must be a string or text parts, not {}", kind_of(other));
-            return Err(Fault::field(&field(".content"), what));
-        }
+        Some(_) => return Err(Fault::field(&field(".content"), "must be a string or text parts")),
     };
     message.insert("content".into(), content.into());
     Ok(Value::Object(message))

@@ -15,17 +15,22 @@ use serde_json::{Value, json};
 use super::request::{Delivery, Header, alternatives, deadline, delivery, patience, request};
 use super::{done, finish_name, frame, logprobs, usage};
 use crate::call::{self, Call, tell_ignored};
+use crate::copies;
 use crate::fault::{Door, Fault, Schema};
-use crate::fields::{Fields, is_empty, texts_of, tokens_of};
+use crate::fields::Fields;
 use crate::generations::{Generations, fault_of};
-use crate::stream::{self, Encode};
+use crate::names::Scope;
+use crate::stream::{self, EVENT_STREAM, Encode};
+use crate::typed::{PROMPTS_MAX, Prompts};
 
 const MAX_TOKENS: u32 = 16;
-/// Prompts of one body.
-const PROMPTS_MAX: usize = 256;
 
 /// Answers one prompt or several.
-pub(crate) async fn completions(call: &Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
+pub(crate) async fn completions(
+    call: &mut Call,
+    mut fields: Fields,
+) -> Result<Response<Body>, Fault> {
+    fields.refuse_unsupported(Scope::Completion)?;
     let service = call.app.model(fields.text("model")?.as_deref())?;
     let Delivery { stream, include_usage } = delivery(&mut fields)?;
     let prompts = prompts(&mut fields)?;
@@ -35,22 +40,28 @@ pub(crate) async fn completions(call: &Call, mut fields: Fields) -> Result<Respo
     if echo && top.is_some() {
         return Err(Fault::unsupported("echo with logprobs"));
     }
-    fields.refuse("suffix", is_empty)?;
-    let base = request(&mut fields, &call.app.settings().sampling)?;
+    let base = request(call, &mut fields)?;
     let best_of = fields.count16("best_of")?.unwrap_or(base.choices);
     if best_of != base.choices {
         return Err(Fault::unsupported("best_of other than n"));
     }
-    let prompts_count = prompts.len();
-    let requests = prompts.into_iter().map(|prompt| GenerateRequest {
-        prompt,
+    let base = GenerateRequest {
         max_new_tokens: Some(length),
         params: SampleParams { logprobs: top, ..base.params.clone() },
         deadline: deadline(call, stream),
-        ..base.clone()
-    });
+        ..base
+    };
+    // What all prompts share is checked once, before there is a request for each.
+    service.check(&base)?;
+    if echo {
+        let bytes = prompts.iter().map(prompt_bytes).sum();
+        copies::check("echo", bytes, base.choices)?;
+    }
+    let prompts_count = prompts.len();
+    let requests = prompts.into_iter().map(|prompt| GenerateRequest { prompt, ..base.clone() });
     let requests = requests.collect();
     let generations = Generations::start(&service, requests, patience(call)).await?;
+    call.share = None;
     let header = Header::new("cmpl", service.name());
     let tokenizer = service.tokenizer().clone();
     let choices = usize::from(base.choices);
@@ -60,7 +71,7 @@ pub(crate) async fn completions(call: &Call, mut fields: Fields) -> Result<Respo
     let writer = Writer { header, tokenizer, top, door: call.door, choices, echo };
     let mut response = if stream {
         let chunks = Chunks { writer, include_usage, offsets: HashMap::new() };
-        stream::response(generations, chunks, "text/event-stream")
+        stream::response(call, generations, chunks, EVENT_STREAM)
     } else {
         let (all, cost) = generations.complete().await?;
         call::json(&writer.whole(&all, cost))
@@ -71,22 +82,19 @@ pub(crate) async fn completions(call: &Call, mut fields: Fields) -> Result<Respo
 
 /// A string, strings, token ids, or lists of token ids.
 fn prompts(fields: &mut Fields) -> Result<Vec<Prompt>, Fault> {
-    let value = fields.take("prompt").unwrap_or_default();
-    let prompts: Option<Vec<Prompt>> =
-        if let Some(texts) = texts_of(&value).filter(|t| !t.is_empty()) {
-            Some(texts.into_iter().map(Prompt::Text).collect())
-        } else if let Some(ids) = tokens_of(&value).filter(|ids| !ids.is_empty()) {
-            Some(vec![Prompt::Tokens(ids)])
-        } else {
-            let lists = value.as_array().filter(|lists| !lists.is_empty());
-            lists.and_then(|lists| lists.iter().map(|l| tokens_of(l).map(Prompt::Tokens)).collect())
-        };
-    match prompts {
-        Some(prompts) if prompts.len() <= PROMPTS_MAX => Ok(prompts),
-        Some(_) => Err(Fault::field("prompt", format!("must have at most {PROMPTS_MAX} prompts"))),
-        None => {
-            Err(Fault::field("prompt", "must be a string, strings, token ids or lists of them"))
-        }
+    Ok(match fields.prompts::<PROMPTS_MAX>("prompt")? {
+        Prompts::Texts(texts) => texts.into_iter().map(Prompt::Text).collect(),
+        Prompts::Tokens(lists) => lists.into_iter().map(Prompt::Tokens).collect(),
+    })
+}
+
+/// About how long a prompt is as text.
+fn prompt_bytes(prompt: &Prompt) -> usize {
+    const TOKEN_BYTES: usize = 4;
+    match prompt {
+        Prompt::Text(text) => text.len(),
+        Prompt::Tokens(ids) => ids.len() * TOKEN_BYTES,
+        Prompt::Chat { .. } => 0,
     }
 }
 

@@ -4,14 +4,16 @@
 
 use std::time::{Duration, SystemTime};
 
-use gimbal_engine::{GenerateRequest, Prompt, SampleParams};
+use gimbal_engine::{GenerateRequest, Prompt};
 use serde_json::{Value, json};
 
 use crate::access::random_hex;
 use crate::call::Call;
 use crate::fault::{Door, Fault};
-use crate::fields::{Fields, is_empty};
+use crate::fields::Fields;
+use crate::names::Scope;
 use crate::sampling;
+use crate::typed::{STOP_TOKENS_MAX, STOPS_MAX};
 
 /// Alternatives a client may ask for.
 const TOP_LOGPROBS_MAX: u64 = 20;
@@ -54,27 +56,33 @@ impl Header {
 pub(super) fn delivery(fields: &mut Fields) -> Result<Delivery, Fault> {
     let stream = fields.flag("stream")?.unwrap_or(false);
     let mut options = fields.nested("stream_options", "stream_options.")?;
+    options.refuse_unsupported(Scope::StreamOptions)?;
     let include_usage = options.flag("include_usage")?.unwrap_or(false);
     Ok(Delivery { stream, include_usage })
 }
 
 /// Everything but prompt, length and logprobs.
-pub(super) fn request(
-    fields: &mut Fields,
-    defaults: &SampleParams,
-) -> Result<GenerateRequest, Fault> {
-    refuse_unsupported(fields)?;
+pub(super) fn request(call: &Call, fields: &mut Fields) -> Result<GenerateRequest, Fault> {
+    let defaults = &call.app.settings().sampling;
+    // Who asks changes nothing; and no tools are called, so none are called in parallel.
+    fields.text("user")?;
+    fields.flag("parallel_tool_calls")?;
     let temperature = fields.number("temperature")?.unwrap_or(defaults.temperature);
     let params = sampling::params(fields, temperature, defaults)?;
     Ok(GenerateRequest {
         params,
         seed: fields.integer("seed")?.map(i64::cast_unsigned),
         choices: fields.count16("n")?.unwrap_or(1),
-        stop: fields.texts("stop")?.unwrap_or_default(),
+        stop: fields.texts::<STOPS_MAX>("stop")?.unwrap_or_default().into(),
         include_stop: fields.flag("include_stop_str_in_output")?.unwrap_or(false),
-        stop_token_ids: fields.tokens("stop_token_ids")?.unwrap_or_default(),
+        stop_token_ids: fields
+            .tokens::<STOP_TOKENS_MAX>("stop_token_ids")?
+            .unwrap_or_default()
+            .into(),
         ignore_eos: fields.flag("ignore_eos")?.unwrap_or(false),
         skip_special_tokens: fields.flag("skip_special_tokens")?.unwrap_or(true),
+        client: call.client(),
+        salt: call.salt(fields)?,
         truncate: fields.count32("truncate_prompt_tokens")?,
         ..GenerateRequest::new(Prompt::Text(String::new()))
     })
@@ -104,24 +112,4 @@ pub(super) fn deadline(call: &Call, stream: bool) -> Option<Duration> {
 /// The longest time to wait for a first step.
 pub(super) fn patience(call: &Call) -> Option<Duration> {
     (call.door == Door::Invocations).then(|| call.app.settings().invocations_deadline)
-}
-
-/// What would change the answer and cannot be done yet.
-fn refuse_unsupported(fields: &mut Fields) -> Result<(), Fault> {
-    fields.refuse("response_format", |v| v["type"] == "text" || is_empty(v))?;
-    fields.refuse("tool_choice", |v| *v == "none" || *v == "auto")?;
-    for name in ["tools", "functions", "function_call", "logit_bias", "audio", "modalities"] {
-        fields.refuse(name, is_empty)?;
-    }
-    for name in ["guided_json", "guided_regex", "guided_choice", "guided_grammar"] {
-        fields.refuse(name, is_empty)?;
-    }
-    for name in ["structured_outputs", "prompt_logprobs", "bad_words", "prediction"] {
-        fields.refuse(name, is_empty)?;
-    }
-    // Who asks changes nothing.
-    fields.text("user")?;
-    // No tools are called, so none are called in parallel.
-    fields.flag("parallel_tool_calls")?;
-    Ok(())
 }

@@ -2,7 +2,7 @@
 
 use axum::body::Body;
 use axum::http::Response;
-use gimbal_engine::{Prompt, Service};
+use gimbal_engine::{Prompt, Service, text_pool};
 use serde_json::{Value, json};
 
 use super::chat;
@@ -11,12 +11,19 @@ use crate::AppState;
 use crate::call::{self, Call, tell_ignored};
 use crate::fault::Fault;
 use crate::fields::Fields;
+use crate::names::Scope;
+
+/// Tokens that are written as text at once: more than any context, and some megabytes.
+const DETOKENIZE_MAX: usize = 1 << 20;
 
 /// Token ids of `prompt`, or of `messages` by the model's template.
-pub(crate) async fn tokenize(call: &Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
+pub(crate) async fn tokenize(call: &mut Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
+    fields.refuse_unsupported(Scope::Tokenize)?;
     let service = call.app.model(fields.text("model")?.as_deref())?;
     // The model's own rule is followed; vLLM's default is the same.
-    fields.refuse("add_special_tokens", |value| *value == true)?;
+    if fields.flag("add_special_tokens")? == Some(false) {
+        return Err(Fault::unsupported("add_special_tokens"));
+    }
     if fields.has("messages") && fields.has("prompt") {
         return Err(Fault::field("prompt", "not beside messages: it is one or the other"));
     }
@@ -26,7 +33,8 @@ pub(crate) async fn tokenize(call: &Call, mut fields: Fields) -> Result<Response
         let text = fields.text("prompt")?;
         Prompt::Text(text.ok_or_else(|| Fault::field("prompt", "is missing"))?)
     };
-    let tokens = service.tokenize(prompt).await?;
+    let _place = service.permits(1)?;
+    let tokens = service.tokenize(call.client(), prompt).await?;
     let max_model_len = service.max_model_len();
     let answer = json!({ "count": tokens.len(), "max_model_len": max_model_len, "tokens": tokens });
     let mut response = call::json(&answer);
@@ -35,15 +43,22 @@ pub(crate) async fn tokenize(call: &Call, mut fields: Fields) -> Result<Response
 }
 
 /// The text of `tokens`.
-pub(crate) fn detokenize(call: &Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
+pub(crate) async fn detokenize(
+    call: &mut Call,
+    mut fields: Fields,
+) -> Result<Response<Body>, Fault> {
+    fields.refuse_unsupported(Scope::Detokenize)?;
     let service = call.app.model(fields.text("model")?.as_deref())?;
-    let tokens = fields.tokens("tokens")?;
+    let tokens = fields.tokens::<DETOKENIZE_MAX>("tokens")?;
     let tokens = tokens.ok_or_else(|| Fault::field("tokens", "is missing"))?;
     let known = service.tokenizer().vocabulary_len();
     if let Some(id) = tokens.iter().find(|id| **id as usize >= known) {
         return Err(Fault::field("tokens", format!("{id} is no token: there are {known}")));
     }
-    let mut response = call::json(&json!({ "prompt": service.tokenizer().decode(&tokens, false) }));
+    let _place = service.permits(1)?;
+    let tokenizer = service.tokenizer().clone();
+    let decode = move || call::json(&json!({ "prompt": tokenizer.decode(&tokens, false) }));
+    let mut response = text_pool::run(call.client(), decode).await?;
     tell_ignored(&mut response, &[&fields]);
     Ok(response)
 }

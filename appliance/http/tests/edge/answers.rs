@@ -45,7 +45,7 @@ async fn every_route_and_framing_gives_the_same_text() {
 
     let accept = [("accept", "text/event-stream")];
     let sse = server.post_with(INVOCATIONS, &accept, &lmi.to_string()).await;
-    assert_eq!(sse.header("content-type"), Some("text/event-stream"));
+    assert_eq!(sse.header("content-type"), Some("text/event-stream; charset=utf-8"));
     assert!(sse.body.starts_with("data:{"), "{}", sse.body);
     assert_eq!(sse.lines(), lines);
 

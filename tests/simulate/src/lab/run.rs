@@ -119,6 +119,7 @@ impl Lab<'_> {
             choices: 1,
             adapter: AdapterSlot(0),
             salt: 0,
+            client: gimbal_scheduler::Client::default(),
             priority: Priority(0),
             deadline: None,
             masked: false,

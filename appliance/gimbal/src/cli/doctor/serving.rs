@@ -49,6 +49,13 @@ pub(super) fn proxy(case: &Case) -> Finding {
     }
 }
 
+pub(super) fn privacy(_: &Case) -> Finding {
+    match gimbal_onnx::process::is_private() {
+        true => ok("nothing is sent: ONNX Runtime's telemetry is off (ORT_DISABLE_TELEMETRY=1)"),
+        false => warn("ONNX Runtime may report to its vendor", "set ORT_DISABLE_TELEMETRY=1"),
+    }
+}
+
 pub(super) fn port(case: &Case) -> Finding {
     let host = case.settings.text("host").unwrap_or("127.0.0.1");
     let number = case.settings.integer("port").and_then(|p| u16::try_from(p).ok()).unwrap_or(8080);
