@@ -169,6 +169,7 @@ impl Scheduler {
             output: Vec::new(),
             output_max: request.max_new_tokens,
             params,
+            client: request.client,
             adapter: request.adapter,
             masked: request.masked,
             serial: request.masked || self.policy.drafts_max > 0,
@@ -183,6 +184,8 @@ impl Scheduler {
             keys: Vec::new(),
             published: 0,
             served: 0,
+            seated: 0,
+            gives_way: false,
         };
         let key = self.sequences.insert(sequence);
         self.enqueue(key);

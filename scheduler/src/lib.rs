@@ -5,7 +5,8 @@
 //! what became of whom. Time is an argument.
 //!
 //! Reading order: `request` (what goes in and out), `sequence` (the four counters), `scheduler`
-//! (the state and its ends), `admission`, `plan`, `commit`, `loss` (the verbs), `shape` (what the
+//! (the state and its ends), `admission`, `plan`, `fairness` and `prompts` (who gets seats and rows),
+//! `commit`, `loss` (the verbs), `shape` (what the
 //! device allows), `blocks` and `key` (KV memory and the prefix cache), `drafts`, `pace`, `slab`.
 //!
 //! # Invariants
@@ -20,10 +21,12 @@ mod admission;
 mod blocks;
 mod commit;
 mod drafts;
+mod fairness;
 mod key;
 mod loss;
 mod pace;
 mod plan;
+mod prompts;
 mod request;
 mod scheduler;
 mod sequence;

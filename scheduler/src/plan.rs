@@ -32,6 +32,7 @@ impl Scheduler {
         if self.steps.len() >= self.limits.depth as usize {
             return None;
         }
+        self.share_seats();
         let preemptions = self.totals.preemptions;
         if !self.make_room() {
             return None;
@@ -69,41 +70,60 @@ impl Scheduler {
 
     /// Back into the queue, to be computed again.
     fn preempt(&mut self, key: usize) {
+        self.leave_seat(key);
+        self.totals.preemptions += 1;
+    }
+
+    /// Back into the queue with all it has on the host.
+    pub(crate) fn leave_seat(&mut self, key: usize) {
         self.release(key);
         self.running.retain(|k| *k != key);
         self.sequences[key].restart();
         self.enqueue(key);
-        self.totals.preemptions += 1;
     }
 
     /// Gives rows to sequences; `calm` means that new ones may start.
     fn plan(&mut self, now: Micros, calm: bool) {
-        let Some(mut room) = self.room(now, calm) else { return };
-        let mut granted_all = true;
-        for of in [Sequence::is_decoding, Sequence::is_prefilling] {
-            for i in 0..self.running.len() {
-                let key = self.running[i];
-                let sequence = &self.sequences[key];
-                if sequence.rows == 0 && of(sequence) {
-                    granted_all &= self.grant(key, &mut room);
-                }
-            }
+        if !self.frame.turns {
+            return self.plan_mixed(now, calm);
         }
+        let Some(mut room) = self.room(now, calm) else { return };
+        let mut granted_all = self.grant_all(Sequence::is_decoding, &mut room);
+        granted_all &= self.grant_all(Sequence::is_prefilling, &mut room);
         while calm && granted_all && !room.is_full() {
             let Some(key) = self.start_next(now) else { break };
             granted_all = self.grant(key, &mut room);
         }
-        if self.policy.drafts_max > 0 && !self.frame.turns {
+    }
+
+    /// As `plan`, where a step may hold any mixture. A seat is no claim to rows: whoever finds one is
+    /// seated, and prompts share what decode rows leave.
+    fn plan_mixed(&mut self, now: Micros, calm: bool) {
+        while calm && self.start_next(now).is_some() {}
+        let mut room = Room::varlen(self.budget(), self.frame.whole);
+        self.grant_all(Sequence::is_decoding, &mut room);
+        self.plan_prompts(&mut room);
+        if self.policy.drafts_max > 0 {
             self.draft(&mut room);
         }
     }
 
-    /// The room of this step. Where not everybody fits one step, its lead has been granted.
+    /// Gives rows to all of a kind that have none; false when one gets none.
+    fn grant_all(&mut self, of: fn(&Sequence) -> bool, room: &mut Room) -> bool {
+        let mut granted_all = true;
+        for i in 0..self.running.len() {
+            let key = self.running[i];
+            let sequence = &self.sequences[key];
+            if sequence.rows == 0 && of(sequence) {
+                granted_all &= self.grant(key, room);
+            }
+        }
+        granted_all
+    }
+
+    /// The room of a step into which not everybody fits; its lead has been granted.
     fn room(&mut self, now: Micros, calm: bool) -> Option<Room> {
         let whole = self.frame.whole;
-        if !self.frame.turns {
-            return Some(Room::varlen(self.budget(), whole));
-        }
         let lead = self.lead(now, calm)?;
         let lead_need = need(&self.sequences[lead]);
         let mut room = match &self.limits.shape {
@@ -164,7 +184,7 @@ impl Scheduler {
     }
 
     /// Takes the blocks that the planned rows need.
-    fn cover(&mut self, key: usize) {
+    pub(crate) fn cover(&mut self, key: usize) {
         let sequence = &mut self.sequences[key];
         let need = self.limits.kv.blocks_for(sequence.cached + sequence.rows);
         while count(sequence.table.len()) < need {
@@ -173,18 +193,26 @@ impl Scheduler {
         }
     }
 
-    /// Lets the first of the queue run, with blocks for all its known tokens, if it can. Those
+    /// Lets the next of the queue run, with blocks for all its known tokens, if it can. Those
     /// whose prefix is just being computed by another one are passed over: they will share it.
-    fn start_next(&mut self, now: Micros) -> Option<usize> {
+    pub(crate) fn start_next(&mut self, now: Micros) -> Option<usize> {
+        self.is_short = false;
         if count(self.running.len()) >= self.frame.rolling_max || self.slots_free.is_empty() {
             return None;
         }
-        for at in 0..self.waiting.len().min(PASS_OVER) {
+        let (mut passed, mut count) = ([usize::MAX; PASS_OVER], 0);
+        while count < PASS_OVER {
+            let at = self.first_waiting(&passed[..count])?;
             let key = self.waiting[at];
             let hits = self.hits(key);
             if !self.is_being_computed(key, hits) {
-                return self.start_if_room(at, hits, now);
+                let started = self.start_if_room(at, hits, now);
+                self.is_short = started.is_none();
+                self.count_seats();
+                return started;
             }
+            passed[count] = at;
+            count += 1;
         }
         None
     }
@@ -242,6 +270,7 @@ impl Scheduler {
         let slot = self.slots_free.pop().expect("a free slot was seen");
         let sequence = &mut self.sequences[key];
         sequence.state = State::Running(slot);
+        sequence.seated = count(sequence.output.len());
         let kv = self.limits.kv;
         for at in 0..hits {
             let block = self.blocks.find(sequence.keys[at]).expect("a hit was found");

@@ -170,6 +170,9 @@ pub struct Policy {
     /// Guesses per step by n-gram lookup; 0 is off. Sequences are then never planned while a
     /// sample of theirs is in flight.
     pub drafts_max: u32,
+    /// Tokens after which a sequence gives its seat to one that waits, where seats are shared equally
+    /// already; 0 is never.
+    pub turn_tokens: u32,
     /// Secret of the prefix cache's keys; random in every process.
     pub prefix_secret: [u64; 2],
 }
@@ -203,8 +206,10 @@ pub struct Stats {
     pub prefix_hit_tokens: u64,
     /// Tokens sent out.
     pub output_tokens: u64,
-    /// Sequences preempted.
+    /// Sequences preempted for lack of blocks.
     pub preemptions: u64,
+    /// Seats given up for somebody with a better claim.
+    pub turns: u64,
     /// Guesses verified.
     pub drafts_proposed: u64,
     /// Guesses that were right.

@@ -1,7 +1,7 @@
 //! The scheduler's state, and how sequences leave it.
 //!
 //! The verbs that change it stand beside: `admission.rs` (admit), `plan.rs` (schedule),
-//! `commit.rs` (commit), `loss.rs` (lost). Here are cancel, expire, and what can be read.
+//! `fairness.rs` and `prompts.rs` (who gets what), `commit.rs` (commit), `loss.rs` (lost). Here are cancel, expire, and what can be read.
 
 use std::collections::VecDeque;
 
@@ -9,6 +9,7 @@ use gimbal_batch::{Limits, SeqSlot, StepId};
 
 use crate::blocks::Blocks;
 use crate::count;
+use crate::fairness::Seats;
 use crate::pace::Pace;
 use crate::request::{Event, Finish, Micros, Policy, Request, RequestId, Stats};
 use crate::sequence::{Domain, Sequence, State};
@@ -53,6 +54,10 @@ pub struct Scheduler {
     /// Never later than the earliest deadline of a living request.
     pub(crate) earliest_deadline: Option<Micros>,
     pub(crate) pace: Pace,
+    /// As of the newest plan.
+    pub(crate) seats: Seats,
+    /// Who waits first found a seat and no blocks.
+    pub(crate) is_short: bool,
     /// Totals; gauges are computed by `stats`.
     pub(crate) totals: Stats,
 }
@@ -136,6 +141,8 @@ impl Scheduler {
             newest_lead: Lead::Decode,
             earliest_deadline: None,
             pace: Pace::new(limits.kv.block_tokens.min(frame.rows), frame.rows),
+            seats: Seats::default(),
+            is_short: false,
             totals: Stats::default(),
             limits,
             policy,
@@ -193,6 +200,11 @@ impl Scheduler {
             step_us: self.pace.step_us(),
             ..self.totals
         }
+    }
+
+    /// Requests with a choice that waits, by rank.
+    pub fn waiting(&self) -> impl Iterator<Item = RequestId> {
+        self.waiting.iter().map(|key| self.sequences[*key].id)
     }
 
     /// Whom each output of the newest step is for, in order; where masks are wanted, they are

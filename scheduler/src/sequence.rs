@@ -11,7 +11,7 @@ use gimbal_batch::{AdapterSlot, BlockId, SampleParams, SeqSlot, Token};
 
 use crate::count;
 use crate::key::Key;
-use crate::request::{Priority, RequestId};
+use crate::request::{Client, Priority, RequestId};
 
 /// The order in which sequences are served; the greatest is preempted first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -44,6 +44,7 @@ pub(crate) struct Sequence {
     pub(crate) output: Vec<u32>,
     pub(crate) output_max: u32,
     pub(crate) params: Arc<SampleParams>,
+    pub(crate) client: Client,
     pub(crate) adapter: AdapterSlot,
     /// Never planned while a sample of it is in flight: a grammar or guesses need all its tokens.
     pub(crate) serial: bool,
@@ -70,6 +71,11 @@ pub(crate) struct Sequence {
     pub(crate) published: usize,
     /// When it last had rows: a step's number.
     pub(crate) served: u64,
+    /// Tokens of output when it was seated.
+    pub(crate) seated: u32,
+    /// Somebody else has a better claim to its seat: it has no more rows, and leaves when none are in
+    /// flight.
+    pub(crate) gives_way: bool,
 }
 
 impl Sequence {
@@ -90,7 +96,8 @@ impl Sequence {
 
     /// True when a step may hold rows of it.
     pub(crate) fn is_ready(&self) -> bool {
-        self.known() + self.promised < self.tokens_max() && (self.promised == 0 || !self.serial)
+        let has_more = self.known() + self.promised < self.tokens_max();
+        has_more && !self.gives_way && (self.promised == 0 || !self.serial)
     }
 
     /// True when its next row gives the next token.
@@ -146,7 +153,7 @@ impl Sequence {
         assert_eq!(self.in_flight, 0, "only a sequence at rest restarts");
         assert!(self.table.is_empty(), "its blocks were released");
         self.state = State::Waiting;
-        self.opened = false;
+        (self.opened, self.gives_way) = (false, false);
         (self.cached, self.promised, self.rows, self.published) = (0, 0, 0, 0);
         self.drafts.clear();
     }

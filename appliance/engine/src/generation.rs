@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use gimbal_scheduler::{Finish, Refusal as SchedulerRefusal};
-use gimbal_text::{Decoder, StopStrings, Tokenizer};
+use gimbal_text::{Decoder, StopStrings, Stopped, Tokenizer};
 use metrics::counter;
 use tokio::sync::{mpsc, watch};
 
@@ -47,12 +47,24 @@ pub struct Generation {
 pub(crate) struct Choice {
     decoder: Decoder,
     stops: StopStrings,
+    /// Tokens that come before stop strings count.
+    unstoppable: u32,
     ended: bool,
 }
 
 impl Choice {
-    pub(crate) fn new(stops: StopStrings) -> Self {
-        Self { decoder: Decoder::default(), stops, ended: false }
+    pub(crate) fn new(stops: StopStrings, unstoppable: u32) -> Self {
+        Self { decoder: Decoder::default(), stops, unstoppable, ended: false }
+    }
+
+    /// The next piece of text.
+    fn push(&mut self, text: String) -> Stopped {
+        if self.unstoppable <= 1 {
+            self.unstoppable = 0;
+            return self.stops.push(&text);
+        }
+        self.unstoppable -= 1;
+        Stopped { text, stop: None }
     }
 }
 
@@ -179,7 +191,7 @@ impl Generation {
         let shown = !(special && self.skip_special_tokens);
         let bytes = if shown { self.tokenizer.bytes(token) } else { &[] };
         let text = choice.decoder.push(bytes);
-        let stopped = choice.stops.push(&text);
+        let stopped = choice.push(text);
         let info = TokenInfo { id: token, logprob, top, special };
         if stopped.stop.is_some() {
             choice.ended = true;

@@ -22,6 +22,7 @@
 //!     policy,
 //!     lanes: vec![LaneSource { backend: open()?, reopen: Box::new(open) }],
 //!     watchdog: Duration::from_secs(30),
+//!     choices_max: 128,
 //! })?;
 //! let first = service.warm_up().await?; // one real token; then `/ping` may say 200
 //! let request = GenerateRequest::new(Prompt::Text("Hello".into()));

@@ -80,6 +80,8 @@ meters! {
     ROWS Counter "gimbal_rows_total" "model, lane, kind = prefill | decode" "Rows computed."
     PREEMPTIONS Counter "gimbal_preemptions_total" "model, lane"
         "Sequences preempted for lack of blocks."
+    TURNS Counter "gimbal_turns_total" "model, lane"
+        "Seats given up for somebody with a better claim."
     ROW_FAULTS Counter "gimbal_row_faults_total" "model, lane" "Rows that failed alone."
     LOSSES Counter "gimbal_device_losses_total" "model, lane" "Devices lost and opened again."
     RESTARTS Counter "gimbal_engine_restarts_total" "model, lane"
@@ -210,6 +212,7 @@ pub(crate) struct LaneMeters {
     steps: Counter,
     rows: [Counter; 2],
     preemptions: Counter,
+    turns: Counter,
     row_faults: Counter,
     losses: Counter,
     pub(crate) restarts: Counter,
@@ -247,6 +250,7 @@ impl LaneMeters {
             steps: count(STEPS),
             rows: ["prefill", "decode"].map(rows),
             preemptions: count(PREEMPTIONS),
+            turns: count(TURNS),
             row_faults: count(ROW_FAULTS),
             losses: count(LOSSES),
             restarts: count(RESTARTS),
@@ -302,6 +306,7 @@ impl LaneMeters {
         self.rows[0].absolute(stats.prefill_tokens);
         self.rows[1].absolute(stats.decode_tokens);
         self.preemptions.absolute(stats.preemptions);
+        self.turns.absolute(stats.turns);
         self.row_faults.absolute(stats.row_faults);
         self.losses.absolute(stats.losses);
     }

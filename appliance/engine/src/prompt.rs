@@ -37,7 +37,12 @@ impl Service {
                 let (bytes, tokenizer) = (text.len(), Arc::clone(&self.tokenizer));
                 in_turn(client, bytes, move || tokenizer.encode(&text, true)).await?
             }
-            Prompt::Chat { messages, variables, add_generation_prompt } => {
+            Prompt::Plain(text) => {
+                self.check_text_len(text.len())?;
+                let (bytes, tokenizer) = (text.len(), Arc::clone(&self.tokenizer));
+                in_turn(client, bytes, move || tokenizer.encode_plain(&text, true)).await?
+            }
+            Prompt::Chat { messages, variables, add_generation_prompt, add_special_tokens } => {
                 let Some(template) = self.template.clone() else {
                     let what = "this model has no chat template; send a prompt, or serve it with \
                                 --chat-template FILE";
@@ -49,7 +54,10 @@ impl Service {
                 let now_unix = i64::try_from(now.unwrap_or_default().as_secs()).unwrap_or(0);
                 let options = RenderOptions { add_generation_prompt, variables, now_unix };
                 let tokenizer = Arc::clone(&self.tokenizer);
-                let render = move || template.encode(&tokenizer, &messages, &options);
+                let render = move || {
+                    let ids = template.encode(&tokenizer, &messages, &options)?;
+                    Ok(if add_special_tokens { tokenizer.surround(ids) } else { ids })
+                };
                 // A template may do anything with few bytes, so it is never run here.
                 in_turn(client, usize::MAX, render).await?
             }

@@ -21,6 +21,8 @@ pub struct GenerateRequest {
     pub params: SampleParams,
     /// Decides all randomness; `None` takes a random one.
     pub seed: Option<u64>,
+    /// Tokens to generate at least: neither end tokens nor stop strings end it before.
+    pub min_new_tokens: u32,
     /// Independent continuations.
     pub choices: u16,
     /// Text that ends a continuation.
@@ -56,6 +58,7 @@ impl GenerateRequest {
             max_new_tokens: None,
             params: SampleParams::default(),
             seed: None,
+            min_new_tokens: 0,
             choices: 1,
             stop: Arc::default(),
             include_stop: false,
@@ -77,6 +80,8 @@ impl GenerateRequest {
 pub enum Prompt {
     /// Text as it is; control tokens written in it are taken as such.
     Text(String),
+    /// As `Text`, without what the tokenizer puts around a text.
+    Plain(String),
     /// Tokens as they are.
     Tokens(Vec<u32>),
     /// A conversation, written by the model's template.
@@ -87,6 +92,8 @@ pub enum Prompt {
         variables: Map<String, Value>,
         /// Whether the assistant's turn is begun.
         add_generation_prompt: bool,
+        /// Adds what the tokenizer puts around a text; templates mostly write it themselves.
+        add_special_tokens: bool,
     },
 }
 

@@ -48,6 +48,8 @@ pub struct ServiceConfig {
     pub lanes: Vec<LaneSource>,
     /// A step that takes longer makes the model unhealthy.
     pub watchdog: Duration,
+    /// Continuations of one request, at most.
+    pub choices_max: u16,
 }
 
 /// A model that serves.
@@ -61,6 +63,7 @@ pub struct Service {
     pub(crate) lanes: Vec<Lane>,
     pub(crate) clock: Clock,
     watchdog: Duration,
+    choices_max: u16,
     next_id: AtomicU64,
 }
 
@@ -73,7 +76,8 @@ impl Service {
     /// # Panics
     /// If there is no lane.
     pub fn start(config: ServiceConfig) -> Result<Arc<Self>, DeviceError> {
-        let ServiceConfig { name, tokenizer, template, policy, lanes, watchdog } = config;
+        let ServiceConfig { name, tokenizer, template, policy, lanes, watchdog, choices_max } =
+            config;
         assert!(!lanes.is_empty(), "a model has a lane");
         let clock = Clock::start();
         let rolling = policy.max_rolling_batch_size;
@@ -92,6 +96,7 @@ impl Service {
             lanes,
             clock,
             watchdog,
+            choices_max,
             next_id: AtomicU64::new(0),
         }))
     }
@@ -174,7 +179,12 @@ impl Service {
     /// # Errors
     /// Which field has no legal value, or asks for what the device cannot do.
     pub fn check(&self, request: &GenerateRequest) -> Result<(), Refusal> {
-        validation::check(request, self.limits()).map_err(|refusal| self.note(refusal))
+        self.validate(request).map_err(|refusal| self.note(refusal))
+    }
+
+    fn validate(&self, request: &GenerateRequest) -> Result<(), Refusal> {
+        validation::check(request, self.limits(), self.choices_max)?;
+        validation::check_answer(request, self.max_model_len())
     }
 
     /// Sends a request to a lane. Returns before it has left the queue.
@@ -207,7 +217,7 @@ impl Service {
         mut request: GenerateRequest,
     ) -> Result<Generation, Refusal> {
         let arrived = self.clock.now();
-        validation::check(&request, self.limits())?;
+        self.validate(&request)?;
         let prompt = std::mem::replace(&mut request.prompt, Prompt::Tokens(Vec::new()));
         let GenerateRequest { truncate, max_new_tokens, .. } = &request;
         let tokenize = self.tokenize(request.client, prompt);
@@ -236,7 +246,9 @@ impl Service {
             clock: self.clock,
             prompt: Arc::clone(&prompt),
             usage: Usage { prompt_tokens, ..Usage::default() },
-            choices: (0..choices).map(|_| Choice::new(stops.clone())).collect(),
+            choices: (0..choices)
+                .map(|_| Choice::new(stops.clone(), request.min_new_tokens))
+                .collect(),
             ready: VecDeque::new(),
             queue: self.queue(),
             skip_special_tokens: request.skip_special_tokens,
@@ -264,13 +276,20 @@ impl Service {
         request: &GenerateRequest,
     ) -> Request {
         let ends = self.tokenizer.end_tokens().iter().filter(|_| !request.ignore_eos);
+        let stop_tokens: Arc<[u32]> = ends.chain(request.stop_token_ids.iter()).copied().collect();
+        let min_tokens = request.min_new_tokens;
         let seed = request.seed.unwrap_or_else(|| RandomState::new().hash_one(id.0));
         Request {
             id,
             tokens,
             max_new_tokens,
-            stop_tokens: ends.chain(request.stop_token_ids.iter()).copied().collect(),
-            params: Arc::new(SampleParams { seed, ..request.params.clone() }),
+            params: Arc::new(SampleParams {
+                seed,
+                min_tokens,
+                ends: if min_tokens > 0 { Arc::clone(&stop_tokens) } else { Arc::default() },
+                ..request.params.clone()
+            }),
+            stop_tokens,
             choices: request.choices,
             adapter: AdapterSlot::default(),
             salt: request.salt,

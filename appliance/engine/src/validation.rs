@@ -8,8 +8,6 @@ use serde_json::Value;
 use crate::Refusal;
 use crate::request::GenerateRequest;
 
-/// Continuations of one request; the most OpenAI allows.
-const CHOICES_MAX: u16 = 128;
 /// Stop strings of one request: each costs a search in every piece of text.
 const STOPS_MAX: usize = 64;
 /// Characters of a stop string; so much text may be held back.
@@ -17,15 +15,24 @@ const STOP_CHARACTERS_MAX: usize = 1024;
 /// Bytes of all stop strings: each is searched for in all text.
 const STOP_BYTES_MAX: usize = 16 << 10;
 const STOP_TOKENS_MAX: usize = 1024;
+/// Tokens and alternatives of one answer: each is some dozen bytes of JSON.
+const ENTRIES_MAX: u64 = 2 << 20;
 
 /// Checks all fields.
-pub(crate) fn check(request: &GenerateRequest, limits: &Limits) -> Result<(), Refusal> {
+pub(crate) fn check(
+    request: &GenerateRequest,
+    limits: &Limits,
+    choices_max: u16,
+) -> Result<(), Refusal> {
     check_params(&request.params)?;
     let within = |holds: bool, field: &'static str, what: &str| {
         if holds { Ok(()) } else { Err(Refusal::Invalid { field, what: what.to_owned() }) }
     };
     within(request.max_new_tokens != Some(0), "max_new_tokens", "must be at least 1")?;
-    within((1..=CHOICES_MAX).contains(&request.choices), "n", "must be from 1 to 128")?;
+    let longest = request.max_new_tokens.unwrap_or(u32::MAX);
+    within(request.min_new_tokens <= longest, "min_tokens", "must be at most max_tokens")?;
+    let n = format!("must be from 1 to {choices_max}");
+    within((1..=choices_max).contains(&request.choices), "n", &n)?;
     within(request.truncate != Some(0), "truncate", "must be at least 1")?;
     within(request.stop.len() <= STOPS_MAX, "stop", "at most 64 strings")?;
     let legal = |stop: &String| (1..=STOP_CHARACTERS_MAX).contains(&stop.chars().count());
@@ -47,6 +54,23 @@ pub(crate) fn check(request: &GenerateRequest, limits: &Limits) -> Result<(), Re
         return unsupported("a repetition, presence or frequency penalty");
     }
     Ok(())
+}
+
+/// Refuses what would be an answer of more tokens and alternatives than can be kept for one client.
+pub(crate) fn check_answer(request: &GenerateRequest, max_model_len: u32) -> Result<(), Refusal> {
+    let tokens = u64::from(request.max_new_tokens.unwrap_or(max_model_len).min(max_model_len));
+    let each = 1 + u64::from(request.params.logprobs.unwrap_or(0));
+    let entries = tokens * each * u64::from(request.choices);
+    if each == 1 || entries <= ENTRIES_MAX {
+        return Ok(());
+    }
+    let what = format!(
+        "{} answers of {tokens} tokens with {} alternatives each are more than {ENTRIES_MAX} entries; \
+         ask for fewer tokens, answers or alternatives",
+        request.choices,
+        each - 1
+    );
+    Err(Refusal::Invalid { field: "logprobs", what })
 }
 
 fn check_params(params: &SampleParams) -> Result<(), Refusal> {
@@ -97,7 +121,7 @@ mod tests {
         };
         let mut request = GenerateRequest::new(Prompt::Text("a".into()));
         change(&mut request);
-        let found = check(&request, &limits).map_err(|refusal| match refusal {
+        let found = check(&request, &limits, 128).map_err(|refusal| match refusal {
             Refusal::Invalid { field, .. } => field,
             Refusal::Unsupported { what } => what,
             _ => "other",
@@ -115,6 +139,7 @@ mod tests {
         check_field(|r| r.params.repetition_penalty = 0.0, Some("repetition_penalty"));
         check_field(|r| r.params.presence_penalty = 3.0, Some("presence_penalty"));
         check_field(|r| r.choices = 0, Some("n"));
+        check_field(|r| (r.min_new_tokens, r.max_new_tokens) = (3, Some(2)), Some("min_tokens"));
         check_field(|r| r.max_new_tokens = Some(0), Some("max_new_tokens"));
         check_field(|r| r.stop = [String::new()].into(), Some("stop"));
         check_field(|r| r.stop = vec!["x".into(); 65].into(), Some("stop"));

@@ -137,6 +137,10 @@ impl Plan {
             template,
             policy,
             lanes,
+            choices_max: settings
+                .integer("max_choices")
+                .and_then(|n| u16::try_from(n).ok())
+                .unwrap_or(128),
             watchdog: Duration::from_secs(settings.integer("watchdog_timeout_s").unwrap_or(30)),
         })?;
         // What was read and made on the way is not needed again.
@@ -157,6 +161,7 @@ impl Plan {
             step_time_max: settings.integer("step_time_max_ms").map(|ms| Micros(ms * 1000)),
             prefix_cache: settings.flag("enable_prefix_caching"),
             drafts_max: 0,
+            turn_tokens: number("fair_turn_tokens", 128),
             prefix_secret: [random(), random()],
         }
     }

@@ -38,6 +38,9 @@ const METHODS: [Method; 7] = [
     Method::PATCH,
 ];
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// A body that nobody needs is thrown away up to here, if it comes within this time.
+const DRAINED_BYTES_MAX: usize = 64 << 10;
+const DRAIN_TIME: Duration = Duration::from_millis(50);
 /// Letters of an id that a client may choose.
 const REQUEST_ID_MAX: usize = 128;
 
@@ -53,10 +56,17 @@ pub(crate) async fn observe(
     let route = request.extensions().get::<MatchedPath>().cloned();
     let is_polled = route.as_ref().is_some_and(|route| POLLED.contains(&route.as_str()));
     let is_crowded = request.extensions().get::<Crowded>().is_some();
-    let mut response = match is_crowded && !is_polled {
-        true => crowded(),
-        false => next.run(request).await,
+    let web = &app.settings().web;
+    let origin = request.headers().get(header::ORIGIN).cloned();
+    let mut response = match web.check(&request) {
+        _ if is_crowded && !is_polled => crowded(),
+        Err(fault) => early(request, &fault).await,
+        Ok(()) => match web.preflight(&request) {
+            Some(response) => response,
+            None => next.run(request).await,
+        },
     };
+    web.tell(origin.as_ref(), &mut response);
     if is_crowded {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -106,6 +116,20 @@ pub(crate) async fn tell_rest(app: &AppState) {
             info!(method, route, status, times, "requests");
         }
     }
+}
+
+/// Answers before the body was read. One that is there is thrown away, so that the connection can go
+/// on; otherwise the client is told that it cannot.
+pub(crate) async fn early(request: Request, fault: &Fault) -> Response<Body> {
+    let is_v1 = request.uri().path().starts_with("/v1");
+    let schema = if is_v1 { Schema::OpenAi } else { Schema::Lmi };
+    let drained = axum::body::to_bytes(request.into_body(), DRAINED_BYTES_MAX);
+    let is_drained = matches!(tokio::time::timeout(DRAIN_TIME, drained).await, Ok(Ok(_)));
+    let mut response = fault.response(schema, Door::V1);
+    if !is_drained {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
 }
 
 fn crowded() -> Response<Body> {

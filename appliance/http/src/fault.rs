@@ -18,7 +18,7 @@ use crate::journal::Note;
 pub(crate) struct Fault {
     pub(crate) kind: Kind,
     pub(crate) message: String,
-    /// The field at fault, by the engine's name.
+    /// The field at fault, as OpenAI's schema names it.
     pub(crate) field: Option<String>,
     /// More members of the body: numbers a client can act on.
     pub(crate) details: Box<Map<String, Value>>,
@@ -40,6 +40,8 @@ pub(crate) enum Kind {
     UnknownRoute,
     /// Use another method.
     Method,
+    /// Come from elsewhere.
+    Forbidden,
     /// Send a smaller body.
     BodyTooLarge,
     /// Send the body faster.
@@ -118,6 +120,7 @@ impl Fault {
             (Kind::Invalid | Kind::Unsupported | Kind::TooLong, _) => StatusCode::BAD_REQUEST,
             (Kind::UnknownModel | Kind::UnknownRoute, _) => StatusCode::NOT_FOUND,
             (Kind::Method, _) => StatusCode::METHOD_NOT_ALLOWED,
+            (Kind::Forbidden, _) => StatusCode::FORBIDDEN,
             (Kind::BodyTooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
             (Kind::MediaType, _) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             (Kind::BodyTooSlow | Kind::TimedOut, _) => StatusCode::REQUEST_TIMEOUT,
@@ -145,7 +148,7 @@ impl Fault {
             Schema::OpenAi => {
                 body.insert("message".into(), self.message.clone().into());
                 body.insert("type".into(), self.kind.openai_type().into());
-                body.insert("param".into(), self.field.clone().map_or(Value::Null, openai_name));
+                body.insert("param".into(), self.field.clone().into());
                 body.insert("code".into(), self.kind.code().into());
                 json!({ "error": body })
             }
@@ -169,12 +172,9 @@ impl Fault {
     }
 }
 
-/// The engine's field names, in OpenAI's words.
-fn openai_name(field: String) -> Value {
-    match field.as_str() {
-        "max_new_tokens" => "max_tokens".into(),
-        _ => field.into(),
-    }
+/// The engine's field names, in the words of the schema that tells them apart from the message.
+fn openai_name(field: &str) -> String {
+    if field == "max_new_tokens" { "max_tokens" } else { field }.to_owned()
 }
 
 impl Kind {
@@ -187,6 +187,7 @@ impl Kind {
             Self::UnknownModel => "model_not_found",
             Self::UnknownRoute => "not_found",
             Self::Method => "method_not_allowed",
+            Self::Forbidden => "forbidden",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
             Self::MediaType => "media_type",
@@ -207,6 +208,7 @@ impl Kind {
             | Self::Unsupported
             | Self::TooLong
             | Self::Method
+            | Self::Forbidden
             | Self::BodyTooLarge
             | Self::BodyTooSlow
             | Self::MediaType => "BadRequestException",
@@ -244,7 +246,9 @@ impl From<Refusal> for Fault {
                 }))
             }
             Refusal::Unsupported { .. } => Self::new(Kind::Unsupported, message),
-            Refusal::Invalid { field, what } => Self::field(field, what),
+            Refusal::Invalid { field, what } => {
+                Self { field: Some(openai_name(field)), ..Self::field(field, what) }
+            }
             Refusal::Text(TextError::Render { .. }) => Self::field("messages", message),
             Refusal::Text(TextError::Text { .. }) => Self::field("prompt", message),
             // The model's owner made a mistake that no request can correct.

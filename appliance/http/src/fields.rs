@@ -168,17 +168,13 @@ impl Fields {
 
     /// Refuses fields that have their effect in another object.
     pub(crate) fn refuse_misplaced(&self, scope: Scope, object: &str) -> Result<(), Fault> {
-        let is_there = |name: &&str| names::verdict(name, scope) == Verdict::Done;
         let mut names = self.members.iter().map(|(name, _)| *name);
-        match names.find(|name| is_there(name) && !self.is_at_home(name)) {
+        let is_misplaced =
+            |name: &&str| self.has(name) && names::verdict(name, scope) == Verdict::Misplaced;
+        match names.find(is_misplaced) {
             Some(name) => Err(Fault::field(name, format!("belongs into {object}"))),
             None => Ok(()),
         }
-    }
-
-    /// True if a field has its effect at the top of LMI's body.
-    fn is_at_home(&self, name: &str) -> bool {
-        !self.has(name) || names::verdict(name, Scope::Lmi) == Verdict::Done
     }
 
     /// Names of what was not taken, for the header; letters that a header cannot have are dropped.

@@ -28,6 +28,7 @@ impl Note {
             Kind::UnknownModel => "there is no model of that name".to_owned(),
             Kind::UnknownRoute => "there is no such route".to_owned(),
             Kind::Method => "the route does not take this method".to_owned(),
+            Kind::Forbidden => "a web page or a name that is not allowed".to_owned(),
             // Their messages may quote what is wrong; the client has read it.
             Kind::Invalid | Kind::Unsupported => {
                 let what = fault.field.as_deref().unwrap_or("the body");

@@ -58,6 +58,7 @@ mod state;
 mod status;
 mod stream;
 mod typed;
+mod web;
 mod weight;
 mod work;
 
@@ -65,3 +66,4 @@ pub use boot::About;
 pub use exposition::Exposition;
 pub use serve::serve;
 pub use state::{AppState, HttpSettings, OutputFormatter};
+pub use web::WebRules;

@@ -45,6 +45,8 @@ pub(crate) enum Verdict {
     Done,
     /// It could change nothing here; told in a header.
     Harmless,
+    /// It has its effect in `parameters` only: 400 says so.
+    Misplaced,
     /// It would change the answer: 400, unless its value asks for nothing.
     Refused(Neutral),
 }
@@ -94,7 +96,12 @@ const fn row(
 
 impl Row {
     fn verdict(&self, scope: Scope) -> Verdict {
-        if self.done.contains(scope.letter()) { Verdict::Done } else { self.elsewhere }
+        let is_done = |scope: Scope| self.done.contains(scope.letter());
+        match scope {
+            _ if is_done(scope) => Verdict::Done,
+            Scope::Lmi if is_done(Scope::LmiParameters) => Verdict::Misplaced,
+            _ => self.elsewhere,
+        }
     }
 }
 
@@ -163,7 +170,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("cache_salt", "cpm", Harmless, "\"x\"", "vLLM", "Shares cached prefixes only with the same salt."),
     row("chat_template", "", Refused(Empty), "\"x\"", "vLLM", "A template of the client's."),
     row("chat_template_kwargs", "ct", Harmless, "{}", "vLLM", "More variables of the template."),
-    row("continue_final_message", "ct", Refused(Empty), "true", "vLLM", "Goes on with the last message."),
+    row("continue_final_message", "", Refused(Empty), "true", "vLLM", "Goes on with the last message."),
     row("continuous_usage_stats", "s", Harmless, "true", "vLLM", "Usage on every chunk."),
     row("custom_logit_processor", "", Refused(Empty), "\"x\"", "SGLang", "Code of the client's."),
     row("custom_params", "", Refused(Empty), "{\"a\": 1}", "SGLang", "For code of the client's."),
@@ -245,7 +252,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("num_beams", "", Refused(Numbers(&[1.0])), "2", "HF, LMI", "Beam search."),
     row("num_return_sequences", "", Refused(Numbers(&[1.0])), "2", "HF", "Answers to one prompt."),
     row("parallel_tool_calls", "cp", Harmless, "true", "OpenAI", "Nothing without tools."),
-    row("parameters", "l", Refused(Empty), "{}", "TGI, LMI", "All other fields."),
+    row("parameters", "l", Refused(Empty), "{\"top_k\": 5}", "TGI, LMI", "All other fields."),
     row("parse_tool_calls", "", Harmless, "true", "llama.cpp", "Nothing without tools."),
     row("penalty_alpha", "", Refused(Numbers(&[0.0])), "0.5", "HF", "Contrastive search."),
     row("post_sampling_probs", "", Harmless, "true", "llama.cpp", "Nothing without `n_probs`."),
@@ -286,7 +293,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("stop_sequences", "m", Refused(Empty), "[\"x\"]", "TGI, LMI", "Texts that end an answer."),
     row("stop_token_ids", "cpm", Refused(Empty), "[5]", "vLLM", "Tokens that end an answer."),
     row("store", "", Harmless, "true", "OpenAI", "Nothing is kept."),
-    row("stream", "cplm", Refused(Empty), "false", "OpenAI", "Sends tokens as they come."),
+    row("stream", "cplm", Refused(Empty), "true", "OpenAI", "Sends tokens as they come."),
     row("stream_options", "cp", Harmless, "{}", "OpenAI", "More about streams."),
     row("stream_reasoning", "", Harmless, "true", "SGLang", "Reasoning is part of the text."),
     row("structural_tag", "", Refused(Empty), "\"x\"", "SGLang, vLLM", "A grammar."),
@@ -334,7 +341,7 @@ mod tests {
 
 Written from the table in `src/names.rs`; do not edit. *done*: it has its effect. *harmless*: it
 could change nothing here, and `x-gimbal-ignored` names it. *refused*: 400 `not_supported`, unless
-its value asks for nothing. Names that stand in no row are ignored and told likewise.
+its value asks for nothing. *in parameters*: 400, for it has its effect there. Names that stand in no row are ignored and told likewise.
 ";
     const SCOPES: [(Scope, &str); 6] = [
         (Scope::Chat, "chat"),
@@ -346,15 +353,17 @@ its value asks for nothing. Names that stand in no row are ignored and told like
     ];
 
     fn markdown() -> String {
-        let mut text = format!("{HEAD}\n| field | of | meaning |");
+        let mut text = format!("{HEAD}\n| field | of | meaning | example |");
         SCOPES.iter().for_each(|(_, name)| text += &format!(" {name} |"));
-        text += &format!("\n|---|---|---|{}\n", "---|".repeat(SCOPES.len()));
+        text += &format!("\n|---|---|---|---|{}\n", "---|".repeat(SCOPES.len()));
         for row in TABLE {
-            text += &format!("| `{}` | {} | {} |", row.name, row.origin, row.doc);
+            text +=
+                &format!("| `{}` | {} | {} | `{}` |", row.name, row.origin, row.doc, row.sample);
             for (scope, _) in SCOPES {
                 let word = match row.verdict(scope) {
                     Verdict::Done => "done",
                     Harmless => "harmless",
+                    Verdict::Misplaced => "in parameters",
                     Refused(_) => "refused",
                 };
                 text += &format!(" {word} |");
@@ -381,7 +390,7 @@ its value asks for nothing. Names that stand in no row are ignored and told like
         for row in TABLE {
             assert!(serde_json::from_str::<Value>(row.sample).is_ok(), "{}", row.name);
             if let Refused(neutral) = row.elsewhere {
-                let is_plain = row.sample == "{}" || row.name == "stream";
+                let is_plain = row.sample == "{}";
                 assert!(is_plain || !neutral.holds(row.sample.as_bytes()), "{}", row.name);
                 assert!(neutral.holds(b"null"), "{}", row.name);
             }

@@ -4,6 +4,7 @@
 
 use axum::Router;
 use axum::body::Body;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware;
@@ -17,6 +18,7 @@ use crate::call::{self, Call};
 use crate::fault::{Door, Fault, Kind, Schema};
 use crate::fields::Fields;
 use crate::peer::Peer;
+use crate::state::SHOWN_MAX;
 use crate::{AppState, access, alias, body, dashboard, lmi, openai, status};
 
 /// What every route takes and answers, for people and for tools.
@@ -89,8 +91,13 @@ async fn models(State(app): State<AppState>) -> Response<Body> {
     call::json(&openai::models(&app))
 }
 
-async fn model(State(app): State<AppState>, Path(name): Path<String>) -> Response<Body> {
-    match app.model(Some(&name)) {
+async fn model(
+    State(app): State<AppState>,
+    name: Result<Path<String>, PathRejection>,
+) -> Response<Body> {
+    // A name that is not even UTF-8 is none of ours.
+    let name = name.map_or_else(|_| "?".to_owned(), |Path(name)| name);
+    match app.model_named(&name) {
         Ok(service) => call::json(&openai::model(&app, &service)),
         Err(fault) => fault.response(Schema::OpenAi, Door::V1),
     }
@@ -116,18 +123,20 @@ async fn metrics(State(app): State<AppState>) -> Response<Body> {
     response
 }
 
+/// What was asked for, as far as an error repeats it.
+fn shown(request: &Request) -> String {
+    let shown = format!("{} {}", request.method(), request.uri().path());
+    shown.chars().take(SHOWN_MAX).collect()
+}
+
 async fn unknown_route(request: Request) -> Response<Body> {
-    let message = format!("no route {} {}", request.method(), request.uri().path());
-    Fault::new(Kind::UnknownRoute, message).response(schema_of(&request), Door::V1)
+    let message = format!("no route {}", shown(&request));
+    access::early(request, &Fault::new(Kind::UnknownRoute, message)).await
 }
 
 async fn wrong_method(request: Request) -> Response<Body> {
-    let message = format!("{} does not take {}", request.uri().path(), request.method());
-    Fault::new(Kind::Method, message).response(schema_of(&request), Door::V1)
-}
-
-fn schema_of(request: &Request) -> Schema {
-    if request.uri().path().starts_with("/v1") { Schema::OpenAi } else { Schema::Lmi }
+    let message = format!("this route has no such method: {}", shown(&request));
+    access::early(request, &Fault::new(Kind::Method, message)).await
 }
 
 /// What a body is for.

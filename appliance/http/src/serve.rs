@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, HttpBody};
-use axum::http::Response;
+use axum::http::{Response, Uri};
 use bytes::Bytes;
 use gimbal_engine::meters;
 use hyper::body::{Frame, Incoming, SizeHint};
@@ -162,6 +162,7 @@ fn of_connection(
     move |request| {
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(peer.clone());
+        drop_trailing_slash(request.uri_mut());
         place.work();
         if place.is_reserved() {
             request.extensions_mut().insert(Crowded);
@@ -207,6 +208,15 @@ impl HttpBody for Answer {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+/// `/v1/models/` is `/v1/models`.
+fn drop_trailing_slash(uri: &mut Uri) {
+    let Some(path) = uri.path().strip_suffix('/').filter(|path| !path.is_empty()) else { return };
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    if let Ok(shorter) = format!("{path}{query}").parse() {
+        *uri = shorter;
     }
 }
 

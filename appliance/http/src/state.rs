@@ -12,9 +12,10 @@ use crate::access::Seen;
 use crate::boot::{About, Timeline};
 use crate::budget::Budget;
 use crate::exposition::Exposition;
-use crate::fault::{Fault, Kind};
+use crate::fault::{Door, Fault, Kind};
 use crate::journal::Journal;
 use crate::repeats::Repeats;
+use crate::web::WebRules;
 use crate::work::Work;
 
 /// How long a client is told to wait for a model that loads.
@@ -52,6 +53,10 @@ pub struct HttpSettings {
     pub vllm_metrics: bool,
     /// Serve the dashboard at `/` and `/status`.
     pub dashboard: bool,
+    /// Which web pages may use the API.
+    pub web: WebRules,
+    /// On `/v1`, a name must be that of a model, also where there is only one.
+    pub is_name_strict: bool,
 }
 
 /// What LMI's schema answers in.
@@ -85,6 +90,8 @@ impl Default for HttpSettings {
             sampling: SampleParams { temperature: 1.0, ..SampleParams::default() },
             vllm_metrics: false,
             dashboard: true,
+            web: WebRules::default(),
+            is_name_strict: true,
         }
     }
 }
@@ -253,29 +260,46 @@ impl AppState {
         }
     }
 
-    /// The model of a name, or the only one.
-    pub(crate) fn model(&self, name: Option<&str>) -> Result<Arc<Service>, Fault> {
-        let models = match self.phase() {
-            Phase::Serving(models) | Phase::Draining(models) => models,
+    /// The model that a request names. Where there is one only, `/invocations` takes any name (the
+    /// cloud's endpoints have names that a container cannot know), `/v1` an empty one, and any unless
+    /// names are strict.
+    pub(crate) fn model(&self, name: Option<&str>, door: Door) -> Result<Arc<Service>, Fault> {
+        let models = self.serving()?;
+        let is_lenient = door == Door::Invocations || !self.settings().is_name_strict;
+        match (name, &models[..]) {
+            (None | Some(""), [first, ..]) => Ok(Arc::clone(first)),
+            (Some(_), [only]) if is_lenient => Ok(Arc::clone(only)),
+            (name, _) => find(&models, name.unwrap_or_default()),
+        }
+    }
+
+    /// The model of exactly this name.
+    pub(crate) fn model_named(&self, name: &str) -> Result<Arc<Service>, Fault> {
+        find(&self.serving()?, name)
+    }
+
+    fn serving(&self) -> Result<Vec<Arc<Service>>, Fault> {
+        match self.phase() {
+            Phase::Serving(models) | Phase::Draining(models) => Ok(models),
             Phase::Loading { phase, .. } => {
                 let fault = Fault::new(Kind::Loading, format!("the model loads (phase {phase})"));
-                return Err(Fault { retry_after_ms: Some(LOADING_RETRY_MS), ..fault });
+                Err(Fault { retry_after_ms: Some(LOADING_RETRY_MS), ..fault })
             }
             Phase::Failed { why } => {
-                return Err(Fault::new(Kind::Unavailable, format!("no model is loaded: {why}")));
+                Err(Fault::new(Kind::Unavailable, format!("no model is loaded: {why}")))
             }
-        };
-        let found = match name {
-            Some(name) => models.iter().find(|m| m.name() == name),
-            None => models.first(),
-        };
-        found.cloned().ok_or_else(|| {
-            let names: Vec<_> = models.iter().map(|m| m.name()).collect();
-            let asked: String = name.unwrap_or_default().chars().take(SHOWN_MAX).collect();
-            let message = format!("no model {asked:?}; there is {}", names.join(", "));
-            Fault { field: Some("model".into()), ..Fault::new(Kind::UnknownModel, message) }
-        })
+        }
     }
+}
+
+fn find(models: &[Arc<Service>], name: &str) -> Result<Arc<Service>, Fault> {
+    let found = models.iter().find(|model| model.name() == name);
+    found.cloned().ok_or_else(|| {
+        let names: Vec<_> = models.iter().map(|m| m.name()).collect();
+        let asked: String = name.chars().take(SHOWN_MAX).collect();
+        let message = format!("no model {asked:?}; there is {}", names.join(", "));
+        Fault { field: Some("model".into()), ..Fault::new(Kind::UnknownModel, message) }
+    })
 }
 
 /// Milliseconds since 1970.

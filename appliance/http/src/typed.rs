@@ -176,6 +176,15 @@ pub(crate) enum Prompts {
     Tokens(Vec<Vec<u32>>),
 }
 
+impl Prompts {
+    pub(crate) fn len(&self) -> usize {
+        match self {
+            Self::Texts(texts) => texts.len(),
+            Self::Tokens(lists) => lists.len(),
+        }
+    }
+}
+
 impl Fields {
     /// A string, strings, token ids, or lists of them; at most `MAX` of each but the ids.
     pub(crate) fn prompts<const MAX: usize>(&mut self, name: &str) -> Result<Prompts, Fault> {

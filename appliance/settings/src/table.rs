@@ -351,6 +351,50 @@ pub static TABLE: &[Setting] = &[
         default: |_| (Value::Text("none".to_owned()), "one name for each thing"),
     },
     Setting {
+        key: "fair_turn_tokens",
+        doc: "Tokens after which a sequence gives its seat to one that waits, where seats are shared \
+              equally; 0 is never.",
+        unit: "tokens",
+        kind: Kind::Integer { min: 0, max: 1_000_000 },
+        environment: &[],
+        default: |_| (Value::Integer(128), "a few seconds on a CPU, and seldom within an answer"),
+    },
+    Setting {
+        key: "max_choices",
+        doc: "Answers to one prompt that a request may ask for (n).",
+        unit: "",
+        kind: Kind::Integer { min: 1, max: 128 },
+        environment: &["VLLM_MAX_N_SEQUENCES"],
+        default: |_| (Value::Integer(128), "OpenAI's limit"),
+    },
+    Setting {
+        key: "served_model_name_strict",
+        doc: "Refuse requests on /v1 for other model names, though there is one model only.",
+        unit: "",
+        kind: Kind::Flag,
+        environment: &[],
+        default: |_| (Value::Flag(true), "OpenAI and vLLM do; /invocations takes any name"),
+    },
+    Setting {
+        key: "cors_origins",
+        doc: "Origins of web pages that may use the API, separated by commas; * is all.",
+        unit: "",
+        kind: Kind::Text,
+        environment: &[],
+        default: |_| (Value::Text("none".to_owned()), "no page but the dashboard asks for it"),
+    },
+    Setting {
+        key: "allowed_hosts",
+        doc: "Names by which clients may call this server, separated by commas, where it listens for \
+              this machine only; * is all.",
+        unit: "",
+        kind: Kind::Text,
+        environment: &[],
+        default: |_| {
+            (Value::Text("none".to_owned()), "localhost, addresses and this machine's name are")
+        },
+    },
+    Setting {
         key: "dashboard",
         doc: "Serve a page for people at / and what it shows at /status.",
         unit: "",

@@ -125,12 +125,17 @@ impl Tokenizer {
     /// # Errors
     /// The text cannot be cut into words within the limit of steps, or the model cannot write it.
     pub fn encode(&self, text: &str, special: bool) -> Result<Vec<u32>, TextError> {
-        let mut ids = self.encode_plain(text, special)?;
+        Ok(self.surround(self.encode_plain(text, special)?))
+    }
+
+    /// Adds what the model asks for around a text; a beginning that is there is not added again.
+    #[must_use]
+    pub fn surround(&self, mut ids: Vec<u32>) -> Vec<u32> {
         if !ids.starts_with(&self.prefix) {
             ids.splice(..0, self.prefix.iter().copied());
         }
         ids.extend(&self.suffix);
-        Ok(ids)
+        ids
     }
 
     /// As [`Tokenizer::encode`], with nothing added; for prompts that a template wrote.

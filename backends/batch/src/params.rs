@@ -26,6 +26,10 @@ pub struct SampleParams {
     /// Alternatives to report with each token; `None` reports none and the token's own logprob
     /// may be left 0.
     pub logprobs: Option<u8>,
+    /// Tokens of output before which none of `ends` is chosen.
+    pub min_tokens: u32,
+    /// Tokens that end an output; empty where `min_tokens` is 0.
+    pub ends: Arc<[u32]>,
 }
 
 impl Default for SampleParams {
@@ -40,6 +44,8 @@ impl Default for SampleParams {
             frequency_penalty: 0.0,
             seed: 0,
             logprobs: None,
+            min_tokens: 0,
+            ends: Arc::default(),
         }
     }
 }

@@ -4,7 +4,8 @@
 //! read one truth: a row's history is exactly the tokens up to its position. Noise is a pure
 //! function of (seed, position, token), so equal seeds give equal tokens under any schedule.
 //!
-//! Order, as in llama.cpp's default chain where both have a step: mask, penalties, temperature,
+//! Order, as in llama.cpp's default chain where both have a step: mask, ends that come too early,
+//! penalties, temperature,
 //! top-k, top-p, min-p, choice by Gumbel-max. Log probabilities are of the raw distribution.
 
 use std::cmp::Ordering;
@@ -104,7 +105,8 @@ impl Sampler {
                     None => (0.0, Vec::new()),
                 };
                 // Penalties and masks change the logits; without them they are raw already.
-                let changes = params.has_penalties() || output.mask.is_some();
+                let changes =
+                    params.has_penalties() || output.mask.is_some() || params.min_tokens > 0;
                 let raw = (params.logprobs.is_some() && changes).then(|| logits.to_vec());
                 let token = self.choose(part.slot, position, output, &params, logits)?;
                 if row + 1 == part.rows {
@@ -134,6 +136,14 @@ impl Sampler {
         if let Some(mask) = &output.mask {
             for (id, logit) in (0..).zip(logits.iter_mut()) {
                 if !mask.allows(id) {
+                    *logit = f32::NEG_INFINITY;
+                }
+            }
+        }
+        let outputs = (position as usize + 1).saturating_sub(slot.prompt);
+        if outputs < params.min_tokens as usize {
+            for end in params.ends.iter() {
+                if let Some(logit) = logits.get_mut(*end as usize) {
                     *logit = f32::NEG_INFINITY;
                 }
             }

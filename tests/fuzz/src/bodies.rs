@@ -116,10 +116,12 @@ fn service() -> Arc<Service> {
             step_time_max: None,
             prefix_cache: true,
             drafts_max: 0,
+            turn_tokens: 128,
             prefix_secret: [1, 2],
         },
         lanes: vec![LaneSource { backend: open(), reopen: Box::new(move || Ok(open())) }],
         watchdog: Duration::from_secs(30),
+        choices_max: 128,
     })
     .expect("a thread")
 }

@@ -42,6 +42,7 @@ pub fn policy() -> Policy {
         step_time_max: None,
         prefix_cache: false,
         drafts_max: 0,
+        turn_tokens: 128,
         prefix_secret: [1, 2],
     }
 }
@@ -110,6 +111,13 @@ impl Desk {
     /// The scheduler's refusal.
     pub fn admit(&mut self, request: Request) -> Result<(), Refusal> {
         self.scheduler.admit(request, self.now)
+    }
+
+    /// True if a request was seated and waits again.
+    #[must_use]
+    pub fn waits(&self, id: u64) -> bool {
+        let all = self.scheduler.waiting();
+        all.into_iter().any(|waiting| waiting == RequestId(id))
     }
 
     /// Schedules and submits one step.

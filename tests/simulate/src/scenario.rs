@@ -126,6 +126,7 @@ fn policy(rng: &mut Rng, limits: &Limits) -> Policy {
         step_tokens_max: *rng.choose(&[1, 4, 16, 1000]),
         step_time_max: rng.once_in(3).then(|| Micros(u64::from(rng.within(100, 300)))),
         prefix_cache: rng.once_in(2),
+        turn_tokens: *rng.choose(&[0, 1, 3, 8]),
         drafts_max: if rng.once_in(3) { rng.within(1, 4) } else { 0 },
         prefix_secret: [rng.next_word(), rng.next_word()],
     }

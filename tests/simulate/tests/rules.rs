@@ -29,7 +29,7 @@ fn decode_rows_come_before_prompts() {
 fn a_begun_prompt_goes_before_a_new_one() {
     let mut desk = desk(|_, policy| policy.step_tokens_max = 8);
     desk.admit(request(1, 12, 1)).expect("room");
-    desk.admit(request(2, 6, 1)).expect("room");
+    desk.admit(request(2, 12, 1)).expect("room");
     desk.step();
     assert_eq!(desk.rows(), [8]);
     desk.step();

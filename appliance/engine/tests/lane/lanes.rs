@@ -18,6 +18,7 @@ fn two_lanes(lanes: Vec<LaneSource>) -> Arc<Service> {
         policy: policy(),
         lanes,
         watchdog: std::time::Duration::from_secs(30),
+        choices_max: 128,
     })
     .expect("threads")
 }
@@ -96,7 +97,12 @@ async fn a_busy_lane_is_passed_by() {
 async fn chat_without_a_template_is_refused() {
     let messages = vec![serde_json::json!({ "role": "user", "content": "Hi" })];
     let variables = serde_json::Map::new();
-    let chat = Prompt::Chat { messages, variables, add_generation_prompt: true };
+    let chat = Prompt::Chat {
+        messages,
+        variables,
+        add_generation_prompt: true,
+        add_special_tokens: false,
+    };
     let refused = sim_lanes().generate(GenerateRequest::new(chat)).await;
     let Err(Refusal::Invalid { field: "messages", what }) = refused else {
         panic!("no refusal of messages");

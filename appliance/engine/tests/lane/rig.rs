@@ -36,6 +36,7 @@ pub(crate) fn policy() -> Policy {
         step_time_max: None,
         prefix_cache: true,
         drafts_max: 0,
+        turn_tokens: 128,
         prefix_secret: [1, 2],
     }
 }
@@ -67,6 +68,7 @@ pub(crate) fn service(policy: Policy, lane: LaneSource) -> Arc<Service> {
         policy,
         lanes: vec![lane],
         watchdog: Duration::from_secs(30),
+        choices_max: 128,
     })
     .expect("a thread")
 }

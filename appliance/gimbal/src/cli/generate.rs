@@ -43,7 +43,8 @@ fn request(matches: &ArgMatches) -> GenerateRequest {
     let prompt: String = matches.get_one::<String>("PROMPT").cloned().unwrap_or_default();
     let prompt = if matches.get_flag("chat") {
         let messages = vec![json!({ "role": "user", "content": prompt })];
-        Prompt::Chat { messages, variables: Map::new(), add_generation_prompt: true }
+        let variables = Map::new();
+        Prompt::Chat { messages, variables, add_generation_prompt: true, add_special_tokens: false }
     } else {
         Prompt::Text(prompt)
     };

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use gimbal_engine::{SampleParams, Service};
-use gimbal_http::{About, AppState, Exposition, HttpSettings, OutputFormatter};
+use gimbal_http::{About, AppState, Exposition, HttpSettings, OutputFormatter, WebRules};
 use gimbal_settings::{Ignored, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -40,11 +40,12 @@ async fn serve(settings: &Settings, model: &Path) -> Result<(), Failure> {
         info!(name, %source, why, "ignored");
     }
     let exposition = Exposition::install().map_err(anyhow::Error::from)?;
-    // The boot's first phase begins here.
-    let state = AppState::new(http_settings(settings), Some(exposition));
-    state.set_about(about(settings));
     let listener = listen(settings).await?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
+    // The boot's first phase begins here.
+    let is_local = address.ip().is_loopback();
+    let state = AppState::new(http_settings(settings, is_local), Some(exposition));
+    state.set_about(about(settings));
     info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     // Signals count from here on: a SIGTERM during the boot ends it.
     let mut signals = Signals::listen().map_err(anyhow::Error::from)?;
@@ -136,7 +137,7 @@ fn about(settings: &Settings) -> About {
     }
 }
 
-fn http_settings(settings: &Settings) -> HttpSettings {
+fn http_settings(settings: &Settings, is_local: bool) -> HttpSettings {
     let seconds =
         |key: &str, default| Duration::from_secs(settings.integer(key).unwrap_or(default));
     let body = settings.integer("max_request_size").and_then(|n| usize::try_from(n).ok());
@@ -154,6 +155,12 @@ fn http_settings(settings: &Settings) -> HttpSettings {
         sampling: sampling(settings),
         vllm_metrics: settings.text("metrics_alias") == Some("vllm"),
         dashboard: settings.flag("dashboard"),
+        is_name_strict: settings.flag("served_model_name_strict"),
+        web: WebRules {
+            is_local,
+            origins: WebRules::list(settings.text("cors_origins").unwrap_or_default()),
+            hosts: WebRules::list(settings.text("allowed_hosts").unwrap_or_default()),
+        },
         ..defaults
     }
 }

@@ -47,7 +47,7 @@ pub(crate) async fn invocation(
 ) -> Result<Response<Body>, Fault> {
     refuse_other_schemas(&mut fields)?;
     let model = fields.text("model")?;
-    let service = call.app.model(model.as_deref())?;
+    let service = call.app.model(model.as_deref(), call.door)?;
     let (texts, is_list) = inputs(&mut fields)?;
     let mut parameters = fields.nested("parameters", "parameters.")?;
     let stream = (fields.flag("stream")?, parameters.flag("stream")?);
@@ -103,7 +103,7 @@ pub(crate) async fn invocation(
 
 fn refuse_other_schemas(fields: &mut Fields) -> Result<(), Fault> {
     fields.refuse_unsupported(Scope::Lmi)?;
-    fields.refuse_misplaced(Scope::LmiParameters, "parameters")?;
+    fields.refuse_misplaced(Scope::Lmi, "parameters")?;
     if fields.has("inputs") {
         return Ok(());
     }
@@ -156,10 +156,11 @@ fn request_of(
     let top = u8::try_from(top).unwrap_or(u8::MAX);
     let shown = Shown { top, ..shown };
     let mut request = GenerateRequest {
-        max_new_tokens: Some(fields.count32("max_new_tokens")?.unwrap_or(MAX_NEW_TOKENS)),
+        max_new_tokens: Some(max_tokens(fields)?.unwrap_or(MAX_NEW_TOKENS)),
         // Every token is shown with its log probability.
         params: SampleParams { logprobs: Some(top), ..params(fields, defaults)? },
         seed: fields.integer("seed")?.map(i64::cast_unsigned),
+        min_new_tokens: min_tokens(fields)?,
         choices: fields.count16("n")?.unwrap_or(1),
         include_stop: fields.flag("include_stop_str_in_output")?.unwrap_or(false),
         stop_token_ids: fields
@@ -177,6 +178,17 @@ fn request_of(
     request.ignore_eos = ignore.or(other).unwrap_or(false);
     request.skip_special_tokens = fields.flag("skip_special_tokens")?.unwrap_or(true);
     Ok((request, shown))
+}
+
+/// Two names of one thing: both are checked, the first one counts.
+fn max_tokens(fields: &mut Fields) -> Result<Option<u32>, Fault> {
+    let (own, other) = (fields.count32("max_new_tokens")?, fields.count32("max_tokens")?);
+    Ok(own.or(other))
+}
+
+fn min_tokens(fields: &mut Fields) -> Result<u32, Fault> {
+    let (own, other) = (fields.count32("min_new_tokens")?, fields.count32("min_tokens")?);
+    Ok(own.or(other).unwrap_or(0))
 }
 
 /// `do_sample` false is greedy whatever else is said; absent, a temperature asks for sampling.

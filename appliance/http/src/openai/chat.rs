@@ -23,7 +23,7 @@ use crate::stream::{self, EVENT_STREAM, Encode};
 /// Answers a conversation.
 pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
     fields.refuse_unsupported(Scope::Chat)?;
-    let service = call.app.model(fields.text("model")?.as_deref())?;
+    let service = call.app.model(fields.text("model")?.as_deref(), call.door)?;
     let Delivery { stream, include_usage } = delivery(&mut fields)?;
     let prompt = prompt(&mut fields)?;
     let lengths = (fields.count32("max_completion_tokens")?, fields.count32("max_tokens")?);
@@ -66,8 +66,15 @@ pub(super) fn prompt(fields: &mut Fields) -> Result<Prompt, Fault> {
     };
     let messages = messages.into_iter().enumerate().map(message).collect::<Result<_, _>>()?;
     let add = fields.flag("add_generation_prompt")?.unwrap_or(true);
-    let variables = fields.object("chat_template_kwargs")?.unwrap_or_default();
-    Ok(Prompt::Chat { messages, variables, add_generation_prompt: add })
+    let mut variables = fields.object("chat_template_kwargs")?.unwrap_or_default();
+    // What other servers let a client say at the top.
+    for name in ["enable_thinking", "reasoning_effort"] {
+        if let Some(value) = fields.tree(name)? {
+            variables.insert(name.to_owned(), value);
+        }
+    }
+    let add_special_tokens = fields.flag("add_special_tokens")?.unwrap_or(false);
+    Ok(Prompt::Chat { messages, variables, add_generation_prompt: add, add_special_tokens })
 }
 
 /// A message as templates expect it: a role, and content as one string.
@@ -88,14 +95,17 @@ fn message((i, value): (usize, Value)) -> Result<Value, Fault> {
         Some(Value::String(_)) => return Ok(Value::Object(message)),
         None | Some(Value::Null) => String::new(),
         Some(Value::Array(parts)) => {
-            let part = |part: &Value| match part["type"].as_str() {
-                Some("text") => part["text"].as_str().map(str::to_owned),
+            let part = |part: &Value| match part["type"].as_str()? {
+                "text" | "input_text" | "output_text" => part["text"].as_str().map(str::to_owned),
+                // What an assistant said instead of an answer.
+                "refusal" => part["refusal"].as_str().map(str::to_owned),
                 _ => None,
             };
             let texts: Option<Vec<String>> = parts.iter().map(part).collect();
             texts
                 .ok_or_else(|| Fault::unsupported(&field(".content parts that are no text")))?
-                .concat()
+                // As vLLM and llama.cpp.
+                .join("\n")
         }
         Some(_) => return Err(Fault::field(&field(".content"), "must be a string or text parts")),
     };

@@ -8,11 +8,14 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Response;
-use gimbal_engine::{Completed, Delta, GenerateRequest, Prompt, SampleParams, TokenInfo, Usage};
+use gimbal_engine::{
+    Completed, Delta, GenerateRequest, Prompt, SampleParams, Service, TokenInfo, Usage,
+};
 use gimbal_text::Tokenizer;
 use serde_json::{Value, json};
 
 use super::request::{Delivery, Header, alternatives, deadline, delivery, patience, request};
+use super::tokens::prompt_of;
 use super::{done, finish_name, frame, logprobs, usage};
 use crate::call::{self, Call, tell_ignored};
 use crate::copies;
@@ -31,9 +34,9 @@ pub(crate) async fn completions(
     mut fields: Fields,
 ) -> Result<Response<Body>, Fault> {
     fields.refuse_unsupported(Scope::Completion)?;
-    let service = call.app.model(fields.text("model")?.as_deref())?;
+    let service = call.app.model(fields.text("model")?.as_deref(), call.door)?;
     let Delivery { stream, include_usage } = delivery(&mut fields)?;
-    let prompts = prompts(&mut fields)?;
+    let prompts = fields.prompts::<PROMPTS_MAX>("prompt")?;
     let length = fields.count32("max_tokens")?.unwrap_or(MAX_TOKENS);
     let top = fields.count("logprobs")?.map(|n| alternatives("logprobs", n)).transpose()?;
     let echo = fields.flag("echo")?.unwrap_or(false);
@@ -41,6 +44,7 @@ pub(crate) async fn completions(
         return Err(Fault::unsupported("echo with logprobs"));
     }
     let base = request(call, &mut fields)?;
+    let add_special_tokens = fields.flag("add_special_tokens")?.unwrap_or(true);
     let best_of = fields.count16("best_of")?.unwrap_or(base.choices);
     if best_of != base.choices {
         return Err(Fault::unsupported("best_of other than n"));
@@ -51,23 +55,23 @@ pub(crate) async fn completions(
         deadline: deadline(call, stream),
         ..base
     };
+    if echo && length == 0 && !stream {
+        return only_echo(call, &service, prompts, add_special_tokens).await;
+    }
     // What all prompts share is checked once, before there is a request for each.
     service.check(&base)?;
-    if echo {
-        let bytes = prompts.iter().map(prompt_bytes).sum();
-        copies::check("echo", bytes, base.choices)?;
-    }
-    let prompts_count = prompts.len();
-    let requests = prompts.into_iter().map(|prompt| GenerateRequest { prompt, ..base.clone() });
-    let requests = requests.collect();
+    let echo = match echo {
+        true => echoes(&prompts, service.tokenizer(), base.choices)?,
+        false => vec![String::new(); prompts.len()],
+    };
+    let prompts = prompts_of(prompts, add_special_tokens);
+    let request = |prompt| GenerateRequest { prompt, ..base.clone() };
+    let requests = prompts.into_iter().map(request).collect();
     let generations = Generations::start(&service, requests, patience(call)).await?;
     call.share = None;
     let header = Header::new("cmpl", service.name());
     let tokenizer = service.tokenizer().clone();
     let choices = usize::from(base.choices);
-    let decode =
-        |i| if echo { tokenizer.decode(generations.prompt(i), true) } else { String::new() };
-    let echo = (0..prompts_count).map(decode).collect();
     let writer = Writer { header, tokenizer, top, door: call.door, choices, echo };
     let mut response = if stream {
         let chunks = Chunks { writer, include_usage, offsets: HashMap::new() };
@@ -80,22 +84,50 @@ pub(crate) async fn completions(
     Ok(response)
 }
 
-/// A string, strings, token ids, or lists of token ids.
-fn prompts(fields: &mut Fields) -> Result<Vec<Prompt>, Fault> {
-    Ok(match fields.prompts::<PROMPTS_MAX>("prompt")? {
-        Prompts::Texts(texts) => texts.into_iter().map(Prompt::Text).collect(),
-        Prompts::Tokens(lists) => lists.into_iter().map(Prompt::Tokens).collect(),
-    })
+/// The prompts themselves, for who asks for no token.
+async fn only_echo(
+    call: &mut Call,
+    service: &Service,
+    prompts: Prompts,
+    add_special_tokens: bool,
+) -> Result<Response<Body>, Fault> {
+    let echo = echoes(&prompts, service.tokenizer(), 1)?;
+    let _places = service.permits(u32::try_from(echo.len()).unwrap_or(u32::MAX))?;
+    let mut cost = Usage::default();
+    for prompt in prompts_of(prompts, add_special_tokens) {
+        let tokens = service.tokenize(call.client(), prompt).await?.len();
+        cost.prompt_tokens =
+            cost.prompt_tokens.saturating_add(u32::try_from(tokens).unwrap_or(u32::MAX));
+    }
+    let choice = |(index, text)| json!({ "index": index, "text": text, "logprobs": null, "finish_reason": "length" });
+    let choices: Value = echo.into_iter().enumerate().map(choice).collect();
+    let mut object = Header::new("cmpl", service.name()).object("text_completion", &choices);
+    object["usage"] = usage(cost);
+    Ok(call::json(&object))
 }
 
-/// About how long a prompt is as text.
-fn prompt_bytes(prompt: &Prompt) -> usize {
-    const TOKEN_BYTES: usize = 4;
-    match prompt {
-        Prompt::Text(text) => text.len(),
-        Prompt::Tokens(ids) => ids.len() * TOKEN_BYTES,
-        Prompt::Chat { .. } => 0,
+fn prompts_of(prompts: Prompts, add_special_tokens: bool) -> Vec<Prompt> {
+    match prompts {
+        Prompts::Texts(texts) => {
+            texts.into_iter().map(|text| prompt_of(text, add_special_tokens)).collect()
+        }
+        Prompts::Tokens(lists) => lists.into_iter().map(Prompt::Tokens).collect(),
     }
+}
+
+/// What `echo` puts before each prompt's answers: the prompt as it was sent.
+fn echoes(prompts: &Prompts, tokenizer: &Tokenizer, choices: u16) -> Result<Vec<String>, Fault> {
+    // About as many as a token has.
+    const TOKEN_BYTES: usize = 4;
+    let bytes = match prompts {
+        Prompts::Texts(texts) => texts.iter().map(String::len).sum(),
+        Prompts::Tokens(lists) => lists.iter().map(|ids| TOKEN_BYTES * ids.len()).sum(),
+    };
+    copies::check("echo", bytes, choices)?;
+    Ok(match prompts {
+        Prompts::Texts(texts) => texts.clone(),
+        Prompts::Tokens(lists) => lists.iter().map(|ids| tokenizer.decode(ids, true)).collect(),
+    })
 }
 
 /// Writes the objects of one answer.

@@ -55,6 +55,9 @@ impl Header {
 /// How the answer is sent.
 pub(super) fn delivery(fields: &mut Fields) -> Result<Delivery, Fault> {
     let stream = fields.flag("stream")?.unwrap_or(false);
+    if !stream && fields.has("stream_options") {
+        return Err(Fault::field("stream_options", "needs stream: true"));
+    }
     let mut options = fields.nested("stream_options", "stream_options.")?;
     options.refuse_unsupported(Scope::StreamOptions)?;
     let include_usage = options.flag("include_usage")?.unwrap_or(false);
@@ -72,6 +75,7 @@ pub(super) fn request(call: &Call, fields: &mut Fields) -> Result<GenerateReques
     Ok(GenerateRequest {
         params,
         seed: fields.integer("seed")?.map(i64::cast_unsigned),
+        min_new_tokens: fields.count32("min_tokens")?.unwrap_or(0),
         choices: fields.count16("n")?.unwrap_or(1),
         stop: fields.texts::<STOPS_MAX>("stop")?.unwrap_or_default().into(),
         include_stop: fields.flag("include_stop_str_in_output")?.unwrap_or(false),

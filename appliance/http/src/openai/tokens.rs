@@ -19,11 +19,8 @@ const DETOKENIZE_MAX: usize = 1 << 20;
 /// Token ids of `prompt`, or of `messages` by the model's template.
 pub(crate) async fn tokenize(call: &mut Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
     fields.refuse_unsupported(Scope::Tokenize)?;
-    let service = call.app.model(fields.text("model")?.as_deref())?;
+    let service = call.app.model(fields.text("model")?.as_deref(), call.door)?;
     // The model's own rule is followed; vLLM's default is the same.
-    if fields.flag("add_special_tokens")? == Some(false) {
-        return Err(Fault::unsupported("add_special_tokens"));
-    }
     if fields.has("messages") && fields.has("prompt") {
         return Err(Fault::field("prompt", "not beside messages: it is one or the other"));
     }
@@ -31,7 +28,8 @@ pub(crate) async fn tokenize(call: &mut Call, mut fields: Fields) -> Result<Resp
         chat::prompt(&mut fields)?
     } else {
         let text = fields.text("prompt")?;
-        Prompt::Text(text.ok_or_else(|| Fault::field("prompt", "is missing"))?)
+        let text = text.ok_or_else(|| Fault::field("prompt", "is missing"))?;
+        prompt_of(text, fields.flag("add_special_tokens")?.unwrap_or(true))
     };
     let _place = service.permits(1)?;
     let tokens = service.tokenize(call.client(), prompt).await?;
@@ -42,13 +40,18 @@ pub(crate) async fn tokenize(call: &mut Call, mut fields: Fields) -> Result<Resp
     Ok(response)
 }
 
+/// A text with or without what the tokenizer puts around it.
+pub(super) fn prompt_of(text: String, add_special_tokens: bool) -> Prompt {
+    if add_special_tokens { Prompt::Text(text) } else { Prompt::Plain(text) }
+}
+
 /// The text of `tokens`.
 pub(crate) async fn detokenize(
     call: &mut Call,
     mut fields: Fields,
 ) -> Result<Response<Body>, Fault> {
     fields.refuse_unsupported(Scope::Detokenize)?;
-    let service = call.app.model(fields.text("model")?.as_deref())?;
+    let service = call.app.model(fields.text("model")?.as_deref(), call.door)?;
     let tokens = fields.tokens::<DETOKENIZE_MAX>("tokens")?;
     let tokens = tokens.ok_or_else(|| Fault::field("tokens", "is missing"))?;
     let known = service.tokenizer().vocabulary_len();

@@ -25,7 +25,7 @@ fn joined(values: &[Value], pointer: &str) -> String {
 #[tokio::test]
 async fn every_route_and_framing_gives_the_same_text() {
     let server = server("same").await;
-    let lmi = json!({"inputs": "The same.", "parameters": {"max_new_tokens": 20}});
+    let lmi = json!({"inputs": "The\nsame.", "parameters": {"max_new_tokens": 20}});
     let text = server.post(INVOCATIONS, &lmi).await.json()["generated_text"].clone();
     let text = text.as_str().expect("a text");
     assert!(text.chars().count() > 5, "{text:?}");
@@ -49,9 +49,9 @@ async fn every_route_and_framing_gives_the_same_text() {
     assert!(sse.body.starts_with("data:{"), "{}", sse.body);
     assert_eq!(sse.lines(), lines);
 
-    let messages = json!([{"role": "user", "content": "The same."}]);
+    let messages = json!([{"role": "user", "content": "The\nsame."}]);
     let parts = json!([{"role": "user", "content": [
-        {"type": "text", "text": "The "}, {"type": "text", "text": "same."},
+        {"type": "text", "text": "The"}, {"type": "text", "text": "same."},
     ]}]);
     for route in [CHAT, INVOCATIONS] {
         for messages in [&messages, &parts] {
@@ -65,10 +65,10 @@ async fn every_route_and_framing_gives_the_same_text() {
             assert!(chunks.body.ends_with("data: [DONE]\n\n"));
             assert_eq!(joined(&chunks.lines(), "/choices/0/delta/content"), text);
         }
-        let body = json!({"prompt": "The same.", "max_tokens": 20, "temperature": 0});
+        let body = json!({"prompt": "The\nsame.", "max_tokens": 20, "temperature": 0});
         assert_eq!(server.post(route_of(route), &body).await.json()["choices"][0]["text"], text);
     }
-    let tokens = server.post("/tokenize", &json!({"prompt": "The same."})).await.json();
+    let tokens = server.post("/tokenize", &json!({"prompt": "The\nsame."})).await.json();
     assert_eq!((&tokens["count"], &tokens["max_model_len"]), (&json!(9), &json!(128)));
     let body = json!({"prompt": tokens["tokens"], "max_tokens": 20, "temperature": 0});
     assert_eq!(server.post(COMPLETIONS, &body).await.json()["choices"][0]["text"], text);
@@ -77,7 +77,7 @@ async fn every_route_and_framing_gives_the_same_text() {
     let same = server.post("/tokenize", &json!({"messages": chat})).await.json();
     assert_eq!(same["tokens"], tokens["tokens"]);
     let back = server.post("/detokenize", &json!({"tokens": tokens["tokens"]})).await.json();
-    assert_eq!(back["prompt"], "The same.");
+    assert_eq!(back["prompt"], "The\nsame.");
     server.stop().await;
 }
 

@@ -239,13 +239,11 @@ async fn models_and_routes_that_are_not_there_are_404() {
     let server = Server::start("here", policy(), lane(&limits(), &Script::default())).await;
     let openai: &'static [_] =
         &[("/error/code", "\"model_not_found\""), ("/error/param", "\"model\"")];
-    let lmi: &'static [_] = &[("/type", "\"ModelNotFoundException\""), ("/code", "404")];
     check(
         &server,
         vec![
             (CHAT, json!({"model": "gone", "messages": user("a")}), 404, openai),
             (COMPLETIONS, json!({"model": "gone", "prompt": "a"}), 404, openai),
-            (INVOCATIONS, json!({"model": "gone", "inputs": "a"}), 404, lmi),
             ("/v1/nowhere", json!({}), 404, &[("/error/code", "\"not_found\"")]),
             ("/nowhere", json!({}), 404, &[("/error", "\"not_found\"")]),
         ],

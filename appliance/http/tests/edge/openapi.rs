@@ -91,6 +91,9 @@ async fn every_promised_field_is_read() {
                 if field == "top_logprobs" {
                     body["logprobs"] = true.into();
                 }
+                if field == "stream_options" {
+                    body["stream"] = true.into();
+                }
                 let answer = server.post(path, &body).await;
                 let shown = format!("{path} {field} = {value}");
                 assert_eq!(answer.status, 200, "{shown}: {}", answer.body);

@@ -105,6 +105,7 @@ fn service(name: &str, policy: Policy, lane: LaneSource) -> Arc<Service> {
         policy,
         lanes: vec![lane],
         watchdog: Duration::from_secs(30),
+        choices_max: 128,
     })
     .expect("a thread")
 }
@@ -117,6 +118,7 @@ pub(crate) fn policy() -> Policy {
         step_time_max: None,
         prefix_cache: true,
         drafts_max: 0,
+        turn_tokens: 128,
         prefix_secret: [1, 2],
     }
 }

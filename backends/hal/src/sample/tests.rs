@@ -172,3 +172,30 @@ fn penalties_do_not_change_the_logprob_that_is_told() {
     let expect = 1.0 - (1.0_f32 + 2.0_f32.exp() + 1.0_f32.exp()).ln();
     assert!((logprob - expect).abs() < 1e-6, "{logprob}, not {expect}");
 }
+
+#[test]
+fn an_end_does_not_come_before_the_least_length() {
+    let params = SampleParams { min_tokens: 3, ends: [2].into(), ..SampleParams::default() };
+    let (mut sampler, mut ids) = (Sampler::new(1), Vec::new());
+    let mut tokens = vec![0, 1];
+    for expect in [1, 1, 1, 2, 2] {
+        let rows = if tokens.len() == 2 { 2 } else { 1 };
+        let start = u32::try_from(tokens.len()).expect("few") - rows;
+        let mut batch = Batch::default();
+        if start == 0 {
+            let (tokens, params) = (Arc::from([0, 1]), Arc::new(params.clone()));
+            batch.opens.push(gimbal_batch::Open { slot: SeqSlot(0), tokens, prompt: 2, params });
+        }
+        batch.tokens.extend(tokens[start as usize..].iter().map(|id| Token::Id(*id)));
+        let (slot, adapter, blocks) = (SeqSlot(0), gimbal_batch::AdapterSlot(0), 0..0);
+        let part = Part { slot, rows, start, blocks, adapter };
+        batch.parts.push(part.clone());
+        sampler.begin(&batch, &mut ids);
+        let output = Output { row: rows - 1, want: Want::Sample, mask: None };
+        // The end is the most probable, then token 1.
+        let answer = sampler.answer(&part, rows - 1, &output, &mut [0.0, 1.0, 2.0]);
+        let Ok(Answer::Sample { token, .. }) = answer else { panic!("{answer:?} is no token") };
+        assert_eq!(token, expect, "output {}", tokens.len() - 2);
+        tokens.push(token);
+    }
+}

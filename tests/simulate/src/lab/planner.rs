@@ -66,6 +66,7 @@ impl Gimbal {
             step_time_max: Some(Micros(pause.0 * 9 / 10)),
             prefix_cache: true,
             drafts_max: 0,
+            turn_tokens: 128,
             prefix_secret: [1, 2],
         };
         Self { scheduler: Scheduler::new(limits, policy), step: None }
