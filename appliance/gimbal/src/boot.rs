@@ -292,7 +292,7 @@ pub(crate) fn library(settings: &Settings) -> Result<Option<PathBuf>, Failure> {
 }
 
 /// 64 bits that nobody can guess: the keys std takes from the operating system for its maps.
-fn random() -> u64 {
+pub(crate) fn random() -> u64 {
     RandomState::new().build_hasher().finish()
 }
 

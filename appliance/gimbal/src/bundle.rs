@@ -2,20 +2,21 @@
 //!
 //! The binary is followed by the files, an index in JSON, the index' length as u64 (little endian)
 //! and a mark. A plain `cargo build` has none of it. A library is extracted once into a folder that
-//! only this user can write, and compared with the appended copy at every start; where nothing is
+//! only this user can write (`folder.rs`), and compared with the appended copy at every start; where nothing is
 //! writable it is loaded from memory.
 
-use std::fs::{self, DirBuilder, File};
+use std::fs::{self, File};
 use std::io::{self, Read, Seek, SeekFrom, Write};
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Path, PathBuf};
-use std::sync::OnceLock;
+use std::sync::{Mutex, PoisonError};
 
 use serde_json::Value;
 use tracing::debug;
 
+use crate::boot::random;
 use crate::failure::Failure;
+use crate::folder::Folder;
 
 /// The last bytes of a binary with a bundle.
 const MARK: &[u8; 8] = b"GIMBALv1";
@@ -118,46 +119,53 @@ impl Bundle {
         })
     }
 
-    /// The library in a folder of its own hash, written if it is not there or not the same.
+    /// The library in a folder of its own hash, written if it is not there or not the same. The path
+    /// leads to the very file that was compared, whatever becomes of its name.
     fn extract(&self, entry: &Entry, cache: &Path) -> io::Result<PathBuf> {
         let short = entry.sha256.get(..16).unwrap_or(&entry.sha256);
-        let folder = cache.join("gimbal").join(short);
-        DirBuilder::new().recursive(true).mode(0o700).create(&folder)?;
-        let about = fs::symlink_metadata(&folder)?;
-        let is_ours = about.is_dir() && about.uid() == rustix::process::geteuid().as_raw();
-        if !is_ours || about.mode() & 0o022 != 0 {
-            return Err(io::Error::other("others can write there"));
-        }
-        let path = folder.join(LIBRARY);
-        if !same(self.open(entry)?, &path) {
-            let part = folder.join(format!("{LIBRARY}.{}", std::process::id()));
-            let written = File::create(&part).and_then(|mut file| {
+        let folder = Folder::open(cache, &["gimbal", short])?;
+        let mut file = folder.read(LIBRARY);
+        if !file.as_ref().is_ok_and(|file| self.is_same(entry, file)) {
+            let part = format!("{LIBRARY}.{:016x}", random());
+            let written = folder.create(&part).and_then(|mut file| {
                 io::copy(&mut self.open(entry)?, &mut file)?;
                 file.flush()?;
-                fs::rename(&part, &path)
+                folder.rename(&part, LIBRARY)
             });
             if written.is_err() {
-                fs::remove_file(&part).ok();
+                folder.remove(&part).ok();
             }
             written?;
+            file = folder.read(LIBRARY);
         }
-        Ok(path)
+        let file = file?;
+        if !self.is_same(entry, &file) {
+            return Err(io::Error::other("the library changed while it was written"));
+        }
+        held(file).or_else(|_| Ok(cache.join("gimbal").join(short).join(LIBRARY)))
+    }
+
+    /// True if a file has exactly the bytes of an entry.
+    fn is_same(&self, entry: &Entry, file: &File) -> bool {
+        self.open(entry).is_ok_and(|appended| same(appended, file))
     }
 
     /// The library as a file without a name, which lives as long as the process.
     fn in_memory(&self, entry: &Entry) -> io::Result<PathBuf> {
-        static HELD: OnceLock<File> = OnceLock::new();
-        if HELD.get().is_none() {
-            let flags = rustix::fs::MemfdFlags::CLOEXEC;
-            let mut file = File::from(rustix::fs::memfd_create(LIBRARY, flags)?);
-            io::copy(&mut self.open(entry)?, &mut file)?;
-            // Another thread may have been first; then this copy is dropped.
-            HELD.set(file).ok();
-        }
-        let held = HELD.get().ok_or_else(|| io::Error::other("no file"))?;
-        let path = PathBuf::from(format!("/proc/self/fd/{}", held.as_raw_fd()));
-        fs::metadata(&path).map(|_| path)
+        let flags = rustix::fs::MemfdFlags::CLOEXEC;
+        let mut file = File::from(rustix::fs::memfd_create(LIBRARY, flags)?);
+        io::copy(&mut self.open(entry)?, &mut file)?;
+        held(file)
     }
+}
+
+/// A path to an open file that holds as long as the process. Fails where nothing is mounted at /proc.
+fn held(file: File) -> io::Result<PathBuf> {
+    static HELD: Mutex<Vec<File>> = Mutex::new(Vec::new());
+    let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_raw_fd()));
+    fs::metadata(&path)?;
+    HELD.lock().unwrap_or_else(PoisonError::into_inner).push(file);
+    Ok(path)
 }
 
 /// Where a cache may be, the best first.
@@ -173,9 +181,11 @@ pub(crate) fn user_folders() -> impl Iterator<Item = PathBuf> {
     [of("XDG_CACHE_HOME"), home].into_iter().flatten()
 }
 
-/// True if the file at `path` has exactly these bytes.
-fn same(mut appended: impl Read, path: &Path) -> bool {
-    let Ok(mut file) = File::open(path) else { return false };
+/// True if a file has exactly these bytes.
+fn same(mut appended: impl Read, mut file: &File) -> bool {
+    if file.rewind().is_err() {
+        return false;
+    }
     let (mut ours, mut theirs) = (vec![0; CHUNK], vec![0; CHUNK]);
     loop {
         let Ok(n) = appended.read(&mut ours) else { return false };
@@ -190,6 +200,8 @@ fn same(mut appended: impl Read, path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
     use serde_json::json;
 
@@ -224,6 +236,7 @@ mod tests {
         let first = fs::metadata(&path).expect("a file").ino();
         let again = bundle.extract(&entry, &folder).expect("there");
         assert_eq!(fs::metadata(&again).expect("a file").ino(), first, "written once");
+        let path = folder.join("gimbal/0123456789abcdef").join(LIBRARY);
         for broken in [&library[..library.len() - 1], &[&library[..], b"x"].concat(), b""] {
             fs::write(&path, broken).expect("written");
             bundle.extract(&entry, &folder).expect("mended");

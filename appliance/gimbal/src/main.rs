@@ -1,6 +1,6 @@
 //! The binary: `gimbal serve`, `generate`, `probe`.
 //!
-//! Reading order: `cli/` (what is asked), `boot` (probe → plan → open → warm), `words` (tokenizer and template), `bundle` (what a
+//! Reading order: `cli/` (what is asked), `boot` (probe → plan → open → warm), `words` (tokenizer and template), `bundle` and `folder` (what a
 //! release appends to the binary), `failure` (exit codes), `print`, `logging`. Everything else is in the crates.
 
 #![forbid(unsafe_code)]
@@ -9,6 +9,7 @@ mod boot;
 mod bundle;
 mod cli;
 mod failure;
+mod folder;
 mod logging;
 mod print;
 mod words;
