@@ -2,8 +2,8 @@
 //!
 //! Reading order: `graph` (the IR), `decoder` (configuration → graph), `config/` (what the files say →
 //! configuration), `weights/` (mapped files, their readers, block types), `shard` (a graph for
-//! one of several ranks), `interp` (the slow oracle every backend is compared with), `model` (all
-//! of it, opened).
+//! one of several ranks), `interp` (the slow oracle every backend is compared with), `model/` (all
+//! of it, opened), `json_text` (JSON as Python writes it).
 //!
 //! # Invariants
 //! - Devices, batches, sequences and padding are absent; only `weights/map.rs` and `model.rs` touch files.
@@ -16,11 +16,12 @@ mod decoder;
 mod error;
 pub mod graph;
 pub mod interp;
+pub mod json_text;
 mod model;
 mod shard;
 pub mod weights;
 
 pub use decoder::{Decoder, HeadNorm, Layer, decoder};
-pub use error::ModelError;
+pub use error::{ModelError, printable};
 pub use model::{Model, Text, TextData};
 pub use shard::shard;
