@@ -4,6 +4,8 @@
 //! means is in `model/source.rs`, the tokenizer's data in `model/text.rs`.
 
 mod source;
+#[cfg(test)]
+mod tests;
 mod text;
 
 use std::path::{Path, PathBuf};

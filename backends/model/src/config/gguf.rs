@@ -23,7 +23,7 @@ pub(crate) fn from_gguf(file: &Gguf) -> Result<(Decoder, Weights, u32), ModelErr
     Ok((decoder, weights, facts.context))
 }
 
-fn facts(file: &Gguf) -> Result<Facts, ModelError> {
+pub(super) fn facts(file: &Gguf) -> Result<Facts, ModelError> {
     is_a_model(file)?;
     let read = Keys { file, arch: text(file, "general.architecture")? };
     let Some(family) = FAMILIES.iter().find(|family| family.name == read.arch) else {

@@ -143,6 +143,9 @@ pub(crate) fn shown(value: &Value) -> String {
     match value {
         Value::Unsigned(n) => n.to_string(),
         Value::Signed(n) => n.to_string(),
+        // The file holds an f32, mostly: as it was written.
+        #[expect(clippy::cast_possible_truncation, reason = "compared with the whole")]
+        Value::Float(x) if f64::from(*x as f32) == *x => (*x as f32).to_string(),
         Value::Float(x) => x.to_string(),
         Value::Bool(b) => b.to_string(),
         Value::Text(text) => format!("{:?}", text.chars().take(60).collect::<String>()),

@@ -59,7 +59,7 @@ pub(super) const ENDINGS: [&str; 13] = [
 ];
 
 /// Keys of other classes, or of other uses of ours, and what says that they are not used.
-pub(super) const NEUTRAL: [(&str, Neutral); 28] = [
+pub(super) const NEUTRAL: [(&str, Neutral); 32] = [
     ("attention_multiplier", Neutral::Nothing),
     ("attn_logit_softcapping", Neutral::Zero),
     ("attn_scale", Neutral::One),
@@ -68,8 +68,11 @@ pub(super) const NEUTRAL: [(&str, Neutral); 28] = [
     ("embedding_scale", Neutral::One),
     ("final_logit_softcapping", Neutral::Zero),
     ("first_k_dense_replace", Neutral::Zero),
+    ("full_attn_mod", Neutral::One),
+    ("interpolate_factor", Neutral::One),
     ("is_causal", Neutral::True),
     ("layer_types", Neutral::Full),
+    ("lm_head_bias", Neutral::Nothing),
     ("logit_scale", Neutral::One),
     ("logits_scaling", Neutral::One),
     ("mlp_bias", Neutral::Nothing),
@@ -83,6 +86,7 @@ pub(super) const NEUTRAL: [(&str, Neutral); 28] = [
     ("per_layer_config", Neutral::Nothing),
     ("pruned_heads", Neutral::Nothing),
     ("residual_multiplier", Neutral::One),
+    ("rope_interleaved", Neutral::Nothing),
     ("rope_ratio", Neutral::One),
     ("rotary_emb_fraction", Neutral::One),
     ("rotary_pct", Neutral::One),

@@ -152,7 +152,7 @@ impl<'a> Config<'a> {
     }
 }
 
-fn facts(c: &Config<'_>) -> Result<Facts, ModelError> {
+pub(super) fn facts(c: &Config<'_>) -> Result<Facts, ModelError> {
     let class = c.class;
     let hidden = c.size_or("hidden_size", class.hidden)?;
     let heads = c.size_or("num_attention_heads", class.heads)?;
