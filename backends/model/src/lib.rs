@@ -6,7 +6,9 @@
 //! of it, opened), `json_text` (JSON as Python writes it).
 //!
 //! # Invariants
-//! - Devices, batches, sequences and padding are absent; only `weights/map.rs` and `model.rs` touch files.
+//! - Devices, batches, sequences and padding are absent; only `weights/map.rs`, `model.rs` and
+//!   `model/source.rs` touch files.
+//! - A key of a file that could change a number is computed with or refused by name.
 //! - A graph that builds is well formed: `Graph::add` checks every shape.
 //! - Nothing in a model file can make this crate panic: readers check every bound and answer
 //!   `ModelError`.

@@ -1,8 +1,8 @@
 //! What each `model_type` of a `config.json` means where the file is silent.
 //!
 //! A file leaves out what equals its own class's default, so the defaults are data here, one row
-//! for each class. **Source**: Hugging Face `configuration_*.py` of Transformers 5, which a test
-//! of `tests/golden/classes.py` compares. Next: `keys.rs` (which keys a class knows).
+//! for each class. **Source**: Hugging Face `configuration_*.py` of Transformers 5, with
+//! whose values a test compares them (`tests/golden/classes.json`). Next: `keys.rs` (which keys a class knows).
 
 /// Which layers have the window, where neither `layer_types` nor the older keys say so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub(super) struct Class {
     pub(super) is_partial: bool,
     /// `rope_parameters` has members for each kind of layer.
     pub(super) is_nested: bool,
+    /// Queries, keys and values have biases.
+    pub(super) has_qkv_bias: bool,
     /// Scores are divided by the root of this instead of a head's columns.
     pub(super) query_scalar: Option<f32>,
     /// Keys of this class alone.
@@ -71,6 +73,7 @@ const LLAMA: Class = Class {
     tied: false,
     is_partial: false,
     is_nested: false,
+    has_qkv_bias: false,
     query_scalar: None,
     keys: &["mlp_bias"],
     unread: &["max_window_layers", "use_sliding_window"],
@@ -83,6 +86,7 @@ const QWEN2: Class = Class {
     context: 32768,
     window: Some(4096),
     windowed: Windowed::From(28),
+    has_qkv_bias: true,
     keys: &["use_sliding_window", "max_window_layers", "layer_types"],
     // Its three projections always have a bias and the fourth never.
     unread: &["attention_bias"],
@@ -103,7 +107,7 @@ pub(super) const CLASSES: [Class; 9] = [
         ..LLAMA
     },
     QWEN2,
-    Class { model_type: "qwen3", head_dim: Some(128), unread: &[], ..QWEN2 },
+    Class { model_type: "qwen3", head_dim: Some(128), has_qkv_bias: false, unread: &[], ..QWEN2 },
     Class {
         model_type: "gemma3_text",
         hidden: 2304,

@@ -16,6 +16,11 @@ const GEMMA_27B_LAYERS: usize = 62;
 
 /// Reads the configuration, the weights as the graph names them, and the context length.
 pub(crate) fn from_gguf(file: &Gguf) -> Result<(Decoder, Weights, u32), ModelError> {
+    is_a_model(file)?;
+    if file.weights().entries().next().is_none() {
+        let known = "a model with its weights".to_owned();
+        return Err(unsupported(file, "a file without a tensor".to_owned(), known));
+    }
     let mut weights = file.weights().clone();
     let facts = facts(file)?;
     cut_fused(&facts, &mut weights);
@@ -24,7 +29,6 @@ pub(crate) fn from_gguf(file: &Gguf) -> Result<(Decoder, Weights, u32), ModelErr
 }
 
 pub(super) fn facts(file: &Gguf) -> Result<Facts, ModelError> {
-    is_a_model(file)?;
     let read = Keys { file, arch: text(file, "general.architecture")? };
     let Some(family) = FAMILIES.iter().find(|family| family.name == read.arch) else {
         let known = known(FAMILIES.iter().map(|family| family.name));
@@ -69,13 +73,14 @@ pub(super) fn facts(file: &Gguf) -> Result<Facts, ModelError> {
         windowed,
         rotated: Vec::new(),
         attention_scale,
+        qkv_bias: None,
         eps: read.float("attention.layer_norm_rms_epsilon")?,
         context: u32::try_from(context).unwrap_or(u32::MAX),
     })
 }
 
 /// Refuses files that are parts of a model, or belong to one, with what to do.
-fn is_a_model(file: &Gguf) -> Result<(), ModelError> {
+pub(super) fn is_a_model(file: &Gguf) -> Result<(), ModelError> {
     if let Some(parts @ 2..) = file.integer("split.count") {
         let part = file.integer("split.no").map_or(1, |no| no.saturating_add(1));
         let first = match file.path().file_name().map(|name| name.to_string_lossy()) {

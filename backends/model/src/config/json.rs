@@ -182,6 +182,8 @@ pub(super) fn facts(c: &Config<'_>) -> Result<Facts, ModelError> {
         window,
         windowed,
         rotated,
+        // A bias that the class has no place for is not read by it: here it is refused.
+        qkv_bias: Some(class.has_qkv_bias),
         attention_scale: query_scalar.map(|scalar| scalar.sqrt().recip()),
         eps: c.float_or("rms_norm_eps", class.eps)?,
         context: u32::try_from(context).unwrap_or(u32::MAX),

@@ -131,6 +131,8 @@ pub(crate) struct Facts {
     rotated: Vec<bool>,
     /// Multiplies scores; `None` for the root of a head's columns.
     attention_scale: Option<f32>,
+    /// Whether queries, keys and values have biases; `None` where the weights alone say so.
+    qkv_bias: Option<bool>,
     eps: f32,
     context: u32,
 }
@@ -180,7 +182,7 @@ fn decoder(facts: &Facts, weights: &Weights, path: &Path) -> Result<Decoder, Mod
         kv_heads,
         head_dim,
         ropes,
-        qkv_bias: weights.get("blk.0.attn_q.bias").is_some(),
+        qkv_bias: facts.qkv_bias.unwrap_or_else(|| weights.get("blk.0.attn_q.bias").is_some()),
         head_norms: family.head_norms,
         pre_norms: family.pre_norms,
         post_norms: family.post_norms,

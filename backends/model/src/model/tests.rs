@@ -67,6 +67,10 @@ fn what_lies_beside_a_model_is_not_taken_for_one() {
     let opened = Model::open(&folder).expect("one model");
     assert_eq!(opened.path, folder.join("model.gguf"));
     assert!(told(&folder.join("p.gguf")).contains("a projector of pictures"));
+    fs::write(folder.join("v.gguf"), b"GGUF\x03\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0\0")
+        .expect("our own folder");
+    assert_eq!(Model::open(&folder).expect("one model").path, folder.join("model.gguf"));
+    assert!(told(&folder.join("v.gguf")).contains("a file without a tensor"));
     copy("qwen2.gguf", &folder.join("other.gguf"));
     assert!(told(&folder).contains("several weight files, name one"), "{}", told(&folder));
     fs::remove_dir_all(folder).expect("our own folder");
@@ -174,6 +178,44 @@ fn buffers_of_old_checkpoints_are_no_weights() {
     assert_eq!(opened.weights.entries().count(), opened.graph.weights.len());
     with_tensors(&folder, |_| true, &[("model.layers.0.self_attn.sinks", Dtype::F32, vec![2])]);
     assert!(told(&folder).contains("self_attn.sinks"), "{}", told(&folder));
+    fs::remove_dir_all(folder).expect("our own folder");
+}
+
+/// Transformers does not read a bias that its class has no place for.
+#[test]
+fn a_bias_is_where_the_class_has_one() {
+    let folder = edited("bias", "llama", String::into_bytes);
+    let bias = |part: &str, size: usize| {
+        let names = [0, 1].map(|i| format!("model.layers.{i}.self_attn.{part}_proj.bias"));
+        names.map(|name| (name, Dtype::BF16, vec![size]))
+    };
+    let all: Vec<_> = [bias("q", 32), bias("k", 16), bias("v", 16)].into_iter().flatten().collect();
+    let all: Vec<_> = all.iter().map(|(n, d, s)| (n.as_str(), *d, s.clone())).collect();
+    with_tensors(&folder, |_| true, &all);
+    assert!(told(&folder).contains("attn_k.bias, which this architecture"), "{}", told(&folder));
+    fs::remove_dir_all(folder).expect("our own folder");
+    let folder = edited("no-bias", "qwen2", String::into_bytes);
+    with_tensors(&folder, |name| !name.ends_with(".bias"), &[]);
+    assert!(told(&folder).contains("blk.0.attn_q.bias is missing"), "{}", told(&folder));
+    fs::remove_dir_all(folder).expect("our own folder");
+}
+
+#[test]
+fn an_index_is_read_as_python_reads_it() {
+    let folder = folder("index");
+    for name in ["config.json", "model-00001-of-00002.safetensors"] {
+        copy(&format!("qwen3/{name}"), &folder.join(name));
+    }
+    copy(
+        "qwen3/model-00002-of-00002.safetensors",
+        &folder.join("model-00002-of-00002.safetensors"),
+    );
+    let name = "model.safetensors.index.json";
+    let index = fs::read_to_string(golden(&format!("qwen3/{name}"))).expect("golden");
+    let odd =
+        index.replacen('{', "\u{FEFF}{\"metadata\": {\"total_size\": NaN}, \"weight_map\": 1,", 1);
+    fs::write(folder.join(name), odd).expect("our own folder");
+    Model::open(&folder).expect("the last of two keys counts");
     fs::remove_dir_all(folder).expect("our own folder");
 }
 

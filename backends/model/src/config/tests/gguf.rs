@@ -77,7 +77,9 @@ fn read(arch: &str, more: &[(&str, Said<'_>)]) -> Result<Facts, ModelError> {
     });
     let named: Vec<(String, Said<'_>)> = named.collect();
     let entries: Vec<_> = named.iter().map(|(key, said)| (key.as_str(), *said)).collect();
-    gguf::facts(&file(&entries))
+    let file = file(&entries);
+    gguf::is_a_model(&file)?;
+    gguf::facts(&file)
 }
 
 fn good(arch: &str, more: &[(&str, Said<'_>)]) -> Facts {
