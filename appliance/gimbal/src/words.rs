@@ -117,12 +117,16 @@ fn named(folder: &Path) -> Result<Named, String> {
     let named = named.map(|json| Named::from_config(&json_text::strict(&json))).transpose();
     let mut named = named.map_err(|e| e.to_string())?.unwrap_or_default();
     for name in ["generation_config.json", "config.json"] {
-        let Some(json) = file(name)? else { continue };
-        let json: Value = match serde_json::from_slice(&json_text::strict(&json)) {
+        let read = file(name).and_then(|json| {
+            let json = json.unwrap_or_else(|| b"null".to_vec());
+            let json = serde_json::from_slice(&json_text::strict(&json));
+            json.map_err(|e| format!("{name}: {e}"))
+        });
+        let json: Value = match read {
             Ok(json) => json,
             // Hints never stop a model; the settings tell that this one is not read.
             Err(_) if name == "generation_config.json" => continue,
-            Err(error) => return Err(format!("{name}: {error}")),
+            Err(error) => return Err(error),
         };
         let ids = match &json["eos_token_id"] {
             Value::Array(ids) => ids.as_slice(),

@@ -70,6 +70,10 @@ fn hints_and_names_that_are_not_there_never_stop_a_model() -> anyhow::Result<()>
         let is_told = ["bos", "eos"].contains(&name);
         assert_eq!(said.contains("is not in tokenizer.json"), is_told, "{name}: {said}");
     }
+    let folder = model("folder", &[])?;
+    fs::create_dir(folder.0.join(hints))?;
+    let (code, said) = inspect(&binary, &folder.0)?;
+    assert_eq!(code, Some(0), "a folder of that name: {said}");
     // What is not taken is told, with its place.
     for (name, content, expect) in [
         ("told-1", &b"{\"top_k\": -1}"[..], "ignored: top_k ("),

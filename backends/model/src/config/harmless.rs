@@ -95,7 +95,7 @@ pub(super) const NEUTRAL: [(&str, Neutral); 32] = [
 ];
 
 /// Harmless names, in order.
-pub(super) const HARMLESS: [&str; 123] = [
+pub(super) const HARMLESS: [&str; 131] = [
     "add_cross_attention",
     "architectures",
     "assistant_confidence_threshold",
@@ -109,10 +109,12 @@ pub(super) const HARMLESS: [&str; 123] = [
     "base_model_name",
     "base_model_name_or_path",
     "begin_suppress_tokens",
+    "bf16",
     "cache_implementation",
     "commit_hash",
     "constraints",
     "cross_attention_hidden_size",
+    "custom_generate",
     "custom_pipelines",
     "datasets",
     "description",
@@ -130,6 +132,8 @@ pub(super) const HARMLESS: [&str; 123] = [
     "finetuning_task",
     "flash_attention",
     "force_words_ids",
+    "fp16",
+    "fp32",
     "gradient_checkpointing",
     "guidance_scale",
     "id2label",
@@ -145,6 +149,7 @@ pub(super) const HARMLESS: [&str; 123] = [
     "length_penalty",
     "library_name",
     "license",
+    "logits_to_keep",
     "low_memory",
     "max_cache_len",
     "max_length",
@@ -169,6 +174,7 @@ pub(super) const HARMLESS: [&str; 123] = [
     "num_assistant_tokens_schedule",
     "num_beam_groups",
     "num_beams",
+    "num_key_value_groups",
     "num_labels",
     "num_return_sequences",
     "output_attentions",
@@ -217,6 +223,8 @@ pub(super) const HARMLESS: [&str; 123] = [
     "use_flash_attention_2",
     "use_flash_attn",
     "use_liger_kernel",
+    "use_sdpa",
+    "vocab_file",
     "vocab_size",
     "watermarking_config",
 ];
