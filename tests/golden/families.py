@@ -129,7 +129,7 @@ def write_config(folder, arch, type, layers=2, theta=1e4, scaling=None, window=N
     }
     if type == "gemma3_text":
         config |= {"hidden_activation": "gelu_pytorch_tanh", "rope_local_base_freq": 1e4,
-                   "sliding_window_pattern": 6}
+                   "query_pre_attn_scalar": HEAD_DIM, "sliding_window_pattern": 6}
         del config["hidden_act"]
     if scaling:
         config["rope_scaling"] = scaling

@@ -4,7 +4,7 @@ use std::fmt;
 use std::process::ExitCode;
 
 use gimbal_hal::{DeviceError, Unfit};
-use gimbal_model::ModelError;
+use gimbal_model::{ModelError, printable};
 use gimbal_settings::SettingError;
 
 use crate::{logging, print};
@@ -65,7 +65,10 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:#}", self.error)
+        // Names out of somebody's files may be anything; our own lines stay lines.
+        let told = format!("{:#}", self.error);
+        let lines: Vec<_> = told.split('\n').map(printable).collect();
+        f.write_str(&lines.join("\n"))
     }
 }
 
@@ -112,5 +115,16 @@ impl From<DeviceError> for Failure {
 impl From<anyhow::Error> for Failure {
     fn from(error: anyhow::Error) -> Self {
         Self { code: SOFTWARE, error }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_shows_what_it_quotes_and_keeps_its_lines() {
+        let failure = Failure::data("one\ntwo \u{1b}]0;x\u{7}\r").context("a \u{202e}b");
+        assert_eq!(failure.to_string(), "a \\u{202e}b: one\ntwo \\u{1b}]0;x\\u{7}\\r");
     }
 }

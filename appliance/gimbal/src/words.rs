@@ -6,7 +6,7 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use gimbal_model::{Model, Text, TextData};
+use gimbal_model::{Model, Text, TextData, json_text};
 use gimbal_settings::Settings;
 use gimbal_text::{ChatTemplate, Named, Tokenizer, TokenizerData};
 use serde_json::Value;
@@ -36,6 +36,9 @@ impl Words {
         let (tokenizer, kind, own) = match text {
             Text::Data(mut text) => {
                 let kind = format!("GGUF {} ({})", text.kind, text.pre);
+                for odd in std::mem::take(&mut text.odd) {
+                    warn!(odd, "the model's file contradicts itself");
+                }
                 let own = text.chat_template.take();
                 let tokenizer = Tokenizer::new(&data(*text)).map_err(|e| in_model(&e))?;
                 (tokenizer, kind, own)
@@ -45,7 +48,10 @@ impl Words {
                     Failure::no_input(format!("{} has no tokenizer.json", folder.display()))
                 })?;
                 let named = named(&folder).map_err(|e| in_model(&e))?;
-                let tokenizer = Tokenizer::from_json(&json, &named).map_err(|e| in_model(&e))?;
+                let tokenizer = from_json(&json, &named).map_err(|e| in_model(&e))?;
+                for odd in tokenizer.odd() {
+                    warn!(odd, "the model's files contradict each other");
+                }
                 (tokenizer, "tokenizer.json".to_owned(), named.chat_template)
             }
         };
@@ -97,13 +103,31 @@ fn template(
     Ok(own.map(|source| (source, "the model's own".to_owned())))
 }
 
+/// A tokenizer of a file as Python may have written it; only one that is no JSON is gone through.
+fn from_json(json: &[u8], named: &Named) -> Result<Tokenizer, gimbal_text::TextError> {
+    Tokenizer::from_json(json, named).or_else(|error| match json_text::strict(json) {
+        strict if strict.len() != json.len() => Tokenizer::from_json(&strict, named),
+        _ => Err(error),
+    })
+}
+
 fn named(folder: &Path) -> Result<Named, String> {
     let file = |name: &str| read(&folder.join(name)).map_err(|e| e.to_string());
-    let named = file("tokenizer_config.json")?.map(|json| Named::from_config(&json)).transpose();
+    let named = file("tokenizer_config.json")?;
+    let named = named.map(|json| Named::from_config(&json_text::strict(&json))).transpose();
     let mut named = named.map_err(|e| e.to_string())?.unwrap_or_default();
     for name in ["generation_config.json", "config.json"] {
-        let Some(json) = file(name)? else { continue };
-        let json: Value = serde_json::from_slice(&json).map_err(|e| format!("{name}: {e}"))?;
+        let read = file(name).and_then(|json| {
+            let json = json.unwrap_or_else(|| b"null".to_vec());
+            let json = serde_json::from_slice(&json_text::strict(&json));
+            json.map_err(|e| format!("{name}: {e}"))
+        });
+        let json: Value = match read {
+            Ok(json) => json,
+            // Hints never stop a model; the settings tell that this one is not read.
+            Err(_) if name == "generation_config.json" => continue,
+            Err(error) => return Err(error),
+        };
         let ids = match &json["eos_token_id"] {
             Value::Array(ids) => ids.as_slice(),
             id => std::slice::from_ref(id),
@@ -130,6 +154,7 @@ fn data(text: TextData) -> TokenizerData {
     TokenizerData {
         kind: text.kind,
         pre: text.pre,
+        name: text.name,
         tokens: text.tokens,
         token_types: text.token_types,
         merges: text.merges,

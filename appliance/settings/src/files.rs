@@ -85,22 +85,23 @@ impl ConfigFile {
 }
 
 impl ConfigFile {
-    /// Numbers of a JSON object; the line is that of the key.
+    /// Values of a JSON object as they are written; the line is that of the key. Text of Python's
+    /// that is no JSON (a byte order mark, `NaN`) was made JSON by the caller.
     fn generation_config(&self) -> Result<Vec<Line>, SettingError> {
+        let broken = |why: String| SettingError::File { path: self.path.clone(), why };
+        if self.text.trim().is_empty() {
+            return Err(broken("it is empty".to_owned()));
+        }
         let parsed: Result<BTreeMap<String, serde_json::Value>, _> =
             serde_json::from_str(&self.text);
-        let entries = parsed.map_err(|error| SettingError::File {
-            path: self.path.clone(),
-            why: format!("{error}; it must be a JSON object"),
-        })?;
-        let numbers = entries.into_iter().filter(|(_, value)| value.is_number());
+        let entries = parsed.map_err(|e| broken(format!("{e}; it must be a JSON object")))?;
         let line = |(key, value): (String, serde_json::Value)| {
             let quoted = format!("\"{key}\"");
             let before = self.text.find(&quoted).map_or("", |at| &self.text[..at]);
             let line = u32::try_from(before.lines().count().max(1)).unwrap_or(u32::MAX);
             Line { key, value: value.to_string(), line }
         };
-        Ok(numbers.map(line).collect())
+        Ok(entries.into_iter().filter(|(_, value)| !value.is_null()).map(line).collect())
     }
 }
 

@@ -125,16 +125,15 @@ impl Settings {
     }
 
     fn read_file(&mut self, file: &ConfigFile) -> Result<(), SettingError> {
+        if file.format == Format::GenerationConfig {
+            return self.read_hints(file);
+        }
         for Line { key, value, line } in file.lines()? {
             let source = Source::File { path: file.path.clone(), line };
             let found = match file.format {
                 Format::Yaml => find(&key),
                 Format::Properties => TABLE.iter().find(|s| is_property_of(s, &key)),
-                // What is no sampling default of ours is not worth a word: token ids, versions.
-                Format::GenerationConfig => match find(&format!("default_{key}")) {
-                    Some(setting) => Some(setting),
-                    None => continue,
-                },
+                Format::GenerationConfig => continue,
             };
             match (found, file.format) {
                 (Some(setting), Format::Properties) if !self.can_be(setting, &value) => {
@@ -147,6 +146,31 @@ impl Settings {
                     return Err(SettingError::Unknown { given, nearest });
                 }
                 (None, _) => self.ignore(&key, source, foreign::why(&key)),
+            }
+        }
+        Ok(())
+    }
+
+    /// A model's own sampling defaults are hints: what cannot be is told and never stops a boot.
+    fn read_hints(&mut self, file: &ConfigFile) -> Result<(), SettingError> {
+        let source = |line| Source::File { path: file.path.clone(), line };
+        let lines = match file.lines() {
+            Ok(lines) => lines,
+            Err(SettingError::File { why, .. }) => {
+                self.ignore("generation_config.json", source(1), &format!("all of it: {why}"));
+                return Ok(());
+            }
+            Err(error) => return Err(error),
+        };
+        for Line { key, value, line } in lines {
+            // What is no sampling default of ours is not worth a word: token ids, versions.
+            let Some(setting) = find(&format!("default_{key}")) else { continue };
+            match parse(setting, &value) {
+                Ok(_) => self.set(setting, &value, source(line))?,
+                Err(expected) => {
+                    let why = format!("{value} is no {}: {expected}", setting.key);
+                    self.ignore(&key, source(line), &why);
+                }
             }
         }
         Ok(())

@@ -35,7 +35,7 @@ impl Bpe {
     /// A merge is not two known tokens whose concatenation is a known token.
     pub(crate) fn new(
         vocabulary: &HashMap<&[u8], u32, Seeded>,
-        merges: &[String],
+        merges: &[&str],
         decode: impl Fn(&str, &mut Vec<u8>),
         ignore_merges: bool,
         unknown: Option<u32>,

@@ -1,39 +1,20 @@
 //! What a GGUF file says about its tokenizer, and whether it makes sense.
 //!
-//! Nothing is encoded here. Next: `tokenizer.rs`.
+//! Nothing is encoded here. What is known by names alone is in `traits.rs`. Next: `tokenizer.rs`.
 
 use crate::TextError;
 use crate::alphabet::byte_alphabet;
+use crate::traits;
 
 /// GGUF `tokenizer.ggml.token_type` values; 2 (unknown) is treated as control.
 pub(crate) mod kind {
     pub(crate) const NORMAL: i32 = 1;
+    pub(crate) const UNKNOWN: i32 = 2;
     pub(crate) const CONTROL: i32 = 3;
     pub(crate) const USER_DEFINED: i32 = 4;
     pub(crate) const UNUSED: i32 = 5;
     pub(crate) const BYTE: i32 = 6;
 }
-
-/// Control tokens that end a turn in the families we know, whatever the file's metadata says
-/// (llama.cpp keeps the same list).
-pub(crate) const END_NAMES: &[&str] = &[
-    "<|endoftext|>",
-    "<|im_end|>",
-    "<|end|>",
-    "<|return|>",
-    "<|call|>",
-    "<|eot_id|>",
-    "<|eom_id|>",
-    "<|end_of_text|>",
-    "<end_of_turn>",
-    "<end_of_utterance>",
-    "<EOT>",
-    "_<EOT>",
-    "[EOT]",
-    "[EOS]",
-    "<eos>",
-    "</s>",
-];
 
 /// What a model file says about its tokenizer, as plain data.
 #[derive(Clone, Debug, Default)]
@@ -42,6 +23,8 @@ pub struct TokenizerData {
     pub kind: String,
     /// GGUF `tokenizer.ggml.pre`: how text is cut into words.
     pub pre: String,
+    /// GGUF `general.name`: some models' tokens have traits that no key holds.
+    pub name: String,
     /// Tokens as the vocabulary writes them; the index is the id.
     pub tokens: Vec<String>,
     /// GGUF token types, one for each token; empty means that all are normal.
@@ -94,9 +77,11 @@ impl TokenizerData {
         }
     }
 
-    /// GGUF type of a token.
+    /// GGUF type of a token; the text of some says more than their file.
     pub(crate) fn kind_of(&self, id: u32) -> i32 {
-        self.token_types.get(id as usize).copied().unwrap_or(kind::NORMAL)
+        let said = self.token_types.get(id as usize).copied().unwrap_or(kind::NORMAL);
+        let text = self.tokens.get(id as usize).map_or("", String::as_str);
+        traits::kind_by_text(text).unwrap_or(said)
     }
 
     /// Normal and user-defined tokens with their scores: what text may become, and never a control
@@ -111,10 +96,8 @@ impl TokenizerData {
 
     /// Tokens that end generation, in ascending order.
     pub(crate) fn end_tokens(&self) -> Vec<u32> {
-        let is_control = |id: &u32| self.kind_of(*id) == kind::CONTROL;
-        let named = (0_u32..).zip(&self.tokens);
-        let named = named.filter(|(_, t)| END_NAMES.contains(&t.as_str())).map(|(id, _)| id);
-        let mut ids: Vec<u32> = named.filter(is_control).collect();
+        let named = (0_u32..).zip(&self.tokens).map(|(id, text)| (id, text.as_str()));
+        let mut ids = traits::ends_by_text(named, true);
         ids.extend(self.eos.iter().chain(&self.eog));
         ids.sort_unstable();
         ids.dedup();

@@ -4,7 +4,7 @@
 //! ([`TokenizerData`]), which the binary fills from a GGUF file's metadata, or from the bytes of a
 //! `tokenizer.json`.
 //!
-//! Reading order: `data` (what a GGUF file says), `tokenizer` (text in, ids out), `specials`
+//! Reading order: `data` (what a GGUF file says) with `traits` (what is known by names), `tokenizer` (text in, ids out), `specials`
 //! (tokens that are not text), `table` (their bytes); then how text becomes tokens: `pre` (cutting
 //! it into words), `bpe`, `spm`, `merge` (joining neighbours), `unigram`, `charsmap`, and `json`
 //! with `named` (files of Hugging Face); then `template` (messages to a prompt), `decoder` (ids to
@@ -39,6 +39,7 @@ mod stop;
 mod table;
 mod template;
 mod tokenizer;
+mod traits;
 mod unigram;
 
 pub use data::TokenizerData;

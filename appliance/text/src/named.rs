@@ -33,8 +33,10 @@ impl Named {
     /// # Errors
     /// It is not JSON, or a value has another type than all known files give it.
     pub fn from_config(json: &[u8]) -> Result<Self, TextError> {
-        let file: File = serde_json::from_slice(json)
-            .map_err(|e| TextError::broken(format!("tokenizer_config.json: {e}")))?;
+        let broken = |e| TextError::broken(format!("tokenizer_config.json: {e}"));
+        // By way of a tree, in which the last of two equal keys counts, as in Python.
+        let tree: serde_json::Value = serde_json::from_slice(json).map_err(broken)?;
+        let file: File = serde_json::from_value(tree).map_err(broken)?;
         let text = |token: Option<Token>| match token? {
             Token::Text(text) | Token::Added { content: text } => Some(text),
         };
@@ -106,6 +108,8 @@ mod tests {
             ..Named::default()
         };
         assert_eq!(Named::from_config(json), Ok(expect));
+        let twice = br#"{"bos_token": "a", "x": 1, "bos_token": {"content": "b"}, "x": 2}"#;
+        assert_eq!(Named::from_config(twice).map(|named| named.bos), Ok(Some("b".into())));
         let one = Named::from_config(br#"{"chat_template": "t"}"#).expect("a template");
         assert_eq!(one.chat_template.as_deref(), Some("t"));
         for broken in ["", "[]", r#"{"bos_token": 1}"#, r#"{"chat_template": [1]}"#] {

@@ -7,7 +7,7 @@ use std::collections::HashMap;
 
 use crate::alphabet::Alphabet;
 use crate::bpe::Bpe;
-use crate::data::{END_NAMES, byte_token, kind};
+use crate::data::{byte_token, kind};
 use crate::hash::Seeded;
 use crate::json::{self, Json};
 use crate::merge::Scratch;
@@ -15,6 +15,7 @@ use crate::pre::Splitter;
 use crate::specials::{Piece, Special, Specials};
 use crate::spm::{SPACE, Spm};
 use crate::table::Table;
+use crate::traits;
 use crate::unigram::Unigram;
 use crate::{Decoder, Named, TextError, TokenizerData};
 
@@ -31,6 +32,7 @@ pub struct Tokenizer {
     end_tokens: Vec<u32>,
     /// Ids from here on have no row in the model's embedding.
     rows: usize,
+    odd: Vec<String>,
 }
 
 /// How text between special tokens becomes ids.
@@ -68,7 +70,11 @@ impl Tokenizer {
                 vocabulary.extend(words.map(|id| (table.bytes(id), id)));
                 let splitter = Splitter::new(&data.pre)?;
                 let whole = splitter.ignore_merges;
-                let bpe = Bpe::new(&vocabulary, &data.merges, decode, whole, data.unk)?;
+                // A token that its text makes a control token is not made of others.
+                let is_text = |merge: &&String| !traits::makes_control(merge);
+                let merges: Vec<&str> =
+                    data.merges.iter().filter(is_text).map(String::as_str).collect();
+                let bpe = Bpe::new(&vocabulary, &merges, decode, whole, data.unk)?;
                 Method::Bpe(splitter, bpe)
             }
             "llama" => Method::Spm(Spm::new(data)),
@@ -84,23 +90,27 @@ impl Tokenizer {
             suffix: data.eos.filter(|_| data.add_eos).into_iter().collect(),
             end_tokens: data.end_tokens(),
             rows: usize::MAX,
+            odd: Vec::new(),
         })
     }
 
     /// Builds a tokenizer from a `tokenizer.json` file of Hugging Face.
     ///
     /// # Errors
-    /// The file is broken, a model or decoder is not supported (the message names what is), or
-    /// `named` names a `bos` or `eos` that the file does not have.
+    /// The file is broken, or a model or decoder is not supported (the message names what is).
     pub fn from_json(json: &[u8], named: &Named) -> Result<Self, TextError> {
         let json::Parts { json, specials, table, texts, affixes } = json::read(json)?;
-        let id_of = |name: &Option<String>| {
-            let Some(name) = name else { return Ok(None) };
+        let mut odd = Vec::new();
+        // As good as unnamed: no text has a token that is not there.
+        let mut id_of = |role: &str, name: &Option<String>| {
+            let name = name.as_ref()?;
             let id = (0_u32..).zip(&texts).find(|(_, text)| *text == name).map(|(id, _)| id);
-            let unknown = || TextError::broken(format!("{name:?} is not in tokenizer.json"));
-            id.ok_or_else(unknown).map(Some)
+            if id.is_none() {
+                odd.push(format!("{role} {name:?} is not in tokenizer.json: there is none"));
+            }
+            id
         };
-        let (bos, eos) = (id_of(&named.bos)?, id_of(&named.eos)?);
+        let (bos, eos) = (id_of("bos_token", &named.bos), id_of("eos_token", &named.eos));
         let (mut prefix, mut suffix) = affixes;
         let add = |affix: &mut Vec<u32>, id: Option<u32>, add: Option<bool>| match (id, add) {
             (Some(id), Some(true)) if !affix.contains(&id) => affix.push(id),
@@ -109,14 +119,15 @@ impl Tokenizer {
         };
         add(&mut prefix, bos, named.add_bos);
         add(&mut suffix, eos, named.add_eos);
-        let ends = (0_u32..).zip(&texts);
-        let ends = ends.filter(|(id, t)| table.is_control(*id) && END_NAMES.contains(&t.as_str()));
-        let mut end_tokens: Vec<u32> = ends.map(|(id, _)| id).collect();
+        let controls = (0_u32..).zip(&texts).filter(|(id, _)| table.is_control(*id));
+        let controls = controls.map(|(id, text)| (id, text.as_str()));
+        let mut end_tokens = traits::ends_by_text(controls, false);
         end_tokens.extend(eos.iter().chain(&named.end_tokens));
         end_tokens.sort_unstable();
         end_tokens.dedup();
         let method = Method::Json(Box::new(json));
-        Ok(Self { method, specials, table, bos, eos, prefix, suffix, end_tokens, rows: usize::MAX })
+        let rows = usize::MAX;
+        Ok(Self { method, specials, table, bos, eos, prefix, suffix, end_tokens, rows, odd })
     }
 
     /// Token ids of a text. With `special`, control tokens written in the text are taken as such;
@@ -170,8 +181,16 @@ impl Tokenizer {
 
     /// The tokenizer of a model whose embedding has so many rows; its vocabulary may be larger.
     #[must_use]
-    pub fn of_model(self, rows: usize) -> Self {
+    pub fn of_model(mut self, rows: usize) -> Self {
+        // A model never writes a token that it has no row for.
+        self.end_tokens.retain(|id| (*id as usize) < rows);
         Self { rows, ..self }
+    }
+
+    /// What the model's files say that cannot be, and what is done instead.
+    #[must_use]
+    pub fn odd(&self) -> &[String] {
+        &self.odd
     }
 
     /// User text in which no control token will be found when the prompt around it is encoded with
@@ -281,7 +300,9 @@ fn tables(
         let is_control =
             !matches!(kind, kind::NORMAL | kind::USER_DEFINED | kind::UNUSED | kind::BYTE);
         if is_control || kind == kind::USER_DEFINED {
-            specials.insert(token, Special { id, control: is_control, ..Special::default() });
+            let strips = traits::strips(&data.name, token, kind);
+            let (lstrip, rstrip) = (strips.left, strips.right);
+            specials.insert(token, Special { id, control: is_control, lstrip, rstrip });
         }
         table.push(is_control, |bytes| match (kind, byte_token(token)) {
             (kind::BYTE, Some(byte)) => bytes.push(byte),

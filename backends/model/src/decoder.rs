@@ -36,6 +36,8 @@ pub struct Decoder {
     pub act: Act,
     /// Multiplies embeddings (Gemma).
     pub embed_scale: Option<f32>,
+    /// Multiplies scores; `None` is the inverse root of `head_dim` (all but Gemma 3).
+    pub attention_scale: Option<f32>,
     /// Epsilon of all norms.
     pub eps: f32,
     /// True when the output projection is the embedding.
@@ -104,7 +106,7 @@ fn attention(g: &mut Graph, c: &Decoder, i: usize, layer: Layer, x: Val) -> Val 
     let (kv_heads, head_dim, window) = (c.kv_heads, c.head_dim, layer.window);
     g.states.push(State::Kv { kv_heads, head_dim, window });
     let state = StateId(g.states.len() - 1);
-    let scale = (c.head_dim as f32).sqrt().recip();
+    let scale = c.attention_scale.unwrap_or_else(|| (c.head_dim as f32).sqrt().recip());
     let attend = Op::Attend { state, heads: c.heads, scale, softcap: None };
     let a = g.add(attend, &[q, k, v]);
     let out = linear(g, &name("attn_output"), c.hidden, Cut::In { unit: c.head_dim }, a);
@@ -166,6 +168,7 @@ pub(crate) fn tiny() -> Decoder {
         post_norms: false,
         act: Act::Silu,
         embed_scale: None,
+        attention_scale: None,
         eps: 1e-5,
         tied: true,
     }

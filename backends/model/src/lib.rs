@@ -2,11 +2,13 @@
 //!
 //! Reading order: `graph` (the IR), `decoder` (configuration → graph), `config/` (what the files say →
 //! configuration), `weights/` (mapped files, their readers, block types), `shard` (a graph for
-//! one of several ranks), `interp` (the slow oracle every backend is compared with), `model` (all
-//! of it, opened).
+//! one of several ranks), `interp` (the slow oracle every backend is compared with), `model/` (all
+//! of it, opened), `json_text` (JSON as Python writes it).
 //!
 //! # Invariants
-//! - Devices, batches, sequences and padding are absent; only `weights/map.rs` and `model.rs` touch files.
+//! - Devices, batches, sequences and padding are absent; only `weights/map.rs`, `model.rs` and
+//!   `model/source.rs` touch files.
+//! - A key of a file that could change a number is computed with or refused by name.
 //! - A graph that builds is well formed: `Graph::add` checks every shape.
 //! - Nothing in a model file can make this crate panic: readers check every bound and answer
 //!   `ModelError`.
@@ -16,11 +18,12 @@ mod decoder;
 mod error;
 pub mod graph;
 pub mod interp;
+pub mod json_text;
 mod model;
 mod shard;
 pub mod weights;
 
 pub use decoder::{Decoder, HeadNorm, Layer, decoder};
-pub use error::ModelError;
+pub use error::{ModelError, printable};
 pub use model::{Model, Text, TextData};
 pub use shard::shard;

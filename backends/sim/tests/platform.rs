@@ -38,6 +38,7 @@ fn model() -> Model {
         post_norms: false,
         act: Act::Silu,
         embed_scale: None,
+        attention_scale: None,
         eps: 1e-5,
         tied: true,
     };

@@ -9,6 +9,7 @@ pub fn data(text: TextData) -> TokenizerData {
     TokenizerData {
         kind: text.kind,
         pre: text.pre,
+        name: text.name,
         tokens: text.tokens,
         token_types: text.token_types,
         merges: text.merges,

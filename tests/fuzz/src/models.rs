@@ -6,7 +6,7 @@ use std::sync::OnceLock;
 use gimbal_conformance::tokenizer;
 use gimbal_model::interp::{Interp, Run};
 use gimbal_model::weights::{Gguf, Mapping};
-use gimbal_model::{Model, ModelError, Text};
+use gimbal_model::{Model, ModelError, Text, json_text};
 use gimbal_text::Tokenizer;
 use serde_json::Value;
 
@@ -46,6 +46,24 @@ pub(crate) const WORDS: &[&str] = &[
     "tokenizer.ggml.tokens",
     "tokenizer.ggml.merges",
     "1e309",
+    "NaN",
+    "-Infinity",
+    "\u{FEFF}",
+    "partial_rotary_factor",
+    "query_pre_attn_scalar",
+    "mscale_all_dim",
+    "use_sliding_window",
+    "full_attention",
+    "sliding_attention",
+    "layer_types",
+    "no_rope_layer_interval",
+    "attention.sliding_window_pattern",
+    "rope.scale_linear",
+    "general.type",
+    "split.count",
+    "tokenizer.ggml.padding_token_id",
+    "rotary_emb.inv_freq",
+    "dynamic",
 ];
 
 pub(crate) fn gguf(bytes: &[u8]) {
@@ -117,7 +135,7 @@ pub(crate) fn config(bytes: &[u8]) {
             .map(|name| (name, seed(&format!("{name}/model.safetensors"))))
             .to_vec()
     });
-    let Ok(config) = serde_json::from_slice::<Value>(bytes) else { return };
+    let Ok(config) = serde_json::from_slice::<Value>(&json_text::strict(bytes)) else { return };
     let kind = config.get("model_type").and_then(Value::as_str).unwrap_or_default();
     let of = weights.iter().find(|(name, _)| kind.starts_with(name)).unwrap_or(&weights[0]);
     let Ok(mapping) = Mapping::from_bytes(&of.1) else { return };
@@ -130,7 +148,8 @@ pub(crate) fn config_seeds() -> Vec<Vec<u8>> {
         .map(|name| seed(&format!("{name}/config.json")))
         .into_iter()
         .chain(
-            ["llama3", "longrope", "smollm3"].map(|n| golden(&format!("families/{n}/config.json"))),
+            ["llama3", "longrope", "smollm3", "olmo3", "qwen3"]
+                .map(|n| golden(&format!("families/{n}/config.json"))),
         )
         .collect()
 }

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use clap::{Arg, ArgMatches};
 use gimbal_hal::{Fit, Quantize};
-use gimbal_model::{Decoder, HeadNorm, Model};
+use gimbal_model::{Decoder, HeadNorm, Model, printable};
 use gimbal_onnx::OnnxPlatform;
 use gimbal_settings::Settings;
 use serde_json::{Value, json};
@@ -101,8 +101,8 @@ fn places(model: &Model, settings: &Settings) -> Vec<Value> {
 fn lines(facts: &Value) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: String| {
-        // Writing to a string cannot fail.
-        let _ = writeln!(text, "{name:13} {value}");
+        // What a file says is shown, not obeyed. Writing to a string cannot fail.
+        let _ = writeln!(text, "{name:13} {}", printable(&value));
     };
     let string = |value: &Value| value.as_str().unwrap_or("not said").to_owned();
     let number = |value: &Value| value.as_u64().unwrap_or(0);

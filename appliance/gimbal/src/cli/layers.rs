@@ -4,24 +4,26 @@
 //! `serving.properties` and `serving.yaml` of the model's folder; then `gimbal.yaml` of the working
 //! folder or the one `--config` names.
 
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use clap::ArgMatches;
 use gimbal_machine::{Catalogue, Family, Imds, Instance, Machine};
+use gimbal_model::json_text;
 use gimbal_settings::{ConfigFile, Facts, Format, Given, Settings, TABLE};
 
 use crate::failure::Failure;
 
 /// Our own file in the working folder.
 const OWN_FILE: &str = "gimbal.yaml";
+/// A model's own sampling defaults, the weakest of the files beside it.
+const HINTS: &str = "generation_config.json";
+/// Bytes of it that are read; real ones have less than a thousand.
+const HINTS_BYTES_MAX: u64 = 1 << 20;
 /// Files beside a model, the weakest first.
-const MODEL_FILES: [(&str, Format); 3] = [
-    ("generation_config.json", Format::GenerationConfig),
-    ("serving.properties", Format::Properties),
-    ("serving.yaml", Format::Yaml),
-];
+const MODEL_FILES: [(&str, Format); 2] =
+    [("serving.properties", Format::Properties), ("serving.yaml", Format::Yaml)];
 
 /// Resolves all settings. The setting `model` decides which folder's files count.
 pub(super) fn resolve(matches: &ArgMatches) -> Result<Settings, Failure> {
@@ -44,6 +46,7 @@ pub(super) fn resolve(matches: &ArgMatches) -> Result<Settings, Failure> {
     let model = model(&Settings::resolve(&facts(), &given)?);
     let folder = if model.is_dir() { &model } else { model.parent().unwrap_or(Path::new(".")) };
     let mut beside = Vec::new();
+    beside.extend(hints(&folder.join(HINTS)));
     for (name, format) in MODEL_FILES {
         beside.extend(read(&folder.join(name), format)?);
     }
@@ -101,6 +104,23 @@ fn own_file(matches: &ArgMatches) -> Result<Option<ConfigFile>, Failure> {
     let file = read(&path, Format::Yaml)?;
     let missing = || Failure::usage(format!("--config {}: no such file", path.display()));
     file.map(Some).ok_or_else(missing)
+}
+
+/// The text of a model's hints, which are read as far as they go; `None` where there are none.
+fn hints(path: &Path) -> Option<ConfigFile> {
+    let mut bytes = Vec::new();
+    if path.exists() {
+        let read = std::fs::File::open(path)
+            .and_then(|file| file.take(HINTS_BYTES_MAX).read_to_end(&mut bytes));
+        if let Err(error) = read {
+            // As a text that is no JSON, it is told and ignored.
+            bytes = error.to_string().into_bytes();
+        }
+        let text = String::from_utf8_lossy(&json_text::strict(&bytes)).into_owned();
+        let path = path.display().to_string();
+        return Some(ConfigFile { path, text, format: Format::GenerationConfig });
+    }
+    None
 }
 
 /// A file's text; `None` where there is no such file.

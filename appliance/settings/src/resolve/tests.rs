@@ -172,6 +172,39 @@ fn a_models_own_sampling_defaults_are_a_layer() {
     assert_eq!(settings.ignored(), []);
 }
 
+#[test]
+fn hints_of_a_model_never_stop_a_boot() {
+    let whole = "all of it: ";
+    let cases: &[(&str, &[(&str, &str)])] = &[
+        ("", &[("generation_config.json", "all of it: it is empty")]),
+        (" \n", &[("generation_config.json", whole)]),
+        ("{\"top_k\": 5,}", &[("generation_config.json", whole)]),
+        ("[1]", &[("generation_config.json", whole)]),
+        ("{\"top_k\": 5", &[("generation_config.json", whole)]),
+        ("{\"top_k\": -1}", &[("top_k", "-1 is no default_top_k: it must be a whole number")]),
+        ("{\"top_p\": 7.5}", &[("top_p", "7.5 is no default_top_p")]),
+        ("{\"temperature\": \"NaN\"}", &[("temperature", "\"NaN\" is no default_temperature")]),
+        ("{\"temperature\": [1]}", &[("temperature", "[1] is no")]),
+        ("{\"temperature\": null, \"do_sample\": true, \"pad_token_id\": -1}", &[]),
+    ];
+    for (text, expect) in cases {
+        let files = vec![file("generation_config.json", Format::GenerationConfig, text)];
+        let given = Given { files, ..Given::default() };
+        let settings = Settings::resolve(&Facts::default(), &given).expect("only hints");
+        let told = settings.ignored();
+        assert_eq!(told.len(), expect.len(), "{text:?}: {told:?}");
+        for (told, (name, why)) in told.iter().zip(*expect) {
+            assert_eq!(told.name, *name, "{text:?}");
+            assert!(told.why.starts_with(why), "{text:?}: {}", told.why);
+        }
+    }
+    let twice = "{\"top_k\": 7, \"top_p\": -1, \"top_k\": 9}";
+    let files = vec![file("generation_config.json", Format::GenerationConfig, twice)];
+    let given = Given { files, ..Given::default() };
+    let settings = Settings::resolve(&Facts::default(), &given).expect("only hints");
+    assert_eq!(settings.integer("default_top_k"), Some(9), "the last one, beside a bad one");
+}
+
 /// Serving stacks name repositories in `HF_MODEL_ID`; a path there is meant for us.
 #[test]
 fn a_foreign_model_is_taken_where_it_is_a_path() {

@@ -25,6 +25,8 @@ use crate::table::Table;
 
 /// The largest known file has 34 MB.
 const FILE_BYTES_MAX: usize = 256 << 20;
+/// A file that is read as a tree, which takes some ten times its bytes.
+const TREE_BYTES_MAX: usize = 64 << 20;
 /// The largest known vocabulary has 262 thousand.
 const TOKENS_MAX: u32 = 1 << 22;
 /// Stands for the text where a post-processor shows what it adds.
@@ -66,8 +68,16 @@ pub(crate) fn read(json: &[u8]) -> Result<Parts, TextError> {
     parts::<Pairs>(parse(json).map_err(broken)?)
 }
 
+/// Parses with types. A key that stands twice is an error there; in Python the last one counts,
+/// as it does in a tree, so such a file goes by way of one.
 fn parse<M: DeserializeOwned>(json: &[u8]) -> Result<File<M>, String> {
-    caught(|| Ok(serde_json::from_slice(json)?))
+    let typed = caught(|| Ok(serde_json::from_slice(json)?));
+    match typed {
+        Err(why) if why.contains("duplicate field") && json.len() <= TREE_BYTES_MAX => {
+            caught(|| Ok(serde_json::from_value(serde_json::from_slice(json)?)?))
+        }
+        typed => typed,
+    }
 }
 
 fn parts<M: Vocabulary>(file: File<M>) -> Result<Parts, TextError> {

@@ -89,9 +89,45 @@ fn named_tokens_begin_and_end_texts() {
     assert_eq!(tokenizer.encode("a", true), Ok(vec![262, 263]));
     assert_eq!(tokenizer.end_tokens(), [2, 263, 400]);
     assert_eq!((tokenizer.bos_text(), tokenizer.eos_text()), ("<s>".into(), "ab".into()));
-    let named = Named { bos: Some("<x>".into()), ..Named::default() };
-    let error = load(&pairs(), &named).expect_err("unknown").to_string();
-    assert!(error.contains("\"<x>\" is not in tokenizer.json"), "{error}");
+    assert_eq!(tokenizer.odd(), [] as [&str; 0]);
+    assert_eq!(tokenizer.of_model(265).end_tokens(), [2, 263], "no row has 400");
+}
+
+#[test]
+fn a_name_without_a_token_counts_as_none() {
+    let named = Named {
+        bos: Some("<x>".into()),
+        eos: Some("<y>".into()),
+        add_eos: Some(true),
+        ..Named::default()
+    };
+    let tokenizer = load(&pairs(), &named).expect("a good file");
+    assert_eq!(tokenizer.encode("a", true), Ok(vec![1, 262]), "as the post-processor says");
+    assert_eq!((tokenizer.bos_text(), tokenizer.eos_text()), (String::new(), String::new()));
+    assert_eq!(tokenizer.end_tokens(), [2]);
+    let [bos, eos] = tokenizer.odd() else { panic!("{:?}", tokenizer.odd()) };
+    assert!(bos.contains("bos_token \"<x>\" is not in tokenizer.json"), "{bos}");
+    assert!(eos.contains("eos_token \"<y>\""), "{eos}");
+}
+
+/// Python's `json` takes the last one.
+#[test]
+fn the_last_of_two_equal_keys_counts() {
+    let file = pairs().to_string();
+    let twice = [
+        file.replacen('{', r#"{"version": "0.9", "decoder": null, "#, 1),
+        file.replacen(r#""type":"BPE""#, r#""type":"WordPiece","type":"BPE""#, 1),
+        file.replacen(r#""fuse_unk":true"#, r#""fuse_unk":false,"fuse_unk":true"#, 1),
+        file.replacen(r#"{"id":0,"#, r#"{"id":7,"id":0,"#, 1),
+        file.replacen(r#""vocab":{"#, r#""vocab":{"ab":1,"#, 1),
+    ];
+    let once = load(&pairs(), &Named::default()).expect("a good file");
+    for twice in &twice {
+        assert_ne!(*twice, file, "something stands twice");
+        let tokenizer = Tokenizer::from_json(twice.as_bytes(), &Named::default());
+        let tokenizer = tokenizer.unwrap_or_else(|e| panic!("{twice:.90}: {e}"));
+        assert_eq!(tokenizer.encode("ab é<think>", true), once.encode("ab é<think>", true));
+    }
 }
 
 #[test]

@@ -198,6 +198,55 @@ fn neighbours_of_the_best_score_merge_first() {
     assert_eq!(plain.encode_plain("é", true).map(|ids| ids.len()), Ok(2), "unknown, no bytes");
 }
 
+/// Microsoft's tokens take the blanks behind them along; the file does not say it, its name does.
+#[test]
+fn a_models_name_says_what_its_tokens_do_with_blanks() {
+    let mut data = scored("llama", &["▁", "H", "i", "\n"]);
+    for (text, kind) in [("<|user|>", 3), ("<|end|>", 3), ("<tool>", 4), ("<|endoftext|>", 3)] {
+        data.tokens.push(text.to_owned());
+        data.token_types.push(kind);
+        data.scores.push(0.0);
+    }
+    let check = |name: &str, text: &str, expect: &[&str]| {
+        let data = TokenizerData { name: name.to_owned(), ..data.clone() };
+        let tokenizer = Tokenizer::new(&data).expect("consistent data");
+        let ids = tokenizer.encode_plain(text, true).expect("short text");
+        let found: Vec<&str> = ids.iter().map(|id| data.tokens[*id as usize].as_str()).collect();
+        assert_eq!(found, expect, "{name}: {text:?}");
+    };
+    let turn = "<|user|>\nHi<|end|>\n \t<tool> i";
+    for name in ["Phi-3-mini-4k-instruct", "a PHI3 merge"] {
+        check(name, turn, &["<|user|>", "▁", "H", "i", "<|end|>", "<tool>", "▁", "i"]);
+        check(name, "<s> i</s> i", &["<s>", "▁", "▁", "i", "</s>", "▁", "i"]);
+        check(name, "<|endoftext|>\n", &["<|endoftext|>", "▁", "\n"]);
+    }
+    check("Phi-4", "<|end|>\ni", &["<|end|>", "▁", "\n", "i"]);
+}
+
+/// As llama.cpp does for vocabularies whose types or keys are wrong.
+#[test]
+fn a_tokens_text_says_that_it_ends_a_text() {
+    let mut data = TokenizerData::byte_level();
+    let normal = ["<|endoftext|>", "</", "s>", "</s>", "<|fim_prefix|>", "<|channel|>"];
+    for text in normal {
+        data.tokens.push(text.to_owned());
+        data.token_types.push(1);
+    }
+    let end = |data: &TokenizerData| Tokenizer::new(data).expect("own data").end_tokens().to_vec();
+    assert_eq!(end(&data), [257, 258, 261]);
+    // A merge that makes one of them is passed over, as it is no text.
+    data.merges = vec!["< /".into(), "s >".into(), "</ s>".into()];
+    let tokenizer = Tokenizer::new(&data).expect("own data");
+    assert_eq!(tokenizer.encode_plain("</s>", false), Ok(vec![259, 115, 62]), "a user's");
+    assert_eq!(tokenizer.encode_plain("</s>", true), Ok(vec![261]));
+    assert!(tokenizer.is_control(262), "around what is filled in");
+    assert!(!tokenizer.is_control(263), "always part of the text");
+    let parts = ["<|end|>", "<|return|>", "<|call|>"];
+    data.tokens.extend(parts.map(String::from));
+    data.token_types.extend([3; 3]);
+    assert_eq!(end(&data), [257, 258, 261, 265, 266], "an end of a part is none");
+}
+
 /// A megabyte takes 0.3 s where merging is n log n, and hours where it is n².
 #[test]
 fn long_texts_are_merged_in_time() {

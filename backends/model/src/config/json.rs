@@ -1,12 +1,17 @@
-//! A `config.json` of Hugging Face as `Facts`, and what its tensors are called here.
+//! A `config.json` of Hugging Face as `Facts`.
+//!
+//! Where it is silent, the defaults of its own class count (`class.rs`); what nobody knows is
+//! refused (`keys.rs`). How positions are rotated is in `json_rope.rs`.
 
 use std::path::Path;
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
-use super::rope::KINDS;
-use super::{FAMILIES, Facts, Family, LAYERS_MAX, SIZE_MAX, Scaling, cut_fused, decoder, known};
-use crate::graph::{Pair, RopeTable};
+use super::class::{self, CLASSES, Class, Windowed};
+use super::json_rope::{Rope, ropes};
+use super::keys::{check, refused};
+use super::{FAMILIES, Facts, Family, LAYERS_MAX, SIZE_MAX, cut_fused, decoder, known};
+use crate::graph::Pair;
 use crate::weights::Weights;
 use crate::{Decoder, ModelError};
 
@@ -18,144 +23,169 @@ pub(crate) fn from_json(
 ) -> Result<(Decoder, u32), ModelError> {
     let facts = facts(config)?;
     cut_fused(&facts, weights);
+    if !config.is_tied()? && weights.get("output.weight").is_none() {
+        let why = "tensor lm_head.weight is missing, and tie_word_embeddings is false".to_owned();
+        return Err(ModelError::Broken { path: config.path.to_owned(), why });
+    }
     let decoder = decoder(&facts, weights, config.path)?;
     Ok((decoder, facts.context))
 }
 
-/// The name a tensor has in GGUF, `None` for names of no family we know.
-pub(crate) fn canonical_name(family: &Family, name: &str) -> Option<String> {
-    let fixed = match name {
-        "model.embed_tokens.weight" => "token_embd.weight",
-        "model.norm.weight" => "output_norm.weight",
-        "lm_head.weight" => "output.weight",
-        _ => {
-            let (layer, rest) = name.strip_prefix("model.layers.")?.split_once('.')?;
-            let (part, kind) = rest.rsplit_once('.')?;
-            let part = match part {
-                "input_layernorm" => "attn_norm",
-                "self_attn.q_proj" => "attn_q",
-                "self_attn.k_proj" => "attn_k",
-                "self_attn.v_proj" => "attn_v",
-                "self_attn.qkv_proj" => "attn_qkv",
-                "self_attn.o_proj" => "attn_output",
-                "self_attn.q_norm" => "attn_q_norm",
-                "self_attn.k_norm" => "attn_k_norm",
-                "mlp.gate_proj" => "ffn_gate",
-                "mlp.up_proj" | "mlp.gate_up_proj" => "ffn_up",
-                "mlp.down_proj" => "ffn_down",
-                "post_attention_layernorm" if family.post_norms => "post_attention_norm",
-                "post_attention_layernorm" | "pre_feedforward_layernorm" => "ffn_norm",
-                "post_feedforward_layernorm" => "post_ffw_norm",
-                _ => return None,
-            };
-            return Some(format!("blk.{layer}.{part}.{kind}"));
-        }
-    };
-    Some(fixed.to_owned())
-}
-
-/// True where safetensors store `weight - 1` and GGUF `weight`: all norms of Gemma.
-pub(crate) fn has_unit_offset(family: &Family, canonical: &str) -> bool {
-    family.gemma && canonical.ends_with("norm.weight")
-}
-
 /// A `config.json`.
 pub(crate) struct Config<'a> {
-    path: &'a Path,
-    json: &'a Value,
+    pub(super) path: &'a Path,
+    json: &'a Map<String, Value>,
     pub(crate) family: &'static Family,
+    pub(super) class: &'static Class,
 }
 
 impl<'a> Config<'a> {
-    /// Finds the family.
+    /// Finds the family and refuses keys that nobody knows.
     pub(crate) fn new(path: &'a Path, json: &'a Value) -> Result<Self, ModelError> {
+        let Some(json) = json.as_object() else { return Err(broken(path, "it is no object")) };
         let kind = json.get("model_type").and_then(Value::as_str);
         let kind = kind.ok_or_else(|| broken(path, "model_type is missing or no string"))?;
-        let is_of = |family: &&Family| family.model_types.contains(&kind);
-        let family = FAMILIES.iter().find(is_of).ok_or_else(|| ModelError::Unsupported {
+        let unknown = || ModelError::Unsupported {
             path: path.to_owned(),
             what: format!("model_type {kind}"),
-            known: known(FAMILIES.iter().flat_map(|f| f.model_types.iter().copied())),
-        })?;
-        for key in ["attn_logit_softcapping", "final_logit_softcapping", "quantization_config"] {
-            if json.get(key).is_some_and(|v| !v.is_null()) {
-                let (what, known) = (key.to_owned(), format!("models without {key}"));
-                return Err(ModelError::Unsupported { path: path.to_owned(), what, known });
-            }
-        }
-        Ok(Self { path, json, family })
+            known: known(CLASSES.iter().map(|class| class.model_type)),
+        };
+        let class = class::class(kind).ok_or_else(unknown)?;
+        let is_of = |family: &&Family| family.model_types.contains(&kind);
+        let family = FAMILIES.iter().find(is_of).ok_or_else(unknown)?;
+        let config = Self { path, json, family, class };
+        check(class, json, path)?;
+        config.check_values()?;
+        Ok(config)
     }
 
-    fn get(&self, key: &str) -> Option<&'a Value> {
+    /// Whether the output projection is the embedding.
+    pub(crate) fn is_tied(&self) -> Result<bool, ModelError> {
+        self.flag("tie_word_embeddings", self.class.tied)
+    }
+
+    /// A value that says something.
+    pub(super) fn get(&self, key: &str) -> Option<&'a Value> {
         self.json.get(key).filter(|v| !v.is_null())
     }
 
-    fn size(&self, key: &str) -> Result<usize, ModelError> {
-        self.optional_size(key)?.ok_or_else(|| broken(self.path, &format!("{key} is missing")))
+    /// Refuses values of known keys that ask for arithmetic we do not have.
+    fn check_values(&self) -> Result<(), ModelError> {
+        let is_set = |key: &str| self.get(key).filter(|_| !self.class.unread.contains(&key));
+        for key in ["attention_bias", "mlp_bias", "use_bidirectional_attention"] {
+            if let Some(value) = is_set(key).filter(|v| **v != Value::Bool(false)) {
+                return Err(self.refused(key, value, "false"));
+            }
+        }
+        for key in ["attn_logit_softcapping", "final_logit_softcapping"] {
+            if let Some(value) = is_set(key).filter(|v| v.as_f64() != Some(0.0)) {
+                return Err(self.refused(key, value, "null"));
+            }
+        }
+        if let Some(value) = self.get("quantization_config") {
+            return Err(self.refused("quantization_config", value, "F32, F16, BF16"));
+        }
+        let kinds = self.get("layer_types").and_then(Value::as_array).into_iter().flatten();
+        let is_known = |kind: &&Value| {
+            let kind = kind.as_str().unwrap_or_default();
+            ["full_attention", "attention", "sliding_attention"].contains(&kind)
+        };
+        if let Some(kind) = kinds.into_iter().find(|kind| !is_known(kind)) {
+            return Err(self.refused("layer_types", kind, "full_attention, sliding_attention"));
+        }
+        Ok(())
     }
 
-    fn optional_size(&self, key: &str) -> Result<Option<usize>, ModelError> {
+    pub(super) fn refused(&self, key: &str, value: &Value, known: &str) -> ModelError {
+        refused(self.path, self.class, key, value, known)
+    }
+
+    fn flag(&self, key: &str, default: bool) -> Result<bool, ModelError> {
+        match self.get(key) {
+            None => Ok(default),
+            Some(value) => value.as_bool().ok_or_else(|| {
+                broken(self.path, &format!("{key} is {value}, neither true nor false"))
+            }),
+        }
+    }
+
+    /// A size; `None` where the key is absent or null.
+    pub(super) fn optional_size(&self, key: &str) -> Result<Option<usize>, ModelError> {
         let Some(value) = self.get(key) else { return Ok(None) };
-        match value.as_u64().filter(|n| (1..=SIZE_MAX).contains(n)) {
+        match whole(value).filter(|n| (1..=SIZE_MAX).contains(n)) {
             Some(n) => Ok(usize::try_from(n).ok()),
             None => Err(broken(self.path, &format!("{key} is {value}, not 1 to {SIZE_MAX}"))),
         }
     }
 
-    fn float_or(&self, key: &str, default: f32) -> Result<f32, ModelError> {
-        float(self.path, self.json, key)?.map_or(Ok(default), Ok)
+    fn size_or(&self, key: &str, default: usize) -> Result<usize, ModelError> {
+        Ok(self.optional_size(key)?.unwrap_or(default))
+    }
+
+    /// A size that is the class's where the key is absent, and derived where it is null.
+    fn derived(
+        &self,
+        key: &str,
+        class: Option<usize>,
+        derived: usize,
+    ) -> Result<usize, ModelError> {
+        let absent = !self.json.contains_key(key);
+        self.size_or(key, class.filter(|_| absent).unwrap_or(derived))
+    }
+
+    pub(super) fn float_or(&self, key: &str, default: f32) -> Result<f32, ModelError> {
+        match self.get(key) {
+            Some(value) => Ok(float(self.path, key, value)?),
+            None => Ok(default),
+        }
+    }
+
+    /// The window where layers have one; 0 and -1 mean none, as null does.
+    fn window(&self) -> Result<Option<usize>, ModelError> {
+        let key = "sliding_window";
+        match self.json.get(key) {
+            None => Ok(self.class.window),
+            Some(value) if value.is_null() || value.as_f64().is_some_and(|x| x <= 0.0) => Ok(None),
+            Some(Value::Bool(false)) => Ok(None),
+            Some(_) => self.optional_size(key),
+        }
     }
 }
 
-fn facts(c: &Config<'_>) -> Result<Facts, ModelError> {
-    let (hidden, heads) = (c.size("hidden_size")?, c.size("num_attention_heads")?);
-    let layers = c.size("num_hidden_layers")?;
-    let head_dim = c.optional_size("head_dim")?.unwrap_or((hidden / heads).max(1));
-    let share = c.float_or("partial_rotary_factor", 1.0)?.min(1.0);
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to head_dim")]
-    let rope_dims = (head_dim as f32 * share) as usize;
-    let trained = c.size("max_position_embeddings")?;
-    // Transformers 5 nests the parameters, by kind of layer where there are two.
-    let nested = c.get("rope_parameters");
-    let whole = nested.map(|n| n.get("full_attention").unwrap_or(n));
-    let windowed = nested.and_then(|n| n.get("sliding_attention"));
-    let theta = |value: Option<&Value>| match value {
-        Some(value) => float(c.path, value, "rope_theta"),
-        None => Ok(None),
+pub(super) fn facts(c: &Config<'_>) -> Result<Facts, ModelError> {
+    let class = c.class;
+    let hidden = c.size_or("hidden_size", class.hidden)?;
+    let heads = c.size_or("num_attention_heads", class.heads)?;
+    let layers = c.size_or("num_hidden_layers", class.layers)?;
+    let head_dim = c.derived("head_dim", class.head_dim, (hidden / heads).max(1))?;
+    let Rope { dims, theta, scaling, window_theta, window_scaling, context } = ropes(c, head_dim)?;
+    let rotated = rotated_layers(c, layers)?;
+    let (window, windowed) = windows(c, layers, context, &rotated)?;
+    let query_scalar = match class.query_scalar {
+        Some(default) => Some(c.float_or("query_pre_attn_scalar", default)?),
+        None => None,
     };
-    let rope_theta = match theta(whole)? {
-        Some(theta) => theta,
-        None => c.float_or("rope_theta", 1e4)?,
-    };
-    let window_theta = match theta(windowed)? {
-        Some(theta) => theta,
-        None => {
-            let default = if c.family.gemma { 1e4 } else { rope_theta };
-            c.float_or("rope_local_base_freq", default)?
-        }
-    };
-    let plain = RopeTable::plain(rope_theta, rope_dims, Pair::Halves);
-    let said = whole.or_else(|| c.get("rope_scaling"));
-    let (scaling, context) = scaling(c, said, &plain, trained)?;
-    let slides = c.get("use_sliding_window").and_then(Value::as_bool).unwrap_or(true);
-    let window = if slides { c.optional_size("sliding_window")? } else { None };
     let facts = Facts {
         family: c.family,
         pair: Pair::Halves,
         hidden,
-        feed_forward: c.size("intermediate_size")?,
+        feed_forward: c.size_or("intermediate_size", class.feed_forward)?,
         layers,
         heads,
-        kv_heads: c.optional_size("num_key_value_heads")?.unwrap_or(heads),
+        kv_heads: c.derived("num_key_value_heads", class.kv_heads, heads)?,
         head_dim,
-        rope_dims,
-        rope_theta,
+        rope_dims: dims,
+        rope_theta: theta,
         scaling,
         window_theta,
+        window_scaling,
         window,
-        windowed: windowed_layers(c, layers),
-        rotated: flags(c.get("no_rope_layers"), |v| v.as_u64() != Some(0)),
-        eps: c.float_or("rms_norm_eps", 1e-6)?,
+        windowed,
+        rotated,
+        // A bias that the class has no place for is not read by it: here it is refused.
+        qkv_bias: Some(class.has_qkv_bias),
+        attention_scale: query_scalar.map(|scalar| scalar.sqrt().recip()),
+        eps: c.float_or("rms_norm_eps", class.eps)?,
         context: u32::try_from(context).unwrap_or(u32::MAX),
     };
     act(c, &facts)?;
@@ -166,10 +196,10 @@ fn facts(c: &Config<'_>) -> Result<Facts, ModelError> {
 fn act(c: &Config<'_>, facts: &Facts) -> Result<(), ModelError> {
     let known: &[&str] = match facts.family.act {
         crate::graph::Act::Silu => &["silu", "swish"],
-        crate::graph::Act::GeluTanh => &["gelu_pytorch_tanh"],
+        crate::graph::Act::GeluTanh => &["gelu_pytorch_tanh", "gelu_new"],
     };
-    let said = ["hidden_activation", "hidden_act"].into_iter().find_map(|key| c.get(key)?.as_str());
-    match said.filter(|act| !known.contains(act)) {
+    let said = ["hidden_activation", "hidden_act"].into_iter().find_map(|key| c.get(key));
+    match said.filter(|act| !act.as_str().is_some_and(|act| known.contains(&act))) {
         None => Ok(()),
         Some(act) => Err(ModelError::Unsupported {
             path: c.path.to_owned(),
@@ -179,20 +209,62 @@ fn act(c: &Config<'_>, facts: &Facts) -> Result<(), ModelError> {
     }
 }
 
-/// Which layers have the window, where the file says so.
-fn windowed_layers(c: &Config<'_>, layers: usize) -> Vec<bool> {
-    let named = flags(c.get("layer_types"), |v| v.as_str() == Some("sliding_attention"));
+/// Which layers rotate; empty for all of them.
+fn rotated_layers(c: &Config<'_>, layers: usize) -> Result<Vec<bool>, ModelError> {
+    if c.class.windowed != Windowed::Still {
+        return Ok(Vec::new());
+    }
+    let named = flags(c.get("no_rope_layers"), |v| v.as_u64() != Some(0));
     if !named.is_empty() {
-        return named;
+        return Ok(named);
     }
-    let number = |key| c.get(key).and_then(Value::as_u64).and_then(|n| usize::try_from(n).ok());
+    let period = c.size_or("no_rope_layer_interval", 4)?;
+    Ok((0..layers.min(LAYERS_MAX)).map(|i| !(i + 1).is_multiple_of(period)).collect())
+}
+
+/// The window, and which layers have it; an empty list is all of them.
+fn windows(
+    c: &Config<'_>,
+    layers: usize,
+    context: usize,
+    rotated: &[bool],
+) -> Result<(Option<usize>, Vec<bool>), ModelError> {
+    let window = match (c.window()?, c.class.windowed) {
+        (Some(window), _) => window,
+        // Without a window such layers still rotate their own way: one as long as the context
+        // hides nothing.
+        (None, Windowed::Period(_)) => context,
+        (None, _) => return Ok((None, Vec::new())),
+    };
     let layers = 0..layers.min(LAYERS_MAX);
-    if let Some(first) = number("max_window_layers") {
-        return layers.map(|i| i >= first).collect();
-    }
-    match number("sliding_window_pattern").filter(|n| *n > 0) {
-        Some(period) => layers.map(|i| !(i + 1).is_multiple_of(period)).collect(),
-        None => Vec::new(),
+    let is_on = || c.flag("use_sliding_window", false);
+    let by_class: Vec<bool> = match c.class.windowed {
+        Windowed::Never if window >= context => return Ok((None, Vec::new())),
+        Windowed::Never => {
+            return Err(c.refused("sliding_window", &window.into(), "no window"));
+        }
+        Windowed::From(_) | Windowed::Still if !is_on()? => return Ok((None, Vec::new())),
+        Windowed::All => Vec::new(),
+        Windowed::From(default) => {
+            let first = match c.get("max_window_layers") {
+                Some(value) => whole(value).and_then(|n| usize::try_from(n).ok()),
+                None => Some(default),
+            };
+            let first = first.ok_or_else(|| broken(c.path, "max_window_layers is no count"))?;
+            layers.map(|i| i >= first).collect()
+        }
+        Windowed::Period(default) => {
+            let period = c.size_or("sliding_window_pattern", default)?;
+            layers.map(|i| !(i + 1).is_multiple_of(period)).collect()
+        }
+        Windowed::Still => layers.map(|i| rotated.get(i) == Some(&false)).collect(),
+    };
+    let named = c.get("layer_types").filter(|_| c.class.keys.contains(&"layer_types"));
+    let named = flags(named, |v| v.as_str() == Some("sliding_attention"));
+    let windowed = if named.is_empty() { by_class } else { named };
+    match windowed.iter().all(|has| !has) && !windowed.is_empty() {
+        true => Ok((None, Vec::new())),
+        false => Ok((Some(window), windowed)),
     }
 }
 
@@ -200,78 +272,23 @@ fn flags(list: Option<&Value>, is: impl Fn(&Value) -> bool) -> Vec<bool> {
     list.and_then(Value::as_array).map(|all| all.iter().map(is).collect()).unwrap_or_default()
 }
 
-/// How frequencies are changed, and the context that is good for. **Source**: Hugging Face
-/// `modeling_rope_utils.py`.
-fn scaling(
-    c: &Config<'_>,
-    said: Option<&Value>,
-    plain: &RopeTable,
-    trained: usize,
-) -> Result<(Scaling, usize), ModelError> {
-    let Some(said) = said else { return Ok((Scaling::None, trained)) };
-    let kind = ["rope_type", "type"].into_iter().find_map(|key| said.get(key)?.as_str());
-    let number = |key: &str, default: f32| -> Result<f32, ModelError> {
-        float(c.path, said, key)?.map_or(Ok(default), Ok)
-    };
-    let original = match said.get("original_max_position_embeddings").and_then(Value::as_u64) {
-        Some(n) => usize::try_from(n).unwrap_or(trained),
-        None => c.optional_size("original_max_position_embeddings")?.unwrap_or(trained),
-    };
-    let factor = number("factor", 1.0)?;
-    let scaling = match kind.unwrap_or("default") {
-        "default" => Scaling::None,
-        "linear" => Scaling::Linear(factor),
-        "llama3" => {
-            let bounds = [number("low_freq_factor", 1.0)?, number("high_freq_factor", 4.0)?];
-            Scaling::llama3(plain, factor, bounds, original as f32)
-        }
-        "yarn" => Scaling::Yarn {
-            factor,
-            original: original as f32,
-            fast: number("beta_fast", 32.0)?,
-            slow: number("beta_slow", 1.0)?,
-            magnitude: number("attention_factor", Scaling::yarn_magnitude(factor))?,
-        },
-        // The short list is for contexts up to the original; longer ones are not served.
-        "longrope" | "su" => {
-            let factors = short_factors(c, said, plain.frequencies.len())?;
-            let longer = (trained as f32 / original as f32).max(1.0);
-            let computed = (1.0 + longer.ln() / (original as f32).ln()).sqrt();
-            let magnitude = number("attention_factor", computed)?;
-            return Ok((Scaling::Factors { factors, magnitude }, trained.min(original)));
-        }
-        kind => {
-            return Err(ModelError::Unsupported {
-                path: c.path.to_owned(),
-                what: format!("rope scaling {kind}"),
-                known: KINDS.to_owned(),
-            });
-        }
-    };
-    Ok((scaling, trained))
+/// A whole number, however it is written.
+pub(super) fn whole(value: &Value) -> Option<u64> {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "0 to SIZE_MAX")]
+    let written =
+        |x: f64| (x.fract() == 0.0 && (0.0..=SIZE_MAX as f64).contains(&x)).then_some(x as u64);
+    value.as_u64().or_else(|| value.as_f64().and_then(written))
 }
 
-fn short_factors(c: &Config<'_>, said: &Value, pairs: usize) -> Result<Vec<f32>, ModelError> {
-    let list = said.get("short_factor").and_then(Value::as_array);
-    #[expect(clippy::cast_possible_truncation, reason = "f32 is the table's type")]
-    let factors: Vec<f32> =
-        list.into_iter().flatten().filter_map(|v| v.as_f64().map(|x| x as f32)).collect();
-    if factors.len() != pairs || !factors.iter().all(|f| f.is_finite() && *f > 0.0) {
-        let why = format!("short_factor is not {pairs} positive numbers");
-        return Err(broken(c.path, &why));
-    }
-    Ok(factors)
-}
-
-fn float(path: &Path, json: &Value, key: &str) -> Result<Option<f32>, ModelError> {
-    let Some(value) = json.get(key).filter(|v| !v.is_null()) else { return Ok(None) };
+/// A positive number.
+pub(super) fn float(path: &Path, key: &str, value: &Value) -> Result<f32, ModelError> {
     match value.as_f64() {
         #[expect(clippy::cast_possible_truncation, reason = "f32 is what is computed with")]
-        Some(x) if (x as f32).is_finite() && x as f32 > 0.0 => Ok(Some(x as f32)),
+        Some(x) if (x as f32).is_finite() && x as f32 > 0.0 => Ok(x as f32),
         _ => Err(broken(path, &format!("{key} is {value}, not a positive number"))),
     }
 }
 
-fn broken(path: &Path, why: &str) -> ModelError {
+pub(super) fn broken(path: &Path, why: &str) -> ModelError {
     ModelError::Broken { path: path.to_owned(), why: why.to_owned() }
 }

@@ -1,11 +1,20 @@
 //! From what a model's files say to a `Decoder`: families, rotary tables, checks.
 //!
 //! `gguf.rs` and `json.rs` read their file into `Facts`; this file alone decides what they mean. A
-//! model that says something the builder cannot express is refused by name, never approximated.
+//! model that says something the builder cannot express is refused by name, never approximated:
+//! `keys.rs` and `gguf_keys.rs` know the keys, `class.rs` what a silent file means.
 
+mod class;
 mod gguf;
+mod gguf_keys;
+mod harmless;
 mod json;
+mod json_rope;
+mod keys;
+mod names;
 mod rope;
+#[cfg(test)]
+mod tests;
 
 use std::path::Path;
 
@@ -15,7 +24,9 @@ use crate::weights::Weights;
 use crate::{ModelError, graph};
 
 pub(crate) use gguf::from_gguf;
-pub(crate) use json::{Config, canonical_name, from_json, has_unit_offset};
+pub(crate) use gguf_keys::shown;
+pub(crate) use json::{Config, from_json};
+pub(crate) use names::{canonical_name, has_unit_offset, is_no_weight};
 pub(crate) use rope::Scaling;
 
 /// Larger sizes than any real model; keeps products far from overflow.
@@ -110,13 +121,18 @@ pub(crate) struct Facts {
     rope_dims: usize,
     rope_theta: f32,
     scaling: Scaling,
-    /// Base of the layers with a window, where theirs is another one.
+    /// Base of the layers with a window, where theirs is another one, and how it is changed.
     window_theta: f32,
+    window_scaling: Scaling,
     window: Option<usize>,
     /// Which layers have the window; empty for the family's period.
     windowed: Vec<bool>,
     /// Which layers rotate; empty for the family's period.
     rotated: Vec<bool>,
+    /// Multiplies scores; `None` for the root of a head's columns.
+    attention_scale: Option<f32>,
+    /// Whether queries, keys and values have biases; `None` where the weights alone say so.
+    qkv_bias: Option<bool>,
     eps: f32,
     context: u32,
 }
@@ -148,13 +164,14 @@ fn decoder(facts: &Facts, weights: &Weights, path: &Path) -> Result<Decoder, Mod
         |i: usize| facts.rotated.get(i).copied().unwrap_or(!every(i, family.rope_period));
     let layer = |i: usize| {
         let window = facts.window.filter(|_| is_windowed(i));
-        // Layers with a window have their own base and no scaling (Gemma 3, OLMo 3).
+        // Layers with a window have their own base and scaling (Gemma 3, OLMo 3).
         let own = usize::from(window.is_some() && family.window_period != 0);
         Layer { window, rope: is_rotated(i).then_some(own) }
     };
     let mut ropes = vec![facts.scaling.table(facts.rope_theta, facts.rope_dims, facts.pair)];
     if facts.window.is_some() && family.window_period != 0 {
-        ropes.push(Scaling::None.table(facts.window_theta, facts.rope_dims, facts.pair));
+        let scaling = &facts.window_scaling;
+        ropes.push(scaling.table(facts.window_theta, facts.rope_dims, facts.pair));
     }
     Ok(Decoder {
         vocab,
@@ -165,12 +182,13 @@ fn decoder(facts: &Facts, weights: &Weights, path: &Path) -> Result<Decoder, Mod
         kv_heads,
         head_dim,
         ropes,
-        qkv_bias: weights.get("blk.0.attn_q.bias").is_some(),
+        qkv_bias: facts.qkv_bias.unwrap_or_else(|| weights.get("blk.0.attn_q.bias").is_some()),
         head_norms: family.head_norms,
         pre_norms: family.pre_norms,
         post_norms: family.post_norms,
         act: family.act,
         embed_scale: family.gemma.then(|| (facts.hidden as f32).sqrt()),
+        attention_scale: facts.attention_scale,
         eps: facts.eps,
         tied: weights.get("output.weight").is_none(),
     })
@@ -216,7 +234,7 @@ pub(crate) fn check_weights(
         graph.weights.iter().map(|w| w.name.as_str()).collect();
     let mut strange: Vec<&str> =
         weights.entries().map(|(name, _)| name).filter(|n| !used.contains(n)).collect();
-    strange.retain(|name| !is_read_elsewhere(name));
+    strange.retain(|name| !names::is_read_elsewhere(name));
     strange.sort_unstable();
     match strange.first() {
         Some(name) => Err(ModelError::Unsupported {
@@ -228,9 +246,12 @@ pub(crate) fn check_weights(
     }
 }
 
-/// Tensors that are read as part of the configuration, or that say what it says again.
-fn is_read_elsewhere(name: &str) -> bool {
-    name.starts_with("rope_f") || name.ends_with("rotary_emb.inv_freq")
+/// Tokens that a model serves whose frequencies are divided by a factor: it was trained for
+/// `before`, and its file may already say the longer length.
+fn lengthened(trained: usize, before: usize, factor: f32) -> usize {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
+    let longer = (before as f64 * f64::from(factor)) as usize;
+    trained.max(longer)
 }
 
 fn missing_tensor(path: &Path, name: &str) -> ModelError {

@@ -22,11 +22,13 @@ pub(crate) enum Scaling {
         fast: f32,
         slow: f32,
         magnitude: f32,
+        /// The bounds between which frequencies go over are whole pairs (`truncate`).
+        is_whole: bool,
     },
 }
 
 /// Names of the kinds, for error messages.
-pub(super) const KINDS: &str = "none, linear, llama3, longrope, yarn";
+pub(super) const KINDS: &str = "default, dynamic, linear, llama3, longrope, yarn";
 
 impl Scaling {
     pub(super) fn table(&self, theta: f32, dims: usize, pair: Pair) -> RopeTable {
@@ -38,14 +40,17 @@ impl Scaling {
                 table.frequencies.iter_mut().zip(factors).for_each(|(f, by)| *f /= by);
                 table.magnitude = *magnitude;
             }
-            Self::Yarn { factor, original, fast, slow, magnitude } => {
+            Self::Yarn { factor, original, fast, slow, magnitude, is_whole } => {
                 // Which pair turns so many times within the original context.
                 let pair_of = |turns: f32| {
                     let turns = f64::from(*original) / (f64::from(turns) * 2.0 * PI);
                     dims as f64 * turns.ln() / (2.0 * f64::from(theta).ln())
                 };
-                let low = pair_of(*fast).floor().max(0.0);
-                let high = pair_of(*slow).ceil().min(dims as f64 - 1.0);
+                let (mut low, mut high) = (pair_of(*fast), pair_of(*slow));
+                if *is_whole {
+                    (low, high) = (low.floor(), high.ceil());
+                }
+                let (low, high) = (low.max(0.0), high.min(dims as f64 - 1.0));
                 for (i, f) in table.frequencies.iter_mut().enumerate() {
                     let divided = ((i as f64 - low) / (high - low).max(0.001)).clamp(0.0, 1.0);
                     let plain = f64::from(*f);
@@ -60,9 +65,10 @@ impl Scaling {
         table
     }
 
-    /// What YaRN's attention factor is where the model names none.
-    pub(super) fn yarn_magnitude(factor: f32) -> f32 {
-        0.1 * factor.max(1.0).ln() + 1.0
+    /// What YaRN's attention factor is where the model names none, or a part of it where it names
+    /// an `mscale`. **Source**: Peng et al. 2023, §3.4.
+    pub(super) fn yarn_magnitude(factor: f32, mscale: f32) -> f32 {
+        0.1 * mscale * factor.max(1.0).ln() + 1.0
     }
 
     /// Llama 3's factors: wavelengths longer than the original context are divided, short ones

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::elements::{self, Array, Elements};
 use super::{DType, Entry, Mapping, Weights};
 use crate::ModelError;
 
@@ -14,6 +15,14 @@ use crate::ModelError;
 const ARRAY_DEPTH_MAX: u32 = 3;
 /// Most dimensions of a tensor (ggml's `GGML_MAX_DIMS`).
 const DIMS_MAX: u32 = 4;
+/// Most metadata entries; real files have fewer than a hundred.
+const ENTRIES_MAX: usize = 1 << 16;
+/// Most tensors; the largest known models have some ten thousand in all their files.
+const TENSORS_MAX: usize = 1 << 18;
+/// Longest name of a key or tensor. **Source**: ggml `docs/gguf.md`.
+const NAME_BYTES_MAX: usize = u16::MAX as usize;
+/// Longest string value; the largest known chat template has 60 KB.
+const TEXT_BYTES_MAX: usize = 16 << 20;
 
 /// A metadata value.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,8 +37,8 @@ pub enum Value {
     Bool(bool),
     /// A UTF-8 string; invalid bytes were replaced.
     Text(String),
-    /// An array.
-    Array(Vec<Self>),
+    /// An array; it stays in the file (see `Gguf::array`).
+    Array(Array),
 }
 
 /// An opened file.
@@ -120,13 +129,22 @@ impl Gguf {
         }
     }
 
-    /// An array, if that is what the key holds.
+    /// An array's elements, read as they are asked for, if that is what the key holds.
     #[must_use]
-    pub fn array(&self, key: &str) -> Option<&[Value]> {
+    pub fn array(&self, key: &str) -> Option<Elements<'_>> {
         match self.get(key)? {
-            Value::Array(values) => Some(values),
+            Value::Array(array) => Some(array.elements(self.weights.first_bytes())),
             _ => None,
         }
+    }
+
+    /// Keys that begin with a prefix, in order, with their values.
+    #[must_use]
+    pub fn keys(&self, prefix: &str) -> Vec<(&str, &Value)> {
+        let all = self.metadata.iter().map(|(key, value)| (key.as_str(), value));
+        let mut found: Vec<_> = all.filter(|(key, _)| key.starts_with(prefix)).collect();
+        found.sort_unstable_by_key(|(key, _)| *key);
+        found
     }
 }
 
@@ -165,9 +183,16 @@ fn parse(bytes: &[u8]) -> Result<Parsed, Fault> {
     // A tensor entry has at least 24 bytes, a metadata entry at least 13.
     let tensors = r.count(24, "tensors")?;
     let pairs = r.count(13, "metadata entries")?;
-    let mut metadata = HashMap::with_capacity(pairs);
+    for (n, most, what) in
+        [(tensors, TENSORS_MAX, "tensors"), (pairs, ENTRIES_MAX, "metadata entries")]
+    {
+        if n > most {
+            return broken(format!("it has {n} {what}; at most {most} are read"));
+        }
+    }
+    let mut metadata = HashMap::new();
     for _ in 0..pairs {
-        let key = r.text("a metadata key")?;
+        let key = r.text("a metadata key", NAME_BYTES_MAX)?;
         let kind = r.u32("a metadata type")?;
         let value = r.value(kind, 0)?;
         metadata.insert(key, value);
@@ -179,12 +204,12 @@ fn parse(bytes: &[u8]) -> Result<Parsed, Fault> {
         }
         Some(other) => return broken(format!("general.alignment is {other:?}")),
     };
-    let mut places = Vec::with_capacity(tensors);
+    let mut places = Vec::new();
     for _ in 0..tensors {
         places.push(r.tensor()?);
     }
     let data = r.at.div_ceil(alignment) * alignment;
-    let mut entries = HashMap::with_capacity(tensors);
+    let mut entries = HashMap::with_capacity(places.len());
     for (name, dtype, rows, cols, offset) in places {
         if offset % alignment as u64 != 0 {
             return broken(format!("tensor {name} is not aligned to {alignment} bytes"));
@@ -247,9 +272,37 @@ impl<'a> Reader<'a> {
         }
     }
 
-    fn text(&mut self, what: &str) -> Result<String, Fault> {
+    fn text(&mut self, what: &str, most: usize) -> Result<String, Fault> {
         let n = self.count(1, what)?;
+        if n > most {
+            return broken(format!("{what} at byte {} has {n} bytes, not {most}", self.at));
+        }
         Ok(String::from_utf8_lossy(self.take(n, what)?).into_owned())
+    }
+
+    /// Where an array lies; nothing of it is copied.
+    fn array_value(&mut self, depth: u32) -> Result<Array, Fault> {
+        let kind = self.u32("an array's type")?;
+        let count = self.count(elements::least_bytes(kind), "array elements")?;
+        let start = self.at;
+        match elements::fixed_bytes(kind) {
+            Some(size) => {
+                // The count was checked against the file, so the product cannot overflow.
+                self.take(count * size, "an array")?;
+            }
+            None => {
+                for _ in 0..count {
+                    match kind {
+                        8 => {
+                            let n = self.count(1, "a metadata string")?;
+                            self.take(n, "a metadata string")?;
+                        }
+                        _ => drop(self.value(kind, depth + 1)?),
+                    }
+                }
+            }
+        }
+        Ok(Array { kind, count, bytes: start..self.at })
     }
 
     fn value(&mut self, kind: u32, depth: u32) -> Result<Value, Fault> {
@@ -267,14 +320,8 @@ impl<'a> Reader<'a> {
                 1 => Value::Bool(true),
                 n => return broken(format!("a bool at byte {} is {n}", self.at - 1)),
             },
-            8 => Value::Text(self.text("a metadata string")?),
-            9 if depth < ARRAY_DEPTH_MAX => {
-                let kind = self.u32("an array's type")?;
-                let n = self.count(least_bytes(kind), "array elements")?;
-                let values: Result<Vec<_>, _> =
-                    (0..n).map(|_| self.value(kind, depth + 1)).collect();
-                Value::Array(values?)
-            }
+            8 => Value::Text(self.text("a metadata string", TEXT_BYTES_MAX)?),
+            9 if depth < ARRAY_DEPTH_MAX => Value::Array(self.array_value(depth)?),
             10 => Value::Unsigned(self.u64(what)?),
             11 => Value::Signed(i64::from_le_bytes(self.array(what)?)),
             12 => Value::Float(f64::from_le_bytes(self.array(what)?)),
@@ -283,7 +330,7 @@ impl<'a> Reader<'a> {
     }
 
     fn tensor(&mut self) -> Result<(String, DType, usize, usize, u64), Fault> {
-        let name = self.text("a tensor's name")?;
+        let name = self.text("a tensor's name", NAME_BYTES_MAX)?;
         let dims = self.u32("a tensor's dimensions")?;
         if dims == 0 || dims > DIMS_MAX {
             return broken(format!("tensor {name} has {dims} dimensions"));
@@ -314,17 +361,6 @@ impl<'a> Reader<'a> {
             (Some(rows), Some(_)) => Ok((name, dtype, rows, cols, offset)),
             _ => broken(format!("tensor {name} is larger than memory can be")),
         }
-    }
-}
-
-/// Fewest bytes a value of the type takes, to bound array lengths.
-fn least_bytes(kind: u32) -> usize {
-    match kind {
-        2 | 3 => 2,
-        4..=6 => 4,
-        8 | 10..=12 => 8,
-        9 => 12,
-        _ => 1,
     }
 }
 

@@ -1,9 +1,10 @@
 //! Weights as they lie in a mapped file.
 //!
-//! Reading order: `dtype` (block types and their exact values), `map` (the mapping), `gguf` and
-//! `safetensors` (the readers). Nothing is copied: a tensor is a view of a mapping.
+//! Reading order: `dtype` (block types and their exact values), `map` (the mapping), `gguf` with
+//! `elements` and `safetensors` (the readers). Nothing is copied: a tensor is a view of a mapping.
 
 mod dtype;
+mod elements;
 mod gguf;
 mod map;
 pub(crate) mod safetensors;
@@ -16,6 +17,7 @@ use std::time::UNIX_EPOCH;
 use sha2::{Digest, Sha256};
 
 pub use dtype::{DType, Unpacked, bf16_to_f32, f16_to_f32};
+pub use elements::{Array, Elements};
 pub use gguf::{Gguf, Value};
 pub use map::Mapping;
 
@@ -108,6 +110,11 @@ impl Weights {
         for mapping in &self.mappings {
             mapping.release(0..mapping.bytes().len());
         }
+    }
+
+    /// The bytes of the first file: all of a GGUF file.
+    pub(super) fn first_bytes(&self) -> &[u8] {
+        self.mappings.first().map(|mapping| mapping.bytes()).unwrap_or_default()
     }
 
     /// Drops a tensor.

@@ -31,7 +31,8 @@ pub(crate) fn add(
         SafeTensors::read_metadata(bytes).map_err(|e| broken(e.to_string()))?;
     let data = header + 8;
     let mut found = Vec::new();
-    for (theirs, info) in metadata.tensors() {
+    let tensors = metadata.tensors().into_iter();
+    for (theirs, info) in tensors.filter(|(theirs, _)| !crate::config::is_no_weight(theirs)) {
         let Some(ours) = name(&theirs) else {
             return Err(unsupported(format!("tensor {theirs}"), "the architecture's own tensors"));
         };
