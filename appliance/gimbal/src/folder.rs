@@ -133,7 +133,7 @@ mod tests {
         folder.read("open").expect_err("others can write there");
         rustix::fs::mknodat(
             rustix::fs::CWD,
-            &base.join("gimbal/pipe"),
+            base.join("gimbal/pipe"),
             rustix::fs::FileType::Fifo,
             Mode::RUSR | Mode::WUSR,
             0,

@@ -47,7 +47,7 @@ impl WebRules {
         if !self.is_local || PROBES.contains(&request.uri().path()) {
             return Ok(());
         }
-        let host = text(request.headers(), &header::HOST).map(name_of);
+        let host = text(request.headers(), &header::HOST).map(|host| name_of(&host));
         if let Some(host) = host.as_deref().filter(|host| !self.is_own(host)) {
             let shown: String = host.chars().take(100).collect();
             return Err(Fault::new(
@@ -135,12 +135,12 @@ fn is_this_machine(host: &str) -> bool {
 
 /// True if an origin is the server itself, by the name it was called.
 fn is_of(origin: &str, host: Option<&str>) -> bool {
-    let authority = origin.split_once("://").map(|(_, authority)| name_of(authority.to_owned()));
+    let authority = origin.split_once("://").map(|(_, authority)| name_of(authority));
     authority.is_some() && authority.as_deref() == host
 }
 
 /// A host without its port.
-fn name_of(authority: String) -> String {
+fn name_of(authority: &str) -> String {
     let end = match (authority.rfind(']'), authority.rfind(':')) {
         (bracket, Some(colon)) if bracket.is_none_or(|bracket| bracket + 1 == colon) => colon,
         _ => authority.len(),
