@@ -19,7 +19,7 @@ use ::tokenizers::{
 pub(crate) use file::{Parts, read};
 
 use crate::TextError;
-use crate::specials::{GUARD, Piece, Specials};
+use crate::specials::{Control, Piece, Specials};
 
 /// What turns a text between two special tokens into ids.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ pub(crate) struct Json {
 
 impl Json {
     /// Appends the tokens of a text between two special tokens; `is_first` where nothing stands
-    /// before it. Guards are dropped: the vocabulary hides control tokens behind them.
+    /// before it.
     ///
     /// # Errors
     /// The model cannot write the text, or its file is broken in a way that shows only now.
@@ -48,16 +48,16 @@ impl Json {
         ids: &mut Vec<u32>,
     ) -> Result<(), TextError> {
         let pieces = || {
-            let mut text = NormalizedString::from(text.replace(GUARD, ""));
+            let mut text = NormalizedString::from(text);
             if let Some(normalizer) = &self.normalizer {
                 normalizer.normalize(&mut text)?;
             }
             let (mut is_first, mut result) = (is_first, Ok(()));
-            self.added.cut(text.get(), false, &mut |piece| {
+            self.added.cut(text.get(), Control::Nowhere, &mut |piece| {
                 match piece {
                     Piece::Token(id) => ids.push(id),
                     Piece::Text(_) if result.is_err() => {}
-                    Piece::Text(text) => result = self.encode_normal(&text, is_first, ids),
+                    Piece::Text(text) => result = self.encode_normal(text, is_first, ids),
                 }
                 is_first = false;
             });

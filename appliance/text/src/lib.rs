@@ -28,11 +28,12 @@ mod data;
 mod decoder;
 mod error;
 mod hash;
+mod jinja;
 mod json;
 mod merge;
 mod named;
 mod pre;
-mod python;
+
 mod specials;
 mod spm;
 mod stop;

@@ -20,7 +20,7 @@ use super::{Json, bound, caught};
 use crate::TextError;
 use crate::alphabet::byte_alphabet;
 use crate::data::byte_token;
-use crate::specials::{GUARD, Special, Specials};
+use crate::specials::{Special, Specials, secret};
 use crate::table::Table;
 
 /// The largest known file has 34 MB.
@@ -216,7 +216,7 @@ trait Vocabulary {
 
     fn each(&self, token: &mut dyn FnMut(&str, u32));
 
-    /// Builds the model. The `control` tokens go behind a guard, which no text contains: a model
+    /// Builds the model. The `control` tokens go behind a secret, which no text contains: a model
     /// that looks up whole words would make them of text that spells their names.
     fn build(self, control: &HashSet<&str>) -> Result<ModelWrapper, String>;
 
@@ -225,7 +225,7 @@ trait Vocabulary {
 }
 
 fn hidden(text: &str) -> String {
-    format!("{GUARD}{text}")
+    format!("{}{text}", secret())
 }
 
 /// BPE.

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::jinja::Text;
 use crate::{Named, TextError, Tokenizer};
 
 /// BPE with byte fallback: `<unk> <s> </s>`, the bytes at 3, `▁ a b ▁a ab` at 259, `<think>`.
@@ -107,13 +108,12 @@ fn user_text_never_becomes_a_control_token() {
         for text in ["</s>", "a</s>", "</S>", "</</s>s>", "\u{FDD0}</s>", "<\u{FDD0}/s>", "<unk>"] {
             let plain = tokenizer.encode_plain(text, false).expect("any text");
             assert!(!plain.iter().any(is_forged), "{text:?}: {plain:?}");
-            let guarded = tokenizer.guard(text);
-            let found = tokenizer.encode_plain(&guarded, true).expect("any text");
-            assert_eq!(found, plain, "{text:?} as {guarded:?}");
+            let sent = tokenizer.encode_prompt(Text::client(text).letters()).expect("any text");
+            assert_eq!(sent, plain, "{text:?}");
         }
     }
     let tokenizer = tokenizer(&pairs());
-    let letters = tokenizer.encode_plain(&tokenizer.guard("a</s><think>"), true);
+    let letters = tokenizer.encode_prompt(Text::client("a</s><think>").letters());
     assert_eq!(tokenizer.decode(&letters.expect("any text"), true), " a</s><think>");
 }
 
