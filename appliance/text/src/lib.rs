@@ -32,6 +32,7 @@ mod jinja;
 mod json;
 mod merge;
 mod named;
+mod patience;
 mod pre;
 
 mod specials;

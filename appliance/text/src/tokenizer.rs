@@ -11,6 +11,7 @@ use crate::hash::Seeded;
 use crate::jinja::Letter;
 use crate::json::{self, Json};
 use crate::merge::Scratch;
+use crate::patience::Patience;
 use crate::pre::Splitter;
 use crate::specials::{Control, Piece, Special, Specials};
 use crate::spm::{SPACE, Spm};
@@ -163,6 +164,7 @@ impl Tokenizer {
     fn cut(&self, text: &str, control: Control<'_>) -> Result<Vec<u32>, TextError> {
         let mut ids = Vec::with_capacity(text.len() / 4 + 2);
         let mut scratch = Scratch::default();
+        let patience = Patience::new(text.len());
         let mut result = Ok(());
         let mut is_first = true;
         self.specials.cut(text, control, &mut |piece| {
@@ -170,7 +172,7 @@ impl Tokenizer {
                 Piece::Token(id) => ids.push(id),
                 Piece::Text(_) if result.is_err() => {}
                 Piece::Text(text) => {
-                    result = self.method.encode(text, is_first, &mut scratch, &mut ids);
+                    result = self.method.encode(text, is_first, &patience, &mut scratch, &mut ids);
                 }
             }
             is_first = false;
@@ -265,6 +267,7 @@ impl Method {
         &self,
         text: &str,
         is_first: bool,
+        patience: &Patience,
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
     ) -> Result<(), TextError> {
@@ -277,7 +280,7 @@ impl Method {
                 unigram.encode(text, ids);
                 Ok(())
             }
-            Self::Json(json) => json.encode(text, is_first, ids),
+            Self::Json(json) => json.encode(text, is_first, patience, ids),
         }
     }
 }

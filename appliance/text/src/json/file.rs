@@ -15,6 +15,7 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
+use super::patterns::Steps;
 use super::written::{Decoder, Written};
 use super::{Json, bound, caught};
 use crate::TextError;
@@ -114,11 +115,11 @@ fn parts<M: Vocabulary>(file: File<M>) -> Result<Parts, TextError> {
     let control = control.map(|token| token.content.as_str()).collect();
     let model = file.model.build(&control).map_err(broken)?;
     let affixes = affixes(file.post_processor.as_ref()).map_err(broken)?;
-    let later = file.pre_tokenizer.as_ref().and_then(later).map(part);
+    let later = file.pre_tokenizer.as_ref().and_then(later);
     let json = Json {
-        normalizer,
-        pre_tokenizer: file.pre_tokenizer.map(part).transpose().map_err(broken)?,
-        pre_tokenizer_later: later.transpose().map_err(broken)?,
+        normalizer: steps(file.normalizer.as_ref(), "normalizers").map_err(broken)?,
+        pre_tokenizer: steps(file.pre_tokenizer.as_ref(), "pretokenizers").map_err(broken)?,
+        pre_tokenizer_later: steps(later.as_ref(), "pretokenizers").map_err(broken)?,
         model,
         added,
         text_bytes_max,
@@ -126,7 +127,14 @@ fn parts<M: Vocabulary>(file: File<M>) -> Result<Parts, TextError> {
     Ok(Parts { json, specials, table, texts, affixes })
 }
 
-fn part<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+fn steps<W: DeserializeOwned>(
+    value: Option<&Value>,
+    field: &str,
+) -> Result<Option<Steps<W>>, String> {
+    value.filter(|value| !value.is_null()).map(|value| Steps::new(value, field)).transpose()
+}
+
+pub(super) fn part<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     caught(|| Ok(serde_json::from_value(value)?))
 }
 

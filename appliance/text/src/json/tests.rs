@@ -178,3 +178,32 @@ fn a_file_that_breaks_the_crate_later_is_an_error_then() {
     let tokenizer = tokenizer(&with(pairs(), "/normalizer", trie));
     assert!(matches!(tokenizer.encode("a", false), Err(TextError::Text { .. })));
 }
+
+#[test]
+fn a_hostile_expression_ends_with_an_error() {
+    let with_split = |pattern: &str| {
+        let split = json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated",
+            "invert": false});
+        let many = json!({"type": "Sequence", "pretokenizers": [split]});
+        let mut file = pairs();
+        file["pre_tokenizer"] = many;
+        file["normalizer"] = Value::Null;
+        file
+    };
+    let replace = json!({"type": "Sequence", "normalizers": [
+        {"type": "Replace", "pattern": {"Regex": "a*a*(?=b)|."}, "content": "x"}]});
+    for file in [
+        with_split("a*a*(?=b)|."),
+        with_split("(a+)+(?=b)|."),
+        with_split("(a*)*(?!c)(?=b)|."),
+        with_split("a(?=.*b)|."),
+        with(pairs(), "/normalizer", replace),
+    ] {
+        let tokenizer = tokenizer(&file);
+        assert!(tokenizer.encode_plain("aaba", false).is_ok());
+        // The last one is linear in each of its steps and takes a longer text.
+        let text = "a".repeat(if file.to_string().contains(".*b") { 3_000_000 } else { 15_600 });
+        let error = tokenizer.encode_plain(&text, false).expect_err("too long").to_string();
+        assert!(error.contains("the tokenizer's pattern takes too long on this text"), "{error}");
+    }
+}
