@@ -9,7 +9,7 @@ use std::time::Duration;
 use rustix::time::{ClockId, clock_gettime};
 
 /// Builds that are not optimised take that many times longer.
-const SLOWER: u32 = if cfg!(debug_assertions) { 10 } else { 1 };
+const SLOWER: u32 = if cfg!(debug_assertions) { 4 } else { 1 };
 /// For any text: a thousand times what its words need.
 const BASE: Duration = Duration::from_millis(300);
 /// For each byte more, where 5 MB/s is usual (0.2 µs).

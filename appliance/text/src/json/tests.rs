@@ -202,7 +202,7 @@ fn a_hostile_expression_ends_with_an_error() {
         let tokenizer = tokenizer(&file);
         assert!(tokenizer.encode_plain("aaba", false).is_ok());
         // The last one is linear in each of its steps and takes a longer text.
-        let text = "a".repeat(if file.to_string().contains(".*b") { 3_000_000 } else { 15_600 });
+        let text = "a".repeat(if file.to_string().contains(".*b") { 300_000 } else { 15_600 });
         let error = tokenizer.encode_plain(&text, false).expect_err("too long").to_string();
         assert!(error.contains("the tokenizer's pattern takes too long on this text"), "{error}");
     }
