@@ -175,8 +175,12 @@ mod tests {
             ids
         };
         assert_eq!(found(&[]), [2]);
-        assert_eq!(found(&[0..1]), [2], "beside it");
-        assert_eq!(found(&[8..9]), [1], "the longer one has the client's letter");
+        assert_eq!(found(std::slice::from_ref(&(0..1))), [2], "beside it");
+        assert_eq!(
+            found(std::slice::from_ref(&(8..9))),
+            [1],
+            "the longer one has the client's letter"
+        );
         for inside in [1..2, 4..5, 7..8, 0..9] {
             assert!(found(std::slice::from_ref(&inside)).is_empty(), "{inside:?}");
         }

@@ -43,6 +43,7 @@ impl ChatTemplate {
     ///
     /// # Errors
     /// The template is not Jinja, or far too long.
+    #[expect(clippy::needless_pass_by_value, reason = "callers make them for this")]
     pub fn new(source: &str, bos: String, eos: String) -> Result<Self, TextError> {
         if source.len() > SOURCE_BYTES_MAX {
             let why = format!("{} bytes; at most {SOURCE_BYTES_MAX} are read", source.len());

@@ -218,7 +218,7 @@ pub(crate) fn item(vm: &Vm<'_>, value: &Value, index: &Value) -> Outcome<Value> 
         return Ok(Value::undefined(format!("'{kind} object' has no attribute {name:?}")));
     }
     let mut shown = Vec::new();
-    let printed = super::print::repr(&mut shown, index, &vm.meter).map(|()| Text::from(shown));
+    let printed = super::print::repr(&mut shown, index, vm.meter).map(|()| Text::from(shown));
     let element = printed.map(|text| text.to_string()).unwrap_or_default();
     Ok(Value::undefined(format!("{kind} object has no element {element}")))
 }

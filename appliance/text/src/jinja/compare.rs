@@ -21,7 +21,7 @@ pub(crate) enum Key {
     /// A number that is not whole, by its bits.
     Float(u64),
     Text(Text),
-    Tuple(Vec<Key>),
+    Tuple(Vec<Self>),
 }
 
 /// The key of a value.

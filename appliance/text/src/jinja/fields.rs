@@ -88,10 +88,10 @@ fn field(
     let mut rest = &field[end..];
     if rest.first().is_some_and(|l| l.char() == '!') {
         value = match rest.get(1).map(|l| l.char()) {
-            Some('s') => Value::Text(print::text(&value, &vm.meter)?),
+            Some('s') => Value::Text(print::text(&value, vm.meter)?),
             Some('r') => {
                 let mut letters = Vec::new();
-                print::repr(&mut letters, &value, &vm.meter)?;
+                print::repr(&mut letters, &value, vm.meter)?;
                 Value::Text(letters.into())
             }
             _ => return fail("a conversion other than !s and !r is not supported"),
@@ -105,7 +105,7 @@ fn field(
     };
     let mut shape = Vec::new();
     write(vm, written, given, numbers, levels - 1, &mut shape)?;
-    made.extend(spec::format(&value, &shape, &vm.meter)?);
+    made.extend(spec::format(&value, &shape, vm.meter)?);
     Ok(())
 }
 

@@ -45,7 +45,7 @@ impl Loop {
     ) -> Outcome<Rc<Self>> {
         let (rest, lazy) = match items {
             Value::Lazy(lazy) => (VecDeque::new(), Some(Rc::clone(lazy))),
-            other => (other.items(&vm.meter)?.into(), None),
+            other => (other.items(vm.meter)?.into(), None),
         };
         Ok(Rc::new(Self {
             code: Arc::clone(code),
@@ -149,7 +149,7 @@ impl Loop {
             Some(last) if last.len() == values.len() => {
                 let mut same = true;
                 for (a, b) in last.iter().zip(&values) {
-                    same = same && equal(a, b, &vm.meter)?;
+                    same = same && equal(a, b, vm.meter)?;
                 }
                 same
             }

@@ -42,10 +42,10 @@ pub(crate) enum Value {
     /// A function by its name.
     Function(&'static str),
     /// A method and what it is of.
-    Method(Rc<Value>, Arc<str>),
+    Method(Rc<Self>, Arc<str>),
     Cycler(Rc<Cycler>),
     /// The separator, and whether the first call was.
-    Joiner(Rc<(Value, Cell<bool>)>),
+    Joiner(Rc<(Self, Cell<bool>)>),
 }
 
 /// What a dict shows of itself.

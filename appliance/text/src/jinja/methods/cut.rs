@@ -18,35 +18,7 @@ pub(super) fn apply(
     let meter = vm.meter;
     let letters = text.letters();
     match name {
-        "split" | "rsplit" => {
-            let mut args = given.bind(what, ["sep", "maxsplit"], 0)?;
-            let separator = args.text(0)?;
-            let most = args.int(1)?.unwrap_or(-1);
-            let most = usize::try_from(most).unwrap_or(usize::MAX);
-            let from_right = name == "rsplit";
-            let parts = match separator {
-                None => blanks(letters, most, from_right),
-                Some(separator) if separator.is_empty() => return fail("empty separator"),
-                Some(separator) if from_right => {
-                    // Backwards it is a split from the left.
-                    let back = |letters: &[Letter]| -> Vec<Letter> {
-                        letters.iter().rev().copied().collect()
-                    };
-                    let reversed = back(letters);
-                    let cuts = splits(&reversed, &back(separator.letters()), most, meter)?;
-                    let parts = cuts.into_iter().rev().map(|part| {
-                        let (from, to) = (letters.len() - part.1, letters.len() - part.0);
-                        &letters[from..to]
-                    });
-                    parts.collect()
-                }
-                Some(separator) => {
-                    let cuts = splits(letters, separator.letters(), most, meter)?;
-                    cuts.into_iter().map(|(from, to)| &letters[from..to]).collect()
-                }
-            };
-            texts(&parts, meter)
-        }
+        "split" | "rsplit" => split(letters, name == "rsplit", what, given, meter),
         "splitlines" => {
             let keep = given.bind(what, ["keepends"], 0)?.is_true(0, false);
             texts(&lines(letters, keep), meter)
@@ -92,6 +64,40 @@ pub(super) fn apply(
             Ok(Value::Text(joined.into()))
         }
     }
+}
+
+fn split(
+    letters: &[Letter],
+    from_right: bool,
+    what: &str,
+    given: Given,
+    meter: &Meter,
+) -> Outcome<Value> {
+    let mut args = given.bind(what, ["sep", "maxsplit"], 0)?;
+    let separator = args.text(0)?;
+    let most = args.int(1)?.unwrap_or(-1);
+    let most = usize::try_from(most).unwrap_or(usize::MAX);
+    let parts = match separator {
+        None => blanks(letters, most, from_right),
+        Some(separator) if separator.is_empty() => return fail("empty separator"),
+        Some(separator) if from_right => {
+            // Backwards it is a split from the left.
+            let back =
+                |letters: &[Letter]| -> Vec<Letter> { letters.iter().rev().copied().collect() };
+            let reversed = back(letters);
+            let cuts = splits(&reversed, &back(separator.letters()), most, meter)?;
+            let parts = cuts.into_iter().rev().map(|part| {
+                let (from, to) = (letters.len() - part.1, letters.len() - part.0);
+                &letters[from..to]
+            });
+            parts.collect()
+        }
+        Some(separator) => {
+            let cuts = splits(letters, separator.letters(), most, meter)?;
+            cuts.into_iter().map(|(from, to)| &letters[from..to]).collect()
+        }
+    };
+    texts(&parts, meter)
 }
 
 fn texts(parts: &[&[Letter]], meter: &Meter) -> Outcome<Value> {
