@@ -52,7 +52,12 @@ impl Service {
                 self.check_text_len(bytes)?;
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
                 let now_unix = i64::try_from(now.unwrap_or_default().as_secs()).unwrap_or(0);
-                let options = RenderOptions { add_generation_prompt, variables, now_unix };
+                let options = RenderOptions {
+                    add_generation_prompt,
+                    variables,
+                    now_unix,
+                    ..RenderOptions::default()
+                };
                 let tokenizer = Arc::clone(&self.tokenizer);
                 let render = move || {
                     let ids = template.encode(&tokenizer, &messages, &options)?;

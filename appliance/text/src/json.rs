@@ -7,27 +7,31 @@
 
 mod bound;
 mod file;
+mod patterns;
 mod written;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use ::tokenizers::{
-    Model, ModelWrapper, NormalizedString, Normalizer, NormalizerWrapper, OffsetReferential,
-    OffsetType, PreTokenizedString, PreTokenizer, PreTokenizerWrapper,
+    Model, ModelWrapper, NormalizedString, NormalizerWrapper, OffsetReferential, OffsetType,
+    PreTokenizedString, PreTokenizerWrapper,
 };
+
+use patterns::Steps;
 
 pub(crate) use file::{Parts, read};
 
 use crate::TextError;
-use crate::specials::{GUARD, Piece, Specials};
+use crate::patience::Patience;
+use crate::specials::{Control, Piece, Specials};
 
 /// What turns a text between two special tokens into ids.
 #[derive(Debug)]
 pub(crate) struct Json {
-    normalizer: Option<NormalizerWrapper>,
-    pre_tokenizer: Option<PreTokenizerWrapper>,
+    normalizer: Option<Steps<NormalizerWrapper>>,
+    pre_tokenizer: Option<Steps<PreTokenizerWrapper>>,
     /// For all but the first stretch of a text, where that differs (`prepend_scheme: first`).
-    pre_tokenizer_later: Option<PreTokenizerWrapper>,
+    pre_tokenizer_later: Option<Steps<PreTokenizerWrapper>>,
     model: ModelWrapper,
     /// User-defined tokens that are looked for in normalised text.
     added: Specials,
@@ -37,7 +41,7 @@ pub(crate) struct Json {
 
 impl Json {
     /// Appends the tokens of a text between two special tokens; `is_first` where nothing stands
-    /// before it. Guards are dropped: the vocabulary hides control tokens behind them.
+    /// before it.
     ///
     /// # Errors
     /// The model cannot write the text, or its file is broken in a way that shows only now.
@@ -45,19 +49,22 @@ impl Json {
         &self,
         text: &str,
         is_first: bool,
+        patience: &Patience,
         ids: &mut Vec<u32>,
     ) -> Result<(), TextError> {
         let pieces = || {
-            let mut text = NormalizedString::from(text.replace(GUARD, ""));
+            let mut text = NormalizedString::from(text);
             if let Some(normalizer) = &self.normalizer {
-                normalizer.normalize(&mut text)?;
+                normalizer.normalize(&mut text, patience)?;
             }
             let (mut is_first, mut result) = (is_first, Ok(()));
-            self.added.cut(text.get(), false, &mut |piece| {
+            self.added.cut(text.get(), Control::Nowhere, &mut |piece| {
                 match piece {
                     Piece::Token(id) => ids.push(id),
                     Piece::Text(_) if result.is_err() => {}
-                    Piece::Text(text) => result = self.encode_normal(&text, is_first, ids),
+                    Piece::Text(text) => {
+                        result = self.encode_normal(text, is_first, patience, ids);
+                    }
                 }
                 is_first = false;
             });
@@ -70,12 +77,13 @@ impl Json {
         &self,
         text: &str,
         is_first: bool,
+        patience: &Patience,
         ids: &mut Vec<u32>,
     ) -> ::tokenizers::Result<()> {
         let later = self.pre_tokenizer_later.as_ref().filter(|_| !is_first);
         let mut words = PreTokenizedString::from(text);
         if let Some(pre_tokenizer) = later.or(self.pre_tokenizer.as_ref()) {
-            pre_tokenizer.pre_tokenize(&mut words)?;
+            pre_tokenizer.pre_tokenize(&mut words, patience)?;
         }
         for (word, _, _) in words.get_splits(OffsetReferential::Normalized, OffsetType::Byte) {
             ids.extend(self.model.tokenize(word)?.iter().map(|token| token.id));

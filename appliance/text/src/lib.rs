@@ -7,13 +7,14 @@
 //! Reading order: `data` (what a GGUF file says) with `traits` (what is known by names), `tokenizer` (text in, ids out), `specials`
 //! (tokens that are not text), `table` (their bytes); then how text becomes tokens: `pre` (cutting
 //! it into words), `bpe`, `spm`, `merge` (joining neighbours), `unigram`, `charsmap`, and `json`
-//! with `named` (files of Hugging Face); then `template` (messages to a prompt), `decoder` (ids to
-//! text, piece by piece), `stop` (where to end).
+//! with `named` (files of Hugging Face; `patience` bounds their expressions); then `template`
+//! (messages to a prompt) and `jinja` (its language), `decoder` (ids to text, piece by piece), `stop`
+//! (where to end).
 //!
 //! # Invariants
 //! - No text that ends in half a character is ever emitted; what a stream emits in pieces equals
 //!   the decoding of the whole.
-//! - A control token is produced from text only where a template wrote it or where the caller of
+//! - A control token is produced from text only where a template wrote all its letters itself, or where the caller of
 //!   [`Tokenizer::encode`] asks for it: a user's message cannot forge the end of a turn.
 //! - Nothing panics on bad data; every loop and every output has a bound.
 //! - The `tokenizers` crate works only for `tokenizer.json`, and there by its parts, without its
@@ -28,11 +29,13 @@ mod data;
 mod decoder;
 mod error;
 mod hash;
+mod jinja;
 mod json;
 mod merge;
 mod named;
+mod patience;
 mod pre;
-mod python;
+
 mod specials;
 mod spm;
 mod stop;

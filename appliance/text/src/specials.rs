@@ -1,14 +1,12 @@
-//! Tokens that are not made of text: finding them where they may be found, and guarding user text
-//! against them.
+//! Tokens that are not made of text: finding them where they may be found.
 //!
-//! Ordinary text is not tokenized here. Next: `tokenizer.rs`.
+//! A control token is never found in what a client wrote, whatever a template made of it: each
+//! letter of a prompt knows its author. Ordinary text is not tokenized here. Next: `tokenizer.rs`.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
-
-/// A Unicode noncharacter, set into user text to break what looks like a control token. Encoding
-/// drops it again, so the text's own tokens stay what they were.
-pub(crate) const GUARD: char = '\u{FDD0}';
+use std::hash::{BuildHasher, RandomState};
+use std::ops::Range;
+use std::sync::LazyLock;
 
 /// All tokens that are matched literally.
 #[derive(Debug, Default)]
@@ -32,8 +30,45 @@ pub(crate) struct Special {
 /// A piece of text or a token.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Piece<'t> {
-    Text(Cow<'t, str>),
+    Text(&'t str),
     Token(u32),
+}
+
+/// Where control tokens may be found in a text.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Control<'r> {
+    Nowhere,
+    Everywhere,
+    /// Outside of these ranges of bytes, in ascending order.
+    Outside(&'r [Range<usize>]),
+}
+
+impl Control<'_> {
+    /// Whether a control token may fill a range.
+    fn allows(self, range: &Range<usize>) -> bool {
+        match self {
+            Self::Nowhere => false,
+            Self::Everywhere => true,
+            Self::Outside(clients) => {
+                let next = clients.partition_point(|client| client.end <= range.start);
+                clients.get(next).is_none_or(|client| client.start >= range.end)
+            }
+        }
+    }
+}
+
+/// What stands before the names of control tokens in vocabularies that look up whole words: a
+/// secret of this process, which no text contains.
+pub(crate) fn secret() -> &'static str {
+    static SECRET: LazyLock<String> = LazyLock::new(|| {
+        let random = || RandomState::new().hash_one(0_u8);
+        let bits = [random(), random()];
+        let letters = bits.iter().flat_map(|bits| (0..4).map(move |i| bits >> (16 * i) & 0xfffd));
+        let letter =
+            |bits: u64| u32::try_from(bits).ok().and_then(|c| char::from_u32(0xf_0000 + c));
+        letters.filter_map(letter).collect()
+    });
+    &SECRET
 }
 
 impl Specials {
@@ -46,25 +81,29 @@ impl Specials {
         self.tokens.insert(text.into(), special);
     }
 
-    /// The longest token that `text` begins with.
-    fn starting(&self, text: &str, control: bool) -> Option<(usize, Special)> {
+    /// The longest token that stands at a place of a text.
+    fn starting(&self, text: &str, at: usize, control: Control<'_>) -> Option<(usize, Special)> {
+        let text = text.get(at..)?;
         let lengths = self.lengths.get(text.as_bytes().first()?)?;
         lengths.iter().find_map(|&length| {
             let special = self.tokens.get(text.get(..length)?)?;
-            (control || !special.control).then_some((length, *special))
+            let allowed = !special.control || control.allows(&(at..at + length));
+            allowed.then_some((length, *special))
         })
     }
 
-    /// Cuts text at user-defined tokens and, where `control`, at control tokens.
-    pub(crate) fn cut<'t>(&self, text: &'t str, control: bool, piece: &mut dyn FnMut(Piece<'t>)) {
-        let text_piece = |text: &'t str| {
-            let guarded = control && text.contains(GUARD);
-            let text = if guarded { text.replace(GUARD, "").into() } else { Cow::Borrowed(text) };
-            (!text.is_empty()).then_some(Piece::Text(text))
-        };
+    /// Cuts text at user-defined tokens and, where allowed, at control tokens.
+    pub(crate) fn cut<'t>(
+        &self,
+        text: &'t str,
+        control: Control<'_>,
+        piece: &mut dyn FnMut(Piece<'t>),
+    ) {
+        let text_piece =
+            |text: &'t str| if text.is_empty() { None } else { Some(Piece::Text(text)) };
         let (mut done, mut at) = (0, 0);
-        while let Some(next) = text.get(at..).filter(|t| !t.is_empty()) {
-            if let Some((length, special)) = self.starting(next, control) {
+        while let Some(next) = text[at..].chars().next() {
+            if let Some((length, special)) = self.starting(text, at, control) {
                 let before = &text[done..at];
                 let before = if special.lstrip { before.trim_end() } else { before };
                 text_piece(before).into_iter().for_each(&mut *piece);
@@ -75,39 +114,11 @@ impl Specials {
                 }
                 done = at;
             } else {
-                at += next.chars().next().map_or(1, char::len_utf8);
+                at += next.len_utf8();
             }
         }
         text_piece(&text[done..]).into_iter().for_each(&mut *piece);
     }
-
-    /// Breaks every control token in user text, so that `cut` does not find it. A control token of
-    /// a single character is dropped, as are the user's own guards.
-    pub(crate) fn guard<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        let is_control = |t: &str| self.starting(t, true).filter(|(_, s)| s.control);
-        let clean = |(at, _): (usize, char)| is_control(&text[at..]).is_none();
-        if !text.contains(GUARD) && text.char_indices().all(clean) {
-            return Cow::Borrowed(text);
-        }
-        let mut guarded = String::with_capacity(text.len() + 8);
-        for (at, c) in text.char_indices().filter(|(_, c)| *c != GUARD) {
-            match is_control(&text[at..]) {
-                Some((length, _)) if length == c.len_utf8() => {}
-                Some(_) => guarded.extend([c, GUARD]),
-                None => guarded.push(c),
-            }
-        }
-        if guarded.contains(GUARD) || is_clean(self, &guarded) {
-            return Cow::Owned(guarded);
-        }
-        // Dropping a character joined two halves: guard what has become of them.
-        Cow::Owned(self.guard(&guarded).into_owned())
-    }
-}
-
-fn is_clean(specials: &Specials, text: &str) -> bool {
-    let control = |at: usize| specials.starting(&text[at..], true).filter(|(_, s)| s.control);
-    text.char_indices().all(|(at, _)| control(at).is_none())
 }
 
 #[cfg(test)]
@@ -122,23 +133,23 @@ mod tests {
         specials
     }
 
-    fn check(text: &str, control: bool, expect: &[Piece<'_>]) {
+    fn check(text: &str, control: Control<'_>, expect: &[Piece<'_>]) {
         let mut pieces = Vec::new();
         specials().cut(text, control, &mut |p| pieces.push(p));
         assert_eq!(pieces, expect, "{text:?}");
     }
 
     fn text(t: &str) -> Piece<'_> {
-        Piece::Text(Cow::Borrowed(t))
+        Piece::Text(t)
     }
 
     #[test]
     fn control_tokens_are_found_only_where_asked() {
-        check("a<|end|>b", true, &[text("a"), Piece::Token(1), text("b")]);
-        check("a<|end|>b", false, &[text("a<|end|>b")]);
-        check("<|end|>xé", true, &[Piece::Token(2), text("é")]);
-        check("é<think><|end|", false, &[text("é"), Piece::Token(3), text("<|end|")]);
-        check("", true, &[]);
+        check("a<|end|>b", Control::Everywhere, &[text("a"), Piece::Token(1), text("b")]);
+        check("a<|end|>b", Control::Nowhere, &[text("a<|end|>b")]);
+        check("<|end|>xé", Control::Everywhere, &[Piece::Token(2), text("é")]);
+        check("é<think><|end|", Control::Nowhere, &[text("é"), Piece::Token(3), text("<|end|")]);
+        check("", Control::Everywhere, &[]);
     }
 
     #[test]
@@ -147,24 +158,38 @@ mod tests {
         let strips = Special { id: 7, lstrip: true, rstrip: true, ..Special::default() };
         specials.insert("<m>", strips);
         let mut pieces = Vec::new();
-        specials.cut(" a \n<m>\u{a0} <m> b", false, &mut |p| pieces.push(p));
+        specials.cut(" a \n<m>\u{a0} <m> b", Control::Nowhere, &mut |p| pieces.push(p));
         assert_eq!(pieces, [text(" a"), Piece::Token(7), Piece::Token(7), text("b")]);
     }
 
     #[test]
-    fn guarded_text_has_no_control_token_and_keeps_its_letters() {
-        let specials = specials();
-        for forged in ["<|end|>", "a<|end|>x", "<|en<|end|>d|>", "<\u{FDD0}|end|>", "<think>"] {
-            let guarded = specials.guard(forged);
-            let mut letters = String::new();
-            specials.cut(&guarded, true, &mut |p| match p {
-                Piece::Text(t) => letters.push_str(&t),
-                Piece::Token(id) => {
-                    assert_eq!(id, 3, "only the user-defined token");
-                    letters.push_str("<think>");
+    fn no_part_of_a_control_token_may_be_a_clients() {
+        let whole = "a<|end|>x";
+        let found = |clients: &[Range<usize>]| {
+            let mut ids = Vec::new();
+            specials().cut(whole, Control::Outside(clients), &mut |p| {
+                if let Piece::Token(id) = p {
+                    ids.push(id);
                 }
             });
-            assert_eq!(letters, forged.replace(GUARD, ""));
+            ids
+        };
+        assert_eq!(found(&[]), [2]);
+        assert_eq!(found(std::slice::from_ref(&(0..1))), [2], "beside it");
+        assert_eq!(
+            found(std::slice::from_ref(&(8..9))),
+            [1],
+            "the longer one has the client's letter"
+        );
+        for inside in [1..2, 4..5, 7..8, 0..9] {
+            assert!(found(std::slice::from_ref(&inside)).is_empty(), "{inside:?}");
         }
+        assert!(found(&[0..1, 3..4, 8..9]).is_empty());
+    }
+
+    #[test]
+    fn the_secret_is_long_and_stays() {
+        assert_eq!(secret().chars().count(), 8);
+        assert_eq!(secret(), secret());
     }
 }

@@ -2,17 +2,18 @@
 //!
 //! Reading a model file is not done here, nor are chat turns (`template.rs`). Next: `decoder.rs`.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::alphabet::Alphabet;
 use crate::bpe::Bpe;
 use crate::data::{byte_token, kind};
 use crate::hash::Seeded;
+use crate::jinja::Letter;
 use crate::json::{self, Json};
 use crate::merge::Scratch;
+use crate::patience::Patience;
 use crate::pre::Splitter;
-use crate::specials::{Piece, Special, Specials};
+use crate::specials::{Control, Piece, Special, Specials};
 use crate::spm::{SPACE, Spm};
 use crate::table::Table;
 use crate::traits;
@@ -154,16 +155,35 @@ impl Tokenizer {
     /// # Errors
     /// As [`Tokenizer::encode`].
     pub fn encode_plain(&self, text: &str, special: bool) -> Result<Vec<u32>, TextError> {
+        self.cut(text, if special { Control::Everywhere } else { Control::Nowhere })
+    }
+
+    /// Token ids of a prompt that a template wrote: no control token comes of letters that a client
+    /// sent.
+    pub(crate) fn encode_prompt(&self, prompt: &[Letter]) -> Result<Vec<u32>, TextError> {
+        let (mut text, mut clients) = (String::with_capacity(prompt.len()), Vec::new());
+        for run in prompt.chunk_by(|a, b| a.is_client() == b.is_client()) {
+            let start = text.len();
+            text.extend(run.iter().map(|letter| letter.char()));
+            if run.first().is_some_and(|letter| letter.is_client()) {
+                clients.push(start..text.len());
+            }
+        }
+        self.cut(&text, Control::Outside(&clients))
+    }
+
+    fn cut(&self, text: &str, control: Control<'_>) -> Result<Vec<u32>, TextError> {
         let mut ids = Vec::with_capacity(text.len() / 4 + 2);
         let mut scratch = Scratch::default();
+        let patience = Patience::new(text.len());
         let mut result = Ok(());
         let mut is_first = true;
-        self.specials.cut(text, special, &mut |piece| {
+        self.specials.cut(text, control, &mut |piece| {
             match piece {
                 Piece::Token(id) => ids.push(id),
                 Piece::Text(_) if result.is_err() => {}
                 Piece::Text(text) => {
-                    result = self.method.encode(&text, is_first, &mut scratch, &mut ids);
+                    result = self.method.encode(text, is_first, &patience, &mut scratch, &mut ids);
                 }
             }
             is_first = false;
@@ -191,13 +211,6 @@ impl Tokenizer {
     #[must_use]
     pub fn odd(&self) -> &[String] {
         &self.odd
-    }
-
-    /// User text in which no control token will be found when the prompt around it is encoded with
-    /// `special`. Templates get only guarded text.
-    #[must_use]
-    pub fn guard<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        self.specials.guard(text)
     }
 
     /// The fewest tokens a text of so many bytes can have: refuses the hopeless before encoding.
@@ -273,6 +286,7 @@ impl Method {
         &self,
         text: &str,
         is_first: bool,
+        patience: &Patience,
         scratch: &mut Scratch,
         ids: &mut Vec<u32>,
     ) -> Result<(), TextError> {
@@ -285,7 +299,7 @@ impl Method {
                 unigram.encode(text, ids);
                 Ok(())
             }
-            Self::Json(json) => json.encode(text, is_first, ids),
+            Self::Json(json) => json.encode(text, is_first, patience, ids),
         }
     }
 }

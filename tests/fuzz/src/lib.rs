@@ -25,7 +25,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 6] = [
+pub const TARGETS: [Target; 7] = [
     Target { name: "gguf", run: models::gguf, seeds: models::gguf_seeds, words: models::WORDS },
     Target {
         name: "safetensors",
@@ -50,6 +50,12 @@ pub const TARGETS: [Target; 6] = [
         run: text::template,
         seeds: text::template_seeds,
         words: text::TEMPLATE_WORDS,
+    },
+    Target {
+        name: "forgery",
+        run: text::forgery,
+        seeds: text::forgery_seeds,
+        words: text::FORGERY_WORDS,
     },
     Target { name: "body", run: bodies::body, seeds: bodies::seeds, words: bodies::WORDS },
 ];

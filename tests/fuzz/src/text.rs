@@ -1,6 +1,8 @@
 //! `tokenizer.json` and chat templates.
 
-use gimbal_text::{ChatTemplate, Named, RenderOptions, Tokenizer};
+use std::sync::OnceLock;
+
+use gimbal_text::{ChatTemplate, Named, RenderOptions, Tokenizer, TokenizerData};
 use serde_json::json;
 
 use crate::golden;
@@ -69,6 +71,24 @@ pub(crate) const TEMPLATE_WORDS: &[&str] = &[
     "bos_token",
     "add_generation_prompt",
     " * 99",
+    "'%s' % ",
+    ".format(",
+    "|indent(",
+    "|batch(",
+    "loop(",
+    "recursive",
+    "{% call f() %}",
+    "{% endcall %}",
+    "{% filter ",
+    "[1:",
+    "cycler(",
+    "joiner(",
+    "dict(",
+    "**",
+    "//",
+    "|map(",
+    "|groupby(",
+    "is sameas ",
 ];
 
 pub(crate) fn tokenizer(bytes: &[u8]) {
@@ -86,7 +106,7 @@ pub(crate) fn speak(tokenizer: &Tokenizer) {
     for text in ["", " a", "Hello  world\n\u{FDD0}<|im_start|>", "e\u{301}😀日本\0\u{FEFF}123"]
     {
         for special in [false, true] {
-            if let Ok(ids) = tokenizer.encode(&tokenizer.guard(text), special) {
+            if let Ok(ids) = tokenizer.encode(text, special) {
                 let _ = tokenizer.tokens_min(text.len());
                 let _ = tokenizer.decode(&ids, special);
             }
@@ -115,6 +135,51 @@ pub(crate) fn template(bytes: &[u8]) {
         let options = RenderOptions { add_generation_prompt, now_unix: 0, ..Default::default() };
         let _ = template.render(&messages, &options);
     }
+}
+
+/// The last byte chooses what a template does with a client's text: no control token comes of it.
+pub(crate) fn forgery(bytes: &[u8]) {
+    static TEMPLATES: OnceLock<Vec<ChatTemplate>> = OnceLock::new();
+    static TOKENIZER: OnceLock<Tokenizer> = OnceLock::new();
+    let tokenizer =
+        TOKENIZER.get_or_init(|| Tokenizer::new(&TokenizerData::byte_level()).expect("own data"));
+    let templates = TEMPLATES.get_or_init(|| {
+        let new = |source: &&str| {
+            ChatTemplate::new(source, String::new(), String::new()).expect("a template")
+        };
+        FORGERIES.iter().map(new).collect()
+    });
+    let Some((how, text)) = bytes.split_last() else { return };
+    let Ok(text) = std::str::from_utf8(text) else { return };
+    let template = &templates[usize::from(*how) % templates.len()];
+    let messages = [json!({ "role": text, "content": text, text: { text: [text] } })];
+    let options = RenderOptions::default();
+    let (Ok(ids), Ok(prompt)) =
+        (template.encode(tokenizer, &messages, &options), template.render(&messages, &options))
+    else {
+        return;
+    };
+    assert!(!ids.iter().any(|id| tokenizer.is_control(*id)), "{text:?}");
+    assert_eq!(tokenizer.decode(&ids, false), prompt, "no letter is lost");
+}
+
+const FORGERIES: [&str; 7] = [
+    "{{ messages[0].content }}{{ messages[0].role }}",
+    "{{ messages | tojson }}{{ messages }}",
+    "{{ messages[0].content | replace('x', '') | lower | trim }}",
+    "{{ messages[0].content.split(' ') | join }}",
+    "{{ '<|' ~ messages[0].content ~ '|>' }}",
+    "{% for c in messages[0].content[::2] %}{{ c }}{% endfor %}",
+    "{{ messages[0].content | striptags | reverse }}",
+];
+
+pub(crate) const FORGERY_WORDS: &[&str] =
+    &["<|im_end|>", "<|im_start|>", "<|", "|>", "im_", "end", "\u{FDD0}", "\u{F0000}", "x", " "];
+
+pub(crate) fn forgery_seeds() -> Vec<Vec<u8>> {
+    ["<|im_end|>\0", "a<|im_<|im_end|>end|>\u{2}", "<\u{FDD0}|im_end|>\n<|imx_start|>\u{2}"]
+        .map(|seed| seed.as_bytes().to_vec())
+        .to_vec()
 }
 
 pub(crate) fn template_seeds() -> Vec<Vec<u8>> {

@@ -15,12 +15,13 @@ use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
+use super::patterns::Steps;
 use super::written::{Decoder, Written};
 use super::{Json, bound, caught};
 use crate::TextError;
 use crate::alphabet::byte_alphabet;
 use crate::data::byte_token;
-use crate::specials::{GUARD, Special, Specials};
+use crate::specials::{Special, Specials, secret};
 use crate::table::Table;
 
 /// The largest known file has 34 MB.
@@ -124,11 +125,11 @@ fn parts<M: Vocabulary>(file: File<M>) -> Result<Parts, TextError> {
     let control = control.map(|token| token.content.as_str()).collect();
     let model = file.model.build(&control).map_err(broken)?;
     let affixes = affixes(file.post_processor.as_ref()).map_err(broken)?;
-    let later = file.pre_tokenizer.as_ref().and_then(later).map(part);
+    let later = file.pre_tokenizer.as_ref().and_then(later);
     let json = Json {
-        normalizer,
-        pre_tokenizer: file.pre_tokenizer.map(part).transpose().map_err(broken)?,
-        pre_tokenizer_later: later.transpose().map_err(broken)?,
+        normalizer: steps(file.normalizer.as_ref(), "normalizers").map_err(broken)?,
+        pre_tokenizer: steps(file.pre_tokenizer.as_ref(), "pretokenizers").map_err(broken)?,
+        pre_tokenizer_later: steps(later.as_ref(), "pretokenizers").map_err(broken)?,
         model,
         added,
         text_bytes_max,
@@ -136,7 +137,14 @@ fn parts<M: Vocabulary>(file: File<M>) -> Result<Parts, TextError> {
     Ok(Parts { json, specials, table, texts, affixes })
 }
 
-fn part<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+fn steps<W: DeserializeOwned>(
+    value: Option<&Value>,
+    field: &str,
+) -> Result<Option<Steps<W>>, String> {
+    value.filter(|value| !value.is_null()).map(|value| Steps::new(value, field)).transpose()
+}
+
+pub(super) fn part<T: DeserializeOwned>(value: Value) -> Result<T, String> {
     caught(|| Ok(serde_json::from_value(value)?))
 }
 
@@ -226,7 +234,7 @@ trait Vocabulary {
 
     fn each(&self, token: &mut dyn FnMut(&str, u32));
 
-    /// Builds the model. The `control` tokens go behind a guard, which no text contains: a model
+    /// Builds the model. The `control` tokens go behind a secret, which no text contains: a model
     /// that looks up whole words would make them of text that spells their names.
     fn build(self, control: &HashSet<&str>) -> Result<ModelWrapper, String>;
 
@@ -235,7 +243,7 @@ trait Vocabulary {
 }
 
 fn hidden(text: &str) -> String {
-    format!("{GUARD}{text}")
+    format!("{}{text}", secret())
 }
 
 /// BPE.

@@ -3,6 +3,7 @@
 
 use serde_json::{Value, json};
 
+use crate::jinja::Text;
 use crate::{Named, TextError, Tokenizer};
 
 /// BPE with byte fallback: `<unk> <s> </s>`, the bytes at 3, `▁ a b ▁a ab` at 259, `<think>`.
@@ -143,13 +144,12 @@ fn user_text_never_becomes_a_control_token() {
         for text in ["</s>", "a</s>", "</S>", "</</s>s>", "\u{FDD0}</s>", "<\u{FDD0}/s>", "<unk>"] {
             let plain = tokenizer.encode_plain(text, false).expect("any text");
             assert!(!plain.iter().any(is_forged), "{text:?}: {plain:?}");
-            let guarded = tokenizer.guard(text);
-            let found = tokenizer.encode_plain(&guarded, true).expect("any text");
-            assert_eq!(found, plain, "{text:?} as {guarded:?}");
+            let sent = tokenizer.encode_prompt(Text::client(text).letters()).expect("any text");
+            assert_eq!(sent, plain, "{text:?}");
         }
     }
     let tokenizer = tokenizer(&pairs());
-    let letters = tokenizer.encode_plain(&tokenizer.guard("a</s><think>"), true);
+    let letters = tokenizer.encode_prompt(Text::client("a</s><think>").letters());
     assert_eq!(tokenizer.decode(&letters.expect("any text"), true), " a</s><think>");
 }
 
@@ -213,4 +213,33 @@ fn a_file_that_breaks_the_crate_later_is_an_error_then() {
     let trie = json!({"type": "Precompiled", "precompiled_charsmap": "BAAAAAD8//8="});
     let tokenizer = tokenizer(&with(pairs(), "/normalizer", trie));
     assert!(matches!(tokenizer.encode("a", false), Err(TextError::Text { .. })));
+}
+
+#[test]
+fn a_hostile_expression_ends_with_an_error() {
+    let with_split = |pattern: &str| {
+        let split = json!({"type": "Split", "pattern": {"Regex": pattern}, "behavior": "Isolated",
+            "invert": false});
+        let many = json!({"type": "Sequence", "pretokenizers": [split]});
+        let mut file = pairs();
+        file["pre_tokenizer"] = many;
+        file["normalizer"] = Value::Null;
+        file
+    };
+    let replace = json!({"type": "Sequence", "normalizers": [
+        {"type": "Replace", "pattern": {"Regex": "a*a*(?=b)|."}, "content": "x"}]});
+    for file in [
+        with_split("a*a*(?=b)|."),
+        with_split("(a+)+(?=b)|."),
+        with_split("(a*)*(?!c)(?=b)|."),
+        with_split("a(?=.*b)|."),
+        with(pairs(), "/normalizer", replace),
+    ] {
+        let tokenizer = tokenizer(&file);
+        assert!(tokenizer.encode_plain("aaba", false).is_ok());
+        // The last one is linear in each of its steps and takes a longer text.
+        let text = "a".repeat(if file.to_string().contains(".*b") { 300_000 } else { 15_600 });
+        let error = tokenizer.encode_plain(&text, false).expect_err("too long").to_string();
+        assert!(error.contains("the tokenizer's pattern takes too long on this text"), "{error}");
+    }
 }
