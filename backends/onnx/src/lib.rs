@@ -21,6 +21,7 @@ mod measure;
 mod memory;
 mod ops;
 mod pack;
+mod packing;
 mod platform;
 mod pool;
 mod probe;

@@ -2,14 +2,10 @@
 //!
 //! The file is written at the first opening and mapped at the next ones. It is named by what it was
 //! made from, so a changed model, setting or layout is another file. A place that cannot be written
-//! costs only the time of packing. Next: `pack.rs` for the layout.
-//!
-//! **Layout**: a page of header (mark, key, length), then each weight from a multiple of 64 on.
+//! costs only the time of packing. Next: `packing.rs` for the file, `pack.rs` for the layout.
 
 use std::collections::HashMap;
-use std::fs::{self, DirBuilder, File};
-use std::io::{self, Write};
-use std::os::unix::fs::DirBuilderExt;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -20,23 +16,17 @@ use gimbal_model::graph::WeightId;
 use gimbal_model::weights::{DType, Tensor};
 use memmap2::{Advice, Mmap, MmapMut};
 use sha2::{Digest, Sha256};
-use tracing::{debug, info};
+use tracing::{info, warn};
 
 use crate::kernels;
 use crate::lower::{Fused, fuse};
 use crate::memory::{Shared, ask_for_huge_pages};
 use crate::pack::{Packed, group_bytes, pack_group, packed_type};
+use crate::packing::{HEADER, MARK, Packing};
 use crate::pool::Pool;
 
-/// The first bytes of a file; the number changes with the layout.
-const MARK: &[u8; 8] = b"GIMBALP2";
-/// Bytes before the first weight.
-const HEADER: usize = 4096;
 /// Weights begin at multiples of this: a cache line.
 const ALIGN: usize = 64;
-
-/// Bytes of one call that writes.
-const WRITE: usize = 8 << 20;
 
 /// Bytes that packed weights are views of.
 #[derive(Debug)]
@@ -86,27 +76,33 @@ pub(crate) fn open(
     let took_ms = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
     let file = folder.map(|folder| Packing { path: path(folder, model, quantize), length });
     if let Some(file) = &file {
-        match file.map() {
+        match file.map(pool) {
             Ok(map) => {
                 info!(path = %file.path.display(), bytes = length, "packed weights mapped");
                 return Ok(views(places, &Arc::new(Memory(map))));
             }
-            Err(error) => debug!(path = %file.path.display(), %error, "no packed weights there"),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => {
+                warn!(path = %file.path.display(), %error, "packed weights are not used, but made anew");
+            }
         }
     }
     let memory = Arc::new(pack_all(model, &places, length, pool)?);
     info!(bytes = length, took_ms = took_ms(started), "weights packed");
     if let Some(file) = file {
+        let sum = file.sum(memory.bytes(), pool);
         // Weights are used meanwhile; the file gets its name when it is whole on the disk.
         let kept = memory.clone();
-        let keep = move || match file.write(&kept) {
+        let keep = move || match file.write(kept.bytes(), &sum) {
             Ok(()) => info!(path = %file.path.display(), bytes = length, "packed weights kept"),
             Err(error) => {
                 let path = file.path.display();
                 info!(%path, %error, "packed weights cannot be kept; each start packs them anew");
             }
         };
-        std::thread::Builder::new().name("keep".to_owned()).spawn(keep)?;
+        if let Err(error) = std::thread::Builder::new().name("keep".to_owned()).spawn(keep) {
+            info!(%error, "packed weights are not kept: there is no thread for it");
+        }
     }
     Ok(views(places, &memory))
 }
@@ -131,11 +127,14 @@ pub(crate) fn keep(fit: &Fit, model: &Model) -> Result<(PathBuf, u64, bool), Dev
     let fused = fuse(&model.graph).map_err(refused)?;
     let (places, length) = places(model, &fused, *quantize);
     let file = Packing { path: path(folder, model, *quantize), length };
-    let was_there = file.map().is_ok();
+    let pool = Pool::new(threads.unwrap_or_else(|| crate::probe::cpu().cores) as usize);
+    let was_there = file.map(&pool).is_ok();
     if !was_there {
-        let pool = Pool::new(threads.unwrap_or_else(|| crate::probe::cpu().cores) as usize);
         let packed = pack_all(model, &places, length, &pool);
-        let kept = packed.and_then(|memory| file.write(&memory));
+        let kept = packed.and_then(|memory| {
+            let sum = file.sum(memory.bytes(), &pool);
+            file.write(memory.bytes(), &sum)
+        });
         kept.map_err(|e| refused(format!("{}: {e}", file.path.display())))?;
     }
     Ok((file.path, length as u64, was_there))
@@ -201,77 +200,6 @@ fn key(model: &Model, quantize: Option<Quantize>) -> String {
     hash.update(format!("{quantize:?}"));
     hash.update(model.weights.fingerprint());
     hash.finalize().iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-/// A file of packed weights.
-struct Packing {
-    path: PathBuf,
-    length: usize,
-}
-
-impl Packing {
-    /// Maps the file, if it is there and whole.
-    fn map(&self) -> io::Result<Mmap> {
-        let map = map(&File::open(&self.path)?)?;
-        ask_for_huge_pages(map.advise(Advice::HugePage));
-        let is_whole = map.len() == self.length && map.starts_with(&self.header());
-        is_whole.then_some(map).ok_or_else(|| io::Error::other("another file, or a part of one"))
-    }
-
-    fn header(&self) -> Vec<u8> {
-        let name = self.path.file_name().unwrap_or_default().as_encoded_bytes();
-        [MARK.as_slice(), &(self.length as u64).to_le_bytes(), name].concat()
-    }
-
-    /// Writes the file under another name, waits for the disk and gives it its name.
-    fn write(&self, memory: &Memory) -> io::Result<()> {
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
-        remove_abandoned(folder);
-        let part = self.path.with_extension(format!("{}.part", std::process::id()));
-        let write = || {
-            let mut file = File::create(&part)?;
-            let mut header = self.header();
-            header.resize(HEADER, 0);
-            file.write_all(&header)?;
-            // Large pieces become large pages of the page cache.
-            memory.bytes()[HEADER..].chunks(WRITE).try_for_each(|piece| file.write_all(piece))?;
-            file.sync_all()?;
-            fs::rename(&part, &self.path)
-        };
-        let written = write();
-        if written.is_err()
-            && let Err(error) = fs::remove_file(&part)
-        {
-            debug!(path = %part.display(), %error, "cannot be removed");
-        }
-        written
-    }
-}
-
-/// Removes files that processes began and did not live to rename.
-fn remove_abandoned(folder: &Path) {
-    let is_abandoned = |path: &Path| {
-        let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-        let process = name.strip_suffix(".part").and_then(|name| name.rsplit('.').next());
-        let is_number = |process: &&str| process.bytes().all(|b| b.is_ascii_digit());
-        // Without /proc nobody can be called dead.
-        let proc = Path::new("/proc");
-        proc.join("self").exists()
-            && process.filter(is_number).is_some_and(|process| !proc.join(process).exists())
-    };
-    let entries = fs::read_dir(folder).into_iter().flatten().flatten();
-    for path in entries.map(|entry| entry.path()).filter(|path| is_abandoned(path)) {
-        let done = fs::remove_file(&path);
-        debug!(path = %path.display(), ?done, "a file that was begun by a process that is gone");
-    }
-}
-
-fn map(file: &File) -> io::Result<Mmap> {
-    // SAFETY: `Mmap::map` asks that the file is not changed while it is mapped. It lies in a folder
-    // that only this user can write, and Gimbal never writes a file that has its final name: a newer
-    // one takes the name and leaves the mapped one as it is.
-    unsafe { Mmap::map(file) }
 }
 
 #[cfg(test)]

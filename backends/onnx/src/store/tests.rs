@@ -1,5 +1,7 @@
 //! Files of packed weights: written once, mapped afterwards, never trusted by name alone.
 
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use super::*;
@@ -71,19 +73,92 @@ fn a_file_that_is_cut_or_another_is_packed_again() {
     fs::remove_dir_all(&folder).expect("ours");
 }
 
+/// Every state in which a writer can be killed, and every place where a disk can have lost something,
+/// gives the weights of the model.
 #[test]
-fn what_a_dead_process_began_is_removed() {
+fn a_writer_may_be_killed_at_every_step() {
+    let (model, pool, folder) = (model(), Pool::new(2), folder("killed"));
+    let fused = fuse(&model.graph).expect("a graph of the builder");
+    let expect = bytes(&open(&model, &fused, None, Some(&folder), &pool).expect("memory"));
+    let path = path(&folder, &model, None);
+    wait_for(&path);
+    let whole = fs::read(&path).expect("just written");
+    let length = whole.len();
+    let mut states = vec![Vec::new(), whole[..HEADER].to_vec(), vec![0; length]];
+    for cut in [HEADER + 1, length / 2, length - 1] {
+        states.push(whole[..cut].to_vec());
+        // The length is there, the bytes are not: what a crash leaves of a file.
+        let mut torn = whole.clone();
+        torn[cut..].fill(0);
+        states.push(torn);
+    }
+    for at in [0, 8, 16, 40, 60, HEADER, HEADER + 7, length / 3, length - 1] {
+        let mut flipped = whole.clone();
+        flipped[at] ^= 1;
+        states.push(flipped);
+    }
+    let mut no_header = whole.clone();
+    no_header[..HEADER].fill(0);
+    states.push(no_header);
+    for (number, state) in states.into_iter().enumerate() {
+        // As far as the padding between weights the bytes may be the same.
+        let is_whole = state == whole;
+        fs::write(&path, &state).expect("a temporary file");
+        let found = open(&model, &fused, None, Some(&folder), &pool).expect("memory");
+        assert_eq!(bytes(&found), expect, "state {number}");
+        for _ in 0..1000 {
+            if is_whole || fs::read(&path).is_ok_and(|mended| mended == whole) {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert!(fs::read(&path).expect("there") == whole, "state {number} was mended");
+    }
+    fs::remove_dir_all(&folder).expect("ours");
+}
+
+#[test]
+fn a_file_that_others_can_change_is_not_mapped() {
+    let (model, pool, folder) = (model(), Pool::new(1), folder("others"));
+    let fused = fuse(&model.graph).expect("a graph of the builder");
+    open(&model, &fused, None, Some(&folder), &pool).expect("memory");
+    let path = path(&folder, &model, None);
+    wait_for(&path);
+    let length = usize::try_from(packed_bytes(&model, &fused, None)).expect("small");
+    let file = Packing { path: path.clone(), length };
+    file.map(&pool).expect("ours");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("ours");
+    assert_eq!(file.map(&pool).expect_err("not ours").to_string(), "others can write it");
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
+    let real = folder.join("real");
+    fs::rename(&path, &real).expect("ours");
+    std::os::unix::fs::symlink(&real, &path).expect("a link");
+    file.map(&pool).expect_err("a link");
+    fs::remove_file(&path).expect("ours");
+    let made = std::process::Command::new("mkfifo").arg(&path).status();
+    assert!(made.is_ok_and(|status| status.success()), "a pipe");
+    file.map(&pool).expect_err("a pipe, which nobody waits for");
+    fs::remove_dir_all(&folder).expect("ours");
+}
+
+#[test]
+fn what_was_begun_and_left_is_removed_and_files_do_not_pile_up() {
     let (model, pool, folder) = (model(), Pool::new(1), folder("abandoned"));
     let fused = fuse(&model.graph).expect("a graph of the builder");
     fs::create_dir_all(&folder).expect("a temporary folder");
-    // Numbers of processes end far below; the second is this one's.
-    let (dead, alive) = (folder.join("x.4194999.part"), format!("y.{}.part", std::process::id()));
-    for path in [&dead, &folder.join(&alive)] {
-        fs::write(path, b"half").expect("a temporary file");
+    let (dead, alive) = (folder.join("x.7.part"), folder.join("y.8.part"));
+    fs::write(&dead, b"half").expect("a temporary file");
+    let writing = fs::File::create(&alive).expect("a temporary file");
+    rustix::fs::flock(&writing, rustix::fs::FlockOperation::LockExclusive).expect("nobody else");
+    for number in 0..40 {
+        fs::write(folder.join(format!("{number}.packed")), b"old").expect("a temporary file");
     }
     open(&model, &fused, None, Some(&folder), &pool).expect("memory");
     wait_for(&path(&folder, &model, None));
-    assert!(!dead.exists() && folder.join(&alive).exists());
+    assert!(!dead.exists() && alive.exists());
+    let packed = fs::read_dir(&folder).expect("ours").flatten();
+    let packed = packed.filter(|e| e.path().extension().is_some_and(|e| e == "packed"));
+    assert_eq!(packed.count(), 16);
     fs::remove_dir_all(&folder).expect("ours");
 }
 
