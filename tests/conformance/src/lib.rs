@@ -3,9 +3,11 @@
 //! `golden` reads the committed files, `rig` drives a backend without a scheduler, `quality`
 //! compares distributions, `logged` reads those of llama.cpp, `teacher` follows the reference, `tokenizer`
 //! makes a model file's tokenizer, `server` starts the real binary, `client` and `crowd` talk to it,
-//! `browser` looks at its page. The tests need files that `cargo xtask test` fetches and names in
+//! `browser` looks at its page, `attack`
+//! does it harm. The tests need files that `cargo xtask test` fetches and names in
 //! the environment; without them they say so and pass nothing off as run.
 
+pub mod attack;
 pub mod browser;
 pub mod client;
 pub mod crowd;

@@ -41,6 +41,8 @@ cargo xtask COMMAND
   perf [--write]  fails where the CPU path lost more than a tenth against tests/perf.json
   peers [FLAGS]   llama.cpp on the same files and cores, by turns: the table of docs/performance.md
                   (builds llama.cpp: 10 to 20 minutes once; then about 20 minutes, idle please)
+  attack [NAME…]  attacks a server on loopback, each bounded: what they cost (docs/security.md); `overload`
+                  and `disconnects` [SECONDS] are crowds for minutes; --binary FILE takes another server
   screenshot      docs/dashboard.png anew: the dashboard after five minutes of load
 
 FLAGS of `serve` are those of `gimbal serve`; `simulate` without ARGS lists its own.
@@ -63,6 +65,7 @@ fn main() -> ExitCode {
         Some("pace") => pace(),
         Some("perf") => perf::run(rest),
         Some("peers") => peers::run(rest),
+        Some("attack") => attack(rest),
         Some("screenshot") => screenshot(),
         Some("help" | "--help" | "-h") | None => {
             eprint!("{HELP}");
@@ -93,6 +96,27 @@ fn pace() -> anyhow::Result<()> {
     cargo.current_dir(root()).args(["run", "--quiet", "--release", "--package"]);
     cargo.args(["gimbal-conformance", "--bin", "pace", "--"]);
     command::run(cargo.arg(assets.model).arg(assets.runtime))
+}
+
+/// Attacks a server; the release binary unless another one is named.
+fn attack(arguments: &[String]) -> anyhow::Result<()> {
+    let assets = assets::fetch()?;
+    let (binary, rest) = match arguments {
+        [flag, binary, rest @ ..] if flag == "--binary" => (PathBuf::from(binary), rest),
+        rest => (serve::build()?, rest),
+    };
+    let mut cargo = Command::new("cargo");
+    cargo.current_dir(root()).env("GIMBAL_ONNXRUNTIME", assets.runtime);
+    cargo.args([
+        "run",
+        "--quiet",
+        "--release",
+        "--package",
+        "gimbal-conformance",
+        "--bin",
+        "attack",
+    ]);
+    command::run(cargo.arg("--").arg(binary).arg(assets.model).args(rest))
 }
 
 /// Takes the picture of the README. Longer than the history that the page shows.

@@ -26,6 +26,7 @@ use clap::{Arg, Command};
 use gimbal_settings::TABLE;
 
 use crate::failure::Failure;
+use crate::print;
 
 /// Parses and runs a command line.
 pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failure> {
@@ -33,8 +34,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failu
         Ok(matches) => matches,
         Err(error) if !error.use_stderr() => {
             // `--help` and `--version` are answers, not errors.
-            error.print().map_err(anyhow::Error::from)?;
-            return Ok(());
+            return print::stdout(error.to_string());
         }
         Err(error) => {
             let text = error.to_string();
