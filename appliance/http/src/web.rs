@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use axum::body::Body;
 use axum::extract::Request;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version, header};
 
 use crate::fault::{Fault, Kind};
 
@@ -42,8 +42,14 @@ impl WebRules {
         items.filter(|item| !["", "none"].contains(item)).map(str::to_ascii_lowercase).collect()
     }
 
-    /// Refuses what a page of somebody else sends.
+    /// Refuses what a page of somebody else sends, and what does not say whom it asks.
+    ///
+    /// **Source**: RFC 9112 §3.2 for the number of hosts.
     pub(crate) fn check(&self, request: &Request) -> Result<(), Fault> {
+        let hosts = request.headers().get_all(header::HOST).iter().count();
+        if hosts > 1 || (hosts == 0 && request.version() == Version::HTTP_11) {
+            return Err(Fault::new(Kind::Invalid, format!("{hosts} Host headers; one is needed")));
+        }
         if !self.is_local || PROBES.contains(&request.uri().path()) {
             return Ok(());
         }

@@ -184,3 +184,35 @@ async fn lists_are_refused_before_they_are_built() {
     assert_eq!(server.post("/invocations", &copies).await.status, 400);
     server.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_request_names_one_host() {
+    let server = Server::start("hosts", policy(), lane(&limits(), &Script::default())).await;
+    for (version, hosts, status) in
+        [("1.1", 1, 200), ("1.1", 0, 400), ("1.1", 2, 400), ("1.0", 0, 200)]
+    {
+        let hosts = "host: a\r\n".repeat(hosts);
+        let text = format!("GET /v1/models HTTP/{version}\r\n{hosts}connection: close\r\n\r\n");
+        assert_eq!(client::exchange(server.address, &text).await.status, status, "{text}");
+    }
+    server.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn prefixes_are_shared_by_salt_and_key() {
+    let server = Server::start("tenants", policy(), lane(&limits(), &Script::default())).await;
+    let prompt = "a prompt that is long enough for some blocks of the cache";
+    let cached = async |salt: Option<&str>, key: Option<&str>| {
+        let body = json!({"prompt": prompt, "max_tokens": 1, "cache_salt": salt}).to_string();
+        let key = key.map(|key| format!("Bearer {key}"));
+        let headers: Vec<_> = key.iter().map(|key| ("authorization", key.as_str())).collect();
+        let answer = server.post_with("/v1/completions", &headers, &body).await.json();
+        answer["usage"]["prompt_tokens_details"]["cached_tokens"].as_u64().expect("a number")
+    };
+    let tenants = [(None, None), (Some("x"), None), (None, Some("k")), (Some("x"), Some("k"))];
+    for (salt, key) in tenants {
+        assert_eq!(cached(salt, key).await, 0, "{salt:?} {key:?}: others' prefixes are not seen");
+        assert!(cached(salt, key).await > 0, "{salt:?} {key:?}: its own are");
+    }
+    server.stop().await;
+}

@@ -31,7 +31,7 @@ fn send_all(target: &Target, path: &str, bodies: Vec<String>, wait: Duration) ->
 
 /// Objects in a member that nobody reads, beside a long answer that keeps the body alive.
 pub(super) fn trees(target: &Target) -> anyhow::Result<Spent> {
-    let junk = "{\"\":0},".repeat((25 << 20) / 7 - 20);
+    let junk = "{\"\":0},".repeat(24_000_000 / 7);
     let body =
         format!("{{\"prompt\":\"Hi\",\"max_tokens\":400,\"ignore_eos\":true,\"junk\":[{junk}0]}}");
     Ok(send_all(target, "/v1/completions", vec![body; 5], Duration::from_secs(10)))
