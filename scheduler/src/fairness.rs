@@ -119,18 +119,19 @@ impl Scheduler {
     /// then first come. `passed` are not looked at.
     pub(crate) fn first_waiting(&self, passed: &[usize]) -> Option<usize> {
         let mut best: Option<(usize, (Held, Rank))> = None;
-        let priority = self.sequences[*self.waiting.front()?].rank.priority;
         for (at, key) in self.waiting.iter().enumerate() {
             let sequence = &self.sequences[*key];
-            if best.is_some() && sequence.rank.priority != priority {
+            // The queue is by rank, so lower priorities come later.
+            if best.is_some_and(|(_, (_, rank))| rank.priority != sequence.rank.priority) {
                 break;
             }
             if passed.contains(&at) {
                 continue;
             }
             let claim = (self.seats.held(sequence), sequence.rank);
-            if claim.0 == [0; 3] && sequence.rank.priority == priority {
-                return Some(best.filter(|(_, b)| b.0 == [0; 3]).map_or(at, |(at, _)| at));
+            if claim.0 == [0; 3] {
+                // Nobody who came earlier held as few.
+                return Some(at);
             }
             if best.is_none_or(|(_, best)| claim < best) {
                 best = Some((at, claim));

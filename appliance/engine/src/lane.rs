@@ -157,7 +157,14 @@ impl Lane {
     }
 
     pub(crate) fn state(&self) -> LaneState {
-        self.state.borrow().clone()
+        let state = self.state.borrow().clone();
+        let is_gone = self.state.has_changed().is_err();
+        if is_gone && state.condition == Condition::Running {
+            // It says so itself where it ends as it should.
+            let condition = Condition::Stopped { why: "its thread is gone".to_owned() };
+            return LaneState { condition, ..state };
+        }
+        state
     }
 
     /// Waits until the lane says so.
@@ -190,5 +197,38 @@ impl Canceller {
     pub(crate) fn cancel(&self) {
         // A lane that has ended has no request to cancel.
         drop(self.commands.try_send(Command::Cancel(self.id)));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gimbal_batch::{Kv, Prefill, Sampling, Shape};
+
+    use super::*;
+
+    #[test]
+    fn a_thread_that_is_gone_is_no_lane_that_runs() {
+        let (commands, _receiver) = sync_channel(1);
+        let (sender, state) = watch::channel(LaneState {
+            stats: Stats::default(),
+            condition: Condition::Running,
+            pending: false,
+            progress: Micros(0),
+            request_interval: Duration::ZERO,
+        });
+        let limits = Limits {
+            kv: Kv { blocks: 1, block_tokens: 1 },
+            shape: Shape::Varlen { rows_max: 1 },
+            prefill: Prefill::Chunked,
+            sequences_max: 1,
+            context_tokens_max: 1,
+            depth: 1,
+            sampling: Sampling::HOST,
+            batch_invariant: true,
+        };
+        let lane = Lane { commands, state, thread: Mutex::new(None), limits, model_len_max: 1 };
+        assert_eq!(lane.state().condition, Condition::Running);
+        drop(sender);
+        assert!(matches!(lane.state().condition, Condition::Stopped { .. }));
     }
 }
