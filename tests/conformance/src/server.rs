@@ -91,6 +91,12 @@ impl Server {
         Ok(values.iter().sum())
     }
 
+    /// The process's number.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     /// Sends SIGTERM.
     ///
     /// # Errors
