@@ -41,8 +41,9 @@ cargo xtask COMMAND
   perf [--write]  fails where the CPU path lost more than a tenth against tests/perf.json
   peers [FLAGS]   llama.cpp on the same files and cores, by turns: the table of docs/performance.md
                   (builds llama.cpp: 10 to 20 minutes once; then about 20 minutes, idle please)
-  attack [NAME…]  attacks a server on loopback, each bounded: what they cost (docs/security.md); `overload`
-                  and `disconnects` [SECONDS] are crowds for minutes; --binary FILE takes another server
+  attack [NAME…]  attacks a server on loopback, each bounded: what they cost (docs/security.md);
+                  `overload` and `disconnects` [SECONDS] are crowds for minutes; --binary FILE
+                  takes another server
   screenshot      docs/dashboard.png anew: the dashboard after five minutes of load
 
 FLAGS of `serve` are those of `gimbal serve`; `simulate` without ARGS lists its own.
