@@ -118,7 +118,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 }
 
 fn examine(matches: &ArgMatches) -> Result<Case, Failure> {
-    let (settings, refused) = match layers::resolve(matches) {
+    let (settings, refused) = match layers::examine(matches) {
         Ok(settings) => (settings, None),
         Err(failure) => {
             let defaults = Settings::resolve(&layers::facts(), &Given::default())?;

@@ -36,8 +36,11 @@ pub(crate) fn run(settings: &Settings, model: &Path) -> Result<(), Failure> {
 
 async fn serve(settings: &Settings, model: &Path) -> Result<(), Failure> {
     let started = Instant::now();
-    for Ignored { name, source, why } in settings.ignored() {
-        info!(name, %source, why, "ignored");
+    for Ignored { name, source, why, is_loud } in settings.ignored() {
+        match is_loud {
+            true => warn!(name, %source, why, "ignored"),
+            false => info!(name, %source, why, "ignored"),
+        }
     }
     let exposition = Exposition::install().map_err(anyhow::Error::from)?;
     let listener = listen(settings).await?;

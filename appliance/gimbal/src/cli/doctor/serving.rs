@@ -27,15 +27,18 @@ pub(super) fn settings(case: &Case) -> Finding {
 
 pub(super) fn ignored(case: &Case) -> Finding {
     let ignored = case.settings.ignored();
-    let mut names: Vec<&str> = ignored.iter().take(SHOWN_MAX).map(|i| i.name.as_str()).collect();
+    // What names a setting and was not taken comes first, with its reason.
+    let loud = ignored.iter().filter(|i| i.is_loud).map(ToString::to_string);
+    let other = ignored.iter().filter(|i| !i.is_loud).map(|i| i.name.clone());
+    let mut shown: Vec<String> = loud.chain(other).take(SHOWN_MAX).collect();
     if ignored.len() > SHOWN_MAX {
-        names.push("…");
+        shown.push("…".to_owned());
     }
-    match names.is_empty() {
+    match shown.is_empty() {
         true => ok("none"),
         false => warn(
-            format!("of LMI or SageMaker, without an effect here: {}", names.join(", ")),
-            "look for a setting of ours with the same purpose: gimbal serve --help",
+            format!("without an effect here: {}", shown.join(", ")),
+            "gimbal plan tells why; gimbal serve --help shows our own settings",
         ),
     }
 }
@@ -179,6 +182,7 @@ mod tests {
     fn foreign_variables_and_proxies_are_named() {
         check(&[], ignored, Status::Ok, "none");
         check(&[("OPTION_DTYPE", "fp16")], ignored, Status::Warn, "OPTION_DTYPE");
+        check(&[("GIMBAL_URL", "x")], ignored, Status::Warn, "there is no such setting");
         check(&[("https_proxy", "http://p:1")], proxy, Status::Ok, "https_proxy not used");
         check(&[], proxy, Status::Ok, "none set");
     }
