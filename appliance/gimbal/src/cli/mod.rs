@@ -8,11 +8,12 @@ mod config_file;
 mod doctor;
 #[cfg(test)]
 #[path = "../../../machine/tests/fixture/mod.rs"]
-mod fixture;
+pub(crate) mod fixture;
 mod generate;
 mod import;
 mod inspect;
 mod layers;
+mod listen;
 mod notices;
 mod pack;
 mod plan;
