@@ -18,7 +18,7 @@ pub(crate) const FILES_OWN: u64 = 64;
 const FILES_MIN: u64 = 16;
 /// Connections at once, at most and at least.
 const CONNECTIONS: (u64, u64) = (4096, 16);
-/// Descriptors that must be free when everything is open.
+/// Descriptors that must be free when everything is open: a client takes two or three.
 const FILES_SPARE: usize = 3;
 /// Threads beside those that compute and those that answer sockets: texts, hangups, logs, the engine,
 /// files that are kept, one that opens.

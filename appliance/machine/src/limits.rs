@@ -6,9 +6,9 @@ use crate::memory::kib;
 use crate::tree::Tree;
 use crate::{Cgroup, Memory};
 
-/// Address space for what is mapped beside weights and KV: the vendor's library, stacks of threads,
-/// arenas of the allocator (64 MiB of addresses each).
-const MAPPED_BESIDE: u64 = 256 << 20;
+/// Address space for what is mapped after this was asked, beside weights and KV: the vendor's library,
+/// stacks of threads. What the allocator set aside for threads is in use by then.
+const MAPPED_BESIDE: u64 = 96 << 20;
 
 /// Soft limits of the process; `None` is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

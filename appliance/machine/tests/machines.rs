@@ -134,7 +134,7 @@ fn the_group_that_leaves_the_least_holds_and_pages_of_files_do_not_count() {
     folder.expand(&format!(
         "== /proc/self/limits\n{limits}Max address space 900000000 unlimited bytes\n"
     ));
-    let expect = 900_000_000 - 1_024_000 - (256 << 20);
+    let expect = 900_000_000 - 1_024_000 - (96 << 20);
     assert_eq!((room().bytes, room().why.contains("ulimit -v")), (expect, true));
 }
 

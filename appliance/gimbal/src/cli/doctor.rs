@@ -222,5 +222,7 @@ mod tests {
             assert!(docs.contains(key), "{key}");
         }
         assert!(as_text(&findings).contains("→ less\n"));
+        let readme = include_str!("../../../../README.md");
+        assert!(readme.contains(&format!("`gimbal doctor` checks {}", CHECKS.len())));
     }
 }
