@@ -28,7 +28,8 @@ pub enum Format {
 pub enum Origin {
     /// Who made or started this program: all of it counts, and a mistake is an error.
     Operator,
-    /// The same, by a command that only looks: what it names is not loaded and run.
+    /// The same, but of a folder that may be a model's, or for a command that only looks: what it
+    /// names is not loaded and run.
     Examined,
     /// Whoever made the model: what concerns the model and names nothing outside its folder. The
     /// rest is ignored aloud, and no mistake stops a boot.

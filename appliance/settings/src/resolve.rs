@@ -105,7 +105,8 @@ impl Settings {
             let value =
                 value.map_err(|why| SettingError::File { path: path(), why: why.into() })?;
             if file.origin == Origin::Examined && setting.names() == Names::Library {
-                let why = "a library that such a file names is only loaded by serve; see the flag";
+                let why = "no library is taken from this file here; give the flag, or the file \
+                           with --config";
                 self.ignore(&key, source, why, true);
             } else {
                 self.set(setting, &value, source)?;

@@ -56,12 +56,18 @@ fn resolve_for(matches: &ArgMatches, own: Origin) -> Result<Settings, Failure> {
         paths: PATHS,
     };
     let firmware = given.files.len();
-    match matches.get_one::<String>("config") {
+    let named = matches.get_one::<String>("config");
+    match named {
         Some(path) => given.files.push(named_file(path)?),
         None => working_folders(&mut given, own),
     }
     let model = model(&Settings::resolve(&facts(), &given)?);
     let folder = if model.is_dir() { &model } else { model.parent().unwrap_or(Path::new(".")) };
+    if is_working_folder(folder) {
+        // It may have come with the model.
+        let own = |file: &&mut ConfigFile| file.path == OWN_FILE && named.is_none();
+        given.files.iter_mut().filter(own).for_each(|file| file.origin = Origin::Examined);
+    }
     for (at, file) in beside(folder, &mut given.ignored).into_iter().enumerate() {
         given.files.insert(firmware + at, file);
     }
@@ -137,6 +143,13 @@ fn working_folders(given: &mut Given, origin: Origin) {
         Ok(None) => {}
         Err(error) => given.ignored.push(whole(Path::new(OWN_FILE), &error)),
     }
+}
+
+/// True for another name of the working folder, too.
+fn is_working_folder(folder: &Path) -> bool {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let of = |path: &Path| path.canonicalize().ok();
+    of(folder).is_some() && of(folder) == of(Path::new("."))
 }
 
 /// Files beside a model; what cannot be read is told.

@@ -139,6 +139,18 @@ fn a_models_yaml_that_cannot_be_is_told() {
 }
 
 #[test]
+fn the_working_folder_is_known_by_any_name() {
+    let here = std::env::current_dir().expect("there is one");
+    let around = format!("../{}", here.file_name().unwrap_or_default().to_string_lossy());
+    for name in ["", ".", "./", around.as_str(), here.to_str().expect("text")] {
+        assert!(is_working_folder(Path::new(name)), "{name:?}");
+    }
+    for name in ["..", "src", "missing", "/"] {
+        assert!(!is_working_folder(Path::new(name)), "{name:?}");
+    }
+}
+
+#[test]
 fn of_a_flag_that_is_given_twice_the_last_one_counts() {
     let line = ["gimbal", "plan", "--port", "1", "--host", "x", "--port", "2", "--host=y"];
     let matches = command().try_get_matches_from(line).expect("a command line");
