@@ -18,13 +18,13 @@ YAML (`job_queue_size: 100`), or one of the other servers' names listed with it:
 `firmware-configs` < `generation_config.json`, `serving.properties`, `serving.yaml` beside the
 model < `gimbal.yaml` < environment < flags.
 
-Who may set what: flags, `GIMBAL_` variables and the file of `--config` everything, and a mistake in
-them is an error. `gimbal.yaml` of the working folder too, where it belongs to this user or to root
-and nobody else can write it; otherwise it is not read. Where the working folder is the model's, and
-by `gimbal doctor`, no library is taken from it. The files beside a model only what is marked `model`
-below, with paths inside of that folder: a model's folder may be anybody's. Other servers' names are
-taken where their value can be. What is not taken stands with its reason in the log, in `gimbal plan`
-and in `gimbal doctor`, and never stops a boot.
+Who may set what: flags, `GIMBAL_` variables and the file of `--config` everything, and a mistake
+in them is an error. `gimbal.yaml` of the working folder too, where it belongs to this user or to
+root and nobody else can write it; otherwise it is not read. Where the working folder is the
+model's, and by `gimbal doctor`, no library is taken from it. The files beside a model only what is
+marked `model` below, with paths inside of that folder: a model's folder may be anybody's. Other
+servers' names are taken where their value can be. What is not taken stands with its reason in the
+log, in `gimbal plan` and in `gimbal doctor`, and never stops a boot.
 ";
 
 /// All settings as Markdown.
