@@ -11,7 +11,7 @@ use gimbal_batch::Prefill;
 use gimbal_engine::{LaneSource, Micros, Policy, Service, ServiceConfig};
 use gimbal_hal::{
     Backend, DeviceError, DeviceInfo, Fit, KvDtype, Platform, Probe, Profile, Quantize, Servable,
-    Source,
+    Source, Unfit,
 };
 use gimbal_machine::Instance;
 use gimbal_model::{Model, Text};
@@ -22,6 +22,8 @@ use tracing::{info, warn};
 
 use crate::bundle::{Bundle, user_folders};
 use crate::failure::Failure;
+use crate::host::host;
+use crate::readiness;
 use crate::words::Words;
 
 /// Every platform there is, the preferred first; `sim` only by name.
@@ -75,7 +77,7 @@ pub(crate) fn plan(
     };
     let device = devices.first().map(|d| d.name.clone()).unwrap_or_default();
     info!(platform = platform.name(), device, devices = devices.len(), "device chosen");
-    let fit = platform.fit(&devices, &model, &profile(settings))?;
+    let fit = fit(platform.as_ref(), &devices, &model, settings)?;
     for why in &fit.why {
         info!(why, "planned");
     }
@@ -94,10 +96,16 @@ impl Plan {
 
     /// Writes the weights in the kernels' layout, if they are not there: path, bytes, and whether
     /// they were there.
-    pub(crate) fn pack(&self) -> Result<(PathBuf, u64, bool), Failure> {
+    pub(crate) fn pack(&self, settings: &Settings) -> Result<(PathBuf, u64, bool), Failure> {
         if self.platform.name() != "onnx" {
             let name = self.platform.name();
             return Err(Failure::usage(format!("backend = {name} has no packed weights")));
+        }
+        let folder = self.fit.profile.packed_cache.as_deref();
+        if let Some(why) = folder.and_then(cache_problem) {
+            let entry = settings.entry("packed_cache");
+            let what = format!("packed_cache = {} (from {}): {why}", entry.value, entry.source);
+            return Err(Failure::unavailable(format!("{what}; set --packed-cache to a folder")));
         }
         Ok(OnnxPlatform.pack(&self.fit, &self.model)?)
     }
@@ -117,6 +125,11 @@ impl Plan {
         let started = Instant::now();
         if self.platform.name() == "onnx" {
             self.fit.profile.library = library(settings)?;
+            if let Some(why) = self.fit.profile.packed_cache.as_deref().and_then(cache_problem) {
+                let from = &settings.entry("packed_cache").source;
+                warn!(why, %from, "packed_cache is not used: each start packs the weights anew");
+                self.fit.profile.packed_cache = None;
+            }
         }
         let name = settings.text("served_model_name").map(str::to_owned);
         let name = name.unwrap_or_else(|| self.model.file_name());
@@ -125,10 +138,13 @@ impl Plan {
         let open = Opener(Arc::new(self));
         // The tokenizer's tables and the backend take about as long, and neither needs the other.
         let (words, lanes) = std::thread::scope(|scope| {
-            let words = scope.spawn(|| Words::open(&model, text, settings));
+            let thread = std::thread::Builder::new().name("words".to_owned());
+            let words = thread.spawn_scoped(scope, || Words::open(&model, text, settings));
+            let words = words.map_err(|error| readiness::no_threads(&error))?;
             let lanes = lanes(&open);
-            (words.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), lanes)
-        });
+            let words = words.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok::<_, Failure>((words, lanes))
+        })?;
         let Words { tokenizer, template, .. } = words?;
         let lanes = lanes?;
         let service = Service::start(ServiceConfig {
@@ -195,18 +211,18 @@ impl Opener {
 
 /// What each platform but the simulator says of a model, by name of platform and device.
 pub(crate) fn fits(model: &Model, settings: &Settings) -> Vec<(String, Result<Fit, String>)> {
-    let fit = |platform: Arc<dyn Platform>| {
+    let of = |platform: Arc<dyn Platform>| {
         let name = platform.name().to_owned();
-        match platform.probe() {
+        match platform.probe(&host()) {
             Probe::Absent { why } => (name, Err(why)),
             Probe::Found(devices) => {
                 let device = devices.first().map(|d| d.name.as_str()).unwrap_or_default();
-                let fit = platform.fit(&devices, model, &profile(settings));
+                let fit = fit(platform.as_ref(), &devices, model, settings);
                 (format!("{name} ({device})"), fit.map_err(|e| e.to_string()))
             }
         }
     };
-    platforms().into_iter().filter(|platform| platform.name() != "sim").map(fit).collect()
+    platforms().into_iter().filter(|platform| platform.name() != "sim").map(of).collect()
 }
 
 /// The CPU of an instance type, as far as the catalogue knows it. Accelerators are not planned for:
@@ -217,6 +233,7 @@ pub(crate) fn devices_of(instance: &Instance) -> Vec<DeviceInfo> {
         ordinal: 0,
         name: format!("{} ({})", instance.name, instance.processor),
         memory_bytes: instance.memory_bytes,
+        memory_why: format!("of {}", instance.name),
         cores: instance.vcpus,
         features: Vec::new(),
     }]
@@ -234,12 +251,46 @@ fn choose(settings: &Settings) -> Result<(Arc<dyn Platform>, Vec<DeviceInfo>), F
         if !is_wanted {
             continue;
         }
-        match platform.probe() {
+        match platform.probe(&host()) {
             Probe::Found(devices) => return Ok((platform, devices)),
             Probe::Absent { why } => absent.push(format!("{}: {why}", platform.name())),
         }
     }
     Err(Failure::unavailable(format!("no device for backend = {wanted}: {}", absent.join("; "))))
+}
+
+/// Fits the model. What a model's files or another server's names ask for and cannot be is told and
+/// left to the platform; what a person says in our own words is refused.
+fn fit(
+    platform: &dyn Platform,
+    devices: &[DeviceInfo],
+    model: &Model,
+    settings: &Settings,
+) -> Result<Fit, Unfit> {
+    let mut profile = profile(settings);
+    let mut told = Vec::new();
+    loop {
+        let (setting, value, why) = match platform.fit(devices, model, &profile) {
+            Err(Unfit::Setting { setting, value, why }) => (setting, value, why),
+            other => {
+                return other.map(|mut fit| {
+                    fit.why.splice(..0, told);
+                    fit
+                });
+            }
+        };
+        let entry = settings.entry(setting);
+        let asked = match setting {
+            "max_model_len" => profile.context_tokens_max.take().is_some(),
+            "kv_cache_bytes" => profile.kv_bytes.take().is_some(),
+            _ => false,
+        };
+        if !asked || !entry.is_foreign {
+            return Err(Unfit::Setting { setting, value, why });
+        }
+        warn!(setting, value, source = %entry.source, why, "not taken");
+        told.push(format!("{setting} = {value} ({}) is not taken: {why}", entry.source));
+    }
 }
 
 fn profile(settings: &Settings) -> Profile {
@@ -275,6 +326,23 @@ pub(crate) fn packed_cache(settings: &Settings) -> Option<PathBuf> {
         Some("off") => None,
         Some(folder) => Some(folder.into()),
         None => user_folders().next().map(|folder| folder.join("gimbal/packed")),
+    }
+}
+
+/// Why no file can be kept in that folder, which is made where it is missing; nothing is written.
+pub(crate) fn cache_problem(folder: &Path) -> Option<String> {
+    use rustix::fs::{Access, access};
+    // The nearest step that is there decides: the rest would be made.
+    let there = folder.ancestors().find(|p| p.symlink_metadata().is_ok());
+    let there = there.unwrap_or_else(|| Path::new("."));
+    match there.metadata() {
+        Err(error) => Some(format!("{}: {error}", there.display())),
+        Ok(about) if !about.is_dir() => {
+            Some(format!("{} is a file, not a folder", there.display()))
+        }
+        Ok(_) => access(there, Access::WRITE_OK | Access::EXEC_OK)
+            .err()
+            .map(|error| format!("{} cannot be written: {error}", there.display())),
     }
 }
 

@@ -1,7 +1,7 @@
 //! The binary: `gimbal serve`, `generate`, `probe`.
 //!
-//! Reading order: `cli/` (what is asked), `boot` (probe → plan → open → warm), `words` (tokenizer and template), `bundle` and `folder` (what a
-//! release appends to the binary), `failure` (exit codes), `print`, `logging`. Everything else is in the crates.
+//! Reading order: `cli/` (what is asked), `boot` (probe → plan → open → warm), `words` (tokenizer and template), `host` and
+//! `readiness` (limits of the machine and the process), `bundle` and `folder` (what a release appends to the binary), `failure` (exit codes), `print`, `logging`. Everything else is in the crates.
 
 #![forbid(unsafe_code)]
 
@@ -10,8 +10,10 @@ mod bundle;
 mod cli;
 mod failure;
 mod folder;
+mod host;
 mod logging;
 mod print;
+mod readiness;
 mod words;
 
 use std::process::ExitCode;

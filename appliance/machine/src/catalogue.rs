@@ -183,8 +183,9 @@ mod tests {
         for family in Catalogue::embedded().families() {
             let file = |(path, text): (&str, &str)| gimbal_settings::ConfigFile {
                 path: path.to_owned(),
-                text: text.to_owned(),
+                bytes: text.into(),
                 format: gimbal_settings::Format::Yaml,
+                origin: gimbal_settings::Origin::Operator,
             };
             let files = family.layers().into_iter().map(file).collect();
             let given = gimbal_settings::Given { files, ..Default::default() };

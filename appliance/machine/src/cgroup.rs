@@ -27,8 +27,27 @@ pub struct Cgroup {
     pub affinity: Option<CpuSet>,
     /// Most memory.
     pub memory_limit_bytes: Option<u64>,
-    /// Memory the limited group holds now.
-    pub memory_used_bytes: Option<u64>,
+    /// The limit on memory that leaves the least, which need not be the lowest one.
+    pub strictest: Option<MemoryLimit>,
+}
+
+/// A limit on memory of one group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MemoryLimit {
+    /// The file that says it.
+    pub file: String,
+    /// The limit.
+    pub bytes: u64,
+    /// What the group holds and the kernel cannot take back: pages of files are not counted.
+    pub used_bytes: u64,
+}
+
+impl MemoryLimit {
+    /// What is left.
+    #[must_use]
+    pub const fn rest(&self) -> u64 {
+        self.bytes.saturating_sub(self.used_bytes)
+    }
 }
 
 impl Cgroup {
@@ -68,7 +87,10 @@ impl Cgroup {
                 cores(quota.parse().ok()?, period.trim().parse().ok()?)
             });
             self.quota(quota);
-            self.memory(tree, &file("memory.max"), &file("memory.current"));
+            // Beyond `high` a group is slowed down until it stands still.
+            for limit in ["memory.max", "memory.high"] {
+                self.memory(tree, &group, limit, "memory.current", "");
+            }
             self.cpus(tree, &file("cpuset.cpus.effective"));
         }
         found
@@ -88,11 +110,10 @@ impl Cgroup {
                         let quota = number("cpu.cfs_quota_us").zip(number("cpu.cfs_period_us"));
                         self.quota(quota.and_then(|(quota, period)| cores(quota, period)));
                     }
-                    "memory" => self.memory(
-                        tree,
-                        &file("memory.limit_in_bytes"),
-                        &file("memory.usage_in_bytes"),
-                    ),
+                    "memory" => {
+                        let (limit, used) = ("memory.limit_in_bytes", "memory.usage_in_bytes");
+                        self.memory(tree, &group, limit, used, "total_");
+                    }
                     "cpuset" => self.cpus(tree, &file("cpuset.cpus")),
                     _ => continue,
                 }
@@ -108,11 +129,22 @@ impl Cgroup {
         }
     }
 
-    fn memory(&mut self, tree: Tree<'_>, limit: &str, used: &str) {
-        let Some(limit) = tree.number(limit).filter(|bytes| *bytes < NO_LIMIT) else { return };
-        if self.memory_limit_bytes.is_none_or(|least| limit < least) {
-            self.memory_limit_bytes = Some(limit);
-            self.memory_used_bytes = tree.number(used);
+    fn memory(&mut self, tree: Tree<'_>, group: &str, limit: &str, used: &str, prefix: &str) {
+        let file = format!("{group}/{limit}");
+        let Some(bytes) = tree.number(&file).filter(|bytes| *bytes < NO_LIMIT) else { return };
+        let least = self.memory_limit_bytes.map_or(bytes, |least| least.min(bytes));
+        self.memory_limit_bytes = Some(least);
+        let stat = tree.text(&format!("{group}/memory.stat")).unwrap_or_default();
+        let cached = |name: &str| {
+            let name = format!("{prefix}{name}");
+            let line = |line: &str| line.strip_prefix(&name)?.trim().parse::<u64>().ok();
+            stat.lines().find_map(line).unwrap_or(0)
+        };
+        let files = cached("inactive_file ").saturating_add(cached("active_file "));
+        let used_bytes = tree.number(&format!("{group}/{used}")).unwrap_or(0).saturating_sub(files);
+        let found = MemoryLimit { file, bytes, used_bytes };
+        if self.strictest.as_ref().is_none_or(|least| found.rest() < least.rest()) {
+            self.strictest = Some(found);
         }
     }
 

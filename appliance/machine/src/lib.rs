@@ -4,7 +4,7 @@
 //! accelerators. [`Catalogue`] holds what is known of families and instances beforehand and finds
 //! the family of a machine; [`Family::layers`] gives its settings.
 //!
-//! Reading order: `machine`, then a fact each in `cpu`, `memory`, `cgroup`, `numa`, `system`,
+//! Reading order: `machine`, then a fact each in `cpu`, `memory`, `cgroup`, `limits`, `numa`, `system`,
 //! `identity` (with `imds`), `accelerator`; `tree` is how files are read. Then `catalogue`, `family`,
 //! `instance`, and `embedded`, the files of `firmware-configs`.
 //!
@@ -25,6 +25,7 @@ mod family;
 mod identity;
 mod imds;
 mod instance;
+mod limits;
 mod machine;
 mod memory;
 mod numa;
@@ -33,13 +34,14 @@ mod tree;
 
 pub use accelerator::{Accelerator, State, Vendor};
 pub use catalogue::Catalogue;
-pub use cgroup::Cgroup;
+pub use cgroup::{Cgroup, MemoryLimit};
 pub use cpu::{Cache, Cpu};
 pub use cpuset::CpuSet;
 pub use family::{Fact, Family, Processor, WEIGHT_BYTES};
 pub use identity::Identity;
 pub use imds::{IMDS_ADDRESS, Imds, Metadata};
 pub use instance::{Accelerators, Instance};
+pub use limits::{Limits, Room};
 pub use machine::{Around, Machine};
 pub use memory::Memory;
 pub use numa::Node;

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::accelerator::{self, Accelerator};
 use crate::imds::{self, IMDS_ADDRESS, Imds, Metadata};
+use crate::limits::{self, Limits, Room};
 use crate::numa::{self, Node};
 use crate::tree::Tree;
 use crate::{Cgroup, Cpu, Identity, Memory, System};
@@ -51,6 +52,8 @@ pub struct Machine {
     pub memory: Memory,
     /// What the process may use.
     pub cgroup: Cgroup,
+    /// The process's own limits.
+    pub limits: Limits,
     /// NUMA nodes, by number.
     pub nodes: Vec<Node>,
     /// The kernel's settings.
@@ -85,6 +88,7 @@ impl Machine {
             cpu: Cpu::read(tree),
             memory: Memory::read(tree),
             cgroup: Cgroup::read(tree),
+            limits: Limits::read(tree),
             nodes: numa::read(tree),
             system: System::read(tree),
             accelerators: accelerator::read(tree, identity.container.is_some()),
@@ -120,11 +124,25 @@ impl Machine {
         self.memory.total_bytes.min(self.cgroup.memory_limit_bytes.unwrap_or(u64::MAX))
     }
 
-    /// Memory that could still be taken.
+    /// Threads that compute without standing still: whole cores, at least one; `None` where nothing
+    /// tells.
+    #[must_use]
+    #[expect(clippy::cast_possible_truncation, reason = "at most `cpus`, which is a u32")]
+    #[expect(clippy::cast_sign_loss, reason = "at least 1")]
+    pub fn threads(&self) -> Option<u32> {
+        (self.cpus() > 0).then(|| self.cores().floor().max(1.0) as u32)
+    }
+
+    /// Memory that could still be taken, by the strictest limit of machine, groups and process;
+    /// `None` where nothing tells.
+    #[must_use]
+    pub fn room(&self) -> Option<Room> {
+        limits::room(&self.memory, &self.cgroup, &self.limits)
+    }
+
+    /// Memory that could still be taken; 0 where nothing tells.
     #[must_use]
     pub fn memory_free_bytes(&self) -> u64 {
-        let limit = self.cgroup.memory_limit_bytes.unwrap_or(u64::MAX);
-        let rest = limit.saturating_sub(self.cgroup.memory_used_bytes.unwrap_or(0));
-        self.memory.available_bytes.min(rest)
+        self.room().map_or(0, |room| room.bytes)
     }
 }

@@ -114,6 +114,62 @@ fn the_least_limit_on_the_way_up_holds() {
     assert_eq!((machine.memory_bytes(), machine.cores()), (1 << 20, 0.5));
 }
 
+/// A full group above a small one leaves less than the small one.
+#[test]
+fn the_group_that_leaves_the_least_holds_and_pages_of_files_do_not_count() {
+    let folder = Folder::of("container-v1");
+    let room = || Machine::read(&folder.0, &Around::default()).room().expect("files tell");
+    let group = "/sys/fs/cgroup/memory";
+    assert_eq!(room().bytes, 1_000_000_000);
+    assert!(room().why.contains("memory.limit_in_bytes"), "{}", room().why);
+    let expect = "left of the 1073741824 bytes of /sys/fs/cgroup/memory/memory.limit_in_bytes, \
+                  of which 73741824 are in use";
+    assert_eq!(room().why, expect);
+    folder.expand(&format!(
+        "== {group}/memory.stat\ncache 9\ntotal_inactive_file 3741824\ntotal_active_file 10000000\n"
+    ));
+    assert_eq!(room().bytes, 1_013_741_824);
+    folder.expand("== /proc/self/status\nVmSize:\t1000 kB\nVmData:\t500 kB\n");
+    let limits = "Limit Soft Limit Hard Limit Units\nMax data size unlimited unlimited bytes\n";
+    folder.expand(&format!(
+        "== /proc/self/limits\n{limits}Max address space 900000000 unlimited bytes\n"
+    ));
+    let expect = 900_000_000 - 1_024_000 - (96 << 20);
+    assert_eq!((room().bytes, room().why.contains("ulimit -v")), (expect, true));
+}
+
+#[test]
+fn version_2_counts_what_slows_down_and_every_group_above() {
+    let folder = Folder::of("c7g.xlarge");
+    let room = || Machine::read(&folder.0, &Around::default()).room().expect("files tell");
+    let group = "/sys/fs/cgroup/system.slice";
+    folder.expand(&format!("== {group}/memory.high\n400000000\n== {group}/memory.max\nmax\n"));
+    assert_eq!(room().bytes, 400_000_000);
+    assert!(room().why.contains("system.slice/memory.high"), "{}", room().why);
+    // The machine's own rest may be the least.
+    folder.expand("== /sys/fs/cgroup/memory.max\n1000000000\n");
+    folder.expand("== /sys/fs/cgroup/memory.current\n990000000\n");
+    folder.expand("== /sys/fs/cgroup/memory.stat\nanon 1\ninactive_file 5000000\nactive_file 1\n");
+    assert_eq!(room().bytes, 15_000_001);
+    assert!(room().why.contains("/sys/fs/cgroup/memory.max"), "{}", room().why);
+    let none = Machine::read(&Folder::new().0, &Around::default());
+    assert_eq!((none.room(), none.threads()), (None, None));
+}
+
+#[test]
+fn a_fraction_of_a_core_is_no_thread() {
+    let threads = |quota| {
+        let mut machine = read("epyc-container-v2");
+        machine.cgroup.cpu_quota = quota;
+        machine.threads()
+    };
+    let cases = [(Some(1.5), 1), (Some(0.25), 1), (Some(2.0), 2), (Some(3.99), 3), (Some(64.0), 4)];
+    for (quota, expect) in cases {
+        assert_eq!(threads(quota), Some(expect), "{quota:?}");
+    }
+    assert_eq!(threads(None), Some(4));
+}
+
 #[test]
 fn sockets_cores_and_nodes_are_counted() {
     let machine = read("xeon-2-sockets");

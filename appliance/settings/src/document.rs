@@ -3,7 +3,8 @@
 use std::fmt::Write;
 
 use crate::Facts;
-use crate::table::{Kind, TABLE};
+use crate::setting::{Kind, Names, Scope};
+use crate::table::TABLE;
 
 const HEAD: &str = "\
 # Settings
@@ -16,6 +17,14 @@ YAML (`job_queue_size: 100`), or one of the other servers' names listed with it:
 `option.x` and `SERVING_X` is also `x` in `serving.properties`. Later wins: built-in <
 `firmware-configs` < `generation_config.json`, `serving.properties`, `serving.yaml` beside the
 model < `gimbal.yaml` < environment < flags.
+
+Who may set what: flags, `GIMBAL_` variables and the file of `--config` everything, and a mistake
+in them is an error. `gimbal.yaml` of the working folder too, where it belongs to this user or to
+root and nobody else can write it; otherwise it is not read. Where the working folder is the
+model's, and by `gimbal doctor`, no library is taken from it. The files beside a model only what is
+marked `model` below, with paths inside of that folder: a model's folder may be anybody's. Other
+servers' names are taken where their value can be. What is not taken stands with its reason in the
+log, in `gimbal plan` and in `gimbal doctor`, and never stops a boot.
 ";
 
 /// All settings as Markdown.
@@ -33,13 +42,18 @@ pub fn markdown() -> String {
         };
         let unit = if setting.unit.is_empty() { "" } else { ", in " };
         let auto = if setting.allows_auto() { ", or `auto`" } else { "" };
+        let scope = match setting.scope {
+            Scope::Process(_) => "process",
+            Scope::Model(Names::Nothing) => "model",
+            Scope::Model(_) => "model; from its own files only inside of its folder",
+        };
         let names: Vec<String> = setting.environment.iter().map(|n| format!("`{n}`")).collect();
         let names = if names.is_empty() { "–".to_owned() } else { names.join(", ") };
         // Writing to a string cannot fail.
         write!(
             text,
             "\n## `{key}`\n\n{doc}\n\n| | |\n|---|---|\n| value | {kind}{auto}{unit}{unit_name} |\n\
-             | default | `{value}`: {why} |\n| other names | {names} |\n",
+             | default | `{value}`: {why} |\n| scope | {scope} |\n| other names | {names} |\n",
             key = setting.key,
             doc = setting.doc,
             unit_name = setting.unit,

@@ -1,7 +1,8 @@
 //! Configuration files as lines of `key = value`: our YAML, LMI's `serving.properties`, and
 //! Transformers' `generation_config.json`.
 //!
-//! Only syntax is judged here; what a key means is decided in `resolve.rs`.
+//! Only syntax is judged here; what a key means, and whether its writer may say it, is decided in
+//! `resolve.rs`. Next: `properties.rs`, Java's syntax.
 
 use std::collections::BTreeMap;
 
@@ -9,6 +10,7 @@ use serde::Deserialize;
 use serde_yaml::Spanned;
 
 use crate::SettingError;
+use crate::properties::properties;
 
 /// What a file is written in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,21 +23,37 @@ pub enum Format {
     GenerationConfig,
 }
 
-/// A file's name and text.
+/// Who wrote a file, and so what it may say.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Who made or started this program: all of it counts, and a mistake is an error.
+    Operator,
+    /// The same, but of a folder that may be a model's, or for a command that only looks: what it
+    /// names is not loaded and run.
+    Examined,
+    /// Whoever made the model: what concerns the model and names nothing outside its folder. The
+    /// rest is ignored aloud, and no mistake stops a boot.
+    Model,
+}
+
+/// A file's name and content.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ConfigFile {
-    /// Its path, for messages.
+    /// Its path, for messages; what a model's file names lies in the same folder.
     pub path: String,
-    /// Its text.
-    pub text: String,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
     /// What it is written in.
     pub format: Format,
+    /// Who wrote it.
+    pub origin: Origin,
 }
 
 /// One entry of a file.
 pub(crate) struct Line {
     pub(crate) key: String,
-    pub(crate) value: String,
+    /// What it says, or why that cannot be read.
+    pub(crate) value: Result<String, &'static str>,
     pub(crate) line: u32,
 }
 
@@ -53,21 +71,28 @@ impl ConfigFile {
     /// All entries, in order of the lines.
     pub(crate) fn lines(&self) -> Result<Vec<Line>, SettingError> {
         match self.format {
-            Format::Yaml => self.yaml(),
-            Format::Properties => Ok(properties(&self.text)),
-            Format::GenerationConfig => self.generation_config(),
+            Format::Properties => Ok(properties(&self.bytes)),
+            Format::Yaml => self.yaml(self.text()?),
+            Format::GenerationConfig => self.generation_config(self.text()?),
         }
     }
 
-    fn yaml(&self) -> Result<Vec<Line>, SettingError> {
-        if self.text.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
+    fn text(&self) -> Result<&str, SettingError> {
+        let bytes = self.bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&self.bytes);
+        std::str::from_utf8(bytes).map_err(|error| self.broken(&error))
+    }
+
+    fn broken(&self, why: &dyn std::fmt::Display) -> SettingError {
+        SettingError::File { path: self.path.clone(), why: why.to_string() }
+    }
+
+    fn yaml(&self, text: &str) -> Result<Vec<Line>, SettingError> {
+        if text.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
             return Ok(Vec::new());
         }
-        let parsed: Result<BTreeMap<String, Spanned<Scalar>>, _> = serde_yaml::from_str(&self.text);
-        let entries = parsed.map_err(|error| SettingError::File {
-            path: self.path.clone(),
-            why: format!("{error}; it must be a flat map of settings"),
-        })?;
+        let parsed: Result<BTreeMap<String, Spanned<Scalar>>, _> = serde_yaml::from_str(text);
+        let entries = parsed
+            .map_err(|error| self.broken(&format!("{error}; it must be a flat map of settings")))?;
         let line = |(key, value): (String, Spanned<Scalar>)| {
             let line = value.referenced.line();
             let value = match value.value {
@@ -76,46 +101,31 @@ impl ConfigFile {
                 Scalar::Number(n) => n.to_string(),
                 Scalar::Text(text) => text,
             };
-            Line { key, value, line: u32::try_from(line).unwrap_or(u32::MAX) }
+            Line { key, value: Ok(value), line: u32::try_from(line).unwrap_or(u32::MAX) }
         };
         let mut lines: Vec<Line> = entries.into_iter().map(line).collect();
         lines.sort_by_key(|l| l.line);
         Ok(lines)
     }
-}
 
-impl ConfigFile {
     /// Values of a JSON object as they are written; the line is that of the key. Text of Python's
     /// that is no JSON (a byte order mark, `NaN`) was made JSON by the caller.
-    fn generation_config(&self) -> Result<Vec<Line>, SettingError> {
-        let broken = |why: String| SettingError::File { path: self.path.clone(), why };
-        if self.text.trim().is_empty() {
-            return Err(broken("it is empty".to_owned()));
+    fn generation_config(&self, text: &str) -> Result<Vec<Line>, SettingError> {
+        if text.trim().is_empty() {
+            return Err(self.broken(&"it is empty"));
         }
-        let parsed: Result<BTreeMap<String, serde_json::Value>, _> =
-            serde_json::from_str(&self.text);
-        let entries = parsed.map_err(|e| broken(format!("{e}; it must be a JSON object")))?;
+        let parsed: Result<BTreeMap<String, serde_json::Value>, _> = serde_json::from_str(text);
+        let entries = parsed.map_err(|e| self.broken(&format!("{e}; it must be a JSON object")))?;
         let line = |(key, value): (String, serde_json::Value)| {
-            let quoted = format!("\"{key}\"");
-            let before = self.text.find(&quoted).map_or("", |at| &self.text[..at]);
-            let line = u32::try_from(before.lines().count().max(1)).unwrap_or(u32::MAX);
-            Line { key, value: value.to_string(), line }
+            let line = line_of(text, &key);
+            Line { key, value: Ok(value.to_string()), line }
         };
         Ok(entries.into_iter().filter(|(_, value)| !value.is_null()).map(line).collect())
     }
 }
 
-/// `key=value` or `key: value`, `#` and `!` comments. **Source**: java.util.Properties, of which
-/// LMI's files use no escapes or continued lines.
-pub(crate) fn properties(text: &str) -> Vec<Line> {
-    let entry = |(i, line): (usize, &str)| {
-        let line = line.trim();
-        if line.is_empty() || line.starts_with(['#', '!']) {
-            return None;
-        }
-        let (key, value) = line.split_once(['=', ':']).unwrap_or((line, ""));
-        let (key, value) = (key.trim().to_owned(), value.trim().to_owned());
-        Some(Line { key, value, line: u32::try_from(i + 1).unwrap_or(u32::MAX) })
-    };
-    text.lines().enumerate().filter_map(entry).collect()
+/// The line on which a key of JSON stands.
+pub(crate) fn line_of(text: &str, key: &str) -> u32 {
+    let before = text.find(&format!("\"{key}\"")).map_or("", |at| &text[..at]);
+    u32::try_from(before.lines().count().max(1)).unwrap_or(u32::MAX)
 }

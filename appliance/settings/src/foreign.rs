@@ -7,7 +7,7 @@
 pub(crate) const PREFIXES: [&str; 3] = ["OPTION_", "SERVING_", "SM_VLLM_"];
 
 /// What is said of a name that no list knows.
-const UNKNOWN: &str = "no setting of ours";
+pub(crate) const UNKNOWN: &str = "no setting of ours";
 
 /// Names and why they have no effect. **Source**: DJL-Serving, `serving/docs/lmi` and
 /// `serving/docs/configurations_model.md`; text-generation-inference, `docs/reference/launcher.md`.
@@ -18,8 +18,12 @@ const REASONS: &[(&str, &str)] = &[
     ("option.async_mode", "the rolling batch is always on"),
     ("option.trust_remote_code", "no code of a model is ever run"),
     ("option.tensor_parallel_degree", "ranks are planned from the model and the devices"),
+    ("option.tensor_parallel_size", "ranks are planned from the model and the devices"),
+    ("option.pipeline_parallel_size", "a model is not cut over machines"),
     ("option.pipeline_parallel_degree", "a model is not cut over machines"),
     ("option.dtype", "weights keep the exact values of their file"),
+    ("option.chat_template", "chat_template names a template; the model's own is used"),
+    ("option.quantization", "weights keep the exact values of their file"),
     ("option.quantize", "weights keep the exact values of their file"),
     ("option.gpu_memory_utilization", "memory is planned in bytes; see kv_cache_bytes"),
     ("option.enable_chunked_prefill", "prompts are always computed in chunks"),
@@ -46,20 +50,80 @@ pub(crate) fn why(property: &str) -> &'static str {
 /// The name in `serving.properties` of a variable.
 pub(crate) fn property(variable: &str) -> String {
     let lower = variable.to_lowercase();
-    match (lower.strip_prefix("option_"), lower.strip_prefix("serving_")) {
+    let option = lower.strip_prefix("option_").or_else(|| lower.strip_prefix("sm_vllm_"));
+    match (option, lower.strip_prefix("serving_")) {
         (Some(name), _) => format!("option.{name}"),
         (None, Some(name)) => name.to_owned(),
         (None, None) => lower,
     }
 }
 
-/// Variables that Kubernetes makes for a service named `gimbal`: `GIMBAL_SERVICE_HOST`,
-/// `GIMBAL_PORT=tcp://10.0.0.1:8080`, `GIMBAL_PORT_8080_TCP_ADDR` and the like. **Source**:
-/// Kubernetes, "Discovering services", environment variables.
+/// Variables that Kubernetes makes for each service, and Docker for a link, where its name begins with
+/// `gimbal`: `GIMBAL_SERVICE_HOST`, `GIMBAL_LLM_SERVICE_PORT_HTTP`, `GIMBAL_PORT=tcp://10.0.0.1:8080`,
+/// `GIMBAL_LLM_PORT_8080_TCP_ADDR`. **Source**: Kubernetes, "Discovering services", environment
+/// variables; `pkg/kubelet/envvars`.
 pub(crate) fn is_service_link(name: &str, value: &str) -> bool {
-    let Some(rest) = name.strip_prefix("GIMBAL_") else { return false };
-    let is_port =
-        rest.strip_prefix("PORT_").is_some_and(|r| r.starts_with(|c: char| c.is_ascii_digit()));
-    let is_link = rest == "PORT" && value.contains("://");
-    rest == "SERVICE_HOST" || rest.starts_with("SERVICE_PORT") || is_port || is_link
+    let Some(rest) = name.strip_prefix("GIMBAL").filter(|rest| rest.starts_with('_')) else {
+        return false;
+    };
+    let is_link = rest.ends_with("_PORT") && value.contains("://");
+    rest.ends_with("_SERVICE_HOST") || is_service_port(rest) || is_link || is_linked_port(rest)
+}
+
+/// `…_SERVICE_PORT` and `…_SERVICE_PORT_NAME`.
+fn is_service_port(rest: &str) -> bool {
+    let after = |(at, found): (usize, &str)| &rest[at + found.len()..];
+    let mut all = rest.match_indices("_SERVICE_PORT").map(after);
+    all.any(|after| after.is_empty() || after.starts_with('_'))
+}
+
+/// `…_PORT_8080_TCP` and what follows it.
+fn is_linked_port(rest: &str) -> bool {
+    rest.match_indices("_PORT_").any(|(at, found)| {
+        let mut words = rest[at + found.len()..].split('_');
+        let number = words.next().is_some_and(|n| n.parse::<u16>().is_ok());
+        let protocol = words.next().is_some_and(|p| ["TCP", "UDP", "SCTP"].contains(&p));
+        let ends = match words.next() {
+            None => true,
+            Some(what) => ["PROTO", "PORT", "ADDR"].contains(&what) && words.next().is_none(),
+        };
+        number && protocol && ends
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn links_of_every_service_are_known_and_our_own_variables_are_not_links() {
+        let links = [
+            ("GIMBAL_SERVICE_HOST", "10.0.0.1"),
+            ("GIMBAL_LLM_SERVICE_HOST", "10.0.0.1"),
+            ("GIMBAL_SERVICE_PORT", "80"),
+            ("GIMBAL_LLM_SERVICE_PORT_HTTP_METRICS", "80"),
+            ("GIMBAL_PORT", "tcp://10.0.0.1:80"),
+            ("GIMBAL_A_B_PORT", "udp://10.0.0.1:80"),
+            ("GIMBAL_PORT_8080_TCP", "tcp://10.0.0.1:8080"),
+            ("GIMBAL_LLM_PORT_8080_TCP_ADDR", "10.0.0.1"),
+            ("GIMBAL_LLM_PORT_53_UDP_PROTO", "udp"),
+            ("GIMBAL_PORT_9_PORT_9_SCTP_PORT", "9"),
+        ];
+        for (name, value) in links {
+            assert!(is_service_link(name, value), "{name}");
+        }
+        let others = [
+            ("GIMBAL_PORT", "8080"),
+            ("GIMBAL_HOST", "10.0.0.1"),
+            ("GIMBAL_SERVICE_PORTS", "80"),
+            ("GIMBAL_PORT_8080", "1"),
+            ("GIMBAL_PORT_80_TCP_X", "1"),
+            ("GIMBAL_PORT_x_TCP", "1"),
+            ("GIMBALS_SERVICE_HOST", "10.0.0.1"),
+            ("OTHER_PORT", "tcp://10.0.0.1:80"),
+        ];
+        for (name, value) in others {
+            assert!(!is_service_link(name, value), "{name}");
+        }
+    }
 }

@@ -1,12 +1,13 @@
 //! One table of settings; every resolved value keeps its source and what it overrode.
 //!
-//! Reading order: `table` (the settings), `files` (YAML and properties), `resolve` (layers and
-//! checks), `foreign` (other servers' names), `import` (their files as our YAML), `document` (the
-//! table for people), `near` (did you mean).
+//! Reading order: `setting` (what one is), `table` (all of them), `files` and `properties` (what files
+//! say), `resolve` (layers, and who may say what), `settings` (the result), `foreign` (other servers'
+//! names), `import` (their files as our YAML), `document` (the table for people), `near` (did you mean).
 //!
 //! # Invariants
 //! - A setting exists in one place, `table.rs`; flags, environment and documentation follow it.
 //! - A value whose source is unknown cannot be written: `Entry` has no constructor without one.
+//! - From a model's folder only settings of [`Scope::Model`] are taken, and paths only inside of it.
 //! - Absent: reading files, devices, models. Texts and facts are arguments.
 
 #![forbid(unsafe_code)]
@@ -16,23 +17,28 @@ mod files;
 mod foreign;
 mod import;
 mod near;
+mod properties;
 mod resolve;
+mod setting;
+mod settings;
 mod table;
 
 pub use document::markdown;
-pub use files::{ConfigFile, Format};
+pub use files::{ConfigFile, Format, Origin};
 pub use import::import;
 pub use near::nearest;
-pub use resolve::{Entry, Facts, Given, Ignored, Settings, Source};
-pub use table::{Kind, Setting, TABLE, Value, find};
+pub use resolve::{Facts, Given, Paths};
+pub use setting::{Kind, Names, Scope, Setting, Value};
+pub use settings::{Entry, Ignored, Settings, Source};
+pub use table::{TABLE, find};
 
 /// Why settings cannot be resolved.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SettingError {
-    /// A name of ours that does not exist.
-    #[error("{source} does not exist{hint}", source = .given, hint = hint(.nearest.as_deref()))]
+    /// A name of ours that means nothing.
+    #[error("{given}, but there is no such setting{hint}", hint = hint(.nearest.as_deref()))]
     Unknown {
-        /// The flag or variable.
+        /// The flag or variable, and that it was said.
         given: String,
         /// The name that was probably meant.
         nearest: Option<String>,

@@ -1,16 +1,16 @@
 //! Layers: built-in < files, in the order given < environment < flags.
 //!
-//! Each value knows where it came from and what it beat. A name of ours that does not exist is an
-//! error with the nearest name; a foreign one (of LMI's files and variables) is listed as ignored.
+//! What a person writes with our names (flags, `GIMBAL_*`, our own files) must be right: a slip is an
+//! error with the nearest name. What comes with a model or was meant for another server is taken as
+//! far as it can be; the rest is listed with its reason and never stops a boot.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use sha2::{Digest, Sha256};
-
-use crate::files::{ConfigFile, Format, Line};
+use crate::files::{ConfigFile, Format, Line, Origin};
 use crate::foreign;
-use crate::table::{Kind, Setting, TABLE, Value, find};
+use crate::setting::{Names, Scope, Setting, Value};
+use crate::settings::{Entry, Ignored, Settings, Source};
+use crate::table::{TABLE, find};
 use crate::{SettingError, nearest};
 
 /// Prefix of our variables.
@@ -32,70 +32,35 @@ pub struct Given {
     pub files: Vec<ConfigFile>,
     /// Variables of the environment.
     pub environment: Vec<(String, String)>,
-    /// Flags, without the leading dashes.
+    /// Flags, without the leading dashes; of a name that is there twice the last counts.
     pub flags: Vec<(String, String)>,
+    /// What was not even read, and why.
+    pub ignored: Vec<Ignored>,
+    /// What paths are, where somebody looks.
+    pub paths: Paths,
+}
+
+/// What is asked of paths that foreign names and a model's files say.
+#[derive(Clone, Copy, Debug)]
+pub struct Paths {
     /// Whether a path is there. Foreign names of the model may also name a repository somewhere
     /// else, which is none of ours.
-    pub is_there: Option<fn(&str) -> bool>,
+    pub is_there: fn(&str) -> bool,
+    /// The path of what a file names, or why it does not lie in the file's folder.
+    pub inside: fn(file: &str, named: &str) -> Result<String, String>,
 }
 
-/// Where a value came from.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// Nobody said anything; the table's reason.
-    Default(&'static str),
-    /// A line of a file.
-    File {
-        /// The file.
-        path: String,
-        /// The line, from 1.
-        line: u32,
-    },
-    /// A variable of the environment.
-    Environment(String),
-    /// A flag.
-    Flag(String),
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Default(why) => write!(f, "default: {why}"),
-            Self::File { path, line } => write!(f, "{path}:{line}"),
-            Self::Environment(name) => write!(f, "environment {name}"),
-            Self::Flag(name) => write!(f, "flag --{name}"),
-        }
+impl Default for Paths {
+    fn default() -> Self {
+        Self { is_there: |_| true, inside: |_, _| Err("nobody looks at files here".to_owned()) }
     }
 }
 
-/// Something that was said and has no effect.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Ignored {
-    /// The name that was used.
-    pub name: String,
-    /// Where.
-    pub source: Source,
-    /// Why it has no effect.
-    pub why: String,
-}
-
-/// A resolved setting.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Entry {
-    /// Its value.
-    pub value: Value,
-    /// Where it came from.
-    pub source: Source,
-    /// Values that were beaten, the weakest first.
-    pub overrode: Vec<(Value, Source)>,
-}
-
-/// All settings, resolved.
-#[derive(Clone, Debug)]
-pub struct Settings {
-    entries: BTreeMap<&'static str, Entry>,
-    ignored: Vec<Ignored>,
-    is_there: fn(&str) -> bool,
+/// A value and who said it.
+struct Said<'a> {
+    name: &'a str,
+    text: &'a str,
+    source: Source,
 }
 
 impl Settings {
@@ -106,16 +71,18 @@ impl Settings {
     pub fn resolve(facts: &Facts, given: &Given) -> Result<Self, SettingError> {
         let default = |setting: &'static Setting| {
             let (value, why) = (setting.default)(facts);
-            let entry = Entry { value, source: Source::Default(why), overrode: Vec::new() };
-            (setting.key, entry)
+            let (source, is_foreign) = (Source::Default(why), false);
+            (setting.key, Entry { value, source, is_foreign, overrode: Vec::new() })
         };
         let entries = TABLE.iter().map(default).collect();
-        let is_there = given.is_there.unwrap_or(|_| true);
-        let mut settings = Self { entries, ignored: Vec::new(), is_there };
+        let mut settings = Self { entries, ignored: given.ignored.clone() };
         for file in &given.files {
-            settings.read_file(file)?;
+            match file.origin {
+                Origin::Model => settings.read_models_file(file, given.paths)?,
+                Origin::Operator | Origin::Examined => settings.read_own_file(file)?,
+            }
         }
-        settings.read_environment(&given.environment)?;
+        settings.read_environment(&given.environment, given.paths)?;
         for (name, text) in &given.flags {
             let source = Source::Flag(name.clone());
             let setting = find(name).ok_or_else(|| unknown_flag(name))?;
@@ -124,240 +91,209 @@ impl Settings {
         Ok(settings)
     }
 
-    fn read_file(&mut self, file: &ConfigFile) -> Result<(), SettingError> {
-        if file.format == Format::GenerationConfig {
-            return self.read_hints(file);
-        }
+    fn read_own_file(&mut self, file: &ConfigFile) -> Result<(), SettingError> {
         for Line { key, value, line } in file.lines()? {
             let source = Source::File { path: file.path.clone(), line };
-            let found = match file.format {
-                Format::Yaml => find(&key),
-                Format::Properties => TABLE.iter().find(|s| is_property_of(s, &key)),
-                Format::GenerationConfig => continue,
+            let Some(setting) = find(&key) else {
+                let nearest = nearest(&key, TABLE.iter().map(|s| s.key)).map(str::to_owned);
+                return Err(SettingError::Unknown {
+                    given: format!("{source} says {key}"),
+                    nearest,
+                });
             };
-            match (found, file.format) {
-                (Some(setting), Format::Properties) if !self.can_be(setting, &value) => {
-                    self.ignore(&key, source, &no_path(&value));
-                }
-                (Some(setting), _) => self.set(setting, &value, source)?,
-                (None, Format::Yaml) => {
-                    let nearest = nearest(&key, TABLE.iter().map(|s| s.key)).map(str::to_owned);
-                    let given = format!("{key} ({source})");
-                    return Err(SettingError::Unknown { given, nearest });
-                }
-                (None, _) => self.ignore(&key, source, foreign::why(&key)),
+            let path = || file.path.clone();
+            let value =
+                value.map_err(|why| SettingError::File { path: path(), why: why.into() })?;
+            if file.origin == Origin::Examined && setting.names() == Names::Library {
+                let why = "no library is taken from this file here; give the flag, or the file \
+                           with --config";
+                self.ignore(&key, source, why, true);
+            } else {
+                self.set(setting, &value, source)?;
             }
         }
         Ok(())
     }
 
-    /// A model's own sampling defaults are hints: what cannot be is told and never stops a boot.
-    fn read_hints(&mut self, file: &ConfigFile) -> Result<(), SettingError> {
+    /// A model's folder may be anybody's: nothing of it stops a boot, and it has no say in what lies
+    /// outside of it.
+    fn read_models_file(&mut self, file: &ConfigFile, paths: Paths) -> Result<(), SettingError> {
         let source = |line| Source::File { path: file.path.clone(), line };
         let lines = match file.lines() {
             Ok(lines) => lines,
             Err(SettingError::File { why, .. }) => {
-                self.ignore("generation_config.json", source(1), &format!("all of it: {why}"));
+                let name = file.path.rsplit('/').next().unwrap_or(&file.path);
+                self.ignore(name, source(1), &format!("all of it: {why}"), true);
                 return Ok(());
             }
             Err(error) => return Err(error),
         };
-        for Line { key, value, line } in lines {
-            // What is no sampling default of ours is not worth a word: token ids, versions.
-            let Some(setting) = find(&format!("default_{key}")) else { continue };
-            match parse(setting, &value) {
-                Ok(_) => self.set(setting, &value, source(line))?,
-                Err(expected) => {
-                    let why = format!("{value} is no {}: {expected}", setting.key);
-                    self.ignore(&key, source(line), &why);
+        let last: BTreeMap<&str, u32> = lines.iter().map(|l| (l.key.as_str(), l.line)).collect();
+        for Line { key, value, line } in &lines {
+            let (found, unknown) = named(file.format, key);
+            let Some(setting) = found else {
+                if let Some((why, is_loud)) = unknown {
+                    self.ignore(key, source(*line), &why, is_loud);
                 }
+                continue;
+            };
+            let again = last.get(key.as_str()).filter(|last| *last != line);
+            let said = match (again, value) {
+                (Some(last), _) => Err(format!("line {last} says it again")),
+                (None, Err(why)) => Err((*why).to_owned()),
+                (None, Ok(text)) => models_value(setting, &file.path, text, paths),
+            };
+            match said {
+                Ok(value) => self.put(setting, value, source(*line), true),
+                Err(why) => self.ignore(key, source(*line), &why, true),
             }
         }
         Ok(())
     }
 
-    /// Ours must exist and be legal; what belongs to somebody else never stops a boot.
-    fn read_environment(&mut self, environment: &[(String, String)]) -> Result<(), SettingError> {
-        let own: Vec<String> = TABLE.iter().map(own_name).collect();
-        let mut ours = Vec::new();
+    /// Ours must be legal, and nearly ours is a slip; what belongs to somebody else never stops a
+    /// boot.
+    fn read_environment(
+        &mut self,
+        environment: &[(String, String)],
+        paths: Paths,
+    ) -> Result<(), SettingError> {
+        let own: Vec<String> = TABLE.iter().map(Setting::variable).collect();
         for (name, text) in environment {
-            let source = Source::Environment(name.clone());
             let is_test = NOT_SETTINGS.iter().any(|prefix| name.starts_with(prefix));
-            if !name.starts_with(PREFIX) || is_test {
-                let known = TABLE.iter().any(|s| s.environment.contains(&name.as_str()));
-                if !known && foreign::PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
-                    self.ignore(name, source, foreign::why(&foreign::property(name)));
-                }
-            } else if foreign::is_service_link(name, text) {
-                self.ignore(name, source, "Kubernetes made it for a service of that name");
-            } else if own.contains(name) {
-                ours.push((name.as_str(), text.as_str()));
-            } else {
-                let nearest = nearest(name, own.iter().map(String::as_str)).map(str::to_owned);
-                let given = format!("environment {name}");
-                return Err(SettingError::Unknown { given, nearest });
+            let known = TABLE.iter().any(|s| s.environment.contains(&name.as_str()));
+            let is_theirs = foreign::PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+            let source = Source::Environment(name.clone());
+            if foreign::is_service_link(name, text) {
+                let why = "Kubernetes made it for a service of that name";
+                self.ignore(name, source, why, false);
+            } else if name.starts_with(PREFIX) && !is_test && !own.contains(name) {
+                self.unknown_variable(name, text, source)?;
+            } else if !known && is_theirs {
+                self.ignore(name, source, foreign::why(&foreign::property(name)), false);
             }
         }
         for (setting, own) in TABLE.iter().zip(&own) {
-            // The weakest name first, so that our own one wins.
-            for foreign in setting.environment.iter().rev() {
+            let said = |name: &str| {
                 let found =
-                    environment.iter().find(|(name, text)| name == foreign && !text.is_empty());
-                let Some((name, text)) = found else { continue };
-                let source = Source::Environment(name.clone());
-                match parse(setting, text) {
-                    Err(expected) => {
-                        let why = format!("{text:?} is no {}: {expected}", setting.key);
-                        self.ignore(name, source, &why);
-                    }
-                    Ok(_) if !self.can_be(setting, text) => {
-                        self.ignore(name, source, &no_path(text));
-                    }
-                    Ok(_) => self.set(setting, text, source)?,
-                }
+                    environment.iter().rev().find(|(n, text)| n == name && !text.is_empty());
+                found.map(|(n, text)| Said {
+                    name: n,
+                    text,
+                    source: Source::Environment(n.clone()),
+                })
+            };
+            // The weakest name first, so that our own one wins.
+            for said in setting.environment.iter().rev().filter_map(|name| said(name)) {
+                self.set_foreign(setting, said, paths);
             }
-            let found = ours.iter().find(|(name, text)| name == own && !text.is_empty());
-            if let Some((name, text)) = found {
-                self.set(setting, text, Source::Environment((*name).to_owned()))?;
+            if let Some(said) = said(own).filter(|s| !foreign::is_service_link(s.name, s.text)) {
+                self.set(setting, said.text, said.source)?;
             }
         }
         Ok(())
     }
 
-    /// False for a foreign name of a model that is no path here.
-    fn can_be(&self, setting: &Setting, text: &str) -> bool {
-        setting.key != "model" || (self.is_there)(text)
+    fn unknown_variable(
+        &mut self,
+        name: &str,
+        text: &str,
+        source: Source,
+    ) -> Result<(), SettingError> {
+        let keys: Vec<String> = TABLE.iter().map(|s| s.key.to_uppercase()).collect();
+        let given = name.strip_prefix(PREFIX).unwrap_or(name);
+        let nearest = nearest(given, keys.iter().map(String::as_str));
+        // A variable that is set to nothing is not set.
+        if let Some(nearest) = nearest.filter(|_| !text.is_empty()) {
+            let (given, nearest) = (format!("{name} is set"), Some(format!("{PREFIX}{nearest}")));
+            return Err(SettingError::Unknown { given, nearest });
+        }
+        self.ignore(name, source, "there is no such setting, nor one of a similar name", true);
+        Ok(())
     }
 
-    fn ignore(&mut self, name: &str, source: Source, why: &str) {
-        self.ignored.push(Ignored { name: name.to_owned(), source, why: why.to_owned() });
+    /// Takes what another server's variable says, where that can be.
+    fn set_foreign(&mut self, setting: &'static Setting, said: Said<'_>, paths: Paths) {
+        let Said { name, text, source } = said;
+        match setting.parse(text) {
+            Err(expected) => {
+                let why = format!("{text:?} is no {}: {expected}", setting.key);
+                self.ignore(name, source, &why, true);
+            }
+            Ok(_) if setting.names() == Names::Path && !(paths.is_there)(text) => {
+                let why = format!(
+                    "there is no {text:?} on this machine, and nothing is fetched from elsewhere"
+                );
+                self.ignore(name, source, &why, true);
+            }
+            Ok(value) => self.put(setting, value, source, true),
+        }
+    }
+
+    fn ignore(&mut self, name: &str, source: Source, why: &str, is_loud: bool) {
+        let (name, why) = (name.to_owned(), why.to_owned());
+        self.ignored.push(Ignored { name, source, why, is_loud });
     }
 
     fn set(&mut self, setting: &Setting, text: &str, source: Source) -> Result<(), SettingError> {
-        let value = parse(setting, text).map_err(|expected| SettingError::Illegal {
+        let value = setting.parse(text).map_err(|expected| SettingError::Illegal {
             key: setting.key,
             value: text.to_owned(),
             from: source.clone(),
             expected,
         })?;
+        self.put(setting, value, source, false);
+        Ok(())
+    }
+
+    fn put(&mut self, setting: &Setting, value: Value, source: Source, is_foreign: bool) {
         if let Some(entry) = self.entries.get_mut(setting.key) {
             let value = std::mem::replace(&mut entry.value, value);
             let source = std::mem::replace(&mut entry.source, source);
             entry.overrode.push((value, source));
-        }
-        Ok(())
-    }
-
-    /// The entry of a key.
-    ///
-    /// # Panics
-    /// If the table has no such key: a bug of the caller.
-    #[must_use]
-    pub fn entry(&self, key: &str) -> &Entry {
-        self.entries.get(key).unwrap_or_else(|| panic!("{key} stands in the table"))
-    }
-
-    /// All entries, by key.
-    pub fn entries(&self) -> impl Iterator<Item = (&'static str, &Entry)> {
-        self.entries.iter().map(|(key, entry)| (*key, entry))
-    }
-
-    /// What was said by foreign names and has no effect, with its place and why.
-    #[must_use]
-    pub fn ignored(&self) -> &[Ignored] {
-        &self.ignored
-    }
-
-    /// A short name of all values: equal settings have equal hashes, whatever their sources.
-    #[must_use]
-    pub fn hash(&self) -> String {
-        let mut hash = Sha256::new();
-        for (key, entry) in &self.entries {
-            hash.update(format!("{key}={}\n", entry.value));
-        }
-        hash.finalize().iter().take(6).map(|byte| format!("{byte:02x}")).collect()
-    }
-
-    /// A whole number; `None` is `auto`.
-    #[must_use]
-    pub fn integer(&self, key: &str) -> Option<u64> {
-        match self.entry(key).value {
-            Value::Integer(n) => Some(n),
-            _ => None,
+            entry.is_foreign = is_foreign;
         }
     }
+}
 
-    /// A number; `None` is `auto`.
-    #[must_use]
-    pub fn number(&self, key: &str) -> Option<f64> {
-        match self.entry(key).value {
-            Value::Number(n) => Some(n),
-            _ => None,
+/// The setting a key of a model's file means, or what to say of one that means none, and how loud.
+fn named(format: Format, key: &str) -> (Option<&'static Setting>, Option<(String, bool)>) {
+    match format {
+        Format::Properties => {
+            let found = TABLE.iter().find(|s| s.is_property(key));
+            (found, Some((foreign::why(key).to_owned(), false)))
         }
-    }
-
-    /// Text; `None` is `auto`.
-    #[must_use]
-    pub fn text(&self, key: &str) -> Option<&str> {
-        match &self.entry(key).value {
-            Value::Text(text) => Some(text),
-            _ => None,
+        Format::Yaml => {
+            let hint = crate::hint(nearest(key, TABLE.iter().map(|s| s.key)));
+            (find(key), Some((format!("there is no such setting{hint}"), true)))
         }
+        // What is no sampling default of ours is not worth a word: token ids, versions.
+        Format::GenerationConfig => (find(&format!("default_{key}")), None),
     }
+}
 
-    /// A flag.
-    #[must_use]
-    pub fn flag(&self, key: &str) -> bool {
-        self.entry(key).value == Value::Flag(true)
+/// What a model's file may say of a setting.
+fn models_value(setting: &Setting, file: &str, text: &str, paths: Paths) -> Result<Value, String> {
+    match setting.scope {
+        Scope::Process(names) => {
+            let why = names.why();
+            Err(format!("a model's folder has no say in {}: {why}", setting.key))
+        }
+        Scope::Model(Names::Path) if text != "auto" => {
+            let inside = (paths.inside)(file, text);
+            inside.map(Value::Text).map_err(|why| format!("{text:?} is not taken: {why}"))
+        }
+        Scope::Model(_) => {
+            let parsed = setting.parse(text);
+            parsed.map_err(|expected| format!("{text} is no {}: {expected}", setting.key))
+        }
     }
 }
 
 fn unknown_flag(name: &str) -> SettingError {
     let nearest = nearest(&name.replace('-', "_"), TABLE.iter().map(|s| s.key));
     let nearest = nearest.map(|key| format!("--{}", key.replace('_', "-")));
-    SettingError::Unknown { given: format!("flag --{name}"), nearest }
-}
-
-pub(crate) fn parse(setting: &Setting, text: &str) -> Result<Value, String> {
-    if text == "auto" && setting.allows_auto() {
-        return Ok(Value::Auto);
-    }
-    match setting.kind {
-        Kind::Text if text.is_empty() => Err("it must not be empty".to_owned()),
-        Kind::Text => Ok(Value::Text(text.to_owned())),
-        Kind::Choice(words) if words.contains(&text) => Ok(Value::Text(text.to_owned())),
-        Kind::Choice(words) => Err(format!("it must be one of {}", words.join(", "))),
-        Kind::Flag => match text.to_ascii_lowercase().as_str() {
-            "true" | "1" => Ok(Value::Flag(true)),
-            "false" | "0" => Ok(Value::Flag(false)),
-            _ => Err("it must be true or false".to_owned()),
-        },
-        Kind::Number { min, max } => match text.parse() {
-            Ok(n) if (min..=max).contains(&n) => Ok(Value::Number(n)),
-            _ => Err(format!("it must be a number from {min} to {max}")),
-        },
-        Kind::Integer { min, max } => match text.parse() {
-            Ok(n) if (min..=max).contains(&n) => Ok(Value::Integer(n)),
-            _ => Err(format!("it must be a whole number from {min} to {max}")),
-        },
-    }
-}
-
-fn no_path(text: &str) -> String {
-    format!("there is no {text:?} on this machine, and nothing is fetched from elsewhere")
-}
-
-fn own_name(setting: &Setting) -> String {
-    format!("{PREFIX}{}", setting.key.to_uppercase())
-}
-
-/// LMI writes `OPTION_X` as `option.x` and `SERVING_X` as `x`; our own keys are taken as they are.
-pub(crate) fn is_property_of(setting: &Setting, key: &str) -> bool {
-    let is_lmi = |name: &&str| match name.strip_prefix("OPTION_") {
-        Some(rest) => key.strip_prefix("option.") == Some(rest.to_lowercase().as_str()),
-        None => name.strip_prefix("SERVING_").is_some_and(|rest| key == rest.to_lowercase()),
-    };
-    key == setting.key || setting.environment.iter().any(is_lmi)
+    SettingError::Unknown { given: format!("flag --{name} is given"), nearest }
 }
 
 #[cfg(test)]

@@ -1,91 +1,15 @@
-//! The settings: key, documentation, unit, kind, names in the environment, default with its reason.
+//! The settings: key, scope, documentation, unit, kind, names in the environment, default with its reason.
 //!
-//! Resolution is in `resolve.rs`. A key that LMI has keeps LMI's name.
+//! What a setting is stands in `setting.rs`, resolution in `resolve.rs`. A key that LMI has keeps LMI's
+//! name.
 
-use crate::Facts;
-
-/// What a value may be.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Kind {
-    /// Any text.
-    Text,
-    /// One of some words.
-    Choice(&'static [&'static str]),
-    /// A whole number in a range.
-    Integer {
-        /// Smallest.
-        min: u64,
-        /// Largest.
-        max: u64,
-    },
-    /// A number in a range.
-    Number {
-        /// Smallest.
-        min: f64,
-        /// Largest.
-        max: f64,
-    },
-    /// `true` or `false`.
-    Flag,
-}
-
-/// A resolved value.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// The program decides later, by facts it does not have yet.
-    Auto,
-    /// Text or a choice.
-    Text(String),
-    /// A whole number.
-    Integer(u64),
-    /// A number.
-    Number(f64),
-    /// A flag.
-    Flag(bool),
-}
-
-impl std::fmt::Display for Value {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self {
-            Self::Auto => f.write_str("auto"),
-            Self::Text(text) => f.write_str(text),
-            Self::Integer(n) => write!(f, "{n}"),
-            Self::Number(n) => write!(f, "{n}"),
-            Self::Flag(flag) => write!(f, "{flag}"),
-        }
-    }
-}
-
-/// One setting.
-#[derive(Debug)]
-pub struct Setting {
-    /// Its name; the flag is `--` and the name, with `-` or `_`.
-    pub key: &'static str,
-    /// What it does, one sentence.
-    pub doc: &'static str,
-    /// Unit of the value; empty for none.
-    pub unit: &'static str,
-    /// What a value may be.
-    pub kind: Kind,
-    /// Names in the environment besides `GIMBAL_` and the key in capitals, first wins: of LMI
-    /// (`OPTION_`, `SERVING_`), vLLM on SageMaker (`SM_VLLM_`), SageMaker and TGI.
-    pub environment: &'static [&'static str],
-    /// The value where nobody says anything, and why.
-    pub default: fn(&Facts) -> (Value, &'static str),
-}
-
-impl Setting {
-    /// True where a value may be left for the program to decide.
-    #[must_use]
-    pub fn allows_auto(&self) -> bool {
-        (self.default)(&Facts::default()).0 == Value::Auto
-    }
-}
+use crate::setting::{Kind, Names, Scope, Setting, Value};
 
 /// Every setting.
 pub static TABLE: &[Setting] = &[
     Setting {
         key: "model",
+        scope: Scope::Process(Names::Path),
         doc: "The model: a GGUF file, or a folder with one.",
         unit: "",
         kind: Kind::Text,
@@ -94,6 +18,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "host",
+        scope: Scope::Process(Names::Address),
         doc: "Address to listen on.",
         unit: "",
         kind: Kind::Text,
@@ -108,6 +33,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "port",
+        scope: Scope::Process(Names::Address),
         doc: "TCP port to listen on; 0 takes a free one.",
         unit: "",
         kind: Kind::Integer { min: 0, max: 65_535 },
@@ -116,6 +42,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "served_model_name",
+        scope: Scope::Model(Names::Nothing),
         doc: "Name of the model in answers and metrics.",
         unit: "",
         kind: Kind::Text,
@@ -124,6 +51,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "backend",
+        scope: Scope::Process(Names::Nothing),
         doc: "What computes: the best found, the CPU, or a simulated device that prints SIMULATED.",
         unit: "",
         kind: Kind::Choice(&["auto", "onnx", "sim"]),
@@ -132,6 +60,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "onnxruntime",
+        scope: Scope::Process(Names::Library),
         doc: "Path of libonnxruntime.so.",
         unit: "",
         kind: Kind::Text,
@@ -142,6 +71,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "quantize",
+        scope: Scope::Model(Names::Nothing),
         doc: "What float weights are rounded to at load; quantised ones stay as they are.",
         unit: "",
         kind: Kind::Choice(&["none", "q8", "q4"]),
@@ -150,6 +80,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "packed_cache",
+        scope: Scope::Process(Names::Path),
         doc: "Folder for weights in the kernels' layout, mapped at the next start (kernels of AVX2 and of AVX-512 have a file each); off packs them in memory.",
         unit: "",
         kind: Kind::Text,
@@ -160,6 +91,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "chat_template",
+        scope: Scope::Model(Names::Path),
         doc: "Path of a Jinja file that takes the place of the model's chat template.",
         unit: "",
         kind: Kind::Text,
@@ -169,6 +101,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "threads",
+        scope: Scope::Process(Names::Nothing),
         doc: "Threads that compute.",
         unit: "",
         kind: Kind::Integer { min: 1, max: 1024 },
@@ -177,6 +110,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "max_rolling_batch_size",
+        scope: Scope::Model(Names::Nothing),
         doc: "Sequences that run together.",
         unit: "sequences",
         kind: Kind::Integer { min: 1, max: 4096 },
@@ -190,6 +124,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "job_queue_size",
+        scope: Scope::Model(Names::Nothing),
         doc: "Requests that wait; one more is refused.",
         unit: "requests",
         kind: Kind::Integer { min: 1, max: 1 << 20 },
@@ -202,6 +137,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "max_model_len",
+        scope: Scope::Model(Names::Nothing),
         doc: "Longest sequence, prompt and output together.",
         unit: "tokens",
         kind: Kind::Integer { min: 2, max: 1 << 24 },
@@ -210,6 +146,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "max_rolling_batch_prefill_tokens",
+        scope: Scope::Model(Names::Nothing),
         doc: "Rows of one step; running sequences come first, prompts fill the rest.",
         unit: "tokens",
         kind: Kind::Integer { min: 1, max: 65_536 },
@@ -225,6 +162,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "step_time_max_ms",
+        scope: Scope::Model(Names::Nothing),
         doc: "Prompts beside running sequences are cut so that a step takes about so long.",
         unit: "milliseconds",
         kind: Kind::Integer { min: 1, max: 60_000 },
@@ -233,6 +171,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "kv_cache_bytes",
+        scope: Scope::Model(Names::Nothing),
         doc: "Memory for keys and values.",
         unit: "bytes",
         kind: Kind::Integer { min: 1, max: u64::MAX },
@@ -241,6 +180,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "kv_cache_dtype",
+        scope: Scope::Model(Names::Nothing),
         doc: "What keys and values are kept as: f16, or int8 with a scale for each token and head.",
         unit: "",
         kind: Kind::Choice(&["f16", "int8"]),
@@ -252,6 +192,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "enable_prefix_caching",
+        scope: Scope::Model(Names::Nothing),
         doc: "Keep keys and values of finished prompts for requests that begin alike.",
         unit: "",
         kind: Kind::Flag,
@@ -260,6 +201,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "max_request_size",
+        scope: Scope::Process(Names::Nothing),
         doc: "Largest request body.",
         unit: "bytes",
         kind: Kind::Integer { min: 1024, max: 1 << 30 },
@@ -268,6 +210,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "invocation_timeout_s",
+        scope: Scope::Model(Names::Nothing),
         doc: "Longest time for an answer on /invocations.",
         unit: "seconds",
         kind: Kind::Integer { min: 1, max: 3600 },
@@ -280,6 +223,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "write_timeout_s",
+        scope: Scope::Process(Names::Nothing),
         doc: "How long a client may leave its socket full before its request is cancelled.",
         unit: "seconds",
         kind: Kind::Integer { min: 1, max: 3600 },
@@ -288,6 +232,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "watchdog_timeout_s",
+        scope: Scope::Process(Names::Nothing),
         doc: "Without a finished step for so long while work waits, /ping answers 503.",
         unit: "seconds",
         kind: Kind::Integer { min: 1, max: 3600 },
@@ -296,6 +241,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "drain_timeout_s",
+        scope: Scope::Process(Names::Nothing),
         doc: "Time running requests get after SIGTERM.",
         unit: "seconds",
         kind: Kind::Integer { min: 0, max: 3600 },
@@ -304,6 +250,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "output_formatter",
+        scope: Scope::Model(Names::Nothing),
         doc: "What LMI's schema answers in where a request does not say.",
         unit: "",
         kind: Kind::Choice(&["auto", "json", "jsonlines", "sse"]),
@@ -312,6 +259,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "default_temperature",
+        scope: Scope::Model(Names::Nothing),
         doc: "Temperature of requests that sample and name none.",
         unit: "",
         kind: Kind::Number { min: 0.0, max: 100.0 },
@@ -320,6 +268,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "default_top_p",
+        scope: Scope::Model(Names::Nothing),
         doc: "Share of probability kept for requests that sample and name none.",
         unit: "",
         kind: Kind::Number { min: 1e-6, max: 1.0 },
@@ -328,6 +277,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "default_top_k",
+        scope: Scope::Model(Names::Nothing),
         doc: "Tokens kept for requests that sample and name none; 0 keeps all.",
         unit: "tokens",
         kind: Kind::Integer { min: 0, max: u32::MAX as u64 },
@@ -336,6 +286,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "default_repetition_penalty",
+        scope: Scope::Model(Names::Nothing),
         doc: "Repetition penalty of requests that sample and name none.",
         unit: "",
         kind: Kind::Number { min: 1e-3, max: 1e3 },
@@ -344,6 +295,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "metrics_alias",
+        scope: Scope::Process(Names::Nothing),
         doc: "Tell metrics by another server's names as well.",
         unit: "",
         kind: Kind::Choice(&["none", "vllm"]),
@@ -352,6 +304,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "fair_turn_tokens",
+        scope: Scope::Process(Names::Nothing),
         doc: "Tokens after which a sequence gives its seat to one that waits, where seats are shared \
               equally; 0 is never.",
         unit: "tokens",
@@ -361,6 +314,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "max_choices",
+        scope: Scope::Model(Names::Nothing),
         doc: "Answers to one prompt that a request may ask for (n).",
         unit: "",
         kind: Kind::Integer { min: 1, max: 128 },
@@ -369,6 +323,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "served_model_name_strict",
+        scope: Scope::Process(Names::Access),
         doc: "Refuse requests on /v1 for other model names, though there is one model only.",
         unit: "",
         kind: Kind::Flag,
@@ -377,6 +332,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "cors_origins",
+        scope: Scope::Process(Names::Access),
         doc: "Origins of web pages that may use the API, separated by commas; * is all.",
         unit: "",
         kind: Kind::Text,
@@ -385,6 +341,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "allowed_hosts",
+        scope: Scope::Process(Names::Access),
         doc: "Names by which clients may call this server, separated by commas, where it listens for \
               this machine only; * is all.",
         unit: "",
@@ -396,6 +353,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "dashboard",
+        scope: Scope::Process(Names::Access),
         doc: "Serve a page for people at / and what it shows at /status.",
         unit: "",
         kind: Kind::Flag,
@@ -404,6 +362,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "log_level",
+        scope: Scope::Process(Names::Log),
         doc: "Least level that is logged.",
         unit: "",
         kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
@@ -412,6 +371,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "log_format",
+        scope: Scope::Process(Names::Log),
         doc: "Form of log lines on stderr.",
         unit: "",
         kind: Kind::Choice(&["auto", "text", "json"]),

@@ -21,5 +21,5 @@ pub use backend::Backend;
 pub use error::DeviceError;
 pub use infer::{Infer, Port, Signature, Tensor, TensorData};
 pub use platform::{
-    DeviceInfo, Fit, KvDtype, Platform, Probe, Profile, Quantize, Servable, Source, Unfit,
+    DeviceInfo, Fit, Host, KvDtype, Platform, Probe, Profile, Quantize, Servable, Source, Unfit,
 };

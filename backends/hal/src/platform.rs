@@ -18,7 +18,7 @@ pub trait Platform: Send + Sync {
     fn name(&self) -> &'static str;
 
     /// Looks for devices. A missing or broken driver is a reason, never an error.
-    fn probe(&self) -> Probe;
+    fn probe(&self, host: &Host) -> Probe;
 
     /// Decides how the model would run on these devices.
     ///
@@ -31,6 +31,18 @@ pub trait Platform: Send + Sync {
     /// # Errors
     /// The device or the model file failed.
     fn open(&self, fit: &Fit, source: &Source) -> Result<Servable, DeviceError>;
+}
+
+/// What the process may use of the machine it runs on, read once by whoever starts it; a platform
+/// asks nobody else for limits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Threads that compute without standing still, at least one.
+    pub cores: u32,
+    /// Memory that can still be taken.
+    pub memory_bytes: u64,
+    /// What limits it, with numbers.
+    pub memory_why: String,
 }
 
 /// What a platform found.
@@ -56,6 +68,8 @@ pub struct DeviceInfo {
     pub name: String,
     /// Memory a model may use, in bytes.
     pub memory_bytes: u64,
+    /// What limits it, with numbers.
+    pub memory_why: String,
     /// Cores, SMs or NeuronCores the process may use.
     pub cores: u32,
     /// Instruction sets or compute capability, as the vendor spells them.
@@ -153,7 +167,7 @@ pub struct Fit {
 pub enum Unfit {
     /// Too little memory.
     #[error(
-        "the model needs {need_bytes} bytes ({what}) and {have_bytes} are available; \
+        "the model needs {need_bytes} bytes ({what}) and {have_bytes} are available ({have_why}); \
          use a smaller model or a larger machine, or lower {setting}"
     )]
     Memory {
@@ -161,6 +175,8 @@ pub enum Unfit {
         need_bytes: u64,
         /// Bytes available.
         have_bytes: u64,
+        /// What limits them.
+        have_why: String,
         /// What they are for.
         what: String,
         /// The setting that lowers the need.

@@ -37,27 +37,15 @@ pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Resu
             fixed - weights
         );
         let setting = "max_model_len";
-        return Err(Unfit::Memory { need_bytes: fixed + least, have_bytes: have, what, setting });
+        let (need_bytes, have_why) = (fixed + least, device.memory_why.clone());
+        return Err(Unfit::Memory { need_bytes, have_bytes: have, have_why, what, setting });
     }
-    let full = least * u64::from(profile.sequences_max);
-    let (kv_bytes, reason) = match profile.kv_bytes {
-        Some(set) if set < least || fixed + set > have => {
-            let why =
-                format!("it must lie between {least} (one sequence) and {} bytes", have - fixed);
-            return Err(Unfit::Setting { setting: "kv_cache_bytes", value: set.to_string(), why });
-        }
-        Some(set) => (set, "as set".to_owned()),
-        None => {
-            let half = (have - fixed) / 2;
-            let bytes = full.min(half).max(least);
-            let n = profile.sequences_max;
-            let reason = format!(
-                "least of {n} sequences of {context} tokens ({full}) and half of {}",
-                have - fixed
-            );
-            (bytes, reason)
-        }
-    };
+    let (kv_bytes, reason) = kv_bytes(device, profile, (fixed, least, context))?;
+    why.push(format!(
+        "memory = {have} bytes {}: the strictest limit there is; what others take meanwhile is lost \
+         to keys and values, which are touched as sequences need them",
+        device.memory_why
+    ));
     let blocks = u32::try_from(kv_bytes / per_block).unwrap_or(u32::MAX);
     let dtype = profile.kv_dtype.name();
     why.push(format!(
@@ -75,8 +63,42 @@ pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Resu
         sampling: Sampling::HOST,
         batch_invariant: true,
     };
-    let (device_bytes, profile) = (fixed + kv_bytes, profile.clone());
+    let threads = Some(profile.threads.unwrap_or(device.cores));
+    let (device_bytes, profile) = (fixed + kv_bytes, Profile { threads, ..profile.clone() });
     Ok(Fit { replicas: 1, ranks: 1, device_bytes, limits, profile, why })
+}
+
+/// Bytes for keys and values, and why so many: what is set, or what all sequences can use of half of
+/// the memory that the model leaves.
+fn kv_bytes(
+    device: &DeviceInfo,
+    profile: &Profile,
+    (fixed, least, context): (u64, u64, u32),
+) -> Result<(u64, String), Unfit> {
+    let have = device.memory_bytes;
+    let full = least * u64::from(profile.sequences_max);
+    match profile.kv_bytes {
+        Some(set) if set < least || fixed + set > have => {
+            let why = format!(
+                "it must lie between {least} (one sequence) and {} bytes, which is what the model \
+                 leaves of {have} bytes {}",
+                have - fixed,
+                device.memory_why
+            );
+            Err(Unfit::Setting { setting: "kv_cache_bytes", value: set.to_string(), why })
+        }
+        Some(set) => Ok((set, "as set".to_owned())),
+        None => {
+            let half = (have - fixed) / 2;
+            let bytes = full.min(half).max(least);
+            let n = profile.sequences_max;
+            let reason = format!(
+                "least of {n} sequences of {context} tokens ({full}) and half of {}",
+                have - fixed
+            );
+            Ok((bytes, reason))
+        }
+    }
 }
 
 fn context(model: &Model, profile: &Profile, why: &mut Vec<String>) -> Result<u32, Unfit> {

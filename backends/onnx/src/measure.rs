@@ -81,9 +81,8 @@ pub struct KernelReport {
 ///
 /// # Errors
 /// There is no memory for the weights.
-pub(crate) fn measure(threads: Option<u32>) -> std::io::Result<KernelReport> {
-    let threads = threads.unwrap_or_else(|| crate::probe::cpu().cores) as usize;
-    let cpu = Cpu { pool: Pool::new(threads), kernels: kernels::best() };
+pub(crate) fn measure(threads: u32) -> std::io::Result<KernelReport> {
+    let cpu = Cpu { pool: Pool::new(threads as usize), kernels: kernels::best() };
     let mut peaks = Peaks::default();
     let mut figures = Vec::new();
     for dtype in DType::ALL {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use gimbal_hal::{
-    DeviceError, DeviceInfo, Fit, Platform, Probe, Profile, Quantize, Servable, Source, Unfit,
+    DeviceError, DeviceInfo, Fit, Host, Platform, Probe, Profile, Quantize, Servable, Source, Unfit,
 };
 use gimbal_model::Model;
 
@@ -36,7 +36,7 @@ impl OnnxPlatform {
     ///
     /// # Errors
     /// There is no memory for the weights that stream past.
-    pub fn measure(&self, threads: Option<u32>) -> std::io::Result<KernelReport> {
+    pub fn measure(&self, threads: u32) -> std::io::Result<KernelReport> {
         crate::measure::measure(threads)
     }
 
@@ -53,8 +53,8 @@ impl Platform for OnnxPlatform {
         "onnx"
     }
 
-    fn probe(&self) -> Probe {
-        Probe::Found(vec![crate::probe::cpu()])
+    fn probe(&self, host: &Host) -> Probe {
+        Probe::Found(vec![crate::probe::cpu(host)])
     }
 
     fn fit(&self, devices: &[DeviceInfo], model: &Model, profile: &Profile) -> Result<Fit, Unfit> {

@@ -4,7 +4,7 @@
 //! weights, KV and threads (intra-op threads are 1). Nothing outside this file names `ort`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gimbal_hal::DeviceError;
@@ -192,9 +192,24 @@ fn environment(library: Option<&Path>) -> Result<&'static Environment, DeviceErr
     })
 }
 
+/// A path that `ort` can take: it looks for a relative one beside the binary first, and panics where
+/// the system does not tell where that is (nothing is mounted at `/proc`).
+fn loadable(path: &Path) -> Result<PathBuf, String> {
+    let is_name = path.components().count() == 1 && path.is_relative();
+    if !is_name {
+        return std::path::absolute(path).map_err(|e| format!("{}: {e}", path.display()));
+    }
+    match std::env::current_exe() {
+        Ok(_) => Ok(path.to_owned()),
+        Err(error) => Err(format!(
+            "{error}; without it a library is only found by its path: set --onnxruntime /PATH"
+        )),
+    }
+}
+
 fn start(path: &Path) -> Result<Environment, String> {
     let remedy = "set --onnxruntime PATH to a libonnxruntime.so of version 1.31 or newer";
-    let builder = ort::init_from(path).map_err(|e| format!("{e}; {remedy}"))?;
+    let builder = ort::init_from(loadable(path)?).map_err(|e| format!("{e}; {remedy}"))?;
     let make = || -> ort::Result<_> {
         let pool =
             GlobalThreadPoolOptions::default().with_intra_threads(1)?.with_spin_control(false)?;

@@ -33,7 +33,7 @@ impl CpuBackend {
     /// Packs the weights, or maps them packed, and makes the session.
     pub(crate) fn open(fit: &Fit, model: &Arc<Model>) -> Result<Self, DeviceError> {
         let fused = fuse(&model.graph).map_err(|why| DeviceError::Model { why })?;
-        let threads = fit.profile.threads.unwrap_or_else(|| crate::probe::cpu().cores);
+        let threads = fit.profile.threads.unwrap_or(1);
         let cpu = Cpu { pool: Pool::new(threads as usize), kernels: kernels::best() };
         let Profile { library, quantize, packed_cache, kv_dtype, .. } = &fit.profile;
         let packed = store::open(model, &fused, *quantize, packed_cache.as_deref(), &cpu.pool);

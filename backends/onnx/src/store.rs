@@ -127,7 +127,7 @@ pub(crate) fn keep(fit: &Fit, model: &Model) -> Result<(PathBuf, u64, bool), Dev
     let fused = fuse(&model.graph).map_err(refused)?;
     let (places, length) = places(model, &fused, *quantize);
     let file = Packing { path: path(folder, model, *quantize), length };
-    let pool = Pool::new(threads.unwrap_or_else(|| crate::probe::cpu().cores) as usize);
+    let pool = Pool::new(threads.unwrap_or(1) as usize);
     let was_there = file.map(&pool).is_ok();
     if !was_there {
         let packed = pack_all(model, &places, length, &pool);

@@ -3,7 +3,9 @@
 //! It is asked for by name only; nothing falls back to it.
 
 use gimbal_batch::{Kv, Limits, Prefill, Sampling, Shape};
-use gimbal_hal::{DeviceError, DeviceInfo, Fit, Platform, Probe, Profile, Servable, Source, Unfit};
+use gimbal_hal::{
+    DeviceError, DeviceInfo, Fit, Host, Platform, Probe, Profile, Servable, Source, Unfit,
+};
 use gimbal_model::Model;
 
 use crate::backend::{Config, SimBackend};
@@ -32,12 +34,13 @@ impl Platform for SimPlatform {
         "sim"
     }
 
-    fn probe(&self) -> Probe {
+    fn probe(&self, _: &Host) -> Probe {
         Probe::Found(vec![DeviceInfo {
             platform: self.name(),
             ordinal: 0,
             name: "SIMULATED device: answers are hashes, not text".to_owned(),
             memory_bytes: 1 << 30,
+            memory_why: "simulated".to_owned(),
             cores: 1,
             features: Vec::new(),
         }])
@@ -56,7 +59,9 @@ impl Platform for SimPlatform {
         let need_bytes = u64::from(blocks.max(1)) * block_bytes;
         if need_bytes > have_bytes || blocks == 0 {
             let what = format!("{} KV blocks of {block_bytes} bytes", blocks.max(1));
-            return Err(Unfit::Memory { need_bytes, have_bytes, what, setting: "kv_bytes" });
+            let have_why = devices.first().map(|d| d.memory_why.clone()).unwrap_or_default();
+            let setting = "kv_cache_bytes";
+            return Err(Unfit::Memory { need_bytes, have_bytes, have_why, what, setting });
         }
         let limits = Limits {
             kv: Kv { blocks, block_tokens },

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use gimbal_batch::{AdapterSlot, Answer, Shape, StepId, Token, Want};
 use gimbal_batch::{Batch, BlockId, Kv, Open, Output, Part, Prefill, SampleParams, SeqSlot};
-use gimbal_hal::{KvDtype, Platform, Probe, Profile, Servable, Source, Unfit};
+use gimbal_hal::{Host, KvDtype, Platform, Probe, Profile, Servable, Source, Unfit};
 use gimbal_model::graph::Act;
 use gimbal_model::weights::{Mapping, Weights};
 use gimbal_model::{Decoder, Layer, Model, Text, decoder};
@@ -70,9 +70,14 @@ fn profile() -> Profile {
     }
 }
 
+/// The simulated device has memory of its own.
+fn host() -> Host {
+    Host { cores: 1, memory_bytes: 0, memory_why: "none is needed".to_owned() }
+}
+
 #[test]
 fn the_device_says_that_it_is_simulated() {
-    let Probe::Found(devices) = platform().probe() else { panic!("there is always one") };
+    let Probe::Found(devices) = platform().probe(&host()) else { panic!("there is always one") };
     assert_eq!(platform().name(), "sim");
     assert!(devices[0].name.starts_with("SIMULATED"));
 }
@@ -80,7 +85,7 @@ fn the_device_says_that_it_is_simulated() {
 #[test]
 fn the_profile_decides_the_limits() {
     let (platform, model) = (platform(), model());
-    let Probe::Found(devices) = platform.probe() else { panic!("there is always one") };
+    let Probe::Found(devices) = platform.probe(&host()) else { panic!("there is always one") };
     let fit = platform.fit(&devices, &model, &profile()).expect("it fits");
     assert_eq!(fit.limits.kv, Kv { blocks: 28, block_tokens: 16 }, "four times one context");
     assert_eq!(fit.limits.shape, Shape::Varlen { rows_max: 32 });
@@ -91,14 +96,14 @@ fn the_profile_decides_the_limits() {
     for bytes in [0, 1 << 40] {
         let wrong = Profile { kv_bytes: Some(bytes), ..profile() };
         let unfit = platform.fit(&devices, &model, &wrong);
-        assert!(matches!(unfit, Err(Unfit::Memory { setting: "kv_bytes", .. })), "{unfit:?}");
+        assert!(matches!(unfit, Err(Unfit::Memory { setting: "kv_cache_bytes", .. })), "{unfit:?}");
     }
 }
 
 #[test]
 fn an_opened_model_uses_its_own_vocabulary() {
     let (platform, model) = (platform(), model());
-    let Probe::Found(devices) = platform.probe() else { panic!("there is always one") };
+    let Probe::Found(devices) = platform.probe(&host()) else { panic!("there is always one") };
     let fit = platform.fit(&devices, &model, &profile()).expect("it fits");
     let opened = platform.open(&fit, &Source::Graph(Arc::new(model))).expect("it opens");
     let Servable::Generate(mut backend) = opened else { panic!("it generates") };

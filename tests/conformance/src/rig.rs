@@ -9,7 +9,7 @@ use gimbal_batch::{
     AdapterSlot, Answer, Batch, BlockId, Open, Outcome, Output, Part, SampleParams, SeqSlot,
     StepId, Token, Want,
 };
-use gimbal_hal::{Backend, KvDtype, Platform, Probe, Profile, Servable, Source};
+use gimbal_hal::{Backend, Host, KvDtype, Platform, Probe, Profile, Servable, Source};
 use gimbal_model::Model;
 use gimbal_onnx::OnnxPlatform;
 
@@ -74,7 +74,12 @@ impl Rig {
             quantize: None,
             packed_cache: None,
         };
-        let Probe::Found(devices) = OnnxPlatform.probe() else { bail!("no CPU") };
+        let host = Host {
+            cores: threads,
+            memory_bytes: 8 << 30,
+            memory_why: "as tests have it".to_owned(),
+        };
+        let Probe::Found(devices) = OnnxPlatform.probe(&host) else { bail!("no CPU") };
         let fit = OnnxPlatform.fit(&devices, &model, &profile)?;
         match OnnxPlatform.open(&fit, &Source::Graph(model))? {
             Servable::Generate(backend) => {

@@ -118,7 +118,7 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 }
 
 fn examine(matches: &ArgMatches) -> Result<Case, Failure> {
-    let (settings, refused) = match layers::resolve(matches) {
+    let (settings, refused) = match layers::examine(matches) {
         Ok(settings) => (settings, None),
         Err(failure) => {
             let defaults = Settings::resolve(&layers::facts(), &Given::default())?;
@@ -222,5 +222,7 @@ mod tests {
             assert!(docs.contains(key), "{key}");
         }
         assert!(as_text(&findings).contains("→ less\n"));
+        let readme = include_str!("../../../../README.md");
+        assert!(readme.contains(&format!("`gimbal doctor` checks {}", CHECKS.len())));
     }
 }

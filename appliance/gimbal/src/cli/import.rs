@@ -2,6 +2,7 @@
 
 use clap::{Arg, ArgMatches, Command};
 
+use super::layers;
 use crate::failure::Failure;
 use crate::print;
 
@@ -18,8 +19,8 @@ pub(super) fn command() -> Command {
 /// Runs the command.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let path: String = matches.get_one("FILE").cloned().unwrap_or_default();
-    let text = std::fs::read_to_string(&path);
-    let text = text.map_err(|error| Failure::no_input(format!("{path}: {error}")))?;
-    let yaml = gimbal_settings::import(&path, &text)?;
+    let bytes = std::fs::read(&path);
+    let bytes = bytes.map_err(|error| Failure::no_input(format!("{path}: {error}")))?;
+    let yaml = gimbal_settings::import(&path, &bytes, layers::PATHS)?;
     print::stdout(yaml)
 }

@@ -4,55 +4,79 @@
 //! `serving.properties` and `serving.yaml` of the model's folder; then `gimbal.yaml` of the working
 //! folder or the one `--config` names.
 
-use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use clap::ArgMatches;
 use gimbal_machine::{Catalogue, Family, Imds, Instance, Machine};
 use gimbal_model::json_text;
-use gimbal_settings::{ConfigFile, Facts, Format, Given, Settings, TABLE};
+use gimbal_settings::{
+    ConfigFile, Facts, Format, Given, Ignored, Origin, Paths, Settings, Source, TABLE,
+};
 
+use super::config_file;
 use crate::failure::Failure;
 
 /// Our own file in the working folder.
 const OWN_FILE: &str = "gimbal.yaml";
-/// A model's own sampling defaults, the weakest of the files beside it.
-const HINTS: &str = "generation_config.json";
-/// Bytes of it that are read; real ones have less than a thousand.
-const HINTS_BYTES_MAX: u64 = 1 << 20;
-/// Files beside a model, the weakest first.
-const MODEL_FILES: [(&str, Format); 2] =
-    [("serving.properties", Format::Properties), ("serving.yaml", Format::Yaml)];
+/// Files beside a model, the weakest first; the first has its own sampling defaults.
+const MODEL_FILES: [(&str, Format); 3] = [
+    ("generation_config.json", Format::GenerationConfig),
+    ("serving.properties", Format::Properties),
+    ("serving.yaml", Format::Yaml),
+];
 
 /// Resolves all settings. The setting `model` decides which folder's files count.
 pub(super) fn resolve(matches: &ArgMatches) -> Result<Settings, Failure> {
+    resolve_for(matches, Origin::Operator)
+}
+
+/// The same for a command that only looks: what our own file in the working folder names is not
+/// loaded.
+pub(super) fn examine(matches: &ArgMatches) -> Result<Settings, Failure> {
+    resolve_for(matches, Origin::Examined)
+}
+
+fn resolve_for(matches: &ArgMatches, own: Origin) -> Result<Settings, Failure> {
     let flags = TABLE.iter().filter_map(|setting| {
         let value: &String = matches.get_one(setting.key)?;
         Some((setting.key.replace('_', "-"), value.clone()))
     });
     let positional = matches.try_get_one::<String>("MODEL").ok().flatten();
     let flags = flags.chain(positional.map(|model| ("model".to_owned(), model.clone())));
-    let environment = std::env::vars_os()
-        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    // A value that is no text is told as far as it is one.
+    let environment = std::env::vars_os().filter_map(|(name, value)| {
+        Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
+    });
     let mut given = Given {
         files: firmware(family(instance(matches)?)),
         environment: environment.collect(),
         flags: flags.collect(),
-        is_there: Some(|path| Path::new(path).exists()),
+        ignored: Vec::new(),
+        paths: PATHS,
     };
     let firmware = given.files.len();
-    given.files.extend(own_file(matches)?);
+    let named = matches.get_one::<String>("config");
+    match named {
+        Some(path) => given.files.push(named_file(path)?),
+        None => working_folders(&mut given, own),
+    }
     let model = model(&Settings::resolve(&facts(), &given)?);
     let folder = if model.is_dir() { &model } else { model.parent().unwrap_or(Path::new(".")) };
-    let mut beside = Vec::new();
-    beside.extend(hints(&folder.join(HINTS)));
-    for (name, format) in MODEL_FILES {
-        beside.extend(read(&folder.join(name), format)?);
+    if is_working_folder(folder) {
+        // It may have come with the model.
+        let own = |file: &&mut ConfigFile| file.path == OWN_FILE && named.is_none();
+        given.files.iter_mut().filter(own).for_each(|file| file.origin = Origin::Examined);
     }
-    given.files.splice(firmware..firmware, beside);
+    for (at, file) in beside(folder, &mut given.ignored).into_iter().enumerate() {
+        given.files.insert(firmware + at, file);
+    }
     Ok(Settings::resolve(&facts(), &given)?)
 }
+
+/// Looks at paths as this process sees them.
+pub(super) const PATHS: Paths =
+    Paths { is_there: |path| Path::new(path).exists(), inside: config_file::inside };
 
 /// The model's path.
 pub(super) fn model(settings: &Settings) -> PathBuf {
@@ -91,46 +115,69 @@ fn family(instance: Option<&Instance>) -> &'static Family {
 fn firmware(family: &Family) -> Vec<ConfigFile> {
     let file = |(path, text): (&str, &str)| ConfigFile {
         path: path.to_owned(),
-        text: text.to_owned(),
+        bytes: text.into(),
         format: Format::Yaml,
+        origin: Origin::Operator,
     };
     family.layers().into_iter().map(file).collect()
 }
 
-fn own_file(matches: &ArgMatches) -> Result<Option<ConfigFile>, Failure> {
-    let Some(path) = matches.get_one::<String>("config").map(PathBuf::from) else {
-        return read(Path::new(OWN_FILE), Format::Yaml);
-    };
-    let file = read(&path, Format::Yaml)?;
-    let missing = || Failure::usage(format!("--config {}: no such file", path.display()));
-    file.map(Some).ok_or_else(missing)
+/// The file of `--config`, which is trusted as it was given.
+fn named_file(path: &str) -> Result<ConfigFile, Failure> {
+    let bytes = std::fs::read(path);
+    let bytes = bytes.map_err(|error| match error.kind() {
+        std::io::ErrorKind::NotFound => Failure::usage(format!("--config {path}: no such file")),
+        _ => Failure::usage(format!("--config {path}: {error}")),
+    })?;
+    let path = path.to_owned();
+    Ok(ConfigFile { path, bytes, format: Format::Yaml, origin: Origin::Operator })
 }
 
-/// The text of a model's hints, which are read as far as they go; `None` where there are none.
-fn hints(path: &Path) -> Option<ConfigFile> {
-    let mut bytes = Vec::new();
-    if path.exists() {
-        let read = std::fs::File::open(path)
-            .and_then(|file| file.take(HINTS_BYTES_MAX).read_to_end(&mut bytes));
-        if let Err(error) = read {
-            // As a text that is no JSON, it is told and ignored.
-            bytes = error.to_string().into_bytes();
+/// Our own file in the working folder, which may be anybody's folder.
+fn working_folders(given: &mut Given, origin: Origin) {
+    match config_file::read_own(Path::new(OWN_FILE)) {
+        Ok(Some(bytes)) => {
+            let path = OWN_FILE.to_owned();
+            given.files.push(ConfigFile { path, bytes, format: Format::Yaml, origin });
         }
-        let text = String::from_utf8_lossy(&json_text::strict(&bytes)).into_owned();
-        let path = path.display().to_string();
-        return Some(ConfigFile { path, text, format: Format::GenerationConfig });
+        Ok(None) => {}
+        Err(error) => given.ignored.push(whole(Path::new(OWN_FILE), &error)),
     }
-    None
 }
 
-/// A file's text; `None` where there is no such file.
-fn read(path: &Path, format: Format) -> Result<Option<ConfigFile>, Failure> {
-    let shown = path.display().to_string();
-    match std::fs::read_to_string(path) {
-        Ok(text) => Ok(Some(ConfigFile { path: shown, text, format })),
-        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
-            Ok(None)
-        }
-        Err(error) => Err(Failure::usage(format!("{shown}: {error}"))),
-    }
+/// True for another name of the working folder, too.
+fn is_working_folder(folder: &Path) -> bool {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let of = |path: &Path| path.canonicalize().ok();
+    of(folder).is_some() && of(folder) == of(Path::new("."))
 }
+
+/// Files beside a model; what cannot be read is told.
+fn beside(folder: &Path, ignored: &mut Vec<Ignored>) -> Vec<ConfigFile> {
+    let mut files = Vec::new();
+    for (name, format) in MODEL_FILES {
+        let path = folder.join(name);
+        match config_file::read(&path) {
+            Ok(Some(mut bytes)) => {
+                if format == Format::GenerationConfig {
+                    bytes = json_text::strict(&bytes).into_owned();
+                }
+                let path = path.display().to_string();
+                files.push(ConfigFile { path, bytes, format, origin: Origin::Model });
+            }
+            Ok(None) => {}
+            Err(error) => ignored.push(whole(&path, &error)),
+        }
+    }
+    files
+}
+
+/// A file of which nothing counts.
+fn whole(path: &Path, error: &std::io::Error) -> Ignored {
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let source = Source::File { path: path.display().to_string(), line: 1 };
+    Ignored { name, source, why: format!("all of it: {error}"), is_loud: true }
+}
+
+#[cfg(test)]
+mod tests;

@@ -4,14 +4,16 @@
 //! `shell` (completions and manual pages), `notices` (licences); `layers` resolves settings.
 
 mod bench;
+mod config_file;
 mod doctor;
 #[cfg(test)]
 #[path = "../../../machine/tests/fixture/mod.rs"]
-mod fixture;
+pub(crate) mod fixture;
 mod generate;
 mod import;
 mod inspect;
 mod layers;
+mod listen;
 mod notices;
 mod pack;
 mod plan;
@@ -58,6 +60,12 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failu
     }
     let settings = layers::resolve(matches)?;
     let model = layers::model(&settings);
+    // `serve` logs them, `plan` lists them.
+    if !matches!(name, "serve" | "plan") {
+        for told in settings.ignored().iter().filter(|told| told.is_loud) {
+            print::stderr(&format!("gimbal: ignored: {told}\n"));
+        }
+    }
     match name {
         "serve" => serve::run(&settings, &model),
         "generate" => generate::run(&settings, matches, &model),
@@ -105,6 +113,8 @@ fn command() -> Command {
     Command::new("gimbal")
         .version(env!("CARGO_PKG_VERSION"))
         .about("Serves models on whatever machine it wakes up on")
+        // Of a flag that is given twice the last one counts, as with other servers.
+        .args_override_self(true)
         .subcommand_required(true)
         .arg_required_else_help(true)
         .subcommands([serve, generate, plan, inspect, pack, probe, doctor, bench::command()])

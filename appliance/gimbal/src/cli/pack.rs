@@ -17,7 +17,7 @@ pub(crate) fn run(settings: &Settings, model: &Path) -> Result<(), Failure> {
         return Err(Failure::usage("no folder to pack into; set --packed-cache FOLDER"));
     }
     let started = Instant::now();
-    let (path, bytes, was_there) = boot::plan(settings, model, None)?.pack()?;
+    let (path, bytes, was_there) = boot::plan(settings, model, None)?.pack(settings)?;
     let done = match was_there {
         true => "was there".to_owned(),
         false => format!("written in {:.1} s", started.elapsed().as_secs_f64()),

@@ -5,7 +5,8 @@
 use std::path::Path;
 
 use clap::{Arg, ArgMatches};
-use gimbal_settings::{Entry, Ignored, Settings, Source, find, nearest};
+use gimbal_model::printable;
+use gimbal_settings::{Entry, Settings, Source, find, nearest};
 use serde_json::{Map, Value, json};
 
 use super::layers;
@@ -41,7 +42,9 @@ pub(crate) fn run(settings: &Settings, matches: &ArgMatches, model: &Path) -> Re
     } else {
         table(settings, &why)
     };
-    print::stdout(text)
+    // Names and values out of somebody's files may be anything; our own lines stay lines.
+    let lines: Vec<_> = text.split('\n').map(printable).collect();
+    print::stdout(lines.join("\n"))
 }
 
 fn explain(settings: &Settings, key: &str) -> Result<String, Failure> {
@@ -73,8 +76,8 @@ fn table(settings: &Settings, why: &[String]) -> String {
     for (key, entry) in settings.entries() {
         text += &format!("{key:key_width$}  {:value_width$}  {}\n", value(entry), entry.source);
     }
-    for Ignored { name, source, why } in settings.ignored() {
-        text += &format!("ignored: {name} ({source}): {why}\n");
+    for told in settings.ignored() {
+        text += &format!("ignored: {told}\n");
     }
     for line in why {
         text += &format!("planned: {line}\n");

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use crate::boot::platforms;
 use crate::failure::Failure;
-use crate::print;
+use crate::{host, print};
 
 /// What a platform answered, with its name.
 type Found = (&'static str, Probe);
@@ -20,7 +20,8 @@ type Found = (&'static str, Probe);
 /// Runs the command.
 pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let machine = Machine::here(Imds::OnEc2);
-    let found: Vec<Found> = platforms().iter().map(|p| (p.name(), p.probe())).collect();
+    let found: Vec<Found> =
+        platforms().iter().map(|p| (p.name(), p.probe(&host::of(&machine)))).collect();
     let text = match matches.get_flag("json") {
         true => format!("{:#}\n", as_json(&machine, &found)),
         false => as_text(&machine, &found),

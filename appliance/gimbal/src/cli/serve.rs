@@ -6,7 +6,7 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use gimbal_engine::{SampleParams, Service};
 use gimbal_http::{About, AppState, Exposition, HttpSettings, OutputFormatter, WebRules};
@@ -15,9 +15,11 @@ use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use super::listen;
 use super::signals::Signals;
 use crate::failure::Failure;
-use crate::{boot, logging};
+use crate::host::host;
+use crate::{boot, logging, readiness};
 
 /// Threads for sockets and text. They mostly wait; computing has its own.
 const IO_THREADS: usize = 2;
@@ -25,26 +27,41 @@ const IO_THREADS: usize = 2;
 /// Runs the command.
 pub(crate) fn run(settings: &Settings, model: &Path) -> Result<(), Failure> {
     logging::start(settings, None);
+    readiness::clock(SystemTime::now())?;
+    let open_files_max = readiness::raise_open_files()?;
+    readiness::threads(computing(settings), IO_THREADS)?;
+    let connections_max = readiness::connections_max(open_files_max);
+    info!(open_files_max, connections_max, "descriptors");
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(IO_THREADS).enable_all().build();
     let runtime = runtime.map_err(|e| Failure::unavailable(format!("no threads: {e}")))?;
-    let served = runtime.block_on(serve(settings, model));
+    let served = runtime.block_on(serve(settings, model, connections_max));
     // What hangs in a file system or a template must not keep the process.
     runtime.shutdown_background();
     served
 }
 
-async fn serve(settings: &Settings, model: &Path) -> Result<(), Failure> {
+/// Threads that will compute.
+fn computing(settings: &Settings) -> usize {
+    let set = settings.integer("threads").and_then(|n| usize::try_from(n).ok());
+    set.unwrap_or_else(|| host().cores as usize)
+}
+
+async fn serve(settings: &Settings, model: &Path, connections_max: usize) -> Result<(), Failure> {
     let started = Instant::now();
-    for Ignored { name, source, why } in settings.ignored() {
-        info!(name, %source, why, "ignored");
+    for Ignored { name, source, why, is_loud } in settings.ignored() {
+        match is_loud {
+            true => warn!(name, %source, why, "ignored"),
+            false => info!(name, %source, why, "ignored"),
+        }
     }
     let exposition = Exposition::install().map_err(anyhow::Error::from)?;
     let listener = listen(settings).await?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
     // The boot's first phase begins here.
     let is_local = address.ip().is_loopback();
-    let state = AppState::new(http_settings(settings, is_local), Some(exposition));
+    let http = HttpSettings { connections_max, ..http_settings(settings, is_local) };
+    let state = AppState::new(http, Some(exposition));
     state.set_about(about(settings));
     info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     // Signals count from here on: a SIGTERM during the boot ends it.
@@ -58,6 +75,7 @@ async fn serve(settings: &Settings, model: &Path) -> Result<(), Failure> {
         service = open(settings, model, &state) => service?,
         signal = signals.ends() => return ended_early(signal),
     };
+    readiness::spare_files()?;
     announce(&service, address, started);
     state.add_model(service.clone());
     info!(signal = signals.ends().await, "draining; the same again ends at once");
@@ -87,17 +105,9 @@ fn ended_early(signal: &str) -> Result<(), Failure> {
 }
 
 async fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
-    let host = settings.text("host").unwrap_or("127.0.0.1");
-    let port = settings.integer("port").and_then(|p| u16::try_from(p).ok()).unwrap_or(8080);
-    TcpListener::bind((host, port)).await.map_err(|e| {
-        let from = |key: &str| settings.entry(key).source.to_string();
-        Failure::unavailable(format!(
-            "cannot listen on {host}:{port}: {e} (host from {}, port from {}); \
-             end what uses the port or set --port",
-            from("host"),
-            from("port")
-        ))
-    })
+    let addresses = listen::addresses(settings)?;
+    let listener = TcpListener::bind(&addresses[..]).await;
+    listener.map_err(|error| listen::refused(settings, &addresses, &error).into())
 }
 
 /// Everything between listening and the first token, off the sockets' threads.

@@ -7,12 +7,16 @@ fn pairs(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
 }
 
 fn file(path: &str, format: Format, text: &str) -> ConfigFile {
-    ConfigFile { path: path.to_owned(), text: text.to_owned(), format }
+    let origin = match format {
+        Format::Yaml => Origin::Operator,
+        Format::Properties | Format::GenerationConfig => Origin::Model,
+    };
+    ConfigFile { path: path.to_owned(), bytes: text.into(), format, origin }
 }
 
 fn error(files: Vec<ConfigFile>, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> String {
     let (environment, flags) = (pairs(environment), pairs(flags));
-    let given = Given { files, environment, flags, is_there: None };
+    let given = Given { files, environment, flags, ..Given::default() };
     match Settings::resolve(&Facts::default(), &given) {
         Ok(_) => "no error".to_owned(),
         Err(e) => e.to_string(),
@@ -33,7 +37,7 @@ fn later_layers_win_and_remember_what_they_beat() {
         ],
         environment: pairs(&[("OPTION_MAX_ROLLING_BATCH_SIZE", "16"), ("OPTION_ENTRYPOINT", "x")]),
         flags: pairs(&[("max-rolling-batch-size", "64")]),
-        is_there: None,
+        ..Given::default()
     };
     let settings = Settings::resolve(&Facts::default(), &given).expect("all legal");
     let entry = settings.entry("max_rolling_batch_size");
@@ -76,14 +80,15 @@ fn our_own_variable_beats_a_foreign_one() {
 
 #[test]
 fn own_names_must_exist_and_foreign_ones_may_be_anything() {
-    let expect = "flag --ports does not exist; did you mean --port?";
+    let expect = "flag --ports is given, but there is no such setting; did you mean --port?";
     assert_eq!(error(vec![], &[], &[("ports", "1")]), expect);
-    let expect =
-        "environment GIMBAL_JOB_QUEUE_SISE does not exist; did you mean GIMBAL_JOB_QUEUE_SIZE?";
+    let expect = "GIMBAL_JOB_QUEUE_SISE is set, but there is no such setting; \
+                  did you mean GIMBAL_JOB_QUEUE_SIZE?";
     assert_eq!(error(vec![], &[("GIMBAL_JOB_QUEUE_SISE", "1")], &[]), expect);
     assert_eq!(error(vec![], &[("OPTION_NO_SUCH", "1"), ("SERVING_X", "")], &[]), "no error");
     let yaml = file("gimbal.yaml", Format::Yaml, "host: x\nlog_levell: info\n");
-    let expect = "log_levell (gimbal.yaml:2) does not exist; did you mean log_level?";
+    let expect = "gimbal.yaml:2 says log_levell, but there is no such setting; \
+                  did you mean log_level?";
     assert_eq!(error(vec![yaml], &[], &[]), expect);
 }
 
@@ -116,7 +121,7 @@ fn keys_are_unique_and_defaults_are_legal() {
     for (i, setting) in TABLE.iter().enumerate() {
         assert!(TABLE[..i].iter().all(|s| s.key != setting.key), "{}", setting.key);
         let (value, _) = (setting.default)(&Facts::default());
-        assert_eq!(parse(setting, &value.to_string()), Ok(value), "{}", setting.key);
+        assert_eq!(setting.parse(&value.to_string()), Ok(value), "{}", setting.key);
     }
 }
 
@@ -211,11 +216,72 @@ fn a_foreign_model_is_taken_where_it_is_a_path() {
     let of = |id: &str| {
         let environment = pairs(&[("HF_MODEL_ID", id)]);
         let is_there: fn(&str) -> bool = |path| path.starts_with('/');
-        let given = Given { environment, is_there: Some(is_there), ..Given::default() };
+        let paths = Paths { is_there, ..Paths::default() };
+        let given = Given { environment, paths, ..Given::default() };
         Settings::resolve(&Facts::default(), &given).expect("nothing of ours is wrong")
     };
     assert_eq!(of("/models/a").text("model"), Some("/models/a"));
     let settings = of("meta-llama/Llama-3.2-1B");
     assert_eq!(settings.text("model"), Some("/opt/ml/model"));
     assert_eq!(settings.ignored()[0].name, "HF_MODEL_ID");
+}
+
+/// A slip in a name of ours is an error; a variable that only begins like ours is told.
+#[test]
+fn a_variable_near_to_ours_is_a_slip_and_one_far_from_them_a_warning() {
+    let near = [
+        ("GIMBAL_PROT", "GIMBAL_PORT"),
+        ("GIMBAL_PORTS", "GIMBAL_PORT"),
+        ("GIMBAL_LOGLEVEL", "GIMBAL_LOG_LEVEL"),
+        ("GIMBAL_MODLE", "GIMBAL_MODEL"),
+        ("GIMBAL_MAX_MODEL_LENGTH", "GIMBAL_MAX_MODEL_LEN"),
+    ];
+    for (name, meant) in near {
+        let expect = format!("{name} is set, but there is no such setting; did you mean {meant}?");
+        assert_eq!(error(vec![], &[(name, "1")], &[]), expect);
+        assert_eq!(error(vec![], &[(name, "")], &[]), "no error", "{name} is set to nothing");
+    }
+    let far = ["GIMBAL_URL", "GIMBAL_VERSION", "GIMBAL_HOME", "GIMBAL_API_KEY", "GIMBAL_"];
+    for name in far {
+        let given = Given { environment: pairs(&[(name, "x")]), ..Given::default() };
+        let settings = Settings::resolve(&Facts::default(), &given).expect(name);
+        let told = &settings.ignored()[0];
+        assert_eq!((told.name.as_str(), told.is_loud), (name, true));
+        assert!(told.why.contains("no such setting"), "{}", told.why);
+    }
+}
+
+#[test]
+fn a_library_of_a_file_that_is_only_examined_is_told_and_not_taken() {
+    for (origin, expect) in [(Origin::Examined, None), (Origin::Operator, Some("/x.so"))] {
+        let bytes = b"onnxruntime: /x.so\nport: 1\n".to_vec();
+        let (path, format) = ("gimbal.yaml".to_owned(), Format::Yaml);
+        let files = vec![ConfigFile { path, bytes, format, origin }];
+        let given = Given { files, ..Given::default() };
+        let settings = Settings::resolve(&Facts::default(), &given).expect("all legal");
+        assert_eq!(settings.text("onnxruntime"), expect);
+        assert_eq!(settings.integer("port"), Some(1));
+        assert_eq!(settings.ignored().len(), usize::from(expect.is_none()));
+    }
+}
+
+/// The command line gives each flag once; whoever else gives it twice means the last.
+#[test]
+fn the_last_of_two_equal_names_counts() {
+    let flags = pairs(&[("port", "1"), ("port", "2")]);
+    let environment = pairs(&[("GIMBAL_HOST", "a"), ("GIMBAL_HOST", "b")]);
+    let given = Given { flags, environment, ..Given::default() };
+    let settings = Settings::resolve(&Facts::default(), &given).expect("all legal");
+    assert_eq!((settings.integer("port"), settings.text("host")), (Some(2), Some("b")));
+}
+
+/// What may be cut to what can be, and what must be as it was said.
+#[test]
+fn values_of_others_are_marked() {
+    let files = vec![file("serving.properties", Format::Properties, "job_queue_size=7\n")];
+    let environment = pairs(&[("OPTION_MAX_MODEL_LEN", "9"), ("GIMBAL_PORT", "1")]);
+    let given = Given { files, environment, ..Given::default() };
+    let settings = Settings::resolve(&Facts::default(), &given).expect("all legal");
+    let marked: Vec<_> = settings.entries().filter(|(_, e)| e.is_foreign).map(|(k, _)| k).collect();
+    assert_eq!(marked, ["job_queue_size", "max_model_len"]);
 }

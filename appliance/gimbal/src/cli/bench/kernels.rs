@@ -8,6 +8,7 @@ use gimbal_onnx::{KernelReport, OnnxPlatform};
 use serde_json::json;
 
 use crate::failure::Failure;
+use crate::host::host;
 
 /// Operations or bytes a second as the table writes them.
 const GIGA: f64 = 1e9;
@@ -16,7 +17,7 @@ const MEGA: f64 = 1e6;
 
 pub(super) fn measure(threads: Option<u32>) -> Result<KernelReport, Failure> {
     eprintln!("measuring every kernel five times, for some seconds");
-    let measured = OnnxPlatform.measure(threads);
+    let measured = OnnxPlatform.measure(threads.unwrap_or_else(|| host().cores));
     measured.map_err(|e| Failure::unavailable(format!("memory for the weights: {e}")))
 }
 

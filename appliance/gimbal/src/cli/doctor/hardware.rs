@@ -41,28 +41,26 @@ pub(super) fn features(case: &Case) -> Finding {
 }
 
 pub(super) fn cores(case: &Case) -> Finding {
-    let (cpus, quota) = (case.machine.cpus(), case.machine.cgroup.cpu_quota);
-    let shown = format!("{cpus} CPUs");
-    match quota {
-        _ if cpus == 0 => warn("the number of CPUs is unknown", "mount /proc"),
-        Some(quota) if quota < f64::from(cpus) && (quota < 1.0 || quota.fract() != 0.0) => {
-            let threads = quota.ceil();
-            warn(
-                format!(
-                    "{shown}, and a quota of {quota}: {threads} threads use it up before the end \
-                     of each period and then all stand still"
-                ),
-                format!(
-                    "give whole CPUs (--cpus {threads}), or set --threads {}",
-                    quota.floor().max(1.0)
-                ),
-            )
-        }
-        Some(quota) if quota < f64::from(cpus) => {
-            ok(format!("{shown}, of which {quota} at a time"))
-        }
-        _ => ok(shown),
+    let (cpus, cores) = (case.machine.cpus(), case.machine.cores());
+    let Some(own) = case.machine.threads() else {
+        return warn("the number of CPUs is unknown", "mount /proc");
+    };
+    let set = case.settings.integer("threads");
+    #[expect(clippy::cast_precision_loss, reason = "at most 1024")]
+    let computing = set.map_or(f64::from(own), |threads| threads as f64);
+    let shown = match cores < f64::from(cpus) {
+        true => format!("{cpus} CPUs, of which {cores} at a time: {computing} threads compute"),
+        false => format!("{cpus} CPUs: {computing} threads compute"),
+    };
+    if computing <= cores {
+        return ok(shown);
     }
+    let why = match case.machine.cgroup.cpu_quota {
+        Some(_) => "they use the quota up before the end of each period, and then all stand still",
+        None => "they take turns, and each step waits for the last one",
+    };
+    let whole = cores.ceil();
+    warn(format!("{shown}; {why}"), format!("set --threads {own}, or give {whole} CPUs or more"))
 }
 
 pub(super) fn governor(case: &Case) -> Finding {
@@ -97,7 +95,7 @@ pub(super) fn container_memory(case: &Case) -> Finding {
         None => ok("no limit"),
         Some(limit) if limit >= total => ok("no limit below the machine's memory"),
         Some(limit) => ok(format!(
-            "{} of the machine's {}; more ends the process (OOM), so the KV cache is cut to fit",
+            "{} of the machine's {}; more ends the process (OOM): gimbal plan cuts the KV cache to fit",
             gib(limit),
             gib(total)
         )),
@@ -204,15 +202,19 @@ mod tests {
     }
 
     #[test]
-    fn a_fraction_of_a_core_is_a_warning() {
+    fn more_threads_than_cores_are_a_warning() {
         let same = |_: &mut Machine| {};
-        check("epyc-container-v2", same, cores, Status::Warn, "a quota of 1.5: 2 threads");
-        check("epyc-container-v2", same, cores, Status::Warn, "--threads 1");
+        let one = "4 CPUs, of which 1.5 at a time: 1 threads compute";
+        check("epyc-container-v2", same, cores, Status::Ok, one);
         let half = |m: &mut Machine| m.cgroup.cpu_quota = Some(0.5);
-        check("epyc-container-v2", half, cores, Status::Warn, "--cpus 1");
+        check("epyc-container-v2", half, cores, Status::Warn, "set --threads 1, or give 1 CPUs");
         check("container-v1", same, cores, Status::Ok, "3 CPUs, of which 2 at a time");
         let much = |m: &mut Machine| m.cgroup.cpu_quota = Some(7.5);
-        check("epyc-container-v2", much, cores, Status::Ok, "4 CPUs");
+        check("epyc-container-v2", much, cores, Status::Ok, "4 CPUs: 4 threads");
+        for (threads, status) in [("1", Status::Ok), ("2", Status::Warn), ("9", Status::Warn)] {
+            let (_folder, case) = Case::of("epyc-container-v2", &[("GIMBAL_THREADS", threads)]);
+            assert_eq!(cores(&case).status, status, "{threads}");
+        }
         let none = |m: &mut Machine| *m = Machine::default();
         check("laptop", none, cores, Status::Warn, "unknown");
     }
@@ -221,7 +223,10 @@ mod tests {
     fn memory_limits_and_swap_are_seen() {
         let same = |_: &mut Machine| {};
         check("epyc-container-v2", same, memory, Status::Ok, "1.9 GiB free of 2.0 GiB");
-        let full = |m: &mut Machine| m.cgroup.memory_used_bytes = Some(2000 << 20);
+        let full = |m: &mut Machine| {
+            let limit = m.cgroup.strictest.as_mut().expect("the container has one");
+            limit.used_bytes = 2000 << 20;
+        };
         check("epyc-container-v2", full, memory, Status::Fail, "larger machine");
         check("epyc-container-v2", same, container_memory, Status::Ok, "2.0 GiB of the machine's");
         check("c7g.xlarge", same, container_memory, Status::Ok, "no limit");

@@ -1,18 +1,18 @@
 //! Checks of what a server needs: settings, port, files, library, model.
 
 use std::net::TcpListener;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use gimbal_onnx::OnnxPlatform;
 
 use super::{Case, Finding, fail, ok, warn};
 use crate::boot;
+use crate::cli::listen::{self, Unheard};
+use crate::readiness::FILES_OWN;
 
 /// Where SageMaker puts the model.
 const MODEL_FOLDER: &str = "/opt/ml/model";
 
-/// Files the process has open beside connections: logs, library, model, epoll.
-const FILES_OWN: u64 = 64;
 /// Variables that tell programs of a proxy; small letters count too.
 const PROXIES: [&str; 3] = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"];
 /// Ignored names that are shown.
@@ -27,15 +27,18 @@ pub(super) fn settings(case: &Case) -> Finding {
 
 pub(super) fn ignored(case: &Case) -> Finding {
     let ignored = case.settings.ignored();
-    let mut names: Vec<&str> = ignored.iter().take(SHOWN_MAX).map(|i| i.name.as_str()).collect();
+    // What names a setting and was not taken comes first, with its reason.
+    let loud = ignored.iter().filter(|i| i.is_loud).map(ToString::to_string);
+    let other = ignored.iter().filter(|i| !i.is_loud).map(|i| i.name.clone());
+    let mut shown: Vec<String> = loud.chain(other).take(SHOWN_MAX).collect();
     if ignored.len() > SHOWN_MAX {
-        names.push("…");
+        shown.push("…".to_owned());
     }
-    match names.is_empty() {
+    match shown.is_empty() {
         true => ok("none"),
         false => warn(
-            format!("of LMI or SageMaker, without an effect here: {}", names.join(", ")),
-            "look for a setting of ours with the same purpose: gimbal serve --help",
+            format!("without an effect here: {}", shown.join(", ")),
+            "gimbal plan tells why; gimbal serve --help shows our own settings",
         ),
     }
 }
@@ -57,14 +60,14 @@ pub(super) fn privacy(_: &Case) -> Finding {
 }
 
 pub(super) fn port(case: &Case) -> Finding {
-    let host = case.settings.text("host").unwrap_or("127.0.0.1");
-    let number = case.settings.integer("port").and_then(|p| u16::try_from(p).ok()).unwrap_or(8080);
-    match TcpListener::bind((host, number)) {
-        Ok(_) => ok(format!("{host}:{number} is free")),
-        Err(error) => fail(
-            format!("cannot listen on {host}:{number}: {error}"),
-            format!("end what uses it (ss -ltnp 'sport = :{number}'), or set --port"),
-        ),
+    let told = |unheard: &Unheard| fail(unheard.what(), unheard.remedy());
+    let addresses = match listen::addresses(&case.settings) {
+        Ok(addresses) => addresses,
+        Err(unheard) => return told(&unheard),
+    };
+    match TcpListener::bind(&addresses[..]) {
+        Ok(_) => ok(format!("{} is free", addresses[0])),
+        Err(error) => told(&listen::refused(&case.settings, &addresses, &error)),
     }
 }
 
@@ -72,39 +75,35 @@ pub(super) fn open_files(case: &Case) -> Finding {
     let number = |key| case.settings.integer(key).unwrap_or(0);
     // One connection for each request that may be inside.
     let need = number("job_queue_size") + number("max_rolling_batch_size") + FILES_OWN;
-    match case.machine.system.open_files_max {
+    // `serve` raises the soft limit to the hard one.
+    match case.machine.system.open_files_hard {
         None => ok("the limit is unknown"),
         Some(u64::MAX) => ok("no limit"),
         Some(limit) if limit >= need => ok(format!("{limit}, {need} may be needed")),
         Some(limit) => warn(
             format!("{limit}, and a full queue needs {need}: more clients cannot connect"),
-            format!("ulimit -n {}, or lower --job-queue-size", need.next_power_of_two()),
+            format!("ulimit -Hn {}, or lower --job-queue-size", need.next_power_of_two()),
         ),
     }
 }
 
 pub(super) fn cache_folder(case: &Case) -> Finding {
+    if let Some("off") = case.settings.text("packed_cache") {
+        return ok("packed_cache is off: each start packs the weights");
+    }
     let home = || case.variable("HOME").map(|home| home.join(".cache"));
-    let Some(base) = case.variable("XDG_CACHE_HOME").map(Path::to_owned).or_else(home) else {
+    let base = || case.variable("XDG_CACHE_HOME").map(Path::to_owned).or_else(home);
+    let set = case.settings.text("packed_cache").map(PathBuf::from);
+    let Some(folder) = set.or_else(|| Some(base()?.join("gimbal"))) else {
         return ok("neither XDG_CACHE_HOME nor HOME is set; serving needs no cache");
     };
-    let folder = base.join("gimbal");
-    // The nearest folder that exists decides: the rest would be made.
-    let there = folder.ancestors().find(|p| p.exists()).unwrap_or(&base).to_owned();
-    match is_writable(&there) {
-        true => ok(format!("{} can be written", folder.display())),
-        false => warn(
-            format!("{} cannot be written", folder.display()),
-            "serving needs no cache, downloads by cargo xtask do: set XDG_CACHE_HOME",
+    match boot::cache_problem(&folder) {
+        None => ok(format!("{} can be written", folder.display())),
+        Some(why) => warn(
+            format!("{}: {why}", folder.display()),
+            "each start packs the weights anew: set XDG_CACHE_HOME or --packed-cache",
         ),
     }
-}
-
-/// True where a file can be made; it is removed again.
-fn is_writable(folder: &Path) -> bool {
-    let probe = folder.join(format!(".gimbal-doctor-{}", std::process::id()));
-    let made = std::fs::File::create_new(&probe).is_ok();
-    made && std::fs::remove_file(&probe).is_ok()
 }
 
 pub(super) fn library(case: &Case) -> Finding {
@@ -169,16 +168,27 @@ mod tests {
 
     #[test]
     fn a_full_queue_must_have_files_to_open() {
-        let need =
-            "1024, and a full queue needs 1096: more clients cannot connect → ulimit -n 2048";
-        check(&[], open_files, Status::Warn, need);
-        check(&[("GIMBAL_JOB_QUEUE_SIZE", "100")], open_files, Status::Ok, "1024, 196 may be");
+        let open_files = |hard, queue| {
+            let environment = [("GIMBAL_JOB_QUEUE_SIZE", queue)];
+            let (_folder, mut case) = Case::of("epyc-container-v2", &environment);
+            case.machine.system.open_files_hard = Some(hard);
+            open_files(&case)
+        };
+        let found = open_files(1024, "1000");
+        let need = "1024, and a full queue needs 1096: more clients cannot connect";
+        assert_eq!((found.status, found.finding.as_str()), (Status::Warn, need));
+        assert!(found.remedy.is_some_and(|r| r.contains("ulimit -Hn 2048")));
+        assert_eq!(open_files(1024, "100").finding, "1024, 196 may be needed");
+        assert_eq!(open_files(u64::MAX, "100").finding, "no limit");
+        // The soft limit, 1024 on this machine, is raised.
+        check(&[], super::open_files, Status::Ok, "524288, 1096 may be");
     }
 
     #[test]
     fn foreign_variables_and_proxies_are_named() {
         check(&[], ignored, Status::Ok, "none");
         check(&[("OPTION_DTYPE", "fp16")], ignored, Status::Warn, "OPTION_DTYPE");
+        check(&[("GIMBAL_URL", "x")], ignored, Status::Warn, "there is no such setting");
         check(&[("https_proxy", "http://p:1")], proxy, Status::Ok, "https_proxy not used");
         check(&[], proxy, Status::Ok, "none set");
     }
@@ -207,6 +217,10 @@ mod tests {
         folder.expand("== /file\n");
         case.environment.insert("XDG_CACHE_HOME".to_owned(), format!("{home}/file"));
         assert_eq!(cache_folder(&case).status, Status::Warn);
+        let file = format!("{home}/file/below");
+        let (_folder, case) = Case::of("laptop", &[("GIMBAL_PACKED_CACHE", &file)]);
+        let found = cache_folder(&case).finding;
+        assert_eq!(found, format!("{file}: {home}/file is a file, not a folder"));
     }
 
     #[test]

@@ -1,0 +1,185 @@
+//! What each kind of file may say, through the command line.
+
+use std::fs;
+
+use super::*;
+use crate::cli::command;
+use crate::cli::fixture::Folder;
+
+/// Settings of `gimbal plan FOLDER` where the folder holds that file, and what was ignored of it.
+fn beside_model(name: &str, text: &[u8]) -> (Settings, Vec<String>) {
+    let folder = Folder::new();
+    folder.expand("== t.jinja\n{{ messages }}\n== secret\n== dir deep\n");
+    fs::write(folder.0.join(name), text).expect("ours");
+    let path = folder.0.display().to_string();
+    let matches = command().try_get_matches_from(["gimbal", "plan", path.as_str()]);
+    let matches = matches.expect("a command line");
+    let (_, matches) = matches.subcommand().expect("plan");
+    let settings = resolve(matches).expect("a model's files stop no boot");
+    let is_there = |told: &&Ignored| told.source.to_string().contains(name);
+    let ignored = settings.ignored().iter().filter(is_there).map(ToString::to_string);
+    let ignored: Vec<String> = ignored.map(|told| told.replace(&path, "")).collect();
+    (settings, ignored)
+}
+
+/// Every setting of process scope, in every file of a model's folder.
+#[test]
+fn a_models_folder_has_no_say_in_what_concerns_the_process() {
+    for setting in TABLE {
+        let is_process = matches!(setting.scope, gimbal_settings::Scope::Process(_));
+        if !is_process {
+            continue;
+        }
+        let value = match setting.kind {
+            gimbal_settings::Kind::Integer { max, .. } => max.to_string(),
+            gimbal_settings::Kind::Choice(words) => words.last().map_or("", |w| w).to_owned(),
+            gimbal_settings::Kind::Flag => "true".to_owned(),
+            _ => "/tmp/evil".to_owned(),
+        };
+        for (name, text) in [
+            ("serving.properties", format!("{}={value}\n", setting.key)),
+            ("serving.yaml", format!("{}: {value}\n", setting.key)),
+        ] {
+            let (settings, ignored) = beside_model(name, text.as_bytes());
+            assert_eq!(ignored.len(), 1, "{name} {}: {ignored:?}", setting.key);
+            let expect = format!("a model's folder has no say in {}", setting.key);
+            assert!(ignored[0].contains(&expect), "{ignored:?}");
+            let source = &settings.entry(setting.key).source;
+            assert!(!source.to_string().contains(name), "{source}");
+        }
+    }
+}
+
+#[test]
+fn a_models_folder_names_only_what_lies_in_it() {
+    let cases = [
+        ("serving.properties", "chat_template=t.jinja", true),
+        ("serving.yaml", "chat_template: t.jinja", true),
+        ("serving.properties", "chat_template=/etc/hostname", false),
+        ("serving.yaml", "chat_template: ../x", false),
+        ("serving.yaml", "chat_template: deep", false),
+        ("serving.properties", "chat_template=missing", false),
+        ("generation_config.json", "{\"chat_template\": \"/etc/hostname\"}", false),
+        ("generation_config.json", "{\"model\": \"/etc\", \"default_host\": \"x\"}", false),
+    ];
+    for (name, text, is_taken) in cases {
+        let (settings, ignored) = beside_model(name, text.as_bytes());
+        assert_eq!(settings.text("chat_template").is_some(), is_taken, "{text}: {ignored:?}");
+        let is_told = !is_taken && name != "generation_config.json";
+        assert_eq!(ignored.is_empty(), !is_told, "{text}: {ignored:?}");
+    }
+}
+
+/// **Source**: public reports of LMI configurations that other servers start with.
+#[test]
+fn values_of_other_servers_beyond_ours_are_told_and_stop_nothing() {
+    let cases: [(&str, &[u8], &str, Option<&str>); 21] = [
+        (
+            "max_rolling_batch_prefill_tokens",
+            b"option.max_num_batched_tokens=131072",
+            "256",
+            Some("65536"),
+        ),
+        ("job_queue_size", b"job_queue_size=0", "1000", Some("from 1")),
+        ("job_queue_size", b"job_queue_size=-1", "1000", Some("from 1")),
+        ("job_queue_size", b"option.job_queue_size=1e3", "1000", Some("whole number")),
+        ("max_model_len", b"option.max_model_len=-1", "auto", Some("from 2")),
+        ("max_model_len", b"option.max_model_len=", "auto", Some("whole number")),
+        ("max_model_len", b"option.max_model_len=99999999999999999999", "auto", Some("whole")),
+        ("max_model_len", b"option.max_model_len = 4096  ", "4096", None),
+        ("max_model_len", b"option.max_model_len 4096", "4096", None),
+        ("max_model_len", b"option.max_model_len=1\noption.max_model_len=64", "64", Some("line 2")),
+        (
+            "max_model_len",
+            b"option.max_model_len=64\noption.max_model_len=-1",
+            "auto",
+            Some("line 2"),
+        ),
+        ("max_rolling_batch_size", b"option.max_rolling_batch_size=auto", "32", Some("4096")),
+        ("max_rolling_batch_size", b"\xef\xbb\xbfoption.max_num_seqs:7", "7", None),
+        ("output_formatter", b"option.output_formatter=my_formatter", "auto", Some("jsonlines")),
+        ("output_formatter", b"option.output_formatter=jsonlines ", "jsonlines", None),
+        (
+            "enable_prefix_caching",
+            b"option.enable_prefix_caching=yes",
+            "true",
+            Some("true or false"),
+        ),
+        ("served_model_name", b"option.served_model_name=caf\\u00e9", "caf\u{e9}", None),
+        ("served_model_name", b"option.served_model_name=caf\xe9", "caf\u{e9}", None),
+        ("served_model_name", b"option.served_model_name=a\\\n  b", "ab", None),
+        ("served_model_name", b"option.served_model_name=\\u12", "auto", Some("hexadecimal")),
+        ("max_model_len", b"option.rolling_batch=vllm", "auto", Some("always on")),
+    ];
+    for (key, text, expect, why) in cases {
+        let (settings, ignored) = beside_model("serving.properties", text);
+        let shown = text.escape_ascii();
+        assert_eq!(settings.entry(key).value.to_string(), expect, "{shown}: {ignored:?}");
+        assert_eq!(ignored.is_empty(), why.is_none(), "{shown}: {ignored:?}");
+        let is_why = |told: &String| why.is_some_and(|why| told.contains(why));
+        assert_eq!(ignored.iter().any(is_why), why.is_some(), "{shown}: {ignored:?}");
+    }
+}
+
+#[test]
+fn a_models_yaml_that_cannot_be_is_told() {
+    let cases = [
+        ("max_rolling_batch_size: nope", "is no max_rolling_batch_size"),
+        ("max_rolling_batch_sise: 4", "did you mean max_rolling_batch_size?"),
+        ("- 1\n- 2", "all of it: "),
+        ("port: [1", "all of it: "),
+    ];
+    for (text, expect) in cases {
+        let (_, ignored) = beside_model("serving.yaml", text.as_bytes());
+        assert_eq!(ignored.len(), 1, "{text}: {ignored:?}");
+        assert!(ignored[0].contains(expect), "{text}: {ignored:?}");
+    }
+    let (_, ignored) = beside_model("serving.yaml", b"max_model_len: 12 # \xff");
+    assert!(ignored[0].contains("all of it: "), "{ignored:?}");
+}
+
+#[test]
+fn the_working_folder_is_known_by_any_name() {
+    let here = std::env::current_dir().expect("there is one");
+    let around = format!("../{}", here.file_name().unwrap_or_default().to_string_lossy());
+    for name in ["", ".", "./", around.as_str(), here.to_str().expect("text")] {
+        assert!(is_working_folder(Path::new(name)), "{name:?}");
+    }
+    for name in ["..", "src", "missing", "/"] {
+        assert!(!is_working_folder(Path::new(name)), "{name:?}");
+    }
+}
+
+#[test]
+fn of_a_flag_that_is_given_twice_the_last_one_counts() {
+    let line = ["gimbal", "plan", "--port", "1", "--host", "x", "--port", "2", "--host=y"];
+    let matches = command().try_get_matches_from(line).expect("a command line");
+    let (_, matches) = matches.subcommand().expect("plan");
+    let settings = resolve(matches).expect("right");
+    assert_eq!((settings.integer("port"), settings.text("host")), (Some(2), Some("y")));
+}
+
+/// A setting that nobody asks for would change nothing.
+#[test]
+fn every_setting_is_asked_for_somewhere() {
+    fn sources(folder: &Path, text: &mut String) {
+        for entry in fs::read_dir(folder).expect("the sources are there").flatten() {
+            let path = entry.path();
+            if path.is_dir() {
+                sources(&path, text);
+            } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
+                let source = fs::read_to_string(&path).expect("a source is text");
+                *text += source.split("mod tests {").next().unwrap_or_default();
+            }
+        }
+    }
+    let mut text = String::new();
+    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+    let asked = |key: &str| {
+        let calls = ["text(", "integer(", "number(", "flag(", "small(", "seconds("];
+        let helper = |call: &&str| text.contains(&format!("{call}\"{key}\""));
+        calls.iter().any(helper) || text.contains(&format!("number(\"{key}\""))
+    };
+    let unasked: Vec<&str> = TABLE.iter().map(|s| s.key).filter(|key| !asked(key)).collect();
+    assert_eq!(unasked, [""; 0], "settings without an effect");
+}

@@ -1,0 +1,178 @@
+//! What a setting is: whom it concerns, what its value may be, and what it is called.
+//!
+//! All of them stand in `table.rs`.
+
+use crate::Facts;
+
+/// What a value may be.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Kind {
+    /// Any text.
+    Text,
+    /// One of some words.
+    Choice(&'static [&'static str]),
+    /// A whole number in a range.
+    Integer {
+        /// Smallest.
+        min: u64,
+        /// Largest.
+        max: u64,
+    },
+    /// A number in a range.
+    Number {
+        /// Smallest.
+        min: f64,
+        /// Largest.
+        max: f64,
+    },
+    /// `true` or `false`.
+    Flag,
+}
+
+/// A resolved value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// The program decides later, by facts it does not have yet.
+    Auto,
+    /// Text or a choice.
+    Text(String),
+    /// A whole number.
+    Integer(u64),
+    /// A number.
+    Number(f64),
+    /// A flag.
+    Flag(bool),
+}
+
+impl std::fmt::Display for Value {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Auto => f.write_str("auto"),
+            Self::Text(text) => f.write_str(text),
+            Self::Integer(n) => write!(f, "{n}"),
+            Self::Number(n) => write!(f, "{n}"),
+            Self::Flag(flag) => write!(f, "{flag}"),
+        }
+    }
+}
+
+/// Whom a setting concerns, and what a value of it names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scope {
+    /// The process: only who started it may say it, never the folder of a model.
+    Process(Names),
+    /// One model: its own files may say it, as far as it names nothing outside their folder.
+    Model(Names),
+}
+
+/// What a value names. What comes with somebody's model must not choose such a thing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Names {
+    /// Nothing: it is a number, a switch or a word of ours.
+    Nothing,
+    /// A file or folder.
+    Path,
+    /// A library, which is loaded and run.
+    Library,
+    /// An address or port of this machine.
+    Address,
+    /// Who may ask: origins, hosts, names, pages.
+    Access,
+    /// What is logged.
+    Log,
+}
+
+impl Names {
+    /// Why a model's folder has no say in it.
+    pub(crate) fn why(self) -> &'static str {
+        match self {
+            Self::Nothing => "it concerns the whole process, not one model",
+            Self::Path => "it names a file or folder of this machine",
+            Self::Library => "it names a library that would be run",
+            Self::Address => "it names where this machine listens",
+            Self::Access => "it says who may ask",
+            Self::Log => "it says what is logged",
+        }
+    }
+}
+
+/// One setting.
+#[derive(Debug)]
+pub struct Setting {
+    /// Its name; the flag is `--` and the name, with `-` or `_`.
+    pub key: &'static str,
+    /// Whom it concerns.
+    pub scope: Scope,
+    /// What it does, one sentence.
+    pub doc: &'static str,
+    /// Unit of the value; empty for none.
+    pub unit: &'static str,
+    /// What a value may be.
+    pub kind: Kind,
+    /// Names in the environment besides `GIMBAL_` and the key in capitals, first wins: of LMI
+    /// (`OPTION_`, `SERVING_`), vLLM on SageMaker (`SM_VLLM_`), SageMaker and TGI.
+    pub environment: &'static [&'static str],
+    /// The value where nobody says anything, and why.
+    pub default: fn(&Facts) -> (Value, &'static str),
+}
+
+impl Setting {
+    /// True where a value may be left for the program to decide.
+    #[must_use]
+    pub fn allows_auto(&self) -> bool {
+        (self.default)(&Facts::default()).0 == Value::Auto
+    }
+
+    /// What a value names.
+    #[must_use]
+    pub const fn names(&self) -> Names {
+        let (Scope::Process(names) | Scope::Model(names)) = self.scope;
+        names
+    }
+
+    /// Its variable.
+    #[must_use]
+    pub fn variable(&self) -> String {
+        format!("GIMBAL_{}", self.key.to_uppercase())
+    }
+
+    /// The value that a text means; blanks around numbers and words say nothing.
+    ///
+    /// # Errors
+    /// What would be legal.
+    pub(crate) fn parse(&self, text: &str) -> Result<Value, String> {
+        let word = text.trim();
+        if word == "auto" && self.allows_auto() {
+            return Ok(Value::Auto);
+        }
+        match self.kind {
+            Kind::Text if word.is_empty() => Err("it must not be empty".to_owned()),
+            Kind::Text => Ok(Value::Text(text.to_owned())),
+            Kind::Choice(words) if words.contains(&word) => Ok(Value::Text(word.to_owned())),
+            Kind::Choice(words) => Err(format!("it must be one of {}", words.join(", "))),
+            Kind::Flag => match word.to_ascii_lowercase().as_str() {
+                "true" | "1" => Ok(Value::Flag(true)),
+                "false" | "0" => Ok(Value::Flag(false)),
+                _ => Err("it must be true or false".to_owned()),
+            },
+            Kind::Number { min, max } => match word.parse() {
+                Ok(n) if (min..=max).contains(&n) => Ok(Value::Number(n)),
+                _ => Err(format!("it must be a number from {min} to {max}")),
+            },
+            Kind::Integer { min, max } => match word.parse() {
+                Ok(n) if (min..=max).contains(&n) => Ok(Value::Integer(n)),
+                _ => Err(format!("it must be a whole number from {min} to {max}")),
+            },
+        }
+    }
+
+    /// True for what `serving.properties` calls it: LMI writes `OPTION_X` as `option.x` and
+    /// `SERVING_X` as `x`; our own keys are taken as they are.
+    pub(crate) fn is_property(&self, key: &str) -> bool {
+        let is_lmi = |name: &&str| match name.strip_prefix("OPTION_") {
+            Some(rest) => key.strip_prefix("option.") == Some(rest.to_lowercase().as_str()),
+            None => name.strip_prefix("SERVING_").is_some_and(|rest| key == rest.to_lowercase()),
+        };
+        key == self.key || self.environment.iter().any(is_lmi)
+    }
+}
