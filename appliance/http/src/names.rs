@@ -161,6 +161,7 @@ fn find(name: &str) -> Option<&'static Row> {
 pub(crate) const TABLE: &[Row] = &[
     row("adapters", "", Refused(Empty), "[\"x\"]", "LMI, TGI", "Adapters (LoRA)."),
     row("add_generation_prompt", "ct", Harmless, "true", "vLLM", "Begins the assistant's turn."),
+    row("add_special", "t", Harmless, "true", "llama.cpp", "What the tokenizer puts around a text."),
     row("add_special_tokens", "cpt", Harmless, "true", "vLLM", "What the tokenizer puts around a text."),
     row("allowed_token_ids", "", Refused(Empty), "[5]", "vLLM", "Only these tokens."),
     row("audio", "", Refused(Empty), "{\"voice\": \"x\"}", "OpenAI", "Spoken answers."),
@@ -170,7 +171,8 @@ pub(crate) const TABLE: &[Row] = &[
     row("cache_salt", "cpm", Harmless, "\"x\"", "vLLM", "Shares cached prefixes only with the same salt."),
     row("chat_template", "", Refused(Empty), "\"x\"", "vLLM", "A template of the client's."),
     row("chat_template_kwargs", "ct", Harmless, "{}", "vLLM", "More variables of the template."),
-    row("continue_final_message", "", Refused(Empty), "true", "vLLM", "Goes on with the last message."),
+    row("content", "t", Harmless, "\"Hi\"", "llama.cpp", "What to tokenize."),
+    row("continue_final_message", "ct", Refused(Empty), "true", "vLLM", "Goes on with the last message."),
     row("continuous_usage_stats", "s", Harmless, "true", "vLLM", "Usage on every chunk."),
     row("custom_logit_processor", "", Refused(Empty), "\"x\"", "SGLang", "Code of the client's."),
     row("custom_params", "", Refused(Empty), "{\"a\": 1}", "SGLang", "For code of the client's."),
@@ -208,7 +210,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("ignore_eos", "cpm", Harmless, "true", "vLLM", "Goes on after the end token."),
     row("ignore_eos_token", "m", Refused(Empty), "true", "LMI", "Goes on after the end token."),
     row("image_data", "", Refused(Empty), "[\"x\"]", "llama.cpp, SGLang", "Images."),
-    row("include_obfuscation", "s", Harmless, "true", "OpenAI", "Padding against eavesdroppers."),
+    row("include_obfuscation", "", Harmless, "true", "OpenAI", "Padding against eavesdroppers."),
     row("include_reasoning", "", Harmless, "true", "vLLM", "Reasoning is part of the text."),
     row("include_stop_str_in_output", "cpm", Harmless, "true", "vLLM", "The stop string belongs to the text."),
     row("include_usage", "s", Harmless, "true", "OpenAI", "Usage at the end of a stream."),
@@ -253,6 +255,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("num_return_sequences", "", Refused(Numbers(&[1.0])), "2", "HF", "Answers to one prompt."),
     row("parallel_tool_calls", "cp", Harmless, "true", "OpenAI", "Nothing without tools."),
     row("parameters", "l", Refused(Empty), "{\"top_k\": 5}", "TGI, LMI", "All other fields."),
+    row("parse_special", "", Refused(True), "false", "llama.cpp", "Control tokens in texts are always taken as such."),
     row("parse_tool_calls", "", Harmless, "true", "llama.cpp", "Nothing without tools."),
     row("penalty_alpha", "", Refused(Numbers(&[0.0])), "0.5", "HF", "Contrastive search."),
     row("post_sampling_probs", "", Harmless, "true", "llama.cpp", "Nothing without `n_probs`."),
@@ -279,6 +282,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("return_hidden_states", "", Refused(Empty), "true", "SGLang", "Vectors of the model."),
     row("return_progress", "", Harmless, "true", "llama.cpp", "How far a prompt is."),
     row("return_token_ids", "", Refused(Empty), "true", "vLLM", "Token ids in the answer."),
+    row("return_token_strs", "t", Harmless, "true", "vLLM", "The text of each token."),
     row("return_tokens", "", Refused(Empty), "true", "llama.cpp", "Token ids in the answer."),
     row("return_tokens_as_token_ids", "", Refused(Empty), "true", "vLLM", "Token ids in place of texts."),
     row("safety_identifier", "", Harmless, "\"x\"", "OpenAI", "Who asks."),
@@ -328,6 +332,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("vllm_xargs", "", Refused(Empty), "{\"a\": 1}", "vLLM", "For code of the client's."),
     row("watermark", "", Refused(Empty), "true", "TGI", "A mark in the text."),
     row("web_search_options", "", Refused(Empty), "{\"a\": 1}", "OpenAI", "A search of the web."),
+    row("with_pieces", "t", Harmless, "true", "llama.cpp", "The text of each token."),
     row("xtc_probability", "", Refused(Numbers(&[0.0])), "0.5", "llama.cpp", "XTC sampling."),
     row("xtc_threshold", "", Harmless, "0.1", "llama.cpp", "Nothing without `xtc_probability`."),
 ];
@@ -341,7 +346,8 @@ mod tests {
 
 Written from the table in `src/names.rs`; do not edit. *done*: it has its effect. *harmless*: it
 could change nothing here, and `x-gimbal-ignored` names it. *refused*: 400 `not_supported`, unless
-its value asks for nothing. *in parameters*: 400, for it has its effect there. Names that stand in no row are ignored and told likewise.
+its value asks for nothing. *in parameters*: 400, for it has its effect there. Names that stand in no
+row are ignored and told likewise.
 ";
     const SCOPES: [(Scope, &str); 6] = [
         (Scope::Chat, "chat"),
