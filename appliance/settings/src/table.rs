@@ -259,6 +259,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting {
         key: "tgi_compat",
+        scope: Scope::Model(Names::Nothing),
         doc: "LMI's schema answers as TGI does: one answer is a list of one, tokens say whether they \
               are special, streams are server-sent events, bad requests are 422.",
         unit: "",
