@@ -16,11 +16,12 @@ const FLOOD: Duration = Duration::from_secs(10);
 
 /// Bodies that are announced, sent but for their end, and held.
 pub(super) fn bodies(target: &Target) -> anyhow::Result<Spent> {
-    let size = 9_500_000;
+    // Eleven large ones and some small ones for the rest of a hundred mebibytes.
+    let sizes = [[9_500_000; 11].as_slice(), &[45_000; 8]].concat();
     let piece = vec![b' '; 1 << 20];
     let mut held: Vec<TcpStream> = Vec::new();
     let mut bytes = 0;
-    for _ in 0..11 {
+    for size in sizes {
         let mut stream = target.connect()?;
         let head = format!(
             "POST /v1/completions HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {}\r\n\r\n",
