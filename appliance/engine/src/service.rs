@@ -113,6 +113,12 @@ impl Service {
         &self.tokenizer
     }
 
+    /// The model's chat template.
+    #[must_use]
+    pub fn template(&self) -> Option<&ChatTemplate> {
+        self.template.as_deref()
+    }
+
     /// What each lane's device can do.
     #[must_use]
     pub fn limits(&self) -> &Limits {

@@ -21,7 +21,7 @@ use crate::serve::Crowded;
 use crate::state::unix_ms;
 
 /// Routes that must be answered whatever else happens; a line each in the log would hide the others.
-const POLLED: [&str; 5] = ["/ping", "/livez", "/health", "/metrics", "/status"];
+const POLLED: [&str; 6] = ["/ping", "/livez", "/health", "/metrics", "/status", "/load"];
 /// Routes whose every answer has a line: each costs more than its line. What is the same of all others
 /// is told once a second.
 const GENERATING: [&str; 3] = ["/invocations", "/v1/chat/completions", "/v1/completions"];

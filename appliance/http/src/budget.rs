@@ -1,4 +1,5 @@
-//! The memory that all request bodies together may take, shared fairly.
+//! The memory that all request bodies together may take, or all answers that wait for their readers,
+//! shared fairly.
 //!
 //! Small bodies have a share of their own, so that a few large ones never keep them out; of the share
 //! for large ones, one address gets at most half. Next: `body.rs`.
@@ -23,6 +24,8 @@ const RETRY_AFTER_MS: u64 = 1000;
 /// The whole budget.
 #[derive(Debug)]
 pub(crate) struct Budget {
+    /// Of what there may be too much.
+    what: &'static str,
     small: Arc<Semaphore>,
     large: Arc<Semaphore>,
     large_units: usize,
@@ -41,10 +44,11 @@ pub(crate) struct Share {
 }
 
 impl Budget {
-    pub(crate) fn new(bytes: usize) -> Arc<Self> {
+    pub(crate) fn new(what: &'static str, bytes: usize) -> Arc<Self> {
         let small = bytes / SMALL_PART / UNIT_BYTES;
         let large_units = (bytes / UNIT_BYTES).saturating_sub(small);
         Arc::new(Self {
+            what,
             small: Arc::new(Semaphore::new(small)),
             large: Arc::new(Semaphore::new(large_units)),
             large_units,
@@ -95,7 +99,7 @@ impl Share {
             if *held == 0 {
                 holders.remove(&self.address);
             }
-            return Err(no_room());
+            return Err(no_room(self.budget.what));
         };
         *held += units;
         self.large_units += units;
@@ -104,8 +108,8 @@ impl Share {
     }
 }
 
-fn no_room() -> Fault {
-    let message = "too many large bodies at once; try again";
+fn no_room(what: &str) -> Fault {
+    let message = format!("too many {what} at once; try again");
     let fault = Fault::new(Kind::Unavailable, message);
     Fault { retry_after_ms: Some(RETRY_AFTER_MS), ..fault }
 }
@@ -131,7 +135,7 @@ mod tests {
 
     #[test]
     fn large_bodies_never_keep_small_ones_out_and_nobody_takes_all() {
-        let budget = Budget::new(4 << 20);
+        let budget = Budget::new("large bodies", 4 << 20);
         let share = |last: u8| budget.share(IpAddr::from([127, 0, 0, last]));
         let (mut greedy, mut second, mut small) = (share(1), share(2), share(1));
         assert_eq!(greedy.grow_to(2 << 20).map_err(|f| f.kind), Err(Kind::Unavailable));

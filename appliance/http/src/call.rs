@@ -13,6 +13,8 @@ use crate::budget::Share;
 use crate::fault::{Door, Fault};
 use crate::fields::{Fields, ignored_header};
 use crate::peer::Peer;
+use crate::state::OutputFormatter;
+use crate::stream::Framing;
 
 /// The header that names body fields which had no effect.
 const IGNORED: &str = "x-gimbal-ignored";
@@ -45,6 +47,22 @@ impl Call {
         self.share.as_mut().map_or(Ok(()), |share| share.grow_by(bytes))
     }
 
+    /// True if the client would read JSON lines rather than events.
+    pub(crate) fn accepts_lines(&self) -> bool {
+        self.accepts("application/jsonlines") && !self.accepts("text/event-stream")
+    }
+
+    /// How OpenAI's streams are framed: on `/invocations` as LMI does, where that is set or asked for.
+    pub(crate) fn openai_framing(&self) -> Framing {
+        let formatter = self.app.settings().output_formatter;
+        let as_lmi = matches!(formatter, OutputFormatter::Json | OutputFormatter::JsonLines);
+        let lines = self.accepts_lines() || as_lmi && !self.accepts("text/event-stream");
+        match self.door {
+            Door::Invocations if lines => Framing::Lines,
+            _ => Framing::Events,
+        }
+    }
+
     /// True if the client accepts this media type by name.
     pub(crate) fn accepts(&self, media_type: &str) -> bool {
         let accept = self.headers.get_all(header::ACCEPT).iter().filter_map(|v| v.to_str().ok());
@@ -54,7 +72,7 @@ impl Call {
     }
 }
 
-/// A JSON body with its length; never chunked, as the cloud's asynchronous calls need it.
+/// A short JSON body with its length. Long ones: `whole.rs`.
 pub(crate) fn json(body: &Value) -> Response<Body> {
     json_text(body.to_string())
 }

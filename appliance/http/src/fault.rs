@@ -68,6 +68,7 @@ pub(crate) enum Kind {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Schema {
     Lmi,
+    Tgi,
     OpenAi,
 }
 
@@ -133,6 +134,17 @@ impl Fault {
         }
     }
 
+    fn status_in(&self, schema: Schema, door: Door) -> StatusCode {
+        match (schema, self.kind) {
+            (Schema::Tgi, Kind::Invalid | Kind::Unsupported | Kind::TooLong) => {
+                StatusCode::UNPROCESSABLE_ENTITY
+            }
+            (Schema::Tgi, Kind::QueueFull | Kind::Deadline) => StatusCode::TOO_MANY_REQUESTS,
+            (Schema::Tgi, Kind::Internal) => StatusCode::FAILED_DEPENDENCY,
+            _ => self.status(door),
+        }
+    }
+
     /// The body in a client's schema.
     pub(crate) fn body(&self, schema: Schema, door: Door) -> Value {
         let status = self.status(door);
@@ -143,6 +155,11 @@ impl Fault {
                 body.insert("type".into(), self.kind.lmi_type().into());
                 body.insert("error".into(), self.kind.code().into());
                 body.insert("message".into(), self.message.clone().into());
+                Value::Object(body)
+            }
+            Schema::Tgi => {
+                body.insert("error".into(), self.message.clone().into());
+                body.insert("error_type".into(), self.kind.tgi_type().into());
                 Value::Object(body)
             }
             Schema::OpenAi => {
@@ -158,7 +175,7 @@ impl Fault {
     pub(crate) fn response(&self, schema: Schema, door: Door) -> Response<Body> {
         let body = Body::from(self.body(schema, door).to_string());
         let mut response = Response::new(body);
-        *response.status_mut() = self.status(door);
+        *response.status_mut() = self.status_in(schema, door);
         response.extensions_mut().insert(Note::of(self));
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
@@ -218,6 +235,16 @@ impl Kind {
             Self::TimedOut => "TranslateException",
             Self::Loading | Self::Draining | Self::Unavailable => "ServiceUnavailableException",
             Self::Internal => "InternalServerException",
+        }
+    }
+
+    /// TGI's word, where it has one.
+    fn tgi_type(self) -> &'static str {
+        match self {
+            Self::Invalid | Self::Unsupported | Self::TooLong => "validation",
+            Self::QueueFull | Self::Deadline => "overloaded",
+            Self::Internal => "generation",
+            _ => self.code(),
         }
     }
 

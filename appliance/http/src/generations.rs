@@ -73,6 +73,11 @@ impl Generations {
         self.running.get(index).map_or(&[], Generation::prompt)
     }
 
+    /// What one of them has cost.
+    pub(crate) fn usage_of(&self, index: usize) -> Usage {
+        self.running.get(index).map_or_else(Usage::default, Generation::usage)
+    }
+
     /// What all of them cost.
     pub(crate) fn usage(&self) -> Usage {
         self.running.iter().map(Generation::usage).fold(Usage::default(), add)

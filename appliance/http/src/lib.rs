@@ -3,7 +3,7 @@
 //! Reading order: `state` (which model serves, which phase the boot is in), `serve` and `socket`
 //! (sockets), `connections` (places), `peer` and `hangup` (who asks, and who has left), `router` (all routes), `work`
 //! (threads that are not sockets'), `access` (ids, log, counts) with `repeats`, `body` and `budget` (bytes), `names`,
-//! `fields`, `typed` and `weight` (bytes to members), `fault` (every error in every schema), `generations` and `stream` (answers), `lmi/`,
+//! `fields`, `typed` and `weight` (bytes to members), `fault` (every error in every schema), `generations`, `whole` and `stream` (answers), `lmi/`,
 //! `openai/` (with `sampling` for both), `exposition` and `alias` (metrics), `boot`, `journal`,
 //! `status` and `dashboard` (a page for people, and what it shows).
 //!
@@ -60,6 +60,7 @@ mod stream;
 mod typed;
 mod web;
 mod weight;
+mod whole;
 mod work;
 
 pub use boot::About;

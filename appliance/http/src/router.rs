@@ -31,6 +31,7 @@ pub(crate) fn router(app: AppState) -> Router {
         .route("/status", get(status))
         .route("/ping", get(ping).post(ping))
         .route("/health", get(ping))
+        .route("/livez", get(livez))
         .route("/invocations", post(invocations))
         .route("/v1/chat/completions", post(chat))
         .route("/v1/completions", post(completions))
@@ -38,6 +39,9 @@ pub(crate) fn router(app: AppState) -> Router {
         .route("/v1/models/{*model}", get(model))
         .route("/tokenize", post(tokenize))
         .route("/detokenize", post(detokenize))
+        .route("/tokenizer_info", get(tokenizer_info))
+        .route("/version", get(version))
+        .route("/load", get(load))
         .route("/metrics", get(metrics))
         .route("/openapi.json", get(openapi))
         .fallback(unknown_route)
@@ -65,6 +69,26 @@ async fn ping(State(app): State<AppState>) -> Response<Body> {
     let mut response = call::json(&why);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
+}
+
+/// 200 while the process lives, whatever it does meanwhile.
+async fn livez() -> Response<Body> {
+    Response::new(Body::empty())
+}
+
+async fn tokenizer_info(State(app): State<AppState>) -> Response<Body> {
+    match app.model(None, Door::V1) {
+        Ok(service) => call::json(&openai::tokenizer_info(&service)),
+        Err(fault) => fault.response(Schema::OpenAi, Door::V1),
+    }
+}
+
+async fn version() -> Response<Body> {
+    call::json(&openai::version())
+}
+
+async fn load(State(app): State<AppState>) -> Response<Body> {
+    call::json(&openai::load(&app))
 }
 
 async fn invocations(State(app): State<AppState>, request: Request) -> Response<Body> {
@@ -162,7 +186,9 @@ async fn take(app: AppState, door: Door, request: Request, route: Route) -> Resp
             Call { app: call_app, door, headers: parts.headers, peer: call_peer, share: None };
         let (schema, answer) = match open(&mut call, received).await {
             Ok(fields) => answer(&mut call, fields, route).await,
-            Err(fault) if route == Route::Invocations => (Schema::Lmi, Err(fault)),
+            Err(fault) if route == Route::Invocations => {
+                (call.app.settings().lmi_schema(), Err(fault))
+            }
             Err(fault) => (Schema::OpenAi, Err(fault)),
         };
         answer.unwrap_or_else(|fault| fault.response(schema, door))
@@ -203,7 +229,10 @@ async fn answer(
     let answer = match route {
         Route::Invocations if fields.has("messages") => openai::chat(call, fields).await,
         Route::Invocations if fields.has("prompt") => openai::completions(call, fields).await,
-        Route::Invocations => return (Schema::Lmi, lmi::invocation(call, fields).await),
+        Route::Invocations => {
+            let schema = call.app.settings().lmi_schema();
+            return (schema, lmi::invocation(call, fields).await);
+        }
         Route::Chat => openai::chat(call, fields).await,
         Route::Completions => openai::completions(call, fields).await,
         Route::Tokenize => openai::tokenize(call, fields).await,

@@ -7,12 +7,13 @@ use std::time::{Duration, SystemTime};
 
 use gimbal_engine::{Health, SampleParams, Service};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use crate::access::Seen;
 use crate::boot::{About, Timeline};
 use crate::budget::Budget;
 use crate::exposition::Exposition;
-use crate::fault::{Door, Fault, Kind};
+use crate::fault::{Door, Fault, Kind, Schema};
 use crate::journal::Journal;
 use crate::repeats::Repeats;
 use crate::web::WebRules;
@@ -31,6 +32,8 @@ pub struct HttpSettings {
     pub body_bytes_max: usize,
     /// Bytes of all request bodies that are being read or answered.
     pub bodies_bytes_max: usize,
+    /// Bytes of all whole answers that their clients have not read yet.
+    pub answers_bytes_max: usize,
     /// Time to read a body.
     pub body_timeout: Duration,
     /// Time to read a request's head, and the longest an idle connection is kept.
@@ -47,6 +50,8 @@ pub struct HttpSettings {
     pub close_timeout: Duration,
     /// What `/invocations` answers in unless a request says otherwise.
     pub output_formatter: OutputFormatter,
+    /// LMI's schema answers as TGI does: lists, `special`, 422, server-sent events.
+    pub tgi_compat: bool,
     /// What requests that sample get where they say nothing.
     pub sampling: SampleParams,
     /// Tell metrics by vLLM's names as well.
@@ -59,13 +64,20 @@ pub struct HttpSettings {
     pub is_name_strict: bool,
 }
 
-/// What LMI's schema answers in.
+impl HttpSettings {
+    /// In which schema errors of LMI's bodies are told.
+    pub(crate) fn lmi_schema(&self) -> Schema {
+        if self.tgi_compat { Schema::Tgi } else { Schema::Lmi }
+    }
+}
+
+/// What LMI's schema answers in; JSON lines are also what chat streams on `/invocations` become.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OutputFormatter {
     /// As the request says: `stream: true` gives JSON lines, `Accept` may ask for SSE.
     #[default]
     Auto,
-    /// One JSON value; streams are JSON lines.
+    /// One JSON value, whatever `Accept` says; what asks to be streamed is JSON lines.
     Json,
     /// JSON lines, also without `stream`.
     JsonLines,
@@ -79,6 +91,7 @@ impl Default for HttpSettings {
         Self {
             body_bytes_max: 25 << 20,
             bodies_bytes_max: 100 << 20,
+            answers_bytes_max: 320 << 20,
             body_timeout: Duration::from_secs(60),
             head_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
@@ -87,6 +100,7 @@ impl Default for HttpSettings {
             invocations_stream_deadline: Duration::from_secs(480),
             close_timeout: Duration::from_secs(2),
             output_formatter: OutputFormatter::Auto,
+            tgi_compat: false,
             sampling: SampleParams { temperature: 1.0, ..SampleParams::default() },
             vllm_metrics: false,
             dashboard: true,
@@ -110,6 +124,7 @@ struct Inner {
     repeats: Mutex<Repeats<Seen>>,
     exposition: Option<Exposition>,
     bodies: Arc<Budget>,
+    answers: Arc<Budget>,
     work: Work,
     started_unix_ms: u64,
 }
@@ -132,7 +147,8 @@ impl AppState {
         let phase = Phase::Loading { phase: FIRST_PHASE.into(), progress: None };
         // One body of the largest legal size finds room, whoever else is there.
         let bytes = settings.bodies_bytes_max.max(4 * settings.body_bytes_max);
-        let bodies = Budget::new(bytes);
+        let bodies = Budget::new("large bodies", bytes);
+        let answers = Budget::new("large answers that nobody reads", settings.answers_bytes_max);
         Self(Arc::new(Inner {
             settings,
             phase: RwLock::new(phase),
@@ -142,6 +158,7 @@ impl AppState {
             repeats: Mutex::default(),
             exposition,
             bodies,
+            answers,
             work: Work::start(),
             started_unix_ms: unix_ms(),
         }))
@@ -207,6 +224,10 @@ impl AppState {
         &self.0.bodies
     }
 
+    pub(crate) fn answers(&self) -> &Arc<Budget> {
+        &self.0.answers
+    }
+
     /// Threads for what is not waiting for a socket.
     pub(crate) fn work(&self) -> &Work {
         &self.0.work
@@ -222,6 +243,15 @@ impl AppState {
 
     pub(crate) fn about(&self) -> About {
         self.0.about.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Names what answers: equal binaries, models and settings have equal ones.
+    pub(crate) fn fingerprint(&self, model: &str) -> String {
+        let About { version, settings_hash, platform, .. } = self.about();
+        let parts = [env!("CARGO_PKG_VERSION"), &version, &settings_hash, &platform, model];
+        let digest = Sha256::digest(parts.join("\0"));
+        let hex: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+        format!("fp_{hex}")
     }
 
     /// The boot's phases with their milliseconds.

@@ -10,10 +10,11 @@ use std::pin::Pin;
 use std::task::{Context, Poll};
 
 use axum::body::Body;
-use axum::http::{HeaderValue, Response, header};
+use axum::http::{HeaderName, HeaderValue, Response, header};
 use bytes::Bytes;
 use futures_core::Stream;
 use gimbal_engine::{Delta, Usage};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -25,7 +26,44 @@ use crate::peer::Peer;
 const FRAMES_MAX: usize = 16;
 
 /// The media type of server-sent events. Python's `requests` takes text without a charset for Latin-1.
-pub(crate) const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
+
+/// How a stream is framed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// One JSON value a line, and nothing else.
+    Lines,
+    /// Server-sent events as LMI and TGI write them: no space after the colon, no `[DONE]`.
+    PlainEvents,
+    /// Server-sent events as OpenAI writes them.
+    Events,
+}
+
+impl Framing {
+    fn content_type(self) -> &'static str {
+        match self {
+            Self::Lines => "application/jsonlines",
+            Self::PlainEvents | Self::Events => EVENT_STREAM,
+        }
+    }
+
+    /// Adds a value.
+    pub(crate) fn frame(self, value: &Value, out: &mut String) {
+        let frame = match self {
+            Self::Lines => format!("{value}\n"),
+            Self::PlainEvents => format!("data:{value}\n\n"),
+            Self::Events => format!("data: {value}\n\n"),
+        };
+        out.push_str(&frame);
+    }
+
+    /// Adds what ends a stream that did not fail.
+    pub(crate) fn done(self, out: &mut String) {
+        if self == Self::Events {
+            out.push_str("data: [DONE]\n\n");
+        }
+    }
+}
 
 /// How a schema writes a stream.
 pub(crate) trait Encode: Send + 'static {
@@ -44,14 +82,17 @@ pub(crate) fn response(
     call: &Call,
     generations: Generations,
     encoder: impl Encode,
-    content_type: &'static str,
+    framing: Framing,
 ) -> Response<Body> {
     let (sender, receiver) = mpsc::channel(FRAMES_MAX);
     tokio::spawn(pump(call.peer.clone(), generations, encoder, sender));
     let mut response = Response::new(Body::from_stream(Frames(receiver)));
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(framing.content_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
+    // Proxies that would collect a stream (nginx) are asked not to.
+    let no = HeaderValue::from_static("no");
+    headers.insert(HeaderName::from_static("x-accel-buffering"), no);
     response
 }
 

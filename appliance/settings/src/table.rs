@@ -311,6 +311,15 @@ pub static TABLE: &[Setting] = &[
         default: |_| (Value::Text("auto".to_owned()), "JSON; JSON lines where stream is true"),
     },
     Setting {
+        key: "tgi_compat",
+        doc: "LMI's schema answers as TGI does: one answer is a list of one, tokens say whether they \
+              are special, streams are server-sent events, bad requests are 422.",
+        unit: "",
+        kind: Kind::Flag,
+        environment: &["OPTION_TGI_COMPAT"],
+        default: |_| (Value::Flag(false), "LMI's default"),
+    },
+    Setting {
         key: "default_temperature",
         doc: "Temperature of requests that sample and name none.",
         unit: "",

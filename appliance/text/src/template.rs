@@ -57,6 +57,13 @@ impl ChatTemplate {
         Ok(Self { template, reads_content, bos: Text::own(&bos), eos: Text::own(&eos) })
     }
 
+    /// What was compiled.
+    #[must_use]
+    pub fn source(&self) -> String {
+        let template = self.environment.get_template(NAME);
+        template.map_or_else(|_| String::new(), |template| template.source().to_owned())
+    }
+
     /// Writes the prompt of a conversation.
     ///
     /// # Errors

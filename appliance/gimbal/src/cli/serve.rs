@@ -152,6 +152,7 @@ fn http_settings(settings: &Settings, is_local: bool) -> HttpSettings {
             Some("sse") => OutputFormatter::Sse,
             _ => OutputFormatter::Auto,
         },
+        tgi_compat: settings.flag("tgi_compat"),
         sampling: sampling(settings),
         vllm_metrics: settings.text("metrics_alias") == Some("vllm"),
         dashboard: settings.flag("dashboard"),

@@ -1,21 +1,25 @@
-//! A body in LMI's schema, and its defaults: greedy, 30 tokens.
+//! A body in LMI's schema, and its defaults: 30 tokens; greedy unless something asks for sampling.
 //!
 //! Next: `response.rs`.
+
+use std::hash::{BuildHasher, RandomState};
 
 use axum::body::Body;
 use axum::http::Response;
 use gimbal_engine::{GenerateRequest, Prompt, SampleParams};
 use serde_json::Value;
 
-use crate::call::{self, Call, tell_ignored};
+use crate::call::{Call, tell_ignored};
 use crate::fault::{Fault, Kind};
 use crate::fields::Fields;
 use crate::generations::Generations;
-use crate::lmi::response::{Answer, Format, Lines};
+use crate::lmi::response::{Answer, Lines};
 use crate::names::Scope;
+use crate::sampling::Narrowing;
 use crate::state::OutputFormatter;
+use crate::stream::Framing;
 use crate::typed::{PROMPTS_MAX, STOP_TOKENS_MAX, STOPS_MAX};
-use crate::{copies, sampling, stream};
+use crate::{copies, stream, whole};
 
 const MAX_NEW_TOKENS: u32 = 30;
 
@@ -27,6 +31,8 @@ pub(crate) struct Shown {
     pub(crate) full_text: bool,
     /// Alternatives to each token.
     pub(crate) top: u8,
+    /// As TGI shows it.
+    pub(crate) tgi: bool,
 }
 
 impl Shown {
@@ -52,53 +58,74 @@ pub(crate) async fn invocation(
     let mut parameters = fields.nested("parameters", "parameters.")?;
     let stream = (fields.flag("stream")?, parameters.flag("stream")?);
     let stream = stream.0.or(stream.1);
-    let format = format(call, stream);
-    let settings = call.app.settings();
+    let framing = framing(call, stream);
+    let settings = call.app.settings().clone();
     let (request, shown) = request_of(&mut parameters, &settings.sampling)?;
+    let shown = Shown { tgi: settings.tgi_compat, ..shown };
     let request =
         GenerateRequest { client: call.client(), salt: call.salt(&mut parameters)?, ..request };
     service.check(&request)?;
     shown.check_copies(&texts, request.choices)?;
-    let deadline = match format {
+    let deadline = match framing {
         None => settings.invocations_deadline,
         Some(_) => settings.invocations_stream_deadline,
     };
-    let requests: Vec<_> = texts
-        .iter()
-        .map(|text| GenerateRequest {
-            prompt: Prompt::Text(text.clone()),
-            deadline: Some(deadline),
-            ..request.clone()
-        })
-        .collect();
-    if format.is_some() && requests.len() > 1 {
+    if framing.is_some() && texts.len() > 1 {
         return Err(Fault::field("stream", "one input can be streamed, not a list"));
     }
+    let seeds: Vec<u64> = texts.iter().map(|_| request.seed.unwrap_or_else(random_seed)).collect();
+    let of_text = |(text, seed): (&String, &u64)| GenerateRequest {
+        prompt: Prompt::Text(text.clone()),
+        seed: Some(*seed),
+        deadline: Some(deadline),
+        ..request.clone()
+    };
+    let requests: Vec<_> = texts.iter().zip(&seeds).map(of_text).collect();
     let patience = Some(settings.invocations_deadline);
     let generations = Generations::start(&service, requests, patience).await?;
     let tokenizer = service.tokenizer();
     let answer = Answer::new(tokenizer, shown);
-    let mut response = match format {
-        Some(format) => {
-            let lines = Lines::new(answer, format, texts.into_iter().next().unwrap_or_default());
-            stream::response(call, generations, lines, format.content_type())
+    let asked = |(i, text): (usize, String)| Asked {
+        text,
+        prompt: generations.prompt(i).to_vec(),
+        seed: seeds.get(i).map_or(0, |seed| seed.cast_signed()),
+    };
+    let mut asked: Vec<Asked> = texts.into_iter().enumerate().map(asked).collect();
+    let mut response = match framing {
+        Some(framing) => {
+            let asked = asked.pop().unwrap_or_default();
+            let lines = Lines::new(answer, framing, asked, call.share.take());
+            stream::response(call, generations, lines, framing)
         }
         None => {
-            let prompts = (0..texts.len()).map(|i| generations.prompt(i).to_vec());
-            let prompts: Vec<_> = prompts.collect();
             let (choices, _) = generations.complete().await?;
-            let answers = texts.iter().zip(&prompts).zip(choices);
-            let answers =
-                answers.map(|((text, prompt), choices)| answer.whole(text, prompt, &choices));
+            let answers = asked.iter().zip(choices);
+            let answers = answers.map(|(asked, choices)| answer.whole(asked, &choices));
             let mut answers: Vec<Value> = answers.collect();
-            match is_list {
-                true => call::json(&Value::Array(answers)),
-                false => call::json(&answers.pop().unwrap_or_default()),
+            match is_list || settings.tgi_compat {
+                true => whole::json(call, &Value::Array(answers))?,
+                false => whole::json(call, &answers.pop().unwrap_or_default())?,
             }
         }
     };
     tell_ignored(&mut response, &[&fields, &parameters]);
     Ok(response)
+}
+
+/// One input, as answers repeat it.
+#[derive(Debug, Default)]
+pub(crate) struct Asked {
+    pub(crate) text: String,
+    /// Its tokens.
+    pub(crate) prompt: Vec<u32>,
+    /// What decided all randomness, also where nobody chose it.
+    pub(crate) seed: i64,
+}
+
+/// Any seed that every JSON reader can hold.
+fn random_seed() -> u64 {
+    const BITS: u32 = 53;
+    RandomState::new().hash_one(0_u8) >> (u64::BITS - BITS)
 }
 
 fn refuse_other_schemas(fields: &mut Fields) -> Result<(), Fault> {
@@ -125,18 +152,19 @@ fn inputs(fields: &mut Fields) -> Result<(Vec<String>, bool), Fault> {
 }
 
 /// How to stream, if at all.
-fn format(call: &Call, stream: Option<bool>) -> Option<Format> {
-    let formatter = call.app.settings().output_formatter;
-    let sse = call.accepts("text/event-stream") || formatter == OutputFormatter::Sse;
-    let always = matches!(formatter, OutputFormatter::Sse | OutputFormatter::JsonLines);
-    let lines = call.accepts("application/jsonlines");
-    let streams = stream.unwrap_or(always || call.accepts("text/event-stream") || lines);
-    let format = if sse && (!lines || call.accepts("text/event-stream")) {
-        Format::Sse
-    } else {
-        Format::JsonLines
+fn framing(call: &Call, stream: Option<bool>) -> Option<Framing> {
+    let settings = call.app.settings();
+    let formatter = settings.output_formatter;
+    let events = call.accepts("text/event-stream");
+    let unasked = match formatter {
+        OutputFormatter::Json => false,
+        OutputFormatter::Auto => events || call.accepts_lines(),
+        OutputFormatter::JsonLines | OutputFormatter::Sse => true,
     };
-    streams.then_some(format)
+    let as_events = events
+        || !call.accepts_lines() && (formatter == OutputFormatter::Sse || settings.tgi_compat);
+    let framing = if as_events { Framing::PlainEvents } else { Framing::Lines };
+    stream.unwrap_or(unasked).then_some(framing)
 }
 
 fn request_of(
@@ -151,6 +179,7 @@ fn request_of(
         prefill: fields.flag("decoder_input_details")?.unwrap_or(false),
         full_text: fields.flag("return_full_text")?.unwrap_or(false),
         top: 0,
+        tgi: false,
     };
     let top = fields.count("top_n_tokens")?.or(fields.count("logprobs")?).unwrap_or(0);
     let top = u8::try_from(top).unwrap_or(u8::MAX);
@@ -191,14 +220,16 @@ fn min_tokens(fields: &mut Fields) -> Result<u32, Fault> {
     Ok(own.or(other).unwrap_or(0))
 }
 
-/// `do_sample` false is greedy whatever else is said; absent, a temperature asks for sampling.
+/// `do_sample` false is greedy whatever else is said; absent, what chooses among tokens asks for
+/// sampling. **Source**: LMI from 0.32 on; TGI's `has_warpers`.
 fn params(fields: &mut Fields, defaults: &SampleParams) -> Result<SampleParams, Fault> {
     let do_sample = fields.flag("do_sample")?;
     let temperature = fields.number("temperature")?;
+    let narrowing = Narrowing::take(fields)?;
     let temperature = match do_sample {
         Some(false) => 0.0,
-        Some(true) => temperature.unwrap_or(defaults.temperature),
-        None => temperature.unwrap_or(0.0),
+        None if temperature.is_none() && !narrowing.is_some() => 0.0,
+        _ => temperature.unwrap_or(defaults.temperature),
     };
-    sampling::params(fields, temperature, defaults)
+    narrowing.params(fields, temperature, defaults)
 }

@@ -9,34 +9,11 @@ use gimbal_engine::{Completed, Delta, FinishReason, TokenInfo};
 use gimbal_text::Tokenizer;
 use serde_json::{Map, Value, json};
 
-use crate::fault::Door;
+use crate::budget::Share;
+use crate::fault::{Door, Fault, Schema};
 use crate::generations::fault_of;
-use crate::lmi::request::Shown;
-use crate::stream::{EVENT_STREAM, Encode};
-
-/// How a stream is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Format {
-    JsonLines,
-    Sse,
-}
-
-impl Format {
-    pub(crate) fn content_type(self) -> &'static str {
-        match self {
-            Self::JsonLines => "application/jsonlines",
-            Self::Sse => EVENT_STREAM,
-        }
-    }
-
-    /// LMI writes `data:` without a space.
-    fn frame(self, value: &Value, out: &mut String) {
-        match self {
-            Self::JsonLines => out.push_str(&format!("{value}\n")),
-            Self::Sse => out.push_str(&format!("data:{value}\n\n")),
-        }
-    }
-}
+use crate::lmi::request::{Asked, Shown};
+use crate::stream::{Encode, Framing};
 
 /// Writes answers as the parameters ask.
 #[derive(Clone, Debug)]
@@ -51,24 +28,21 @@ impl Answer {
     }
 
     /// A whole answer to one input.
-    pub(crate) fn whole(&self, input: &str, prompt: &[u32], choices: &[Completed]) -> Value {
+    pub(crate) fn whole(&self, asked: &Asked, choices: &[Completed]) -> Value {
         let Some((first, others)) = choices.split_first() else { return Value::Null };
         let mut answer = Map::new();
-        answer.insert("generated_text".into(), self.full(input, &first.text).into());
+        answer.insert("generated_text".into(), self.full(&asked.text, &first.text).into());
         let many = !others.is_empty();
         if self.shown.details || self.shown.prefill || many {
-            let mut details = self.details(first);
-            details.insert("inputs".into(), input.into());
-            if self.shown.prefill {
-                // The prompt's own log probabilities are not computed.
-                let entry = |id: &u32| json!({"id": id, "text": self.text(*id), "log_prob": null});
-                details.insert("prefill".into(), prompt.iter().map(entry).collect());
-            }
+            let mut details = self.details(asked, first);
+            details.insert("inputs".into(), asked.text.as_str().into());
             if many {
                 let sequence = |choice: &Completed| {
-                    let mut details = self.details(choice);
-                    details.insert("generated_text".into(), self.full(input, &choice.text).into());
-                    Value::Object(details)
+                    let mut sequence = Map::new();
+                    let text = self.full(&asked.text, &choice.text);
+                    sequence.insert("generated_text".into(), text.into());
+                    sequence.extend(self.details(asked, choice));
+                    Value::Object(sequence)
                 };
                 let sequences = others.iter().map(sequence).collect();
                 details.insert("best_of_sequences".into(), sequences);
@@ -82,10 +56,16 @@ impl Answer {
         if self.shown.full_text { format!("{input}{text}") } else { text.to_owned() }
     }
 
-    fn details(&self, choice: &Completed) -> Map<String, Value> {
+    /// Members in LMI's order; what only we have comes after.
+    fn details(&self, asked: &Asked, choice: &Completed) -> Map<String, Value> {
         let mut details = Map::new();
         details.insert("finish_reason".into(), choice.finish.name().into());
         details.insert("generated_tokens".into(), choice.tokens.len().into());
+        details.insert("seed".into(), asked.seed.into());
+        // The prompt's own log probabilities are not computed.
+        let prefill = asked.prompt.iter().filter(|_| self.shown.prefill);
+        let prefill = prefill.map(|id| self.entry(*id, &self.text(*id), None));
+        details.insert("prefill".into(), prefill.collect());
         let tokens = choice.tokens.iter().map(|(token, _)| self.token(token, &self.text(token.id)));
         details.insert("tokens".into(), tokens.collect());
         if self.shown.top > 0 {
@@ -96,17 +76,24 @@ impl Answer {
     }
 
     fn top(&self, token: &TokenInfo) -> Value {
-        let entry = |(id, log_prob): &(u32, f32)| {
-            let (text, log_prob) = (self.text(*id), number(*log_prob));
-            json!({"id": id, "text": text, "log_prob": log_prob})
-        };
+        let entry = |(id, logprob): &(u32, f32)| self.entry(*id, &self.text(*id), Some(*logprob));
         token.top.iter().map(entry).collect()
     }
 
     fn token(&self, token: &TokenInfo, text: &str) -> Value {
-        let mut entry = json!({"id": token.id, "text": text, "log_prob": number(token.logprob)});
+        let mut entry = self.entry(token.id, text, Some(token.logprob));
         if token.special {
             entry["special_token"] = true.into();
+        }
+        entry
+    }
+
+    /// `logprob` is its name since v17 of LMI, and TGI's; `log_prob` was it before.
+    fn entry(&self, id: u32, text: &str, logprob: Option<f32>) -> Value {
+        let logprob = logprob.map(number);
+        let mut entry = json!({"id": id, "text": text, "logprob": logprob, "log_prob": logprob});
+        if self.shown.tgi {
+            entry["special"] = self.tokenizer.is_control(id).into();
         }
         entry
     }
@@ -116,62 +103,87 @@ impl Answer {
     }
 }
 
-/// A stream of tokens, one line each; the last line adds the whole text.
+/// A stream of tokens, one line each; the last line of a choice adds its whole text.
 #[derive(Debug)]
 pub(crate) struct Lines {
     answer: Answer,
-    format: Format,
-    input: String,
+    framing: Framing,
+    asked: Asked,
     text: Vec<String>,
     tokens: Vec<u32>,
+    /// Tokens of all choices.
+    count: u32,
+    /// The input is held to the end.
+    _share: Option<Share>,
 }
 
 impl Lines {
-    pub(crate) fn new(answer: Answer, format: Format, input: String) -> Self {
-        Self { answer, format, input, text: Vec::new(), tokens: Vec::new() }
+    pub(crate) fn new(
+        answer: Answer,
+        framing: Framing,
+        asked: Asked,
+        share: Option<Share>,
+    ) -> Self {
+        let (text, tokens) = (Vec::new(), Vec::new());
+        Self { answer, framing, asked, text, tokens, count: 0, _share: share }
     }
 }
 
 impl Encode for Lines {
     fn delta(&mut self, _prompt: usize, delta: Delta, out: &mut String) -> ControlFlow<()> {
-        let index = usize::from(delta.choice);
-        if self.text.len() <= index {
-            self.text.resize(index + 1, String::new());
-            self.tokens.resize(index + 1, 0);
+        let choice = usize::from(delta.choice);
+        if self.text.len() <= choice {
+            self.text.resize(choice + 1, String::new());
+            self.tokens.resize(choice + 1, 0);
         }
-        self.text[index].push_str(&delta.text);
+        self.text[choice].push_str(&delta.text);
         let token = delta.token.as_ref();
-        self.tokens[index] += u32::from(token.is_some());
-        let mut line = match token {
-            // Text held back by an unfinished character or a possible stop string comes with the
-            // token that releases it, so the texts of all lines are the whole text.
-            Some(token) => json!({"token": self.answer.token(token, &delta.text)}),
-            None => json!({"token": no_token(&delta.text)}),
-        };
+        self.tokens[choice] += u32::from(token.is_some());
+        self.count += 1;
+        let tgi = self.answer.shown.tgi;
+        let fault = delta.finish.as_ref().and_then(|finish| fault_of(finish, true));
+        if let (Some(fault), true) = (&fault, tgi) {
+            self.framing.frame(&fault.body(Schema::Tgi, Door::Invocations), out);
+            return ControlFlow::Break(());
+        }
+        let mut line = json!({
+            // TGI counts tokens, LMI choices.
+            "index": if tgi { self.count } else { delta.choice.into() },
+            "token": match token {
+                // Text held back by an unfinished character or a possible stop string comes with the
+                // token that releases it, so the texts of all lines are the whole text.
+                Some(token) => self.answer.token(token, &delta.text),
+                None => no_token(&delta.text),
+            },
+            "generated_text": null,
+            "details": null,
+        });
         if let (Some(token), true) = (token, self.answer.shown.top > 0) {
             line["top_tokens"] = self.answer.top(token);
         }
-        if delta.choice > 0 {
-            line["index"] = delta.choice.into();
-        }
         if let Some(finish) = &delta.finish {
-            self.finish(index, finish, &mut line);
+            self.finish(choice, finish, fault, &mut line);
         }
-        self.format.frame(&line, out);
+        self.framing.frame(&line, out);
         ControlFlow::Continue(())
     }
 }
 
 impl Lines {
-    fn finish(&self, index: usize, finish: &FinishReason, line: &mut Value) {
-        line["generated_text"] = self.answer.full(&self.input, &self.text[index]).into();
-        let reason = if fault_of(finish, true).is_some() { "error" } else { finish.name() };
-        let mut details = json!({"finish_reason": reason, "generated_tokens": self.tokens[index]});
+    fn finish(&self, choice: usize, finish: &FinishReason, fault: Option<Fault>, line: &mut Value) {
+        line["generated_text"] = self.answer.full(&self.asked.text, &self.text[choice]).into();
+        let reason = if fault.is_some() { "error" } else { finish.name() };
+        let mut details = json!({
+            "finish_reason": reason,
+            "seed": self.asked.seed,
+            "generated_tokens": self.tokens[choice],
+            "input_length": self.asked.prompt.len(),
+        });
         if self.answer.shown.details {
-            details["inputs"] = self.input.clone().into();
+            details["inputs"] = self.asked.text.as_str().into();
         }
         line["details"] = details;
-        if let Some(fault) = fault_of(finish, true) {
+        if let Some(fault) = fault {
             line["code"] = fault.status(Door::Invocations).as_u16().into();
             line["error"] = fault.message.into();
         }
@@ -180,7 +192,7 @@ impl Lines {
 
 /// What LMI writes where a line has no token.
 fn no_token(text: &str) -> Value {
-    json!({"id": -1, "text": text, "log_prob": -1, "special_token": true})
+    json!({"id": -1, "text": text, "logprob": -1, "log_prob": -1, "special_token": true})
 }
 
 /// JSON has no infinity; a probability of zero is told as the smallest log there is.

@@ -11,20 +11,21 @@ use gimbal_engine::{Completed, Delta, GenerateRequest, Prompt, Usage};
 use gimbal_text::Tokenizer;
 use serde_json::{Map, Value, json};
 
-use super::request::{Delivery, Header, alternatives, deadline, delivery, patience, request};
-use super::{done, finish_name, frame, logprobs, usage};
-use crate::call::{self, Call, tell_ignored};
+use super::request::{Delivery, Header, Told, alternatives, deadline, delivery, patience, request};
+use super::{done, finish_name, logprobs, usage};
+use crate::call::{Call, tell_ignored};
 use crate::fault::{Door, Fault, Schema};
 use crate::fields::Fields;
 use crate::generations::{Generations, fault_of};
 use crate::names::Scope;
-use crate::stream::{self, EVENT_STREAM, Encode};
+use crate::stream::{self, Encode, Framing};
+use crate::whole;
 
 /// Answers a conversation.
 pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
     fields.refuse_unsupported(Scope::Chat)?;
     let service = call.app.model(fields.text("model")?.as_deref(), call.door)?;
-    let Delivery { stream, include_usage } = delivery(&mut fields)?;
+    let Delivery { stream, told } = delivery(&mut fields)?;
     let prompt = prompt(&mut fields)?;
     let lengths = (fields.count32("max_completion_tokens")?, fields.count32("max_tokens")?);
     if lengths.1 == Some(0) {
@@ -43,14 +44,15 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
     };
     let generations = Generations::start(&service, vec![request], patience(call)).await?;
     call.share = None;
-    let header = Header::new("chatcmpl", service.name());
+    let header = Header::new(call, "chatcmpl", service.name());
     let writer = Writer { header, tokenizer: service.tokenizer().clone(), top, door: call.door };
     let mut response = if stream {
-        let chunks = Chunks { writer, include_usage, begun: Vec::new() };
-        stream::response(call, generations, chunks, EVENT_STREAM)
+        let (framing, cost) = (call.openai_framing(), generations.usage());
+        let chunks = Chunks { writer, framing, told, cost, tokens: Vec::new() };
+        stream::response(call, generations, chunks, framing)
     } else {
         let (choices, cost) = generations.complete().await?;
-        call::json(&writer.whole(choices.first().map_or(&[][..], Vec::as_slice), cost))
+        whole::json(call, &writer.whole(choices.first().map_or(&[][..], Vec::as_slice), cost))?
     };
     tell_ignored(&mut response, &[&fields]);
     Ok(response)
@@ -164,29 +166,43 @@ impl Writer {
 #[derive(Debug)]
 struct Chunks {
     writer: Writer,
-    include_usage: bool,
-    /// Choices whose role was told.
-    begun: Vec<u16>,
+    framing: Framing,
+    told: Told,
+    /// What was known to be spent at the beginning.
+    cost: Usage,
+    /// Tokens so far, of every choice whose role was told.
+    tokens: Vec<(u16, u32)>,
 }
 
 impl Chunks {
-    /// Where usage was asked for, every chunk has the member; only the last one has numbers.
-    fn frame(&self, mut chunk: Value, out: &mut String) {
-        if self.include_usage {
-            chunk["usage"] = Value::Null;
+    /// Where usage was asked for, every chunk has the member.
+    fn frame(&self, mut chunk: Value, completion_tokens: u32, out: &mut String) {
+        match self.told {
+            Told::Never => {}
+            Told::AtEnd => chunk["usage"] = Value::Null,
+            Told::Always => chunk["usage"] = usage(Usage { completion_tokens, ..self.cost }),
         }
-        frame(&chunk, out);
+        self.framing.frame(&chunk, out);
+    }
+
+    /// Counts a choice's tokens; tells its role before the first.
+    fn count(&mut self, delta: &Delta, out: &mut String) -> u32 {
+        let more = u32::from(delta.token.is_some());
+        if let Some((_, tokens)) = self.tokens.iter_mut().find(|(c, _)| *c == delta.choice) {
+            *tokens += more;
+            return *tokens;
+        }
+        self.tokens.push((delta.choice, more));
+        let role = json!({ "role": "assistant", "content": "" });
+        self.frame(self.writer.chunk(delta.choice, &role, None), 0, out);
+        more
     }
 }
 
 impl Encode for Chunks {
     fn delta(&mut self, _prompt: usize, delta: Delta, out: &mut String) -> ControlFlow<()> {
+        let tokens = self.count(&delta, out);
         let writer = &self.writer;
-        if !self.begun.contains(&delta.choice) {
-            self.begun.push(delta.choice);
-            let role = json!({ "role": "assistant", "content": "" });
-            self.frame(writer.chunk(delta.choice, &role, None), out);
-        }
         let wants_logprobs = writer.top.is_some() && delta.token.is_some();
         if !delta.text.is_empty() || wants_logprobs {
             let mut content = Map::new();
@@ -196,19 +212,20 @@ impl Encode for Chunks {
                 let told = logprobs::chat(&writer.tokenizer, std::iter::once(token));
                 chunk["choices"][0]["logprobs"] = told;
             }
-            self.frame(chunk, out);
+            self.frame(chunk, tokens, out);
         }
         let Some(finish) = &delta.finish else { return ControlFlow::Continue(()) };
         if let Some(fault) = fault_of(finish, true) {
-            frame(&fault.body(Schema::OpenAi, writer.door), out);
+            self.framing.frame(&fault.body(Schema::OpenAi, writer.door), out);
             return ControlFlow::Break(());
         }
-        self.frame(writer.chunk(delta.choice, &json!({}), Some(finish_name(finish))), out);
+        let last = writer.chunk(delta.choice, &json!({}), Some(finish_name(finish)));
+        self.frame(last, tokens, out);
         ControlFlow::Continue(())
     }
 
     fn end(&mut self, cost: Usage, out: &mut String) {
-        let cost = self.include_usage.then_some(cost);
-        done(&self.writer.header, "chat.completion.chunk", cost, out);
+        let cost = (self.told != Told::Never).then_some(cost);
+        done(&self.writer.header, "chat.completion.chunk", self.framing, cost, out);
     }
 }

@@ -14,17 +14,19 @@ use gimbal_engine::{
 use gimbal_text::Tokenizer;
 use serde_json::{Value, json};
 
-use super::request::{Delivery, Header, alternatives, deadline, delivery, patience, request};
+use super::request::{Delivery, Header, Told, alternatives, deadline, delivery, patience, request};
 use super::tokens::prompt_of;
-use super::{done, finish_name, frame, logprobs, usage};
-use crate::call::{self, Call, tell_ignored};
+use super::{done, finish_name, logprobs, usage};
+use crate::budget::Share;
+use crate::call::{Call, tell_ignored};
 use crate::copies;
 use crate::fault::{Door, Fault, Schema};
 use crate::fields::Fields;
 use crate::generations::{Generations, fault_of};
 use crate::names::Scope;
-use crate::stream::{self, EVENT_STREAM, Encode};
+use crate::stream::{self, Encode, Framing};
 use crate::typed::{PROMPTS_MAX, Prompts};
+use crate::whole;
 
 const MAX_TOKENS: u32 = 16;
 
@@ -35,7 +37,7 @@ pub(crate) async fn completions(
 ) -> Result<Response<Body>, Fault> {
     fields.refuse_unsupported(Scope::Completion)?;
     let service = call.app.model(fields.text("model")?.as_deref(), call.door)?;
-    let Delivery { stream, include_usage } = delivery(&mut fields)?;
+    let Delivery { stream, told } = delivery(&mut fields)?;
     let prompts = fields.prompts::<PROMPTS_MAX>("prompt")?;
     let length = fields.count32("max_tokens")?.unwrap_or(MAX_TOKENS);
     let top = fields.count("logprobs")?.map(|n| alternatives("logprobs", n)).transpose()?;
@@ -60,25 +62,31 @@ pub(crate) async fn completions(
     }
     // What all prompts share is checked once, before there is a request for each.
     service.check(&base)?;
-    let echo = match echo {
+    let is_echo = echo;
+    let echo = match is_echo {
         true => echoes(&prompts, service.tokenizer(), base.choices)?,
         false => vec![String::new(); prompts.len()],
     };
     let prompts = prompts_of(prompts, add_special_tokens);
     let request = |prompt| GenerateRequest { prompt, ..base.clone() };
-    let requests = prompts.into_iter().map(request).collect();
+    let requests: Vec<_> = prompts.into_iter().map(request).collect();
+    let count = requests.len();
     let generations = Generations::start(&service, requests, patience(call)).await?;
-    call.share = None;
-    let header = Header::new("cmpl", service.name());
+    // What is repeated before the answers is held as long as they are.
+    let share = call.share.take().filter(|_| is_echo);
+    let header = Header::new(call, "cmpl", service.name());
     let tokenizer = service.tokenizer().clone();
     let choices = usize::from(base.choices);
     let writer = Writer { header, tokenizer, top, door: call.door, choices, echo };
     let mut response = if stream {
-        let chunks = Chunks { writer, include_usage, offsets: HashMap::new() };
-        stream::response(call, generations, chunks, EVENT_STREAM)
+        let framing = call.openai_framing();
+        let costs = (0..count).map(|i| generations.usage_of(i)).collect();
+        let choices = HashMap::new();
+        let chunks = Chunks { writer, framing, told, costs, choices, _share: share };
+        stream::response(call, generations, chunks, framing)
     } else {
         let (all, cost) = generations.complete().await?;
-        call::json(&writer.whole(&all, cost))
+        whole::json(call, &writer.whole(&all, cost))?
     };
     tell_ignored(&mut response, &[&fields]);
     Ok(response)
@@ -101,9 +109,9 @@ async fn only_echo(
     }
     let choice = |(index, text)| json!({ "index": index, "text": text, "logprobs": null, "finish_reason": "length" });
     let choices: Value = echo.into_iter().enumerate().map(choice).collect();
-    let mut object = Header::new("cmpl", service.name()).object("text_completion", &choices);
+    let mut object = Header::new(call, "cmpl", service.name()).object("text_completion", &choices);
     object["usage"] = usage(cost);
-    Ok(call::json(&object))
+    whole::json(call, &object)
 }
 
 fn prompts_of(prompts: Prompts, add_special_tokens: bool) -> Vec<Prompt> {
@@ -170,9 +178,35 @@ impl Writer {
 #[derive(Debug)]
 struct Chunks {
     writer: Writer,
-    include_usage: bool,
-    /// Characters of tokens so far, of every choice that has begun.
-    offsets: HashMap<usize, usize>,
+    framing: Framing,
+    told: Told,
+    /// What each prompt was known to cost at the beginning.
+    costs: Vec<Usage>,
+    /// What every choice that has begun has sent.
+    choices: HashMap<usize, Sent>,
+    /// The echo is held to the end.
+    _share: Option<Share>,
+}
+
+/// What a choice has sent.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sent {
+    /// Characters of its tokens.
+    offset: usize,
+    tokens: u32,
+}
+
+impl Chunks {
+    /// Where usage was asked for, every chunk has the member.
+    fn frame(&self, mut chunk: Value, prompt: usize, tokens: u32, out: &mut String) {
+        let cost = self.costs.get(prompt).copied().unwrap_or_default();
+        match self.told {
+            Told::Never => {}
+            Told::AtEnd => chunk["usage"] = Value::Null,
+            Told::Always => chunk["usage"] = usage(Usage { completion_tokens: tokens, ..cost }),
+        }
+        self.framing.frame(&chunk, out);
+    }
 }
 
 impl Encode for Chunks {
@@ -183,28 +217,27 @@ impl Encode for Chunks {
         let tokens: Vec<&TokenInfo> = delta.token.iter().collect();
         let index = prompt * writer.choices + usize::from(delta.choice);
         let mut text = delta.text;
-        let offset = self.offsets.entry(index).or_insert_with(|| {
+        let sent = self.choices.entry(index).or_insert_with(|| {
             text.insert_str(0, &writer.echo[prompt]);
-            0
+            Sent::default()
         });
-        let logprobs = writer.logprobs(&tokens, offset);
+        sent.tokens += u32::from(delta.token.is_some());
+        let logprobs = writer.logprobs(&tokens, &mut sent.offset);
+        let so_far = sent.tokens;
         if !text.is_empty() || finish.is_some() || !logprobs.is_null() {
             let choice = json!({
                 "index": index, "text": text, "logprobs": logprobs, "finish_reason": finish,
             });
-            let mut chunk = writer.header.object("text_completion", &json!([choice]));
-            if self.include_usage {
-                chunk["usage"] = Value::Null;
-            }
-            frame(&chunk, out);
+            let chunk = writer.header.object("text_completion", &json!([choice]));
+            self.frame(chunk, prompt, so_far, out);
         }
         let Some(fault) = fault else { return ControlFlow::Continue(()) };
-        frame(&fault.body(Schema::OpenAi, writer.door), out);
+        self.framing.frame(&fault.body(Schema::OpenAi, self.writer.door), out);
         ControlFlow::Break(())
     }
 
     fn end(&mut self, cost: Usage, out: &mut String) {
-        let cost = self.include_usage.then_some(cost);
-        done(&self.writer.header, "text_completion", cost, out);
+        let cost = (self.told != Told::Never).then_some(cost);
+        done(&self.writer.header, "text_completion", self.framing, cost, out);
     }
 }

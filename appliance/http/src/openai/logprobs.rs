@@ -40,8 +40,14 @@ pub(super) fn completion(
         offsets.push(*offset);
         *offset += text(token.id).chars().count();
     }
+    // The token itself is always among them, so there may be one more than was asked for.
     let top = |token: &&TokenInfo| -> Map<String, Value> {
-        token.top.iter().map(|(id, l)| (text(*id), number(*l).into())).collect()
+        let mut top = Map::new();
+        top.insert(text(token.id), number(token.logprob).into());
+        for (id, logprob) in &token.top {
+            top.entry(text(*id)).or_insert_with(|| number(*logprob).into());
+        }
+        top
     };
     json!({
         "tokens": tokens.iter().map(|t| text(t.id)).collect::<Vec<_>>(),

@@ -1,19 +1,23 @@
-//! OpenAI's schema: chat, completions, models, and vLLM's tokenize and detokenize beside them.
+//! OpenAI's schema: chat, completions, models, and what vLLM has beside them.
 //!
-//! Reading order: `request` (fields both share), `chat`, `completions`, `logprobs`, `tokens`.
+//! Reading order: `request` (fields both share), `chat`, `completions`, `logprobs`, `tokens`, `info`.
 
 mod chat;
 mod completions;
+mod info;
 mod logprobs;
 mod request;
 mod tokens;
 
 pub(crate) use chat::chat;
 pub(crate) use completions::completions;
-pub(crate) use tokens::{detokenize, model, models, tokenize};
+pub(crate) use info::{load, model, models, tokenizer_info, version};
+pub(crate) use tokens::{detokenize, tokenize};
 
 use gimbal_engine::{FinishReason, Usage};
 use serde_json::{Value, json};
+
+use crate::stream::Framing;
 
 /// The name of a finish reason; what failed is told as an error instead.
 fn finish_name(finish: &FinishReason) -> &'static str {
@@ -29,17 +33,18 @@ fn usage(usage: Usage) -> Value {
     })
 }
 
-/// The end of a stream: what it cost, where asked for, and `[DONE]`.
-fn done(header: &request::Header, kind: &str, cost: Option<Usage>, out: &mut String) {
+/// The end of a stream: what it cost, where asked for.
+fn done(
+    header: &request::Header,
+    kind: &str,
+    framing: Framing,
+    cost: Option<Usage>,
+    out: &mut String,
+) {
     if let Some(cost) = cost {
         let mut last = header.object(kind, &json!([]));
         last["usage"] = usage(cost);
-        frame(&last, out);
+        framing.frame(&last, out);
     }
-    out.push_str("data: [DONE]\n\n");
-}
-
-/// A server-sent event.
-fn frame(value: &Value, out: &mut String) {
-    out.push_str(&format!("data: {value}\n\n"));
+    framing.done(out);
 }

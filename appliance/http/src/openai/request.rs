@@ -12,7 +12,7 @@ use crate::call::Call;
 use crate::fault::{Door, Fault};
 use crate::fields::Fields;
 use crate::names::Scope;
-use crate::sampling;
+use crate::sampling::Narrowing;
 use crate::typed::{STOP_TOKENS_MAX, STOPS_MAX};
 
 /// Alternatives a client may ask for.
@@ -22,7 +22,17 @@ const TOP_LOGPROBS_MAX: u64 = 20;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Delivery {
     pub(super) stream: bool,
-    pub(super) include_usage: bool,
+    pub(super) told: Told,
+}
+
+/// When a stream tells what it costs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Told {
+    Never,
+    /// In a last chunk; all others have the member without a value.
+    AtEnd,
+    /// So far, on every chunk, and in a last one.
+    Always,
 }
 
 /// What all objects of an answer repeat.
@@ -31,15 +41,17 @@ pub(super) struct Header {
     id: String,
     created: u64,
     model: String,
+    fingerprint: String,
 }
 
 impl Header {
-    pub(super) fn new(prefix: &str, model: &str) -> Self {
+    pub(super) fn new(call: &Call, prefix: &str, model: &str) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self {
             id: format!("{prefix}-{}", random_hex()),
             created: now.unwrap_or_default().as_secs(),
             model: model.to_owned(),
+            fingerprint: call.app.fingerprint(model),
         }
     }
 
@@ -47,7 +59,7 @@ impl Header {
     pub(super) fn object(&self, kind: &str, choices: &Value) -> Value {
         json!({
             "id": self.id, "object": kind, "created": self.created, "model": self.model,
-            "choices": choices,
+            "system_fingerprint": self.fingerprint, "choices": choices,
         })
     }
 }
@@ -60,8 +72,15 @@ pub(super) fn delivery(fields: &mut Fields) -> Result<Delivery, Fault> {
     }
     let mut options = fields.nested("stream_options", "stream_options.")?;
     options.refuse_unsupported(Scope::StreamOptions)?;
-    let include_usage = options.flag("include_usage")?.unwrap_or(false);
-    Ok(Delivery { stream, include_usage })
+    let include = options.flag("include_usage")?.unwrap_or(false);
+    let always = options.flag("continuous_usage_stats")?.unwrap_or(false);
+    // As vLLM: without the first the second asks for nothing.
+    let told = match (include, always) {
+        (false, _) => Told::Never,
+        (true, false) => Told::AtEnd,
+        (true, true) => Told::Always,
+    };
+    Ok(Delivery { stream, told })
 }
 
 /// Everything but prompt, length and logprobs.
@@ -71,7 +90,7 @@ pub(super) fn request(call: &Call, fields: &mut Fields) -> Result<GenerateReques
     fields.text("user")?;
     fields.flag("parallel_tool_calls")?;
     let temperature = fields.number("temperature")?.unwrap_or(defaults.temperature);
-    let params = sampling::params(fields, temperature, defaults)?;
+    let params = Narrowing::take(fields)?.params(fields, temperature, defaults)?;
     Ok(GenerateRequest {
         params,
         seed: fields.integer("seed")?.map(i64::cast_unsigned),

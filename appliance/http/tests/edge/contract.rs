@@ -219,6 +219,18 @@ async fn what_is_too_long_is_400_with_both_numbers() {
         ("/error/max_model_len", "128"),
         ("/error/type", "\"invalid_request_error\""),
     ];
+    // What LiteLLM and others look for, in every schema.
+    let sentence = "This model's maximum context length is 128 tokens. However, you requested 150 \
+                    tokens (120 in the messages, 30 in the completion).";
+    for (route, body, pointer) in [
+        (INVOCATIONS, json!({"inputs": text}), "/message"),
+        (CHAT, json!({"messages": user(&text), "max_tokens": 30}), "/error/message"),
+        (COMPLETIONS, json!({"prompt": text, "max_tokens": 30}), "/error/message"),
+    ] {
+        let answer = server.post(route, &body).await.json();
+        let message = answer.pointer(pointer).and_then(Value::as_str).unwrap_or_default();
+        assert!(message.starts_with(sentence), "{message}");
+    }
     let enormous: &'static [_] = &[("/prompt_tokens", "8334"), ("/max_model_len", "128")];
     check(
         &server,

@@ -192,6 +192,46 @@ async fn a_client_that_does_not_read_is_cancelled() {
     server.stop().await;
 }
 
+/// What waits for clients that do not read is bounded also where it is one whole answer.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whole_answers_that_nobody_reads_are_counted_and_then_refused() {
+    // A client may have 12 MB of these; an answer below has 10, more than any socket buffers.
+    let settings = HttpSettings { answers_bytes_max: 32 << 20, ..HttpSettings::default() };
+    let long = Limits {
+        kv: Kv { blocks: 4096, block_tokens: 16 },
+        context_tokens_max: 1 << 16,
+        ..limits()
+    };
+    let lane = lane(&long, &Script::default());
+    let server = Server::start_with(settings, "unread", policy(), lane).await;
+    let body = json!({
+        "messages": [{"role": "user", "content": "abc"}], "max_tokens": 8000, "logprobs": true,
+        "top_logprobs": 20,
+    });
+    let socket = TcpSocket::new_v4().expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a small buffer");
+    let mut unread = socket.connect(server.address).await.expect("the server listens");
+    let bytes = request("POST", CHAT, &[], &body.to_string());
+    unread.write_all(bytes.as_bytes()).await.expect("an open socket");
+    // Its first byte is there, so all of it is held.
+    unread.read_exact(&mut [0]).await.expect("an answer");
+    let answer = server.post(CHAT, &body).await;
+    let error = answer.json()["error"].clone();
+    assert_eq!((answer.status, &error["code"]), (503, &json!("unavailable")), "{error}");
+    assert!(answer.header("retry-after").is_some(), "{error}");
+    assert_eq!(server.get("/ping").await.status, 200);
+    let small = json!({"messages": [{"role": "user", "content": "abc"}], "max_tokens": 2});
+    assert_eq!(server.post(CHAT, &small).await.status, 200, "small answers have their own share");
+    drop(unread);
+    let mut answer = server.post(CHAT, &body).await;
+    while answer.status != 200 {
+        answer = server.post(CHAT, &body).await;
+    }
+    assert!(answer.body.len() > 9 << 20, "{} bytes", answer.body.len());
+    server.service().idle().await;
+    server.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cloud_s_time_limit_ends_what_is_not_begun_and_what_is_not_done() {
     let settings =

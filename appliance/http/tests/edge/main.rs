@@ -1,17 +1,19 @@
 //! Tests of the edge: a real TCP server on the simulated device, and a client by hand.
 //!
 //! Reading order: `rig` (server), `client` (HTTP by hand), `contract` (every situation, its
-//! status and its body), `answers` (shapes, and equality over routes), `limits` (full queues, bad
+//! status and its body), `answers` (shapes, and equality over routes), `clients` (what they rely on), `lmi` (its schema, and TGI's), `limits` (full queues, bad
 //! clients), `overload` (during a two-second step), `losses` (a killed device), `boot` (before and
 //! after serving), `dashboard` (the page and `/status`).
 
 mod answers;
 mod boot;
 mod client;
+mod clients;
 mod contract;
 mod dashboard;
 mod guests;
 mod limits;
+mod lmi;
 mod losses;
 mod names;
 mod openapi;

@@ -65,6 +65,7 @@ async fn every_promised_field_is_read() {
         ("/invocations", "LmiRequest", json!({"inputs": "x"})),
         ("/tokenize", "TokenizeText", json!({"prompt": "x"})),
         ("/tokenize", "TokenizeChat", json!({"messages": [{"role": "user", "content": "x"}]})),
+        ("/tokenize", "TokenizeContent", json!({"content": "x"})),
         ("/detokenize", "DetokenizeRequest", json!({"tokens": [1]})),
     ];
     for (path, name, body) in bodies {
