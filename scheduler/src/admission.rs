@@ -143,6 +143,7 @@ impl Scheduler {
             spawned: 0,
             unfinished: request.choices,
             losses: 0,
+            preemptions: 0,
             domain: Domain { secret, root, block_tokens },
             shares,
             request,

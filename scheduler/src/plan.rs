@@ -72,6 +72,7 @@ impl Scheduler {
     fn preempt(&mut self, key: usize) {
         self.leave_seat(key);
         self.totals.preemptions += 1;
+        self.jobs[self.sequences[key].job].preemptions += 1;
     }
 
     /// Back into the queue with all it has on the host.

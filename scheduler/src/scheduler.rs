@@ -82,6 +82,8 @@ pub(crate) struct Job {
     pub(crate) unfinished: u16,
     /// Devices lost while a step of it was in flight.
     pub(crate) losses: u32,
+    /// How often its sequences were preempted.
+    pub(crate) preemptions: u32,
     pub(crate) domain: Domain,
     /// Its blocks have names.
     pub(crate) shares: bool,
@@ -184,6 +186,13 @@ impl Scheduler {
     #[must_use]
     pub fn is_idle(&self) -> bool {
         self.jobs.is_empty() && self.steps.is_empty()
+    }
+
+    /// How often the sequences of a request were preempted; 0 for one that is not inside.
+    #[must_use]
+    pub fn preemptions(&self, id: RequestId) -> u32 {
+        let job = self.jobs.iter().find(|(_, job)| job.request.id == id);
+        job.map_or(0, |(_, job)| job.preemptions)
     }
 
     /// What is counted, now.

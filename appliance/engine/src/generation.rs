@@ -10,12 +10,13 @@ use std::task::{Context, Poll};
 
 use gimbal_scheduler::{Finish, Refusal as SchedulerRefusal};
 use gimbal_text::{Decoder, StopStrings, Stopped, Tokenizer};
-use metrics::counter;
+use metrics::{Label, counter};
 use tokio::sync::{mpsc, watch};
 
 use crate::clock::between;
 use crate::lane::{Canceller, Condition, LaneEvent, LaneState};
 use crate::meters::{self, Station};
+use crate::record::labels;
 use crate::request::{Completed, Delta, FinishReason, TokenInfo, Usage};
 use crate::{Clock, QueueNumbers, Refusal};
 
@@ -23,6 +24,7 @@ use crate::{Clock, QueueNumbers, Refusal};
 #[derive(Debug)]
 pub struct Generation {
     pub(crate) model: Arc<str>,
+    pub(crate) lane_number: u16,
     pub(crate) tokenizer: Arc<Tokenizer>,
     pub(crate) events: mpsc::Receiver<LaneEvent>,
     pub(crate) canceller: Canceller,
@@ -263,8 +265,9 @@ impl Generation {
         if !self.is_counted {
             return;
         }
-        let model = self.model.to_string();
-        counter!(meters::REQUESTS, "model" => model, "finish" => finish.name()).increment(1);
+        let mut labels = labels(&self.model, self.lane_number);
+        labels.push(Label::new("finish", finish.name()));
+        counter!(meters::REQUESTS, labels).increment(1);
     }
 
     fn refusal(&self, refusal: &SchedulerRefusal) -> Refusal {

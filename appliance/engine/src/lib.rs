@@ -46,7 +46,7 @@
 //!
 //! Reading order: `request` (asked and answered), `refusal`, `gate` (permits), `lane` and `runner`
 //! (the thread), `recovery` (losses and bugs), `generation` (tokens to text), `validation`,
-//! `text_pool` (threads for texts), `prompt`, `service`, `health`, `drain`, `meters` (all metrics in one table).
+//! `text_pool` (threads for texts), `prompt`, `service`, `health`, `drain`, `meters` (all metrics in one table), `record` (a lane's).
 //!
 //! # Invariants
 //! - One thread touches a scheduler and its backend; it never waits for a client.
@@ -66,6 +66,7 @@ mod health;
 mod lane;
 pub mod meters;
 mod prompt;
+mod record;
 mod recovery;
 mod refusal;
 mod request;
@@ -82,7 +83,9 @@ pub use generation::Generation;
 pub use health::Health;
 pub use lane::{Condition, LaneSource, LaneState, Reopen};
 pub use refusal::{QueueNumbers, Refusal};
-pub use request::{Completed, Delta, FinishReason, GenerateRequest, Prompt, TokenInfo, Usage};
+pub use request::{
+    Completed, Delta, FinishReason, GenerateRequest, Prompt, TokenInfo, Turn, Usage,
+};
 pub use service::{Service, ServiceConfig};
 pub use warm::{NotWarm, WarmUp};
 

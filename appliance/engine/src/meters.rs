@@ -1,18 +1,12 @@
 //! All metrics of the appliance in one table: name, kind, labels, meaning.
 //!
 //! Recording happens where things happen; here is only what they are called. The edge renders the
-//! table and takes the histograms' buckets from it. Next: `lane.rs`.
-//!
-//! Handles bind to the recorder that is installed when a lane starts: install it first.
+//! table and takes the histograms' buckets from it. Next: `record.rs`.
 
 use std::time::Duration;
 
-use gimbal_scheduler::{Micros, Stats};
-use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
+use metrics::{Histogram, counter, gauge, histogram};
 use tracing::{Span, trace_span};
-
-use crate::clock::between;
-use crate::lane::LaneEvent;
 
 /// What a metric is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +17,8 @@ pub enum Kind {
     Gauge,
     /// Durations in seconds, in [`BUCKETS`].
     Histogram,
+    /// Counts of things, in [`SIZE_BUCKETS`].
+    Sizes,
 }
 
 /// One line of the table.
@@ -44,6 +40,12 @@ pub const BUCKETS: &[f64] = &[
     30.0, 60.0, 120.0, 480.0,
 ];
 
+/// Upper bounds of the buckets of sizes: from one choice to the longest context.
+pub const SIZE_BUCKETS: &[f64] = &[
+    0.0, 1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1e3, 2e3, 5e3, 1e4, 2e4, 5e4, 1e5,
+    2e5, 5e5, 1e6,
+];
+
 macro_rules! meters {
     ($($constant:ident $kind:ident $name:literal $labels:literal $doc:literal)*) => {
         $(#[doc = $doc] pub const $constant: &str = $name;)*
@@ -56,23 +58,49 @@ macro_rules! meters {
 }
 
 meters! {
-    REQUESTS Counter "gimbal_requests_total" "model, finish"
+    REQUESTS Counter "gimbal_requests_total" "model, lane, finish"
         "Continuations that ended, by finish reason."
     REFUSED Counter "gimbal_refused_total" "model, reason"
         "Requests that were not admitted, by reason."
     CANCELLED Counter "gimbal_cancelled_total" "model" "Requests whose client went away."
-    TOKENS Counter "gimbal_tokens_total" "model, kind = prompt | cached | output"
+    TOKENS Counter "gimbal_tokens_total" "model, lane, kind = prompt | cached | output"
         "Tokens of admitted requests."
-    TTFT Histogram "gimbal_ttft_seconds" "model" "From the request's arrival to its first token."
-    ITL Histogram "gimbal_itl_seconds" "model" "Between two tokens of a continuation."
-    E2E Histogram "gimbal_e2e_seconds" "model"
+    TTFT Histogram "gimbal_ttft_seconds" "model, lane" "From the request's arrival to its first token."
+    ITL Histogram "gimbal_itl_seconds" "model, lane" "Between two tokens of a continuation."
+    E2E Histogram "gimbal_e2e_seconds" "model, lane"
         "From the request's arrival to the end of a continuation."
-    QUEUE Histogram "gimbal_queue_seconds" "model" "From the request's arrival to its first step."
+    QUEUE Histogram "gimbal_queue_seconds" "model, lane"
+        "From the request's arrival to its first step."
+    INFERENCE Histogram "gimbal_inference_seconds" "model, lane"
+        "From a request's first step to the last token of a continuation."
+    PREFILL Histogram "gimbal_prefill_seconds" "model, lane"
+        "From a request's first step to the first token of a continuation."
+    DECODE Histogram "gimbal_decode_seconds" "model, lane"
+        "From the first token of a continuation to its last."
+    TPOT Histogram "gimbal_tpot_seconds" "model, lane"
+        "The mean time between two tokens, of each continuation."
+    REQUEST_PROMPT Sizes "gimbal_request_prompt_tokens" "model, lane"
+        "Tokens of the prompt, of each continuation that ended."
+    REQUEST_OUTPUT Sizes "gimbal_request_output_tokens" "model, lane"
+        "Tokens generated, of each continuation that ended."
+    REQUEST_LONGEST Sizes "gimbal_request_output_max_tokens" "model, lane"
+        "Tokens of the longest continuation, of each request that ended."
+    REQUEST_LIMIT Sizes "gimbal_request_limit_tokens" "model, lane"
+        "Tokens that were asked for at most, of each continuation that ended."
+    REQUEST_CHOICES Sizes "gimbal_request_choices" "model, lane"
+        "Continuations that were asked for, of each request that ended."
+    REQUEST_PREEMPTIONS Sizes "gimbal_request_preemptions" "model, lane"
+        "How often its sequences were preempted, of each request that ended."
+    STEP_TOKENS Sizes "gimbal_step_tokens" "model, lane"
+        "Tokens that a step brought: prompts that were done, and output."
     STEP Histogram "gimbal_step_seconds" "model, lane" "From submitting a step to its outcome."
     STATION Histogram "gimbal_station_seconds" "station"
         "Time spent at one of the eight stations (see `Station`)."
     KV_BLOCKS Gauge "gimbal_kv_blocks" "model, lane, state = used | cached | free"
         "Blocks of the KV cache."
+    KV_INFO Gauge "gimbal_kv_info"
+        "model, lane, block_tokens, blocks, tokens, sequences, prefix_cache"
+        "Always 1; the labels are what the KV cache holds, and how many of the longest sequences."
     SLOTS_USED Gauge "gimbal_slots_used" "model, lane" "Sequence slots in use."
     RUNNING Gauge "gimbal_running" "model, lane" "Sequences in the rolling batch."
     WAITING Gauge "gimbal_waiting" "model, lane" "Requests in the queue."
@@ -103,8 +131,18 @@ pub fn describe() {
         match meter.kind {
             Kind::Counter => metrics::describe_counter!(meter.name, meter.doc),
             Kind::Gauge => metrics::describe_gauge!(meter.name, meter.doc),
-            Kind::Histogram => metrics::describe_histogram!(meter.name, meter.doc),
+            Kind::Histogram | Kind::Sizes => metrics::describe_histogram!(meter.name, meter.doc),
         }
+        // What has no labels is there from the beginning.
+        match meter.kind {
+            Kind::Counter if meter.labels.is_empty() => counter!(meter.name).increment(0),
+            Kind::Gauge if meter.labels.is_empty() => gauge!(meter.name).increment(0.0),
+            _ => {}
+        }
+    }
+    for station in Station::ALL {
+        // Registers it.
+        drop(station.histogram());
     }
 }
 
@@ -113,7 +151,7 @@ const HEAD: &str = "\
 
 Written from the table in `src/meters.rs`; do not edit. They are told at `GET /metrics` in
 Prometheus' text format; `metrics_alias: vllm` adds vLLM's names of the same series. Histograms are
-in seconds.
+in seconds, sizes in what their name says.
 ";
 
 /// The table as Markdown: `docs/metrics.md` is written by a test from here.
@@ -151,6 +189,18 @@ pub enum Station {
 }
 
 impl Station {
+    /// All, in order.
+    const ALL: [Self; 8] = [
+        Self::Parse,
+        Self::Tokenize,
+        Self::Admit,
+        Self::Schedule,
+        Self::Submit,
+        Self::Collect,
+        Self::Commit,
+        Self::Stream,
+    ];
+
     /// The one name in code, spans, metrics and documents.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -192,126 +242,6 @@ impl Station {
     }
 }
 
-/// When things happened to a request.
-pub(crate) struct Times {
-    /// At the edge.
-    pub(crate) arrived: Micros,
-    /// In the lane.
-    pub(crate) admitted: Micros,
-    pub(crate) prompt_tokens: u32,
-    /// The newest token of each choice.
-    pub(crate) newest: Vec<Option<Micros>>,
-}
-
-/// Handles of one lane.
-pub(crate) struct LaneMeters {
-    blocks: [Gauge; 3],
-    slots_used: Gauge,
-    running: Gauge,
-    waiting: Gauge,
-    steps: Counter,
-    rows: [Counter; 2],
-    preemptions: Counter,
-    turns: Counter,
-    row_faults: Counter,
-    losses: Counter,
-    pub(crate) restarts: Counter,
-    pub(crate) step: Histogram,
-    /// Prompt, cached, output.
-    tokens: [Counter; 3],
-    ttft: Histogram,
-    itl: Histogram,
-    e2e: Histogram,
-    queue: Histogram,
-    pub(crate) schedule: Histogram,
-    pub(crate) submit: Histogram,
-    pub(crate) collect: Histogram,
-    pub(crate) commit: Histogram,
-}
-
-impl LaneMeters {
-    pub(crate) fn new(model: &str, lane: u16) -> Self {
-        let (model, lane) = (model.to_owned(), lane.to_string());
-        let labels = vec![Label::new("model", model.clone()), Label::new("lane", lane)];
-        let count = |name: &'static str| counter!(name, labels.clone());
-        let level = |name: &'static str| gauge!(name, labels.clone());
-        let with = |key, value| {
-            let mut labels = labels.clone();
-            labels.push(Label::new(key, value));
-            labels
-        };
-        let blocks = |state: &'static str| gauge!(KV_BLOCKS, with("state", state));
-        let rows = |kind: &'static str| counter!(ROWS, with("kind", kind));
-        Self {
-            blocks: ["used", "cached", "free"].map(blocks),
-            slots_used: level(SLOTS_USED),
-            running: level(RUNNING),
-            waiting: level(WAITING),
-            steps: count(STEPS),
-            rows: ["prefill", "decode"].map(rows),
-            preemptions: count(PREEMPTIONS),
-            turns: count(TURNS),
-            row_faults: count(ROW_FAULTS),
-            losses: count(LOSSES),
-            restarts: count(RESTARTS),
-            step: histogram!(STEP, labels.clone()),
-            tokens: ["prompt", "cached", "output"]
-                .map(|kind| counter!(TOKENS, "model" => model.clone(), "kind" => kind)),
-            ttft: histogram!(TTFT, "model" => model.clone()),
-            itl: histogram!(ITL, "model" => model.clone()),
-            e2e: histogram!(E2E, "model" => model.clone()),
-            queue: histogram!(QUEUE, "model" => model.clone()),
-            schedule: Station::Schedule.histogram(),
-            submit: Station::Submit.histogram(),
-            collect: Station::Collect.histogram(),
-            commit: Station::Commit.histogram(),
-        }
-    }
-
-    /// Notes what an event says about latency and tokens.
-    pub(crate) fn note(&self, times: &mut Times, event: &LaneEvent, now: Micros) {
-        match event {
-            LaneEvent::Started { cached_tokens, waited } => {
-                let until_admitted = between(times.arrived, times.admitted);
-                self.queue.record(until_admitted + Duration::from_micros(waited.0));
-                self.tokens[0].increment(u64::from(times.prompt_tokens));
-                self.tokens[1].increment(u64::from(*cached_tokens));
-            }
-            LaneEvent::Finished { .. } => self.e2e.record(between(times.arrived, now)),
-            LaneEvent::Token { choice, finish, .. } => {
-                self.tokens[2].increment(1);
-                if finish.is_some() {
-                    self.e2e.record(between(times.arrived, now));
-                }
-                let Some(slot) = times.newest.get_mut(usize::from(*choice)) else { return };
-                match slot.replace(now) {
-                    Some(before) => self.itl.record(between(before, now)),
-                    None => self.ttft.record(between(times.arrived, now)),
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Publishes the scheduler's books.
-    pub(crate) fn publish(&self, stats: &Stats) {
-        let blocks = [stats.blocks_used, stats.blocks_cached, stats.blocks_free];
-        for (gauge, count) in self.blocks.iter().zip(blocks) {
-            gauge.set(f64::from(count));
-        }
-        self.slots_used.set(f64::from(stats.slots_used));
-        self.running.set(f64::from(stats.running));
-        self.waiting.set(f64::from(stats.waiting));
-        self.steps.absolute(stats.steps);
-        self.rows[0].absolute(stats.prefill_tokens);
-        self.rows[1].absolute(stats.decode_tokens);
-        self.preemptions.absolute(stats.preemptions);
-        self.turns.absolute(stats.turns);
-        self.row_faults.absolute(stats.row_faults);
-        self.losses.absolute(stats.losses);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -333,7 +263,7 @@ mod tests {
             let suffix = match meter.kind {
                 Kind::Counter => "_total",
                 Kind::Histogram => "_seconds",
-                Kind::Gauge => "",
+                Kind::Gauge | Kind::Sizes => "",
             };
             assert!(meter.name.starts_with("gimbal_"), "{}", meter.name);
             assert!(meter.name.ends_with(suffix), "{}", meter.name);

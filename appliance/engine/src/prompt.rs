@@ -9,7 +9,7 @@ use gimbal_text::{RenderOptions, TextError};
 
 use crate::clock::between;
 use crate::meters::Station;
-use crate::request::Prompt;
+use crate::request::{Prompt, Turn};
 use crate::{Client, Refusal, Service, text_pool, validation};
 
 /// Texts up to so many bytes are tokenized where they arrive (1 ms at 5 MB/s); longer ones by the
@@ -42,7 +42,7 @@ impl Service {
                 let (bytes, tokenizer) = (text.len(), Arc::clone(&self.tokenizer));
                 in_turn(client, bytes, move || tokenizer.encode_plain(&text, true)).await?
             }
-            Prompt::Chat { messages, variables, add_generation_prompt, add_special_tokens } => {
+            Prompt::Chat { messages, variables, turn, add_special_tokens } => {
                 let Some(template) = self.template.clone() else {
                     let what = "this model has no chat template; send a prompt, or serve it with \
                                 --chat-template FILE";
@@ -53,10 +53,10 @@ impl Service {
                 let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
                 let now_unix = i64::try_from(now.unwrap_or_default().as_secs()).unwrap_or(0);
                 let options = RenderOptions {
-                    add_generation_prompt,
+                    add_generation_prompt: turn == Turn::Begun,
+                    continue_final_message: turn == Turn::Continued,
                     variables,
                     now_unix,
-                    ..RenderOptions::default()
                 };
                 let tokenizer = Arc::clone(&self.tokenizer);
                 let render = move || {

@@ -90,11 +90,22 @@ pub enum Prompt {
         messages: Vec<Value>,
         /// More variables for the template.
         variables: Map<String, Value>,
-        /// Whether the assistant's turn is begun.
-        add_generation_prompt: bool,
+        /// Where the prompt ends.
+        turn: Turn,
         /// Adds what the tokenizer puts around a text; templates mostly write it themselves.
         add_special_tokens: bool,
     },
+}
+
+/// Where the prompt of a conversation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Turn {
+    /// After the beginning of the assistant's turn.
+    Begun,
+    /// After the last message.
+    Closed,
+    /// Within the last message, which goes on.
+    Continued,
 }
 
 /// The next piece of one continuation.
@@ -143,6 +154,10 @@ pub enum FinishReason {
 }
 
 impl FinishReason {
+    /// All names.
+    pub(crate) const NAMES: [&'static str; 7] =
+        ["eos_token", "length", "stop_sequence", "error", "drained", "cancelled", "deadline"];
+
     /// The name used in metrics and by LMI.
     #[must_use]
     pub fn name(&self) -> &'static str {

@@ -19,7 +19,8 @@ use tracing::trace;
 use crate::clock::{Clock, between};
 use crate::gate::Permit;
 use crate::lane::{Admission, Command, Condition, LaneEvent, LaneSource, LaneState, Reopen};
-use crate::meters::{LaneMeters, Station, Times};
+use crate::meters::Station;
+use crate::record::{LaneMeters, Progress, Times};
 use crate::recovery::guarded;
 use crate::request::FinishReason;
 
@@ -48,6 +49,10 @@ pub(crate) struct Runner {
     state: watch::Sender<LaneState>,
     pub(crate) condition: Condition,
     progress: Micros,
+    /// Tokens that the newest step brought.
+    step_tokens: u32,
+    /// Of all requests, as far as each was told of its own.
+    preemptions: u64,
     ended: Ends,
     /// Losses and restarts since a step was last committed.
     pub(crate) failures: u32,
@@ -109,6 +114,8 @@ impl Runner {
             state,
             condition: Condition::Running,
             progress: clock.now(),
+            step_tokens: 0,
+            preemptions: 0,
             ended: Ends::default(),
             failures: 0,
         };
@@ -151,7 +158,12 @@ impl Runner {
             Ok(moved) => moved,
             Err(error) => return self.recover(&error),
         };
+        self.note_preemptions();
         self.deliver();
+        let brought = std::mem::take(&mut self.step_tokens);
+        if brought > 0 {
+            self.meters.step_tokens.record(brought);
+        }
         self.publish();
         if !moved && !self.scheduler.is_idle() {
             return self.pause(PAUSE);
@@ -204,13 +216,21 @@ impl Runner {
         let Admission { request, is_counted, events, permit, arrived } = admission;
         let (id, choices) = (request.id, request.choices);
         let prompt_tokens = u32::try_from(request.tokens.len()).unwrap_or(u32::MAX);
+        let max_new_tokens = request.max_new_tokens;
         if let Err(refusal) = self.scheduler.admit(request, self.clock.now()) {
             // The client may be gone; then nobody needs the answer.
             drop(events.try_send(LaneEvent::Refused(refusal)));
             return;
         }
-        let newest = vec![None; usize::from(choices)];
-        let times = Times { arrived, admitted: self.clock.now(), prompt_tokens, newest };
+        let times = Times {
+            arrived,
+            admitted: self.clock.now(),
+            scheduled: None,
+            prompt_tokens,
+            max_new_tokens,
+            preemptions: 0,
+            choices: vec![Progress::default(); usize::from(choices)],
+        };
         let live = Live { events, _permit: permit, times, is_counted, unfinished: choices };
         self.live.insert(id, live);
     }
@@ -258,6 +278,18 @@ impl Runner {
         self.meters.commit.record(between(now, self.clock.now()));
     }
 
+    /// Looks up whose sequences gave up their blocks, where any did.
+    fn note_preemptions(&mut self) {
+        let all = self.scheduler.stats().preemptions;
+        if all == self.preemptions {
+            return;
+        }
+        self.preemptions = all;
+        for (id, live) in &mut self.live {
+            live.times.preemptions = self.scheduler.preemptions(*id).max(live.times.preemptions);
+        }
+    }
+
     /// Hands all events to those who wait. Who no longer does is cancelled.
     pub(crate) fn deliver(&mut self) {
         let mut gone = Vec::new();
@@ -298,12 +330,15 @@ impl Runner {
         };
         let live = self.live.get_mut(&id)?;
         if live.is_counted {
-            self.meters.note(&mut live.times, &news, now);
+            self.step_tokens += self.meters.note(&mut live.times, &news, now);
         }
         live.unfinished = live.unfinished.saturating_sub(choices_ended);
         let ended = live.unfinished == 0;
         let sent = live.events.try_send(news).is_ok();
         if ended {
+            if live.is_counted {
+                self.meters.note_request(&live.times);
+            }
             self.live.remove(&id);
             self.ended.note(now);
         }

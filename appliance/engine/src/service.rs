@@ -234,7 +234,8 @@ impl Service {
             tokens.drain(..tokens.len().saturating_sub(*keep as usize));
         }
         let max_new_tokens = self.check_len(tokens.len(), *max_new_tokens)?;
-        let lane = &self.lanes[self.route(&tokens)];
+        let number = self.route(&tokens);
+        let lane = &self.lanes[number];
         let choices = request.choices;
         // Every token, a start and an end of each choice: a lane never waits for a client.
         let news_max = (max_new_tokens as usize + 2).saturating_mul(usize::from(choices)) + 1;
@@ -245,6 +246,7 @@ impl Service {
         let stops = StopStrings::new(Arc::clone(&request.stop), request.include_stop);
         let mut generation = Generation {
             model: Arc::clone(&self.name),
+            lane_number: u16::try_from(number).unwrap_or(u16::MAX),
             tokenizer: Arc::clone(&self.tokenizer),
             events,
             canceller: lane.canceller(id),

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use gimbal_engine::meters::{self, BUCKETS};
-use metrics_exporter_prometheus::{BuildError, PrometheusBuilder, PrometheusHandle};
+use gimbal_engine::meters::{self, BUCKETS, Kind, SIZE_BUCKETS};
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, PrometheusHandle};
 
 /// How often samples of histograms are folded into their buckets; without it memory grows while
 /// nobody scrapes.
@@ -27,7 +27,12 @@ impl Exposition {
     /// # Errors
     /// Another recorder is installed.
     pub fn install() -> Result<Self, BuildError> {
-        let handle = PrometheusBuilder::new().set_buckets(BUCKETS)?.install_recorder()?;
+        let mut builder = PrometheusBuilder::new().set_buckets(BUCKETS)?;
+        for sizes in meters::TABLE.iter().filter(|meter| meter.kind == Kind::Sizes) {
+            let name = Matcher::Full(sizes.name.to_owned());
+            builder = builder.set_buckets_for_metric(name, SIZE_BUCKETS)?;
+        }
+        let handle = builder.install_recorder()?;
         meters::describe();
         Ok(Self(handle))
     }

@@ -172,7 +172,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("chat_template", "", Refused(Empty), "\"x\"", "vLLM", "A template of the client's."),
     row("chat_template_kwargs", "ct", Harmless, "{}", "vLLM", "More variables of the template."),
     row("content", "t", Harmless, "\"Hi\"", "llama.cpp", "What to tokenize."),
-    row("continue_final_message", "", Refused(Empty), "true", "vLLM", "Goes on with the last message."),
+    row("continue_final_message", "ct", Refused(Empty), "true", "vLLM", "Goes on with the last message."),
     row("continuous_usage_stats", "s", Harmless, "true", "vLLM", "Usage on every chunk."),
     row("custom_logit_processor", "", Refused(Empty), "\"x\"", "SGLang", "Code of the client's."),
     row("custom_params", "", Refused(Empty), "{\"a\": 1}", "SGLang", "For code of the client's."),

@@ -5,7 +5,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::{Duration, SystemTime};
 
-use gimbal_engine::{Health, SampleParams, Service};
+use gimbal_engine::{Health, SampleParams, Service, meters};
+use metrics::gauge;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -178,6 +179,10 @@ impl AppState {
     /// A model is warm: from now on it serves, besides those that do already.
     pub fn add_model(&self, service: Arc<Service>) {
         self.timeline(Timeline::end);
+        let About { version, platform, .. } = self.about();
+        let labels =
+            [("version", version), ("model", service.name().to_owned()), ("backend", platform)];
+        gauge!(meters::INFO, &labels).set(1.0);
         let mut models = self.models();
         models.push(service);
         self.set(Phase::Serving(models));

@@ -19,6 +19,7 @@ const SOURCE_BYTES_MAX: usize = 1 << 20;
 #[derive(Debug)]
 pub struct ChatTemplate {
     template: Template,
+    source: String,
     /// It names the content of messages.
     reads_content: bool,
     bos: Text,
@@ -54,14 +55,14 @@ impl ChatTemplate {
         let broken = |fault: Fault| TextError::Template { why: describe(fault) };
         let template = Template::new(source).map_err(broken)?;
         let reads_content = source.contains("content");
-        Ok(Self { template, reads_content, bos: Text::own(&bos), eos: Text::own(&eos) })
+        let (bos, eos) = (Text::own(&bos), Text::own(&eos));
+        Ok(Self { template, source: source.to_owned(), reads_content, bos, eos })
     }
 
     /// What was compiled.
     #[must_use]
-    pub fn source(&self) -> String {
-        let template = self.environment.get_template(NAME);
-        template.map_or_else(|_| String::new(), |template| template.source().to_owned())
+    pub fn source(&self) -> &str {
+        &self.source
     }
 
     /// Writes the prompt of a conversation.

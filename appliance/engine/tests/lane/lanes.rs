@@ -100,7 +100,7 @@ async fn chat_without_a_template_is_refused() {
     let chat = Prompt::Chat {
         messages,
         variables,
-        add_generation_prompt: true,
+        turn: gimbal_engine::Turn::Begun,
         add_special_tokens: false,
     };
     let refused = sim_lanes().generate(GenerateRequest::new(chat)).await;

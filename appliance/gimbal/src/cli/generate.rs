@@ -4,7 +4,7 @@ use std::io::{ErrorKind, Write};
 use std::path::Path;
 
 use clap::{Arg, ArgMatches, value_parser};
-use gimbal_engine::{FinishReason, GenerateRequest, Prompt, SampleParams, Service};
+use gimbal_engine::{FinishReason, GenerateRequest, Prompt, SampleParams, Service, Turn};
 use gimbal_settings::Settings;
 use serde_json::{Map, json};
 
@@ -44,7 +44,7 @@ fn request(matches: &ArgMatches) -> GenerateRequest {
     let prompt = if matches.get_flag("chat") {
         let messages = vec![json!({ "role": "user", "content": prompt })];
         let variables = Map::new();
-        Prompt::Chat { messages, variables, add_generation_prompt: true, add_special_tokens: false }
+        Prompt::Chat { messages, variables, turn: Turn::Begun, add_special_tokens: false }
     } else {
         Prompt::Text(prompt)
     };

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Response;
-use gimbal_engine::{Completed, Delta, GenerateRequest, Prompt, Usage};
+use gimbal_engine::{Completed, Delta, GenerateRequest, Prompt, Turn, Usage};
 use gimbal_text::Tokenizer;
 use serde_json::{Map, Value, json};
 
@@ -67,7 +67,7 @@ pub(super) fn prompt(fields: &mut Fields) -> Result<Prompt, Fault> {
         None => return Err(Fault::field("messages", "is missing")),
     };
     let messages = messages.into_iter().enumerate().map(message).collect::<Result<_, _>>()?;
-    let add = fields.flag("add_generation_prompt")?.unwrap_or(true);
+    let turn = turn(fields)?;
     let mut variables = fields.object("chat_template_kwargs")?.unwrap_or_default();
     // What other servers let a client say at the top.
     for name in ["enable_thinking", "reasoning_effort"] {
@@ -76,7 +76,22 @@ pub(super) fn prompt(fields: &mut Fields) -> Result<Prompt, Fault> {
         }
     }
     let add_special_tokens = fields.flag("add_special_tokens")?.unwrap_or(false);
-    Ok(Prompt::Chat { messages, variables, add_generation_prompt: add, add_special_tokens })
+    Ok(Prompt::Chat { messages, variables, turn, add_special_tokens })
+}
+
+/// Where the prompt ends; the assistant's turn is begun unless a field says otherwise.
+fn turn(fields: &mut Fields) -> Result<Turn, Fault> {
+    let add = fields.flag("add_generation_prompt")?;
+    let continues = fields.flag("continue_final_message")?.unwrap_or(false);
+    match (continues, add) {
+        (true, Some(true)) => Err(Fault::field(
+            "continue_final_message",
+            "not beside add_generation_prompt: true; a new turn is begun or the last one goes on",
+        )),
+        (true, _) => Ok(Turn::Continued),
+        (false, Some(false)) => Ok(Turn::Closed),
+        (false, _) => Ok(Turn::Begun),
+    }
 }
 
 /// A message as templates expect it: a role, and content as one string.

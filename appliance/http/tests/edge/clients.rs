@@ -168,6 +168,41 @@ async fn defaults_may_be_said() {
 }
 
 #[tokio::test]
+async fn the_last_message_goes_on_where_asked() {
+    // The rig's template begins no turn, so what continues is what is closed; the text crate tests
+    // where a template's own words end.
+    let server = server("continues").await;
+    let messages = json!([
+        {"role": "user", "content": "ab"}, {"role": "assistant", "content": "cd"},
+    ]);
+    for (add, status) in [(Value::Null, 200), (json!(false), 200), (json!(true), 400)] {
+        for (route, tokens) in [
+            (CHAT, "/usage/prompt_tokens"),
+            ("/invocations", "/usage/prompt_tokens"),
+            ("/tokenize", "/count"),
+        ] {
+            let mut body = json!({"messages": messages, "continue_final_message": true});
+            body["add_generation_prompt"] = add.clone();
+            if route != "/tokenize" {
+                body["max_tokens"] = 2.into();
+            }
+            let answer = server.post(route, &body).await;
+            assert_eq!(answer.status, status, "{route} {add}: {}", answer.body);
+            let found = answer.json();
+            match status {
+                200 => assert_eq!(found.pointer(tokens), Some(&json!(4)), "{found}"),
+                _ => assert_eq!(found["error"]["param"], "continue_final_message"),
+            }
+        }
+    }
+    let empty = json!({
+        "messages": [{"role": "assistant", "content": ""}], "continue_final_message": true,
+    });
+    assert_eq!(server.post(CHAT, &empty).await.status, 400, "nothing to continue");
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn models_have_what_openai_and_vllm_tell_of_them() {
     let server = server("listed").await;
     let list = server.get("/v1/models").await.json();

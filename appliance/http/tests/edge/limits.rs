@@ -181,7 +181,7 @@ async fn a_client_that_does_not_read_is_cancelled() {
     let bytes = request("POST", INVOCATIONS, &[], &body);
     stalled.write_all(bytes.as_bytes()).await.expect("an open socket");
     // The device may be done long before the client is given up: nobody waits for a client.
-    let cancelled = "gimbal_requests_total{model=\"stalled\",finish=\"cancelled\"} 1";
+    let cancelled = "gimbal_requests_total{model=\"stalled\",lane=\"0\",finish=\"cancelled\"} 1";
     let mut metrics = String::new();
     while !metrics.contains(cancelled) {
         metrics = server.get("/metrics").await.body;

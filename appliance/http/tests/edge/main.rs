@@ -1,7 +1,7 @@
 //! Tests of the edge: a real TCP server on the simulated device, and a client by hand.
 //!
 //! Reading order: `rig` (server), `client` (HTTP by hand), `contract` (every situation, its
-//! status and its body), `answers` (shapes, and equality over routes), `clients` (what they rely on), `lmi` (its schema, and TGI's), `limits` (full queues, bad
+//! status and its body), `answers` (shapes, and equality over routes), `clients` (what they rely on), `metrics`, `lmi` (its schema, and TGI's), `limits` (full queues, bad
 //! clients), `overload` (during a two-second step), `losses` (a killed device), `boot` (before and
 //! after serving), `dashboard` (the page and `/status`).
 
@@ -15,6 +15,7 @@ mod guests;
 mod limits;
 mod lmi;
 mod losses;
+mod metrics;
 mod names;
 mod openapi;
 mod overload;
