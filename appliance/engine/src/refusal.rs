@@ -35,8 +35,8 @@ pub enum Refusal {
     /// Ask for less.
     // Its beginning is OpenAI's and vLLM's: clients look for it.
     #[error(
-        "This model's maximum context length is {max_model_len} tokens. However, you requested {0}{1} \
-         tokens ({0}{prompt_tokens} in the messages, {max_new_tokens} in the completion). \
+        "This model's maximum context length is {max_model_len} tokens. However, you requested \
+         {0}{1} tokens ({0}{prompt_tokens} in the messages, {max_new_tokens} in the completion). \
          Please reduce the length of the messages or completion: {0}{prompt_tokens} prompt tokens and \
          {max_new_tokens} new tokens do not fit max_model_len = {max_model_len}",
         if *.at_least { "at least " } else { "" },
