@@ -37,8 +37,8 @@ pub enum Refusal {
     #[error(
         "This model's maximum context length is {max_model_len} tokens. However, you requested \
          {0}{1} tokens ({0}{prompt_tokens} in the messages, {max_new_tokens} in the completion). \
-         Please reduce the length of the messages or completion: {0}{prompt_tokens} prompt tokens and \
-         {max_new_tokens} new tokens do not fit max_model_len = {max_model_len}",
+         Please reduce the length of the messages or completion: {0}{prompt_tokens} prompt tokens \
+         and {max_new_tokens} new tokens do not fit max_model_len = {max_model_len}",
         if *.at_least { "at least " } else { "" },
         .prompt_tokens.saturating_add(*.max_new_tokens)
     )]

@@ -346,8 +346,8 @@ mod tests {
 
 Written from the table in `src/names.rs`; do not edit. *done*: it has its effect. *harmless*: it
 could change nothing here, and `x-gimbal-ignored` names it. *refused*: 400 `not_supported`, unless
-its value asks for nothing. *in parameters*: 400, for it has its effect there. Names that stand in no
-row are ignored and told likewise.
+its value asks for nothing. *in parameters*: 400, for it has its effect there. Names that stand in
+no row are ignored and told likewise.
 ";
     const SCOPES: [(Scope, &str); 6] = [
         (Scope::Chat, "chat"),

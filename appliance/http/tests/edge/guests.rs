@@ -21,8 +21,6 @@ async fn inside(server: &Server, count: u32) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_client_that_leaves_is_seen_whatever_lies_unread_before_its_end() {
-    let (lane, steps) = held_lane();
-    let server = Server::start("ghosts", policy(), lane).await;
     let body = |stream| json!({"prompt": "abc", "max_tokens": 100, "stream": stream}).to_string();
     let next = request("GET", "/ping", &[], "");
     for (tail, is_reset, stream) in [
@@ -32,6 +30,9 @@ async fn a_client_that_leaves_is_seen_whatever_lies_unread_before_its_end() {
         ("G", true, false),
         ("G", false, true),
     ] {
+        // A server each: steps that one did not take would hurry the next one's request to its end.
+        let (lane, steps) = held_lane();
+        let server = Server::start("ghosts", policy(), lane).await;
         let mut ghost = TcpStream::connect(server.address).await.expect("the server listens");
         let mut bytes = request("POST", "/v1/completions", &[], &body(stream));
         bytes += tail;
@@ -46,10 +47,10 @@ async fn a_client_that_leaves_is_seen_whatever_lies_unread_before_its_end() {
             steps.try_send(()).ok();
             tokio::task::yield_now().await;
         }
+        drop(steps);
+        server.service().idle().await;
+        server.stop().await;
     }
-    drop(steps);
-    server.service().idle().await;
-    server.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
