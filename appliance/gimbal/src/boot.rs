@@ -102,12 +102,16 @@ impl Plan {
             return Err(Failure::usage(format!("backend = {name} has no packed weights")));
         }
         let folder = self.fit.profile.packed_cache.as_deref();
-        if let Some(why) = folder.and_then(cache_problem) {
+        OnnxPlatform.pack(&self.fit, &self.model).map_err(|error| {
+            let why = folder.and_then(|folder| {
+                let missing = || (!folder.is_dir()).then(|| "it cannot be made".to_owned());
+                cache_problem(folder).or_else(missing)
+            });
+            let Some(why) = why else { return error.into() };
             let entry = settings.entry("packed_cache");
             let what = format!("packed_cache = {} (from {}): {why}", entry.value, entry.source);
-            return Err(Failure::unavailable(format!("{what}; set --packed-cache to a folder")));
-        }
-        Ok(OnnxPlatform.pack(&self.fit, &self.model)?)
+            Failure::unavailable(format!("{what}; set --packed-cache to a folder"))
+        })
     }
 
     /// The platform's name.
@@ -125,10 +129,16 @@ impl Plan {
         let started = Instant::now();
         if self.platform.name() == "onnx" {
             self.fit.profile.library = library(settings)?;
-            if let Some(why) = self.fit.profile.packed_cache.as_deref().and_then(cache_problem) {
-                let from = &settings.entry("packed_cache").source;
-                warn!(why, %from, "packed_cache is not used: each start packs the weights anew");
-                self.fit.profile.packed_cache = None;
+            // A folder that is there may hold the file already, writable or not.
+            let missing = self.fit.profile.packed_cache.take_if(|folder| !folder.is_dir());
+            match missing.as_deref().and_then(cache_problem) {
+                None => {
+                    self.fit.profile.packed_cache = self.fit.profile.packed_cache.take().or(missing)
+                }
+                Some(why) => {
+                    let from = &settings.entry("packed_cache").source;
+                    warn!(why, %from, "packed_cache cannot be: each start packs the weights anew");
+                }
             }
         }
         let name = settings.text("served_model_name").map(str::to_owned);
