@@ -108,10 +108,11 @@ class Chat(unittest.TestCase):
         self.assertEqual(choice.message.content, whole[: whole.index(word)])
         self.assertEqual(choice.finish_reason, "stop")
 
-    def test_text_parts_are_one_text(self):
-        parts = [{"type": "text", "text": "Name three "}, {"type": "text", "text": "colours."}]
+    def test_text_parts_are_lines_of_one_text(self):
+        parts = [{"type": "text", "text": "Name three"}, {"type": "text", "text": "colours."}]
+        whole = chat(messages=[{"role": "user", "content": "Name three\ncolours."}])
         answer = chat(messages=[{"role": "user", "content": parts}])
-        self.assertEqual(answer.choices[0].message.content, chat().choices[0].message.content)
+        self.assertEqual(answer.choices[0].message.content, whole.choices[0].message.content)
 
     def test_penalties_change_the_text(self):
         plain = complete(prompt="a a a a a a a a", max_tokens=24).choices[0].text

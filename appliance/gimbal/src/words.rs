@@ -95,12 +95,25 @@ fn template(
         return text(path, read(path)?.ok_or_else(missing)?).map(Some);
     }
     let folder = if model.path.is_dir() { Some(model.path.as_path()) } else { model.path.parent() };
-    if let Some(beside) = folder.map(|folder| folder.join("chat_template.jinja"))
-        && let Some(bytes) = read(&beside)?
-    {
-        return text(&beside, bytes).map(Some);
+    if let Some(folder) = folder {
+        let beside = folder.join("chat_template.jinja");
+        if leads_outside(folder, &beside) {
+            // What a template says can be read back by whoever sends a chat.
+            warn!(path = %beside.display(), "not read: it is a link that leads outside the model");
+        } else if let Some(bytes) = read(&beside)? {
+            return text(&beside, bytes).map(Some);
+        }
     }
     Ok(own.map(|source| (source, "the model's own".to_owned())))
+}
+
+/// True if a file of a model's folder is a link to what is none of the model's. In Hugging Face's cache
+/// `snapshots/REVISION` is made of links to `blobs` beside `snapshots`.
+fn leads_outside(folder: &Path, file: &Path) -> bool {
+    let (Ok(folder), Ok(file)) = (folder.canonicalize(), file.canonicalize()) else { return false };
+    let snapshots = folder.parent().filter(|parent| parent.ends_with("snapshots"));
+    let blobs = snapshots.and_then(Path::parent).map(|repository| repository.join("blobs"));
+    !file.starts_with(&folder) && !blobs.is_some_and(|blobs| file.starts_with(blobs))
 }
 
 /// A tokenizer of a file as Python may have written it; only one that is no JSON is gone through.
@@ -169,5 +182,40 @@ fn data(text: TextData) -> TokenizerData {
         add_space_prefix: text.add_space_prefix,
         remove_extra_whitespaces: text.remove_extra_whitespaces,
         charsmap: text.charsmap,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn a_template_may_be_a_link_within_its_model_only() {
+        let base = std::env::temp_dir().join(format!("gimbal-words-{}", std::process::id()));
+        let snapshot = base.join("models--a--b/snapshots/0a");
+        let blobs = base.join("models--a--b/blobs");
+        let plain = base.join("plain");
+        for folder in [&snapshot, &blobs, &plain] {
+            std::fs::create_dir_all(folder).expect("a temporary folder");
+        }
+        for file in [blobs.join("f"), plain.join("own"), base.join("secret")] {
+            std::fs::write(file, "text").expect("a temporary file");
+        }
+        let check = |folder: &Path, target: &str, outside: bool| {
+            let link = folder.join("chat_template.jinja");
+            symlink(target, &link).expect("a link");
+            assert_eq!(leads_outside(folder, &link), outside, "{} -> {target}", folder.display());
+            std::fs::remove_file(link).expect("ours");
+        };
+        check(&snapshot, "../../blobs/f", false);
+        check(&snapshot, "../../../secret", true);
+        check(&plain, "own", false);
+        check(&plain, "../secret", true);
+        check(&plain, "../models--a--b/blobs/f", true);
+        check(&plain, "/etc/hostname", true);
+        assert!(!leads_outside(&plain, &plain.join("own")));
+        std::fs::remove_dir_all(base).expect("ours");
     }
 }

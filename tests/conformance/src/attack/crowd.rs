@@ -19,6 +19,8 @@ use super::target::request;
 
 /// Stacks of client threads; they hold little.
 const STACK_BYTES: usize = 128 << 10;
+/// What memory may differ between the second and the last third of a run.
+const GROWTH_KIB_MAX: u64 = 32 << 10;
 /// Time for the server to forget everybody.
 const REST: Duration = Duration::from_secs(10);
 
@@ -70,7 +72,8 @@ pub fn disconnects(
     time: Duration,
 ) -> anyhow::Result<String> {
     // Little KV, so that fresh blocks are not taken for a leak.
-    let target = Target::start(binary, model, &["--kv-cache-bytes", "300000000"])?;
+    let flags = ["--kv-cache-bytes", "100000000", "--max-model-len", "2048"];
+    let target = Target::start(binary, model, &flags)?;
     let (ends, watch, begun) = (Ends::default(), target.watch(), Instant::now());
     let mut samples = Vec::new();
     std::thread::scope(|scope| -> anyhow::Result<()> {
@@ -101,8 +104,9 @@ pub fn disconnects(
     };
     let (second, last) = (middle(&samples[third..2 * third]), middle(&samples[2 * third..]));
     let ends = ends.into_inner().unwrap_or_else(|e| e.into_inner());
+    // A crowd that comes later than all before it may reach a new height; a leak goes on.
     let grown = last.saturating_sub(second);
-    ensure!(grown < 16 << 10, "memory grew by {grown} KiB from the second third to the last");
+    ensure!(grown < GROWTH_KIB_MAX, "memory grew from {second} to {last} KiB: {samples:?}");
     Ok(format!(
         "{ends:?}\n{} | {second} KiB in the second third, {last} KiB in the last; {report}",
         watch.end()
