@@ -203,8 +203,6 @@ impl Canceller {
 
 #[cfg(test)]
 mod tests {
-    use gimbal_batch::{Kv, Prefill, Sampling, Shape};
-
     use super::*;
 
     #[test]
@@ -217,16 +215,7 @@ mod tests {
             progress: Micros(0),
             request_interval: Duration::ZERO,
         });
-        let limits = Limits {
-            kv: Kv { blocks: 1, block_tokens: 1 },
-            shape: Shape::Varlen { rows_max: 1 },
-            prefill: Prefill::Chunked,
-            sequences_max: 1,
-            context_tokens_max: 1,
-            depth: 1,
-            sampling: Sampling::HOST,
-            batch_invariant: true,
-        };
+        let limits = crate::validation::tests::limits();
         let lane = Lane { commands, state, thread: Mutex::new(None), limits, model_len_max: 1 };
         assert_eq!(lane.state().condition, Condition::Running);
         drop(sender);

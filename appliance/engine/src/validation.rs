@@ -103,13 +103,14 @@ pub(crate) fn text_bytes(value: &Value) -> usize {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
     use crate::request::Prompt;
     use gimbal_batch::{Kv, Prefill, Sampling, Shape};
 
-    fn check_field(change: impl Fn(&mut GenerateRequest), expect: Option<&str>) {
-        let limits = Limits {
+    /// The smallest device there is.
+    pub(crate) fn limits() -> Limits {
+        Limits {
             kv: Kv { blocks: 1, block_tokens: 1 },
             shape: Shape::Varlen { rows_max: 1 },
             prefill: Prefill::Chunked,
@@ -118,10 +119,13 @@ mod tests {
             depth: 1,
             sampling: Sampling { penalties: false, ..Sampling::HOST },
             batch_invariant: true,
-        };
+        }
+    }
+
+    fn check_field(change: impl Fn(&mut GenerateRequest), expect: Option<&str>) {
         let mut request = GenerateRequest::new(Prompt::Text("a".into()));
         change(&mut request);
-        let found = check(&request, &limits, 128).map_err(|refusal| match refusal {
+        let found = check(&request, &limits(), 128).map_err(|refusal| match refusal {
             Refusal::Invalid { field, .. } => field,
             Refusal::Unsupported { what } => what,
             _ => "other",
