@@ -4,7 +4,6 @@
 //! path serves HTTP and the command line. Next: `drain.rs`.
 
 use std::collections::VecDeque;
-use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -286,7 +285,7 @@ impl Service {
         let ends = self.tokenizer.end_tokens().iter().filter(|_| !request.ignore_eos);
         let stop_tokens: Arc<[u32]> = ends.chain(request.stop_token_ids.iter()).copied().collect();
         let min_tokens = request.min_new_tokens;
-        let seed = request.seed.unwrap_or_else(|| RandomState::new().hash_one(id.0));
+        let seed = request.seed.unwrap_or_else(gimbal_text::random);
         Request {
             id,
             tokens,

@@ -11,12 +11,12 @@ use std::os::fd::AsRawFd;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
+use gimbal_text::random;
 use serde_json::Value;
 use tracing::debug;
 
-use crate::boot::random;
 use crate::failure::Failure;
-use crate::folder::Folder;
+use crate::folder::{Folder, user_folders};
 
 /// The last bytes of a binary with a bundle.
 const MARK: &[u8; 8] = b"GIMBALv1";
@@ -172,13 +172,6 @@ fn held(file: File) -> io::Result<PathBuf> {
 fn folders() -> impl Iterator<Item = PathBuf> {
     let shared = [PathBuf::from("/var/cache"), std::env::temp_dir()];
     user_folders().chain(shared)
-}
-
-/// Where this user's caches are.
-pub(crate) fn user_folders() -> impl Iterator<Item = PathBuf> {
-    let of = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
-    let home = of("HOME").map(|home| home.join(".cache"));
-    [of("XDG_CACHE_HOME"), home].into_iter().flatten()
 }
 
 /// True if a file has exactly these bytes.

@@ -7,7 +7,7 @@
 use std::fs::File;
 use std::io;
 use std::os::fd::OwnedFd;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use rustix::fs::{AtFlags, Mode, OFlags, RawMode, Stat};
 use rustix::io::Errno;
@@ -75,6 +75,30 @@ fn check(about: &Stat) -> io::Result<()> {
         return Ok(());
     }
     Err(io::Error::other("others can write there"))
+}
+
+/// Where this user's caches are.
+pub(crate) fn user_folders() -> impl Iterator<Item = PathBuf> {
+    let of = |name: &str| std::env::var_os(name).filter(|v| !v.is_empty()).map(PathBuf::from);
+    let home = of("HOME").map(|home| home.join(".cache"));
+    [of("XDG_CACHE_HOME"), home].into_iter().flatten()
+}
+
+/// Why no file can be kept in that folder, which is made where it is missing; nothing is written.
+pub(crate) fn cache_problem(folder: &Path) -> Option<String> {
+    use rustix::fs::{Access, access};
+    // The nearest step that is there decides: the rest would be made.
+    let there = folder.ancestors().find(|p| p.symlink_metadata().is_ok());
+    let there = there.unwrap_or_else(|| Path::new("."));
+    match there.metadata() {
+        Err(error) => Some(format!("{}: {error}", there.display())),
+        Ok(about) if !about.is_dir() => {
+            Some(format!("{} is a file, not a folder", there.display()))
+        }
+        Ok(_) => access(there, Access::WRITE_OK | Access::EXEC_OK)
+            .err()
+            .map(|error| format!("{} cannot be written: {error}", there.display())),
+    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 //! is asked without any.
 
 use gimbal_hal::Host;
-use gimbal_machine::{Imds, Machine, Room};
+use gimbal_machine::{Imds, Instance, Machine, Room};
 
 /// The host as it is now.
 pub(crate) fn host() -> Host {
@@ -18,7 +18,26 @@ pub(crate) fn of(machine: &Machine) -> Host {
         let told = std::thread::available_parallelism();
         told.map_or(1, |cores| u32::try_from(cores.get()).unwrap_or(1))
     });
-    Host { cores, memory_bytes: bytes, memory_why: why }
+    Host {
+        cpu: machine.cpu.name.clone(),
+        features: machine.cpu.features.clone(),
+        cores,
+        memory_total_bytes: machine.memory_bytes().max(bytes),
+        memory_bytes: bytes,
+        memory_why: why,
+    }
+}
+
+/// An instance type as a host, as far as the catalogue knows it.
+pub(crate) fn of_instance(instance: &Instance) -> Host {
+    Host {
+        cpu: format!("{} ({})", instance.name, instance.processor),
+        features: Vec::new(),
+        cores: instance.vcpus,
+        memory_total_bytes: instance.memory_bytes,
+        memory_bytes: instance.memory_bytes,
+        memory_why: format!("of {}", instance.name),
+    }
 }
 
 /// What can be had where the machine's own files say nothing: as `sysinfo` finds it, else as the kernel

@@ -1,13 +1,16 @@
 //! The binary: `gimbal serve`, `generate`, `probe`.
 //!
-//! Reading order: `cli/` (what is asked), `boot` (probe → plan → open → warm), `words` (tokenizer and template), `host` and
-//! `readiness` (limits of the machine and the process), `bundle` and `folder` (what a release appends to the binary), `failure` (exit codes), `print`, `logging`. Everything else is in the crates.
+//! Reading order: `cli/` (what is asked), `config` (settings with types), `boot/` (probe → plan → open
+//! → warm), `words` (tokenizer and template), `host` and `readiness` (limits of the machine and the
+//! process), `bundle` and `folder` (what a release appends to the binary), `failure` (exit codes),
+//! `print`, `logging`. Everything else is in the crates.
 
 #![forbid(unsafe_code)]
 
 mod boot;
 mod bundle;
 mod cli;
+mod config;
 mod failure;
 mod folder;
 mod host;

@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 
 use gimbal_model::{Model, Text, TextData, json_text};
-use gimbal_settings::Settings;
 use gimbal_text::{ChatTemplate, Named, Tokenizer, TokenizerData};
 use serde_json::Value;
 use tracing::warn;
@@ -29,7 +28,11 @@ pub(crate) struct Words {
 
 impl Words {
     /// Makes them of the model's text.
-    pub(crate) fn open(model: &Model, text: Text, settings: &Settings) -> Result<Self, Failure> {
+    pub(crate) fn open(
+        model: &Model,
+        text: Text,
+        chat_template: Option<&Path>,
+    ) -> Result<Self, Failure> {
         let in_model = |e: &dyn std::fmt::Display| {
             Failure::data(e).context(format!("in the tokenizer of {}", model.path.display()))
         };
@@ -56,7 +59,7 @@ impl Words {
             }
         };
         let tokenizer = tokenizer.of_model(model.decoder.vocab);
-        let found = template(model, settings, own)?;
+        let found = template(model, chat_template, own)?;
         let new = |source: &str| {
             ChatTemplate::new(source, tokenizer.bos_text(), tokenizer.eos_text()).map(Arc::new)
         };
@@ -65,7 +68,7 @@ impl Words {
             match new(&source) {
                 Ok(made) => template = Some(made),
                 // One that was asked for must be right.
-                Err(error) if settings.text("chat_template").is_some() => {
+                Err(error) if chat_template.is_some() => {
                     return Err(Failure::usage(format!("{from}: {error}")));
                 }
                 // A model with a broken one still serves text; chat requests say what is wrong.
@@ -81,7 +84,7 @@ impl Words {
 /// The template of the setting, of a file beside the model, or the model's own, and where it is from.
 fn template(
     model: &Model,
-    settings: &Settings,
+    set: Option<&Path>,
     own: Option<String>,
 ) -> Result<Option<(String, String)>, Failure> {
     let text = |path: &Path, bytes: Vec<u8>| {
@@ -90,7 +93,7 @@ fn template(
             .map(|source| (source, from.clone()))
             .map_err(|e| Failure::data(format!("{from}: {e}")))
     };
-    if let Some(path) = settings.text("chat_template").map(Path::new) {
+    if let Some(path) = set {
         let missing = || Failure::no_input(format!("chat_template: no {}", path.display()));
         return text(path, read(path)?.ok_or_else(missing)?).map(Some);
     }

@@ -2,7 +2,6 @@
 //!
 //! Never a prompt, a header or a key; never a line for what is polled. Next: `state.rs`.
 
-use std::hash::{BuildHasher, RandomState};
 use std::time::Duration;
 
 use axum::body::Body;
@@ -153,5 +152,5 @@ fn request_id(request: &Request) -> HeaderValue {
 
 /// Sixteen random hexadecimal digits.
 pub(crate) fn random_hex() -> String {
-    format!("{:016x}", RandomState::new().hash_one(Instant::now()))
+    format!("{:016x}", gimbal_text::random())
 }

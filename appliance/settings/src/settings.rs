@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -116,6 +117,33 @@ impl Settings {
             Value::Integer(n) => Some(n),
             _ => None,
         }
+    }
+
+    /// A whole number of a setting that always has one.
+    ///
+    /// # Panics
+    /// If the setting is no whole number: a bug of the caller or of the table.
+    #[must_use]
+    pub fn whole(&self, key: &str) -> u64 {
+        self.integer(key).unwrap_or_else(|| panic!("{key} has a number"))
+    }
+
+    /// The same in 32 bits, which the table's limits keep.
+    ///
+    /// # Panics
+    /// As `whole`.
+    #[must_use]
+    pub fn small(&self, key: &str) -> u32 {
+        u32::try_from(self.whole(key)).unwrap_or(u32::MAX)
+    }
+
+    /// The same as a time in seconds.
+    ///
+    /// # Panics
+    /// As `whole`.
+    #[must_use]
+    pub fn seconds(&self, key: &str) -> Duration {
+        Duration::from_secs(self.whole(key))
     }
 
     /// A number; `None` is `auto`.

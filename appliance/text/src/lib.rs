@@ -35,6 +35,7 @@ mod merge;
 mod named;
 mod patience;
 mod pre;
+mod random;
 
 mod specials;
 mod spm;
@@ -50,6 +51,7 @@ pub use decoder::Decoder;
 pub use error::TextError;
 pub use named::Named;
 pub use pre::pre_names;
+pub use random::random;
 pub use stop::{StopStrings, Stopped};
 pub use template::{ChatTemplate, RenderOptions};
 pub use tokenizer::Tokenizer;

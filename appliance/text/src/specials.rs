@@ -4,9 +4,10 @@
 //! letter of a prompt knows its author. Ordinary text is not tokenized here. Next: `tokenizer.rs`.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::ops::Range;
 use std::sync::LazyLock;
+
+use crate::random;
 
 /// All tokens that are matched literally.
 #[derive(Debug, Default)]
@@ -61,7 +62,6 @@ impl Control<'_> {
 /// secret of this process, which no text contains.
 pub(crate) fn secret() -> &'static str {
     static SECRET: LazyLock<String> = LazyLock::new(|| {
-        let random = || RandomState::new().hash_one(0_u8);
         let bits = [random(), random()];
         let letters = bits.iter().flat_map(|bits| (0..4).map(move |i| bits >> (16 * i) & 0xfffd));
         let letter =

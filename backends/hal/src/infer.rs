@@ -2,7 +2,7 @@
 //!
 //! No batching happens here; the engine joins requests. Next: `platform.rs`.
 
-use crate::DeviceError;
+use crate::{Backend, DeviceError};
 
 /// A model that maps tensors to tensors.
 pub trait Infer: Send {
@@ -56,4 +56,21 @@ pub enum TensorData {
     I32(Vec<i32>),
     /// 64-bit integers.
     I64(Vec<i64>),
+}
+
+/// An opened model.
+pub enum Servable {
+    /// It generates, step by step.
+    Generate(Box<dyn Backend>),
+    /// It maps tensors to tensors.
+    Infer(Box<dyn Infer>),
+}
+
+impl std::fmt::Debug for Servable {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Generate(backend) => f.debug_tuple("Generate").field(backend.limits()).finish(),
+            Self::Infer(infer) => f.debug_tuple("Infer").field(infer.signature()).finish(),
+        }
+    }
 }

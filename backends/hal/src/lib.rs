@@ -4,22 +4,32 @@
 //! [`gimbal_batch::Limits`]; the traits are few, small, `dyn`, and called once a step. The caller
 //! validates: a backend may assert that a batch is legal.
 //!
-//! Reading order: `platform` (probe, fit, open), `backend` (submit, collect), `infer` (models that
-//! do not generate), `error`, `sample` (the host sampler backends share).
+//! Reading order: `host` (what the process may use), `profile` (what the settings ask), `artifact`
+//! (what is served), `placement` (devices and the promise), `platform` (probe, fit, open), `backend`
+//! (submit, collect), `infer` (models that do not generate), `error`, `report`, `sample` (the host
+//! sampler backends share).
 //!
 //! # Invariants
 //! - Requests, queues, clocks and text are absent.
 //! - A method is added to `Backend` only when it first failed to be a field of `Limits`.
 
+mod artifact;
 mod backend;
 mod error;
+mod host;
 mod infer;
+mod placement;
 mod platform;
+mod profile;
+mod report;
 pub mod sample;
 
+pub use artifact::Artifact;
 pub use backend::Backend;
 pub use error::DeviceError;
-pub use infer::{Infer, Port, Signature, Tensor, TensorData};
-pub use platform::{
-    DeviceInfo, Fit, Host, KvDtype, Platform, Probe, Profile, Quantize, Servable, Source, Unfit,
-};
+pub use host::Host;
+pub use infer::{Infer, Port, Servable, Signature, Tensor, TensorData};
+pub use placement::{Batching, Claim, DeviceId, DeviceInfo, Fit, Kind, Placement, Unfit};
+pub use platform::{Class, Packed, Platform, Probe, Reading, Tools};
+pub use profile::{KvDtype, Profile, Quantize};
+pub use report::{KernelFigure, KernelReport, Peaks};

@@ -232,6 +232,32 @@ impl Graph {
         &self.nodes[val.0]
     }
 
+    /// Columns of the residual stream: those of the first node.
+    #[must_use]
+    pub fn hidden(&self) -> usize {
+        self.nodes.first().map_or(0, |node| node.cols)
+    }
+
+    /// Columns of the result: one for each token there is.
+    #[must_use]
+    pub fn vocab(&self) -> usize {
+        self.nodes.last().map_or(0, |node| node.cols)
+    }
+
+    /// Columns of the widest value that each token's row has.
+    #[must_use]
+    pub fn widest(&self) -> usize {
+        let tokens = self.nodes.iter().filter(|node| node.rows == Rows::Tokens);
+        tokens.map(|node| node.cols).max().unwrap_or(0)
+    }
+
+    /// Columns of the widest attention: heads by columns of a head.
+    #[must_use]
+    pub fn attention(&self) -> usize {
+        let attends = self.nodes.iter().filter(|node| matches!(node.op, Op::Attend { .. }));
+        attends.map(|node| node.cols).max().unwrap_or(0)
+    }
+
     /// Elements of KV one token needs over all layers.
     #[must_use]
     pub fn kv_elements_per_token(&self) -> usize {

@@ -3,11 +3,12 @@
 //! Reading order: `graph` (the IR), `decoder` (configuration → graph), `config/` (what the files say →
 //! configuration), `weights/` (mapped files, their readers, block types), `shard` (a graph for
 //! one of several ranks), `interp` (the slow oracle every backend is compared with), `model/` (all
-//! of it, opened), `json_text` (JSON as Python writes it).
+//! of it, opened), `onnx_file` (a model that is an `.onnx` file), `json_text` (JSON as Python
+//! writes it).
 //!
 //! # Invariants
-//! - Devices, batches, sequences and padding are absent; only `weights/map.rs`, `model.rs` and
-//!   `model/source.rs` touch files.
+//! - Devices, batches, sequences and padding are absent; only `weights/map.rs`, `model.rs`,
+//!   `model/source.rs` and `onnx_file.rs` touch files.
 //! - A key of a file that could change a number is computed with or refused by name.
 //! - A graph that builds is well formed: `Graph::add` checks every shape.
 //! - Nothing in a model file can make this crate panic: readers check every bound and answer
@@ -20,10 +21,12 @@ pub mod graph;
 pub mod interp;
 pub mod json_text;
 mod model;
+mod onnx_file;
 mod shard;
 pub mod weights;
 
 pub use decoder::{Decoder, HeadNorm, Layer, decoder};
 pub use error::{ModelError, printable};
 pub use model::{Model, Text, TextData};
+pub use onnx_file::OnnxFile;
 pub use shard::shard;

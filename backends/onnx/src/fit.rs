@@ -3,7 +3,7 @@
 //! Decides from shapes and sizes alone; no weight is read. Next: `step.rs` keeps the promise.
 
 use gimbal_batch::{Kv, Limits, Prefill, Sampling, Shape};
-use gimbal_hal::{DeviceInfo, Fit, Profile, Unfit};
+use gimbal_hal::{Claim, DeviceInfo, Fit, Kind, Placement, Profile, Unfit};
 use gimbal_model::Model;
 use gimbal_model::graph::{Graph, Op, State, WeightId};
 
@@ -63,9 +63,20 @@ pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Resu
         sampling: Sampling::HOST,
         batch_invariant: true,
     };
-    let threads = Some(profile.threads.unwrap_or(device.cores));
-    let (device_bytes, profile) = (fixed + kv_bytes, Profile { threads, ..profile.clone() });
-    Ok(Fit { replicas: 1, ranks: 1, device_bytes, limits, profile, why })
+    for (setting, asked) in
+        [("replicas", profile.replicas), ("tensor_parallel_degree", profile.ranks)]
+    {
+        if let Some(asked) = asked.filter(|n| *n > 1) {
+            why.push(format!("{setting} = {asked} means nothing on one CPU: 1 is used"));
+        }
+    }
+    Ok(Fit {
+        replicas: vec![Placement { devices: vec![device.clone()] }],
+        claims: vec![Claim { device: device.id.clone(), bytes: fixed + kv_bytes }],
+        kind: Kind::Generate(limits),
+        profile: profile.clone(),
+        why,
+    })
 }
 
 /// Bytes for keys and values, and why so many: what is set, or what all sequences can use of half of
@@ -166,7 +177,7 @@ fn looked_up_bytes(model: &Model, fused: &[Fused], profile: &Profile) -> u64 {
 
 /// Bytes of activations for `rows` rows: about three f32 copies of the widest values.
 fn scratch_bytes(model: &Model, rows: u64) -> u64 {
-    let c = &model.decoder;
-    let widest = 2 * c.feed_forward + 4 * c.hidden.max(c.heads * c.head_dim);
-    rows * 8 * widest as u64 + 4 * c.vocab as u64 * rows.min(64)
+    let graph = &model.graph;
+    let widest = 2 * graph.widest() + 4 * graph.hidden().max(graph.attention());
+    rows * 8 * widest as u64 + 4 * graph.vocab() as u64 * rows.min(64)
 }

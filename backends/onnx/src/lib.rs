@@ -31,5 +31,4 @@ mod step;
 mod store;
 mod unpack;
 
-pub use measure::{KernelFigure, KernelReport, Peaks};
-pub use platform::OnnxPlatform;
+pub use platform::{Locate, OnnxPlatform};

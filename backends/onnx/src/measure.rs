@@ -9,6 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use gimbal_hal::{KernelFigure, KernelReport, Peaks};
 use gimbal_model::weights::{DType, Tensor};
 use memmap2::{Advice, MmapMut};
 
@@ -32,51 +33,6 @@ const ROUNDS: usize = 5;
 /// Rows of activations.
 const ROWS: [usize; 4] = [1, 8, 32, 128];
 
-/// What the CPU can do, all threads together.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Peaks {
-    /// Bytes a second that are read from memory, where it is fastest.
-    pub read: f64,
-    /// Operations a second (two to a multiply-add) of nibbles with int8, in registers.
-    pub nibbles: f64,
-    /// The same with an offset for each block of 32.
-    pub offsets: f64,
-    /// The same of int8 with int8.
-    pub bytes: f64,
-    /// The same of f32.
-    pub floats: f64,
-}
-
-/// One kernel at one number of rows.
-#[derive(Clone, Debug)]
-pub struct KernelFigure {
-    /// The type of the weights.
-    pub dtype: &'static str,
-    /// Rows of activations.
-    pub rows: usize,
-    /// Bytes of weights a second.
-    pub bytes: f64,
-    /// Operations a second.
-    pub operations: f64,
-    /// Share of the bandwidth of the memory these weights lie in.
-    pub of_read: f64,
-    /// Share of the peak of its arithmetic.
-    pub of_peak: f64,
-}
-
-/// Everything measured.
-#[derive(Clone, Debug)]
-pub struct KernelReport {
-    /// The instruction set's name.
-    pub kernels: &'static str,
-    /// Threads.
-    pub threads: usize,
-    /// What the CPU can do.
-    pub peaks: Peaks,
-    /// By type, then by rows.
-    pub figures: Vec<KernelFigure>,
-}
-
 /// Measures for some seconds.
 ///
 /// # Errors
@@ -93,7 +49,7 @@ pub(crate) fn measure(threads: u32) -> std::io::Result<KernelReport> {
         for _ in 0..ROUNDS {
             let memory = weights.0.memory.bytes();
             of_these = of_these.max(memory.len() as f64 / read(&cpu, memory));
-            peaks.raise(&cpu);
+            raise(&mut peaks, &cpu);
             for (best, rows) in best.iter_mut().zip(ROWS) {
                 *best = best.min(seconds(&cpu, &weights.cut(rows), rows));
             }
@@ -111,41 +67,39 @@ pub(crate) fn measure(threads: u32) -> std::io::Result<KernelReport> {
     }
     // Shares of the best of all rounds.
     let share = |(dtype, figure): (DType, KernelFigure)| KernelFigure {
-        of_peak: figure.operations / peaks.of(Arithmetic::of(dtype)),
+        of_peak: figure.operations / peak(&peaks, Arithmetic::of(dtype)),
         ..figure
     };
     let figures = figures.into_iter().map(share).collect();
     Ok(KernelReport { kernels: cpu.kernels.name, threads: cpu.pool.threads(), peaks, figures })
 }
 
-impl Peaks {
-    /// Measures all once and keeps what is better.
-    fn raise(&mut self, cpu: &Cpu) {
-        for arithmetic in Arithmetic::ALL {
-            let blocks = AtomicU64::new(0);
-            let started = Instant::now();
-            cpu.pool.run(cpu.pool.threads(), &|_| {
-                let done = (cpu.kernels.peak)(arithmetic, PEAK_ROUNDS) as u64;
-                blocks.fetch_add(done, Ordering::Relaxed);
-            });
-            let operations = blocks.into_inner() as f64 * 2.0 * (BLOCK * LANES) as f64;
-            let peak = match arithmetic {
-                Arithmetic::Nibbles => &mut self.nibbles,
-                Arithmetic::Offsets => &mut self.offsets,
-                Arithmetic::Bytes => &mut self.bytes,
-                Arithmetic::Floats => &mut self.floats,
-            };
-            *peak = peak.max(operations / started.elapsed().as_secs_f64());
-        }
+/// Measures all peaks of arithmetic once and keeps what is better.
+fn raise(peaks: &mut Peaks, cpu: &Cpu) {
+    for arithmetic in Arithmetic::ALL {
+        let blocks = AtomicU64::new(0);
+        let started = Instant::now();
+        cpu.pool.run(cpu.pool.threads(), &|_| {
+            let done = (cpu.kernels.peak)(arithmetic, PEAK_ROUNDS) as u64;
+            blocks.fetch_add(done, Ordering::Relaxed);
+        });
+        let operations = blocks.into_inner() as f64 * 2.0 * (BLOCK * LANES) as f64;
+        let peak = match arithmetic {
+            Arithmetic::Nibbles => &mut peaks.nibbles,
+            Arithmetic::Offsets => &mut peaks.offsets,
+            Arithmetic::Bytes => &mut peaks.bytes,
+            Arithmetic::Floats => &mut peaks.floats,
+        };
+        *peak = peak.max(operations / started.elapsed().as_secs_f64());
     }
+}
 
-    fn of(&self, arithmetic: Arithmetic) -> f64 {
-        match arithmetic {
-            Arithmetic::Nibbles => self.nibbles,
-            Arithmetic::Offsets => self.offsets,
-            Arithmetic::Bytes => self.bytes,
-            Arithmetic::Floats => self.floats,
-        }
+fn peak(peaks: &Peaks, arithmetic: Arithmetic) -> f64 {
+    match arithmetic {
+        Arithmetic::Nibbles => peaks.nibbles,
+        Arithmetic::Offsets => peaks.offsets,
+        Arithmetic::Bytes => peaks.bytes,
+        Arithmetic::Floats => peaks.floats,
     }
 }
 

@@ -1,76 +1,129 @@
 //! This vendor as the hal sees it: probe, fit, open.
 
-use std::path::{Path, PathBuf};
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use gimbal_hal::{
-    DeviceError, DeviceInfo, Fit, Host, Platform, Probe, Profile, Quantize, Servable, Source, Unfit,
+    Artifact, Class, DeviceError, DeviceInfo, Fit, Host, KernelReport, Packed, Platform, Probe,
+    Profile, Quantize, Servable, Tools, Unfit,
 };
 use gimbal_model::Model;
 
-use crate::measure::KernelReport;
 use crate::step::CpuBackend;
+use crate::{session, store};
+
+/// The platform's name.
+pub(crate) const NAME: &str = "onnx";
+
+/// Finds libonnxruntime, when it is needed; `None` leaves it to the loader.
+pub type Locate = Arc<dyn Fn() -> Result<Option<PathBuf>, DeviceError> + Send + Sync>;
 
 /// CPUs through ONNX Runtime.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct OnnxPlatform;
+#[derive(Clone)]
+pub struct OnnxPlatform {
+    /// Where the library is.
+    pub library: Locate,
+    /// Folder for weights in the kernels' layout; `None` packs them in memory at every start.
+    pub packed_cache: Option<PathBuf>,
+    /// Threads that compute; `None` takes all the process may use.
+    pub threads: Option<u32>,
+}
+
+impl fmt::Debug for OnnxPlatform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { library: _, packed_cache, threads } = self;
+        let mut out = f.debug_struct("OnnxPlatform");
+        out.field("packed_cache", packed_cache).field("threads", threads).finish_non_exhaustive()
+    }
+}
 
 impl OnnxPlatform {
-    /// Loads ONNX Runtime, if that has not happened, and nothing else.
-    ///
-    /// # Errors
-    /// The library is missing, too old, or does not start.
-    pub fn load(&self, library: Option<&Path>) -> Result<(), DeviceError> {
-        crate::session::load(library)
-    }
-
-    /// Writes the weights in the kernels' layout to the profile's cache, unless they are there.
-    /// Returns the file, its bytes, and whether it was there.
-    ///
-    /// # Errors
-    /// No cache is named, it cannot be written, or the model cannot be computed.
-    pub fn pack(&self, fit: &Fit, model: &Model) -> Result<(PathBuf, u64, bool), DeviceError> {
-        crate::store::keep(fit, model)
-    }
-
-    /// Measures the kernels and what they are bound by, for some seconds.
-    ///
-    /// # Errors
-    /// There is no memory for the weights that stream past.
-    pub fn measure(&self, threads: u32) -> std::io::Result<KernelReport> {
-        crate::measure::measure(threads)
-    }
-
-    /// Bytes of the weights in the kernels' layout, where the model can be computed.
-    #[must_use]
-    pub fn packed_bytes(&self, model: &Model, quantize: Option<Quantize>) -> Option<u64> {
-        let fused = crate::lower::fuse(&model.graph).ok()?;
-        Some(crate::store::packed_bytes(model, &fused, quantize))
+    /// Threads that compute on that device.
+    pub(crate) fn threads_on(&self, cpu: &DeviceInfo) -> u32 {
+        self.threads.unwrap_or(cpu.cores).max(1)
     }
 }
 
 impl Platform for OnnxPlatform {
     fn name(&self) -> &'static str {
-        "onnx"
+        NAME
+    }
+
+    fn class(&self) -> Class {
+        Class::Host
     }
 
     fn probe(&self, host: &Host) -> Probe {
         Probe::Found(vec![crate::probe::cpu(host)])
     }
 
-    fn fit(&self, devices: &[DeviceInfo], model: &Model, profile: &Profile) -> Result<Fit, Unfit> {
-        let cpu = devices.first().ok_or_else(|| Unfit::Op {
-            platform: "onnx",
-            what: "a model without a CPU device".to_owned(),
-        })?;
-        crate::fit::fit(cpu, model, profile)
+    fn fit(
+        &self,
+        devices: &[DeviceInfo],
+        artifact: &Artifact,
+        profile: &Profile,
+    ) -> Result<Fit, Unfit> {
+        let what = |what: &str| Unfit::Op { platform: NAME, what: what.to_owned() };
+        let cpu = devices.first().ok_or_else(|| what("a model without a CPU device"))?;
+        match artifact {
+            Artifact::Decoder(model) => crate::fit::fit(cpu, model, profile),
+            Artifact::Onnx(file) => Err(what(&format!(
+                "{}: .onnx files are not served yet, only GGUF and safetensors of language models",
+                file.path.display()
+            ))),
+            Artifact::Bundle(path) => Err(what(&format!(
+                "{}: it was compiled for another kind of device",
+                path.display()
+            ))),
+        }
     }
 
-    fn open(&self, fit: &Fit, source: &Source) -> Result<Servable, DeviceError> {
-        match source {
-            Source::Graph(model) => Ok(Servable::Generate(Box::new(CpuBackend::open(fit, model)?))),
-            Source::Onnx(path) => Err(DeviceError::Model {
-                why: format!("{}: serving .onnx files is not supported yet", path.display()),
-            }),
-        }
+    fn open(
+        &self,
+        fit: &Fit,
+        replica: usize,
+        artifact: &Artifact,
+    ) -> Result<Servable, DeviceError> {
+        let Artifact::Decoder(model) = artifact else {
+            let why = format!("{} is not what was planned", artifact.what());
+            return Err(DeviceError::Model { why });
+        };
+        let placed = &fit.replicas[replica];
+        let threads = placed.devices.first().map_or(1, |cpu| self.threads_on(cpu));
+        let library = (self.library)()?;
+        let backend = CpuBackend::open(self, fit, model, (threads, library.as_deref()))?;
+        Ok(Servable::Generate(Box::new(backend)))
+    }
+
+    fn tools(&self) -> Option<&dyn Tools> {
+        Some(self)
+    }
+}
+
+impl Tools for OnnxPlatform {
+    fn load(&self) -> Result<String, DeviceError> {
+        let path = (self.library)()?;
+        session::load(path.as_deref())?;
+        Ok(path.map_or_else(|| session::LIBRARY.to_owned(), |path| path.display().to_string()))
+    }
+
+    fn pack(&self, fit: &Fit, artifact: &Artifact) -> Result<Packed, DeviceError> {
+        let Artifact::Decoder(model) = artifact else {
+            let why = format!("{} has no weights to pack", artifact.what());
+            return Err(DeviceError::Model { why });
+        };
+        let cpu = fit.replicas.first().and_then(|placed| placed.devices.first());
+        let threads = cpu.map_or(1, |cpu| self.threads_on(cpu));
+        store::keep(self.packed_cache.as_deref(), threads, fit.profile.quantize, model)
+    }
+
+    fn packed_bytes(&self, model: &Model, quantize: Option<Quantize>) -> Option<u64> {
+        let fused = crate::lower::fuse(&model.graph).ok()?;
+        Some(store::packed_bytes(model, &fused, quantize))
+    }
+
+    fn measure(&self, threads: u32) -> std::io::Result<KernelReport> {
+        crate::measure::measure(threads)
     }
 }

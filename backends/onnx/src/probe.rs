@@ -2,20 +2,24 @@
 //!
 //! Limits are the host's, read elsewhere; affinity is read here to pin threads. Decides nothing.
 
-use std::fs;
+use gimbal_hal::{DeviceId, DeviceInfo, Host};
 
-use gimbal_hal::{DeviceInfo, Host};
+use crate::platform::NAME;
 
 /// The CPU as the one device of this platform.
 pub(crate) fn cpu(host: &Host) -> DeviceInfo {
     DeviceInfo {
-        platform: "onnx",
+        platform: NAME.to_owned(),
+        id: DeviceId::new(NAME, "cpu"),
         ordinal: 0,
-        name: cpu_name(),
+        name: host.cpu.clone(),
+        driver: None,
+        memory_total_bytes: host.memory_total_bytes,
         memory_bytes: host.memory_bytes,
         memory_why: host.memory_why.clone(),
         cores: host.cores,
-        features: crate::kernels::features(),
+        numa_node: None,
+        features: host.features.clone(),
     }
 }
 
@@ -54,11 +58,4 @@ const GIVE_WAY: libc::c_int = 5;
 pub(crate) fn give_way() {
     // SAFETY: on Linux 0 is the calling thread; raising its own niceness needs no right.
     unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, GIVE_WAY) };
-}
-
-fn cpu_name() -> String {
-    let info = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let line = info.lines().find(|l| l.starts_with("model name") || l.starts_with("CPU part"));
-    let name = line.and_then(|l| l.split_once(':')).map(|(_, name)| name.trim());
-    name.unwrap_or(std::env::consts::ARCH).to_owned()
 }

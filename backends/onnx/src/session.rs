@@ -20,7 +20,7 @@ use crate::lower::{DOMAIN, Fused, write};
 use crate::ops::Executor;
 
 /// The library's file name, looked for in the loader's path.
-const LIBRARY: &str = "libonnxruntime.so";
+pub(crate) const LIBRARY: &str = "libonnxruntime.so";
 
 /// A session whose nodes are the executor's.
 pub(crate) struct Session {

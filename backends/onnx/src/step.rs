@@ -2,6 +2,7 @@
 //!
 //! Depth is 1: on a CPU there is no device to overlap with. Sampling is the hal's host sampler.
 
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,6 +14,7 @@ use gimbal_model::Model;
 use crate::kernels;
 use crate::lower::fuse;
 use crate::ops::{Cpu, Executor};
+use crate::platform::OnnxPlatform;
 use crate::pool::Pool;
 use crate::session::Session;
 use crate::store;
@@ -31,25 +33,32 @@ pub(crate) struct CpuBackend {
 
 impl CpuBackend {
     /// Packs the weights, or maps them packed, and makes the session.
-    pub(crate) fn open(fit: &Fit, model: &Arc<Model>) -> Result<Self, DeviceError> {
-        let fused = fuse(&model.graph).map_err(|why| DeviceError::Model { why })?;
-        let threads = fit.profile.threads.unwrap_or(1);
+    pub(crate) fn open(
+        platform: &OnnxPlatform,
+        fit: &Fit,
+        model: &Arc<Model>,
+        (threads, library): (u32, Option<&Path>),
+    ) -> Result<Self, DeviceError> {
+        let refused = |why: String| DeviceError::Model { why };
+        let fused = fuse(&model.graph).map_err(refused)?;
+        let limits = fit.limits().ok_or_else(|| refused("it does not generate".to_owned()))?;
         let cpu = Cpu { pool: Pool::new(threads as usize), kernels: kernels::best() };
-        let Profile { library, quantize, packed_cache, kv_dtype, .. } = &fit.profile;
-        let packed = store::open(model, &fused, *quantize, packed_cache.as_deref(), &cpu.pool);
-        let packed = packed.map_err(|e| DeviceError::Model { why: format!("packing: {e}") })?;
-        let blocks = fit.limits.kv.blocks as usize;
-        let Shape::Varlen { rows_max } = fit.limits.shape else {
-            return Err(DeviceError::Model { why: "the CPU has no compiled shapes".to_owned() });
+        let Profile { quantize, kv_dtype, .. } = &fit.profile;
+        let cache = platform.packed_cache.as_deref();
+        let packed = store::open(model, &fused, *quantize, cache, &cpu.pool);
+        let packed = packed.map_err(|e| refused(format!("packing: {e}")))?;
+        let blocks = limits.kv.blocks as usize;
+        let Shape::Varlen { rows_max } = limits.shape else {
+            return Err(refused("the CPU has no compiled shapes".to_owned()));
         };
         let (kv, rows) = ((*kv_dtype, blocks), rows_max as usize);
         let executor = Executor::new(model, &fused, &packed, kv, rows, cpu)
-            .map_err(|e| DeviceError::Model { why: format!("the KV cache: {e}") })?;
-        let session = Session::open(library.as_deref(), &fused, executor)?;
+            .map_err(|e| refused(format!("the KV cache: {e}")))?;
+        let session = Session::open(library, &fused, executor)?;
         Ok(Self {
-            limits: fit.limits.clone(),
+            limits: limits.clone(),
             session,
-            sampler: Sampler::new(fit.limits.sequences_max),
+            sampler: Sampler::new(limits.sequences_max),
             queued: None,
             batch: Batch::default(),
             ids: Vec::new(),

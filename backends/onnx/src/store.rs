@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use gimbal_hal::{DeviceError, Fit, Profile, Quantize};
+use gimbal_hal::{DeviceError, Quantize};
 use gimbal_model::Model;
 use gimbal_model::graph::WeightId;
 use gimbal_model::weights::{DType, Tensor};
@@ -117,17 +117,21 @@ fn pack_all(model: &Model, places: &[Place], length: usize, pool: &Pool) -> io::
     Ok(Memory(map.make_read_only()?))
 }
 
-/// Writes the file of the profile's cache, unless it is there, and waits until it is.
+/// Writes the file of that folder, unless it is there, and waits until it is.
 ///
 /// # Errors
 /// No folder is named, or it cannot be written.
-pub(crate) fn keep(fit: &Fit, model: &Model) -> Result<(PathBuf, u64, bool), DeviceError> {
-    let Profile { quantize, packed_cache, threads, .. } = &fit.profile;
-    let folder = packed_cache.as_deref().ok_or_else(|| refused("no folder is named"))?;
+pub(crate) fn keep(
+    folder: Option<&Path>,
+    threads: u32,
+    quantize: Option<Quantize>,
+    model: &Model,
+) -> Result<gimbal_hal::Packed, DeviceError> {
+    let folder = folder.ok_or_else(|| refused("no folder is named"))?;
     let fused = fuse(&model.graph).map_err(refused)?;
-    let (places, length) = places(model, &fused, *quantize);
-    let file = Packing { path: path(folder, model, *quantize), length };
-    let pool = Pool::new(threads.unwrap_or(1) as usize);
+    let (places, length) = places(model, &fused, quantize);
+    let file = Packing { path: path(folder, model, quantize), length };
+    let pool = Pool::new(threads as usize);
     let was_there = file.map(&pool).is_ok();
     if !was_there {
         let packed = pack_all(model, &places, length, &pool);
@@ -137,7 +141,7 @@ pub(crate) fn keep(fit: &Fit, model: &Model) -> Result<(PathBuf, u64, bool), Dev
         });
         kept.map_err(|e| refused(format!("{}: {e}", file.path.display())))?;
     }
-    Ok((file.path, length as u64, was_there))
+    Ok(gimbal_hal::Packed { path: file.path, bytes: length as u64, was_there })
 }
 
 fn refused(why: impl std::fmt::Display) -> DeviceError {

@@ -4,24 +4,31 @@
 
 use gimbal_batch::{Kv, Limits, Prefill, Sampling, Shape};
 use gimbal_hal::{
-    DeviceError, DeviceInfo, Fit, Host, Platform, Probe, Profile, Servable, Source, Unfit,
+    Artifact, Claim, Class, DeviceError, DeviceId, DeviceInfo, Fit, Host, Kind, Placement,
+    Platform, Probe, Profile, Reading, Servable, Unfit,
 };
-use gimbal_model::Model;
 
 use crate::backend::{Config, SimBackend};
 
+/// The platform's name.
+const NAME: &str = "sim";
 /// Bytes a token is said to keep in the KV cache.
 const TOKEN_BYTES: u64 = 1024;
-
+/// Tokens of a block.
+const BLOCK_TOKENS: u32 = 16;
 /// Most blocks unless bytes are given: enough for tests, small enough for any machine.
 const BLOCKS_MAX: u32 = 1 << 16;
 
-/// A platform whose device is [`SimBackend`].
+/// A platform whose devices are [`SimBackend`]s.
 #[derive(Clone, Debug)]
 pub struct SimPlatform {
-    /// How its device behaves. A model's own vocabulary replaces `vocab`.
+    /// How its devices behave. A model's own vocabulary replaces `vocab`.
     pub config: Config,
-    /// Which steps the device takes; `None` is any mixture of the profile's rows.
+    /// Memory of each device, in bytes; one entry a device.
+    pub devices: Vec<u64>,
+    /// What it passes for.
+    pub class: Class,
+    /// Which steps a device takes; `None` is any mixture of the profile's rows.
     pub shape: Option<Shape>,
     /// Whether prompts may be computed in pieces.
     pub prefill: Prefill,
@@ -29,29 +36,62 @@ pub struct SimPlatform {
     pub depth: u32,
 }
 
+impl SimPlatform {
+    /// One device of 1 GiB that is asked for by name only.
+    #[must_use]
+    pub fn new(config: Config) -> Self {
+        Self {
+            config,
+            devices: vec![1 << 30],
+            class: Class::Simulated,
+            shape: None,
+            prefill: Prefill::Chunked,
+            depth: 2,
+        }
+    }
+}
+
 impl Platform for SimPlatform {
     fn name(&self) -> &'static str {
-        "sim"
+        NAME
+    }
+
+    fn class(&self) -> Class {
+        self.class
     }
 
     fn probe(&self, _: &Host) -> Probe {
-        Probe::Found(vec![DeviceInfo {
-            platform: self.name(),
-            ordinal: 0,
+        let device = |(ordinal, memory_bytes): (u16, &u64)| DeviceInfo {
+            platform: NAME.to_owned(),
+            id: DeviceId::new(NAME, &ordinal.to_string()),
+            ordinal,
             name: "SIMULATED device: answers are hashes, not text".to_owned(),
-            memory_bytes: 1 << 30,
+            driver: None,
+            memory_total_bytes: *memory_bytes,
+            memory_bytes: *memory_bytes,
             memory_why: "simulated".to_owned(),
             cores: 1,
+            numa_node: None,
             features: Vec::new(),
-        }])
+        };
+        Probe::Found((0..).zip(&self.devices).map(device).collect())
     }
 
-    fn fit(&self, devices: &[DeviceInfo], model: &Model, profile: &Profile) -> Result<Fit, Unfit> {
+    fn fit(
+        &self,
+        devices: &[DeviceInfo],
+        artifact: &Artifact,
+        profile: &Profile,
+    ) -> Result<Fit, Unfit> {
+        let Artifact::Decoder(model) = artifact else {
+            let what = format!("{}: it only generates", artifact.what());
+            return Err(Unfit::Op { platform: NAME, what });
+        };
+        let replicas = placements(devices, profile)?;
         let have_bytes = devices.iter().map(|device| device.memory_bytes).min().unwrap_or(0);
         let context = profile.context_tokens_max.unwrap_or(model.context_tokens);
-        let block_tokens = profile.block_tokens.max(1);
-        let block_bytes = u64::from(block_tokens) * TOKEN_BYTES;
-        let each = context.div_ceil(block_tokens);
+        let block_bytes = u64::from(BLOCK_TOKENS) * TOKEN_BYTES;
+        let each = context.div_ceil(BLOCK_TOKENS);
         let blocks = match profile.kv_bytes {
             Some(bytes) => u32::try_from(bytes / block_bytes).unwrap_or(u32::MAX),
             None => each.saturating_mul(profile.sequences_max).min(BLOCKS_MAX),
@@ -64,7 +104,7 @@ impl Platform for SimPlatform {
             return Err(Unfit::Memory { need_bytes, have_bytes, have_why, what, setting });
         }
         let limits = Limits {
-            kv: Kv { blocks, block_tokens },
+            kv: Kv { blocks, block_tokens: BLOCK_TOKENS },
             shape: self.shape.clone().unwrap_or(Shape::Varlen { rows_max: profile.rows_max }),
             prefill: self.prefill,
             sequences_max: profile.sequences_max,
@@ -73,24 +113,64 @@ impl Platform for SimPlatform {
             sampling: Sampling::HOST,
             batch_invariant: true,
         };
+        let placed = replicas.iter().flat_map(|placement| &placement.devices);
+        let claims = placed.map(|d| Claim { device: d.id.clone(), bytes: need_bytes }).collect();
         let why = vec![
             "SIMULATED: tokens are hashes of the tokens before them".to_owned(),
-            format!("{blocks} KV blocks of {block_tokens} tokens, {each} hold one full context"),
+            format!("{blocks} KV blocks of {BLOCK_TOKENS} tokens, {each} hold one full context"),
         ];
-        let (replicas, ranks, device_bytes) = (1, 1, need_bytes);
-        Ok(Fit { replicas, ranks, device_bytes, limits, profile: profile.clone(), why })
+        let (kind, profile) = (Kind::Generate(limits), profile.clone());
+        Ok(Fit { replicas, claims, kind, profile, why })
     }
 
-    fn open(&self, fit: &Fit, source: &Source) -> Result<Servable, DeviceError> {
-        let Source::Graph(model) = source else {
-            let why = "the simulated device only generates; give it a generation model".to_owned();
-            return Err(DeviceError::Model { why });
+    fn open(
+        &self,
+        fit: &Fit,
+        replica: usize,
+        artifact: &Artifact,
+    ) -> Result<Servable, DeviceError> {
+        let refused = |why: String| DeviceError::Model { why };
+        let (Artifact::Decoder(model), Some(limits)) = (artifact, fit.limits()) else {
+            return Err(refused("the simulated device only generates".to_owned()));
         };
-        let vocab = model.decoder.vocab;
-        let vocab = u32::try_from(vocab).map_err(|_| DeviceError::Model {
-            why: format!("{vocab} tokens are more than 32 bits can name"),
-        })?;
+        assert!(replica < fit.replicas.len(), "a replica of the fit");
+        let vocab = model.graph.vocab();
+        let vocab = u32::try_from(vocab)
+            .map_err(|_| refused(format!("{vocab} tokens are more than 32 bits can name")))?;
         let config = Config { vocab, ..self.config.clone() };
-        Ok(Servable::Generate(Box::new(SimBackend::new(fit.limits.clone(), config))))
+        Ok(Servable::Generate(Box::new(SimBackend::new(limits.clone(), config))))
     }
+
+    fn readings(&self) -> Vec<Reading> {
+        let reading = |(ordinal, bytes): (u16, &u64)| Reading {
+            device: DeviceId::new(NAME, &ordinal.to_string()),
+            memory_used_bytes: None,
+            memory_total_bytes: Some(*bytes),
+            load: None,
+            temperature: None,
+            errors: Some(0),
+        };
+        (0..).zip(&self.devices).map(reading).collect()
+    }
+}
+
+/// Copies on as many devices as are asked for, the first ones first: one copy on one device, unless
+/// the profile says more.
+fn placements(devices: &[DeviceInfo], profile: &Profile) -> Result<Vec<Placement>, Unfit> {
+    let ranks = usize::from(profile.ranks.unwrap_or(1).max(1));
+    let replicas = usize::from(profile.replicas.unwrap_or(1).max(1));
+    if replicas * ranks > devices.len() {
+        let (setting, value) = match ranks > devices.len() {
+            true => ("tensor_parallel_degree", ranks),
+            false => ("replicas", replicas),
+        };
+        let why = format!(
+            "{replicas} copies on {ranks} devices each need {}, and there are {}",
+            replicas * ranks,
+            devices.len()
+        );
+        return Err(Unfit::Setting { setting, value: value.to_string(), why });
+    }
+    let placed = devices.chunks(ranks).take(replicas);
+    Ok(placed.map(|devices| Placement { devices: devices.to_vec() }).collect())
 }

@@ -9,8 +9,7 @@ use gimbal_batch::{
     AdapterSlot, Answer, Batch, BlockId, Open, Outcome, Output, Part, SampleParams, SeqSlot,
     StepId, Token, Want,
 };
-use gimbal_hal::{Backend, Host, KvDtype, Platform, Probe, Profile, Servable, Source};
-use gimbal_model::Model;
+use gimbal_hal::{Artifact, Backend, Host, KvDtype, Platform, Probe, Profile, Servable};
 use gimbal_onnx::OnnxPlatform;
 
 /// Sequences of a rig.
@@ -61,27 +60,34 @@ impl Rig {
         threads: u32,
         kv_dtype: KvDtype,
     ) -> anyhow::Result<Self> {
-        let model = Arc::new(Model::open(model)?);
+        let library = library.to_owned();
+        let platform = OnnxPlatform {
+            library: Arc::new(move || Ok(Some(library.clone()))),
+            packed_cache: None,
+            threads: Some(threads),
+        };
+        let artifact = Artifact::open(model)?;
         let profile = Profile {
             sequences_max: SEQUENCES,
             rows_max: CONTEXT,
-            block_tokens: 16,
             context_tokens_max: Some(CONTEXT),
             kv_bytes: None,
             kv_dtype,
-            threads: Some(threads),
-            library: Some(library.to_owned()),
             quantize: None,
-            packed_cache: None,
+            replicas: None,
+            ranks: None,
         };
         let host = Host {
+            cpu: "of tests".to_owned(),
+            features: Vec::new(),
             cores: threads,
+            memory_total_bytes: 8 << 30,
             memory_bytes: 8 << 30,
             memory_why: "as tests have it".to_owned(),
         };
-        let Probe::Found(devices) = OnnxPlatform.probe(&host) else { bail!("no CPU") };
-        let fit = OnnxPlatform.fit(&devices, &model, &profile)?;
-        match OnnxPlatform.open(&fit, &Source::Graph(model))? {
+        let Probe::Found(devices) = platform.probe(&host) else { bail!("no CPU") };
+        let fit = platform.fit(&devices, &artifact, &profile)?;
+        match platform.open(&fit, 0, &artifact)? {
             Servable::Generate(backend) => {
                 Ok(Self { backend, step: StepId(0), opened: vec![false; SEQUENCES as usize] })
             }

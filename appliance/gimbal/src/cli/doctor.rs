@@ -13,7 +13,9 @@ use std::time::SystemTime;
 
 use clap::ArgMatches;
 use gimbal_machine::{Imds, Machine};
-use gimbal_settings::{Given, Settings, Source};
+#[cfg(test)]
+use gimbal_settings::Given;
+use gimbal_settings::{Settings, Source};
 use serde_json::{Value, json};
 
 use super::layers;
@@ -121,7 +123,7 @@ fn examine(matches: &ArgMatches) -> Result<Case, Failure> {
     let (settings, refused) = match layers::examine(matches) {
         Ok(settings) => (settings, None),
         Err(failure) => {
-            let defaults = Settings::resolve(&layers::facts(), &Given::default())?;
+            let defaults = layers::defaults()?;
             (defaults, Some(failure.to_string()))
         }
     };

@@ -7,13 +7,13 @@ use std::fmt::Write as _;
 use std::path::Path;
 
 use clap::{Arg, ArgMatches};
-use gimbal_hal::{Fit, Quantize};
+use gimbal_hal::{Artifact, Fit, Quantize};
 use gimbal_model::{Decoder, HeadNorm, Model, printable};
-use gimbal_onnx::OnnxPlatform;
 use gimbal_settings::Settings;
 use serde_json::{Value, json};
 
 use crate::boot;
+use crate::config::{ModelConfig, Process};
 use crate::failure::Failure;
 use crate::logging;
 use crate::print;
@@ -27,13 +27,20 @@ pub(super) fn flags() -> [Arg; 1] {
 /// Runs the command.
 pub(crate) fn run(settings: &Settings, matches: &ArgMatches, model: &Path) -> Result<(), Failure> {
     logging::start(settings, Some("warn"));
-    let model = Model::open(model)?;
-    let facts = facts(&model, settings)?;
+    let artifact = Artifact::open(model)?;
+    let Artifact::Decoder(model) = &artifact else {
+        return Err(Failure::data(format!(
+            "{}: {} is not inspected yet, only GGUF and safetensors of language models",
+            model.display(),
+            artifact.what()
+        )));
+    };
+    let facts = facts(model, &artifact, settings)?;
     let text = if matches.get_flag("json") { format!("{facts:#}\n") } else { lines(&facts) };
     print::stdout(text)
 }
 
-fn facts(model: &Model, settings: &Settings) -> Result<Value, Failure> {
+fn facts(model: &Model, artifact: &Artifact, settings: &Settings) -> Result<Value, Failure> {
     let mut types: BTreeMap<&str, (u64, u64)> = BTreeMap::new();
     let mut parameters = 0;
     for (_, entry) in model.weights.entries() {
@@ -46,15 +53,18 @@ fn facts(model: &Model, settings: &Settings) -> Result<Value, Failure> {
         .into_iter()
         .map(|(name, (count, bytes))| (name.into(), json!({ "tensors": count, "bytes": bytes })))
         .collect();
-    let words = Words::open(model, model.text.clone(), settings)?;
+    let config = ModelConfig::of(settings);
+    let words = Words::open(model, model.text.clone(), config.chat_template.as_deref())?;
     let ends = words.tokenizer.end_tokens().iter();
     let ends: Vec<String> = ends.map(|id| words.tokenizer.decode(&[*id], false)).collect();
-    let kv = crate::boot::kv_dtype(settings).bytes_per_token(&model.graph);
+    let kv = config.profile.kv_dtype.bytes_per_token(&model.graph);
     let memory = [("as it is", None), ("q8", Some(Quantize::Q8)), ("q4", Some(Quantize::Q4))];
-    let memory = memory.map(|(name, quantize)| {
-        let bytes = OnnxPlatform.packed_bytes(model, quantize);
-        json!({ "quantize": name, "weights_bytes": bytes })
-    });
+    let memory = boot::with_tools(&Process::of(settings), |tools| {
+        memory.map(|(name, quantize)| {
+            let bytes = tools.packed_bytes(model, quantize);
+            json!({ "quantize": name, "weights_bytes": bytes })
+        })
+    })?;
     Ok(json!({
         "path": model.path, "name": model.name, "licence": model.licence,
         "architecture": architecture(&model.decoder),
@@ -67,7 +77,7 @@ fn facts(model: &Model, settings: &Settings) -> Result<Value, Failure> {
         "chat_template": words.template_source,
         "kv_bytes_per_token": kv,
         "memory": memory,
-        "runs_on": places(model, settings),
+        "runs_on": places(artifact, settings),
     }))
 }
 
@@ -87,15 +97,15 @@ fn architecture(c: &Decoder) -> Value {
 }
 
 /// What each platform says of the model.
-fn places(model: &Model, settings: &Settings) -> Vec<Value> {
+fn places(artifact: &Artifact, settings: &Settings) -> Vec<Value> {
     let say = |(platform, fit): (String, Result<Fit, String>)| match fit {
         Ok(fit) => json!({
-            "platform": platform, "fits": true, "device_bytes": fit.device_bytes,
-            "max_model_len": fit.limits.context_tokens_max, "why": fit.why,
+            "platform": platform, "fits": true, "device_bytes": fit.bytes(),
+            "max_model_len": fit.limits().map(|limits| limits.context_tokens_max), "why": fit.why,
         }),
         Err(why) => json!({ "platform": platform, "fits": false, "why": [why] }),
     };
-    boot::fits(model, settings).into_iter().map(say).collect()
+    boot::fits(artifact, settings).into_iter().map(say).collect()
 }
 
 fn lines(facts: &Value) -> String {

@@ -74,6 +74,11 @@ fn resolve_for(matches: &ArgMatches, own: Origin) -> Result<Settings, Failure> {
     Ok(Settings::resolve(&facts(), &given)?)
 }
 
+/// All settings of a command that takes none.
+pub(super) fn defaults() -> Result<Settings, Failure> {
+    Ok(Settings::resolve(&facts(), &Given::default())?)
+}
+
 /// Looks at paths as this process sees them.
 pub(super) const PATHS: Paths =
     Paths { is_there: |path| Path::new(path).exists(), inside: config_file::inside };

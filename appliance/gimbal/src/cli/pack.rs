@@ -3,9 +3,11 @@
 use std::path::Path;
 use std::time::Instant;
 
+use gimbal_hal::Packed;
 use gimbal_settings::Settings;
 
 use crate::boot;
+use crate::config::Process;
 use crate::failure::Failure;
 use crate::logging;
 use crate::print;
@@ -13,11 +15,11 @@ use crate::print;
 /// Runs the command: prints the file, its bytes and what was done.
 pub(crate) fn run(settings: &Settings, model: &Path) -> Result<(), Failure> {
     logging::start(settings, Some("warn"));
-    if boot::packed_cache(settings).is_none() {
+    if Process::of(settings).packed_cache.is_none() {
         return Err(Failure::usage("no folder to pack into; set --packed-cache FOLDER"));
     }
     let started = Instant::now();
-    let (path, bytes, was_there) = boot::plan(settings, model, None)?.pack(settings)?;
+    let Packed { path, bytes, was_there } = boot::plan(settings, model, None)?.pack(settings)?;
     let done = match was_there {
         true => "was there".to_owned(),
         false => format!("written in {:.1} s", started.elapsed().as_secs_f64()),

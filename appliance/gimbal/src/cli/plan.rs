@@ -12,7 +12,7 @@ use serde_json::{Map, Value, json};
 use super::layers;
 use crate::boot;
 use crate::failure::Failure;
-use crate::print;
+use crate::{host, print};
 
 /// Flags of this command alone.
 pub(super) fn flags() -> [Arg; 3] {
@@ -28,11 +28,11 @@ pub(super) fn flags() -> [Arg; 3] {
 /// Runs the command; without a model only the settings are shown.
 pub(crate) fn run(settings: &Settings, matches: &ArgMatches, model: &Path) -> Result<(), Failure> {
     let instance = layers::instance(matches)?;
-    let devices = instance.map(boot::devices_of);
+    let other = instance.map(host::of_instance);
     // Nobody named a model and there is none: the settings are worth showing all the same.
     let is_named = !matches!(settings.entry("model").source, Source::Default(_));
     let why = match is_named || model.exists() {
-        true => boot::plan(settings, model, devices)?.why(),
+        true => boot::plan(settings, model, other)?.why(),
         false => vec![format!("no model: there is no {}", model.display())],
     };
     let text = if let Some(key) = matches.get_one::<String>("explain") {

@@ -10,7 +10,9 @@ use gimbal_hal::{DeviceInfo, Probe};
 use gimbal_machine::{Accelerator, Catalogue, Cpu, Identity, Imds, Machine, State};
 use serde_json::{Value, json};
 
+use super::layers;
 use crate::boot::platforms;
+use crate::config::Process;
 use crate::failure::Failure;
 use crate::{host, print};
 
@@ -20,8 +22,9 @@ type Found = (&'static str, Probe);
 /// Runs the command.
 pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let machine = Machine::here(Imds::OnEc2);
-    let found: Vec<Found> =
-        platforms().iter().map(|p| (p.name(), p.probe(&host::of(&machine)))).collect();
+    let host = host::of(&machine);
+    let platforms = platforms(&Process::of(&layers::defaults()?));
+    let found: Vec<Found> = platforms.iter().map(|p| (p.name(), p.probe(&host))).collect();
     let text = match matches.get_flag("json") {
         true => format!("{:#}\n", as_json(&machine, &found)),
         false => as_text(&machine, &found),
@@ -192,7 +195,9 @@ fn platform(name: &str, probe: &Probe) -> Value {
         Probe::Found(devices) => {
             let device = |d: &DeviceInfo| {
                 json!({
-                    "ordinal": d.ordinal, "name": d.name, "cores": d.cores,
+                    "id": d.id.as_str(), "ordinal": d.ordinal, "name": d.name, "driver": d.driver,
+                    "cores": d.cores, "numa_node": d.numa_node,
+                    "memory_total_bytes": d.memory_total_bytes,
                     "memory_bytes": d.memory_bytes, "features": d.features,
                 })
             };

@@ -6,10 +6,11 @@
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Instant, SystemTime};
 
-use gimbal_engine::{SampleParams, Service};
-use gimbal_http::{About, AppState, Exposition, HttpSettings, OutputFormatter, WebRules};
+use gimbal_engine::Service;
+use gimbal_hal::Class;
+use gimbal_http::{About, AppState, Exposition, HttpSettings, WebRules};
 use gimbal_settings::{Ignored, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -17,6 +18,7 @@ use tracing::{info, warn};
 
 use super::listen;
 use super::signals::Signals;
+use crate::config::Process;
 use crate::failure::Failure;
 use crate::host::host;
 use crate::{boot, logging, readiness};
@@ -43,8 +45,7 @@ pub(crate) fn run(settings: &Settings, model: &Path) -> Result<(), Failure> {
 
 /// Threads that will compute.
 fn computing(settings: &Settings) -> usize {
-    let set = settings.integer("threads").and_then(|n| usize::try_from(n).ok());
-    set.unwrap_or_else(|| host().cores as usize)
+    Process::of(settings).threads.unwrap_or_else(|| host().cores) as usize
 }
 
 async fn serve(settings: &Settings, model: &Path, connections_max: usize) -> Result<(), Failure> {
@@ -60,7 +61,9 @@ async fn serve(settings: &Settings, model: &Path, connections_max: usize) -> Res
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
     // The boot's first phase begins here.
     let is_local = address.ip().is_loopback();
-    let http = HttpSettings { connections_max, ..http_settings(settings, is_local) };
+    let process = Process::of(settings);
+    let web = WebRules { is_local, ..process.http.web.clone() };
+    let http = HttpSettings { connections_max, web, ..process.http };
     let state = AppState::new(http, Some(exposition));
     state.set_about(about(settings));
     info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
@@ -80,9 +83,8 @@ async fn serve(settings: &Settings, model: &Path, connections_max: usize) -> Res
     state.add_model(service.clone());
     info!(signal = signals.ends().await, "draining; the same again ends at once");
     state.set_draining();
-    let budget = Duration::from_secs(settings.integer("drain_timeout_s").unwrap_or(25));
     tokio::select! {
-        drained = service.drain(budget) => {
+        drained = service.drain(process.drain) => {
             info!(requests = drained.requests, cut = drained.cut, "drained");
         }
         signal = signals.ends() => {
@@ -129,13 +131,13 @@ fn open_blocking(
     state.set_phase("plan", None);
     let plan = boot::plan(settings, path, None)?;
     state.set_about(About {
-        platform: plan.platform().to_owned(),
+        platform: plan.platform().name().to_owned(),
         device: plan.device().to_owned(),
-        is_simulated: plan.platform() == "sim",
+        is_simulated: plan.platform().class() == Class::Simulated,
         ..about(settings)
     });
     state.set_phase("open", None);
-    plan.open(settings)
+    plan.open()
 }
 
 /// What is known of the process before it has looked for devices.
@@ -144,49 +146,6 @@ fn about(settings: &Settings) -> About {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         settings_hash: settings.hash(),
         ..About::default()
-    }
-}
-
-fn http_settings(settings: &Settings, is_local: bool) -> HttpSettings {
-    let seconds =
-        |key: &str, default| Duration::from_secs(settings.integer(key).unwrap_or(default));
-    let body = settings.integer("max_request_size").and_then(|n| usize::try_from(n).ok());
-    let defaults = HttpSettings::default();
-    HttpSettings {
-        body_bytes_max: body.unwrap_or(defaults.body_bytes_max),
-        write_timeout: seconds("write_timeout_s", 30),
-        invocations_deadline: seconds("invocation_timeout_s", 60),
-        output_formatter: match settings.text("output_formatter") {
-            Some("json") => OutputFormatter::Json,
-            Some("jsonlines") => OutputFormatter::JsonLines,
-            Some("sse") => OutputFormatter::Sse,
-            _ => OutputFormatter::Auto,
-        },
-        tgi_compat: settings.flag("tgi_compat"),
-        sampling: sampling(settings),
-        vllm_metrics: settings.text("metrics_alias") == Some("vllm"),
-        dashboard: settings.flag("dashboard"),
-        is_name_strict: settings.flag("served_model_name_strict"),
-        web: WebRules {
-            is_local,
-            origins: WebRules::list(settings.text("cors_origins").unwrap_or_default()),
-            hosts: WebRules::list(settings.text("allowed_hosts").unwrap_or_default()),
-        },
-        ..defaults
-    }
-}
-
-/// What requests that sample get where they say nothing.
-fn sampling(settings: &Settings) -> SampleParams {
-    #[expect(clippy::cast_possible_truncation, reason = "parameters are f32 everywhere")]
-    let number = |key: &str| settings.number(key).map_or(1.0, |n| n as f32);
-    let top_k = settings.integer("default_top_k").and_then(|k| u32::try_from(k).ok());
-    SampleParams {
-        temperature: number("default_temperature"),
-        top_p: number("default_top_p"),
-        top_k: top_k.unwrap_or(0),
-        repetition_penalty: number("default_repetition_penalty"),
-        ..SampleParams::default()
     }
 }
 

@@ -2,8 +2,6 @@
 //!
 //! Next: `response.rs`.
 
-use std::hash::{BuildHasher, RandomState};
-
 use axum::body::Body;
 use axum::http::Response;
 use gimbal_engine::{GenerateRequest, Prompt, SampleParams};
@@ -125,7 +123,7 @@ pub(crate) struct Asked {
 /// Any seed that every JSON reader can hold.
 fn random_seed() -> u64 {
     const BITS: u32 = 53;
-    RandomState::new().hash_one(0_u8) >> (u64::BITS - BITS)
+    gimbal_text::random() >> (u64::BITS - BITS)
 }
 
 fn refuse_other_schemas(fields: &mut Fields) -> Result<(), Fault> {

@@ -234,11 +234,6 @@ pub(crate) fn all() -> Vec<&'static Kernels> {
     all
 }
 
-/// Names of the instruction sets found, for `probe`.
-pub(crate) fn features() -> Vec<String> {
-    all().iter().map(|k| k.name.to_owned()).collect()
-}
-
 /// The scale of a block of activations whose largest is `most`, and what turns them into int8: 0 where
 /// they are 0, or so small that the quotient is infinite.
 fn scale(most: f32) -> (f32, f32) {

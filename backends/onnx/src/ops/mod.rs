@@ -89,8 +89,8 @@ struct Scratch {
 impl Scratch {
     /// Address space for steps of so many rows: buffers that grew by and by would leave holes.
     fn of(model: &Model, rows: usize) -> Self {
-        let c = &model.decoder;
-        let widest = (c.heads * c.head_dim * 3).max(c.feed_forward).max(2 * c.hidden);
+        let graph = &model.graph;
+        let widest = (3 * graph.attention()).max(graph.widest()).max(2 * graph.hidden());
         let (floats, blocks) = (rows * widest, rows * widest / BLOCK);
         Self {
             floats: Vec::with_capacity(floats),
@@ -150,7 +150,7 @@ impl Executor {
 
     /// Columns of the residual stream and of the result.
     pub(crate) fn columns(&self) -> (usize, usize) {
-        (self.model.decoder.hidden, self.model.decoder.vocab)
+        (self.model.graph.hidden(), self.model.graph.vocab())
     }
 
     /// Node `index`: reads the embedding table into `[rows, hidden]`.

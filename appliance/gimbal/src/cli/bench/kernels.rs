@@ -3,10 +3,13 @@
 use std::fmt::Write;
 
 use gimbal_bench::Environment;
+use gimbal_hal::KernelReport;
 use gimbal_model::Model;
-use gimbal_onnx::{KernelReport, OnnxPlatform};
 use serde_json::json;
 
+use crate::boot;
+use crate::cli::layers;
+use crate::config::Process;
 use crate::failure::Failure;
 use crate::host::host;
 
@@ -17,7 +20,9 @@ const MEGA: f64 = 1e6;
 
 pub(super) fn measure(threads: Option<u32>) -> Result<KernelReport, Failure> {
     eprintln!("measuring every kernel five times, for some seconds");
-    let measured = OnnxPlatform.measure(threads.unwrap_or_else(|| host().cores));
+    let threads = threads.unwrap_or_else(|| host().cores);
+    let process = Process::of(&layers::defaults()?);
+    let measured = boot::with_tools(&process, |tools| tools.measure(threads))?;
     measured.map_err(|e| Failure::unavailable(format!("memory for the weights: {e}")))
 }
 
@@ -32,7 +37,8 @@ pub(super) struct Roofline {
 
 impl Roofline {
     pub(super) fn of(model: &Model, report: &KernelReport) -> Result<Self, Failure> {
-        let bytes = OnnxPlatform.packed_bytes(model, None);
+        let process = Process::of(&layers::defaults()?);
+        let bytes = boot::with_tools(&process, |tools| tools.packed_bytes(model, None))?;
         let bytes = bytes.ok_or_else(|| {
             Failure::unavailable(format!("no kernels for {}: see gimbal plan", model.name))
         })?;

@@ -3,11 +3,11 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 
-use gimbal_onnx::OnnxPlatform;
-
 use super::{Case, Finding, fail, ok, warn};
 use crate::boot;
 use crate::cli::listen::{self, Unheard};
+use crate::config::Process;
+use crate::folder::cache_problem;
 use crate::readiness::FILES_OWN;
 
 /// Where SageMaker puts the model.
@@ -97,7 +97,7 @@ pub(super) fn cache_folder(case: &Case) -> Finding {
     let Some(folder) = set.or_else(|| Some(base()?.join("gimbal"))) else {
         return ok("neither XDG_CACHE_HOME nor HOME is set; serving needs no cache");
     };
-    match boot::cache_problem(&folder) {
+    match cache_problem(&folder) {
         None => ok(format!("{} can be written", folder.display())),
         Some(why) => warn(
             format!("{}: {why}", folder.display()),
@@ -107,13 +107,9 @@ pub(super) fn cache_folder(case: &Case) -> Finding {
 }
 
 pub(super) fn library(case: &Case) -> Finding {
-    let path = match boot::library(&case.settings) {
-        Ok(path) => path,
-        Err(error) => return fail(error.to_string(), "make a cache folder writable"),
-    };
-    let shown = path.as_deref().map(|p| p.display().to_string());
-    match OnnxPlatform.load(path.as_deref()) {
-        Ok(()) => ok(format!("{} loads", shown.as_deref().unwrap_or("libonnxruntime.so"))),
+    let loaded = boot::with_tools(&Process::of(&case.settings), |tools| tools.load());
+    match loaded.and_then(|loaded| loaded) {
+        Ok(library) => ok(format!("{library} loads")),
         Err(error) => fail(
             error.to_string(),
             "pip install onnxruntime, then --onnxruntime …/onnxruntime/capi/libonnxruntime.so.1.…",

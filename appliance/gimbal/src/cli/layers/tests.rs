@@ -158,28 +158,3 @@ fn of_a_flag_that_is_given_twice_the_last_one_counts() {
     let settings = resolve(matches).expect("right");
     assert_eq!((settings.integer("port"), settings.text("host")), (Some(2), Some("y")));
 }
-
-/// A setting that nobody asks for would change nothing.
-#[test]
-fn every_setting_is_asked_for_somewhere() {
-    fn sources(folder: &Path, text: &mut String) {
-        for entry in fs::read_dir(folder).expect("the sources are there").flatten() {
-            let path = entry.path();
-            if path.is_dir() {
-                sources(&path, text);
-            } else if path.extension().is_some_and(|e| e == "rs") && !path.ends_with("tests.rs") {
-                let source = fs::read_to_string(&path).expect("a source is text");
-                *text += source.split("mod tests {").next().unwrap_or_default();
-            }
-        }
-    }
-    let mut text = String::new();
-    sources(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
-    let asked = |key: &str| {
-        let calls = ["text(", "integer(", "number(", "flag(", "small(", "seconds("];
-        let helper = |call: &&str| text.contains(&format!("{call}\"{key}\""));
-        calls.iter().any(helper) || text.contains(&format!("number(\"{key}\""))
-    };
-    let unasked: Vec<&str> = TABLE.iter().map(|s| s.key).filter(|key| !asked(key)).collect();
-    assert_eq!(unasked, [""; 0], "settings without an effect");
-}

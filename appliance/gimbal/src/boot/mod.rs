@@ -1,0 +1,17 @@
+//! From a path to a warm model: probe → plan → open → warm.
+//!
+//! Reading order: `platforms` (the static list), `plan` (which of them, and how), `open` (the engine
+//! joins what they open with the scheduler).
+
+mod open;
+mod plan;
+mod platforms;
+
+use std::time::Instant;
+
+pub(crate) use plan::{fits, plan, with_tools};
+pub(crate) use platforms::platforms;
+
+fn millis(since: Instant) -> u64 {
+    u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX)
+}

@@ -1,0 +1,82 @@
+//! From a plan to lanes that serve: tokenizer, devices, engine.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use gimbal_engine::{LaneSource, Service, ServiceConfig};
+use gimbal_hal::{Artifact, Backend, DeviceError, Servable};
+use gimbal_model::Model;
+use tracing::info;
+
+use super::millis;
+use super::plan::Plan;
+use crate::failure::Failure;
+use crate::readiness;
+use crate::words::Words;
+
+impl Plan {
+    /// Opens the model and starts its lanes.
+    pub(crate) fn open(mut self) -> Result<Arc<Service>, Failure> {
+        let started = Instant::now();
+        let Artifact::Decoder(model) = &self.artifact else {
+            return Err(does_not_generate().into());
+        };
+        let model: Arc<Model> = Arc::clone(model);
+        let text = std::mem::take(&mut self.text);
+        let config = self.config.clone();
+        let open = Opener(Arc::new(self));
+        let chat_template = config.chat_template.as_deref();
+        // The tokenizer's tables and the backend take about as long, and neither needs the other.
+        let (words, lanes) = std::thread::scope(|scope| {
+            let thread = std::thread::Builder::new().name("words".to_owned());
+            let words = thread.spawn_scoped(scope, || Words::open(&model, text, chat_template));
+            let words = words.map_err(|error| readiness::no_threads(&error))?;
+            let lanes = lanes(&open);
+            let words = words.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic));
+            Ok::<_, Failure>((words, lanes))
+        })?;
+        let Words { tokenizer, template, .. } = words?;
+        let service = Service::start(ServiceConfig {
+            name: config.name.unwrap_or_else(|| model.file_name()),
+            tokenizer,
+            template,
+            policy: config.policy,
+            lanes: lanes?,
+            choices_max: config.choices_max,
+            watchdog: config.watchdog,
+        })?;
+        // What was read and made on the way is not needed again.
+        model.weights.release_all();
+        gimbal_onnx::process::give_back();
+        info!(took_ms = millis(started), "model opened");
+        Ok(service)
+    }
+}
+
+/// One backend for each replica, which a loss opens again in its own place.
+fn lanes(open: &Opener) -> Result<Vec<LaneSource>, DeviceError> {
+    let lane = |replica| {
+        let open = open.clone();
+        let backend = open.open(replica)?;
+        Ok(LaneSource { backend, reopen: Box::new(move || open.open(replica)) })
+    };
+    (0..open.0.fit.replicas.len()).map(lane).collect()
+}
+
+/// Opens the planned model, as often as a lane needs it.
+#[derive(Clone)]
+struct Opener(Arc<Plan>);
+
+impl Opener {
+    fn open(&self, replica: usize) -> Result<Box<dyn Backend>, DeviceError> {
+        let plan = &self.0;
+        match plan.platform.open(&plan.fit, replica, &plan.artifact)? {
+            Servable::Generate(backend) => Ok(backend),
+            Servable::Infer(_) => Err(does_not_generate()),
+        }
+    }
+}
+
+fn does_not_generate() -> DeviceError {
+    DeviceError::Model { why: "the model does not generate text".to_owned() }
+}

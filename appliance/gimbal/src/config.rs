@@ -1,0 +1,201 @@
+//! Settings as values with types, made of the table once: what the rest of the binary reads.
+//!
+//! Defaults stand in the table alone; here is no second one. What is about where a value came from
+//! (messages, provenance) asks `Settings` itself.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use gimbal_engine::{Micros, Policy, SampleParams};
+use gimbal_hal::{KvDtype, Profile, Quantize};
+use gimbal_http::{HttpSettings, OutputFormatter, WebRules};
+use gimbal_settings::Settings;
+use gimbal_text::random;
+
+use crate::folder::user_folders;
+
+/// What holds for the process, whichever models it serves.
+#[derive(Clone, Debug)]
+pub(crate) struct Process {
+    /// The platform that was asked for; `None` takes the first that fits.
+    pub(crate) backend: Option<String>,
+    /// Threads that compute; `None` takes all the process may use.
+    pub(crate) threads: Option<u32>,
+    /// Where libonnxruntime is, if that was said.
+    pub(crate) onnxruntime: Option<PathBuf>,
+    /// Folder for packed weights; `None` where there is none or none is wanted.
+    pub(crate) packed_cache: Option<PathBuf>,
+    /// How long a drain may take.
+    pub(crate) drain: Duration,
+    /// The edge, but for what the process's own limits and its address decide.
+    pub(crate) http: HttpSettings,
+}
+
+impl Process {
+    /// Reads what concerns the process.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        let path = |key: &str| settings.text(key).map(PathBuf::from);
+        let threads = settings.integer("threads").map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+        Self {
+            backend: settings.text("backend").filter(|name| *name != "auto").map(str::to_owned),
+            threads,
+            onnxruntime: path("onnxruntime"),
+            packed_cache: packed_cache(settings),
+            drain: settings.seconds("drain_timeout_s"),
+            http: http(settings),
+        }
+    }
+}
+
+/// What holds for one model.
+#[derive(Clone, Debug)]
+pub(crate) struct ModelConfig {
+    /// The name clients use; `None` takes the file's.
+    pub(crate) name: Option<String>,
+    /// What is asked of a device.
+    pub(crate) profile: Profile,
+    /// What is asked of the scheduler.
+    pub(crate) policy: Policy,
+    /// Continuations of one request, at most.
+    pub(crate) choices_max: u16,
+    /// A step that takes longer makes the model unhealthy.
+    pub(crate) watchdog: Duration,
+    /// The file of its chat template; `None` takes the model's own.
+    pub(crate) chat_template: Option<PathBuf>,
+}
+
+impl ModelConfig {
+    /// Reads what concerns a model.
+    pub(crate) fn of(settings: &Settings) -> Self {
+        Self {
+            name: settings.text("served_model_name").map(str::to_owned),
+            profile: profile(settings),
+            policy: policy(settings),
+            choices_max: u16::try_from(settings.whole("max_choices")).unwrap_or(u16::MAX),
+            watchdog: settings.seconds("watchdog_timeout_s"),
+            chat_template: settings.text("chat_template").map(PathBuf::from),
+        }
+    }
+}
+
+fn profile(settings: &Settings) -> Profile {
+    let small = |key: &str| settings.integer(key).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    let dtype = settings.text("kv_cache_dtype");
+    let dtype = KvDtype::ALL.into_iter().find(|(name, _)| Some(*name) == dtype);
+    Profile {
+        sequences_max: settings.small("max_rolling_batch_size"),
+        rows_max: settings.small("max_rolling_batch_prefill_tokens"),
+        context_tokens_max: small("max_model_len"),
+        kv_bytes: settings.integer("kv_cache_bytes"),
+        kv_dtype: dtype.map(|(_, dtype)| dtype).unwrap_or_default(),
+        quantize: match settings.text("quantize") {
+            Some("q8") => Some(Quantize::Q8),
+            Some("q4") => Some(Quantize::Q4),
+            _ => None,
+        },
+        replicas: None,
+        ranks: None,
+    }
+}
+
+fn policy(settings: &Settings) -> Policy {
+    Policy {
+        max_rolling_batch_size: settings.small("max_rolling_batch_size"),
+        job_queue_size: settings.small("job_queue_size"),
+        step_tokens_max: settings.small("max_rolling_batch_prefill_tokens"),
+        step_time_max: settings.integer("step_time_max_ms").map(|ms| Micros(ms * 1000)),
+        prefix_cache: settings.flag("enable_prefix_caching"),
+        drafts_max: 0,
+        turn_tokens: settings.small("fair_turn_tokens"),
+        prefix_secret: [random(), random()],
+    }
+}
+
+fn http(settings: &Settings) -> HttpSettings {
+    let list = |key: &str| WebRules::list(settings.text(key).unwrap_or_default());
+    HttpSettings {
+        body_bytes_max: usize::try_from(settings.whole("max_request_size")).unwrap_or(usize::MAX),
+        write_timeout: settings.seconds("write_timeout_s"),
+        invocations_deadline: settings.seconds("invocation_timeout_s"),
+        output_formatter: match settings.text("output_formatter") {
+            Some("json") => OutputFormatter::Json,
+            Some("jsonlines") => OutputFormatter::JsonLines,
+            Some("sse") => OutputFormatter::Sse,
+            _ => OutputFormatter::Auto,
+        },
+        tgi_compat: settings.flag("tgi_compat"),
+        sampling: sampling(settings),
+        vllm_metrics: settings.text("metrics_alias") == Some("vllm"),
+        dashboard: settings.flag("dashboard"),
+        is_name_strict: settings.flag("served_model_name_strict"),
+        web: WebRules {
+            origins: list("cors_origins"),
+            hosts: list("allowed_hosts"),
+            ..WebRules::default()
+        },
+        ..HttpSettings::default()
+    }
+}
+
+/// What requests that sample get where they say nothing.
+fn sampling(settings: &Settings) -> SampleParams {
+    #[expect(clippy::cast_possible_truncation, reason = "parameters are f32 everywhere")]
+    let number = |key: &str| settings.number(key).map_or(1.0, |n| n as f32);
+    SampleParams {
+        temperature: number("default_temperature"),
+        top_p: number("default_top_p"),
+        top_k: settings.small("default_top_k"),
+        repetition_penalty: number("default_repetition_penalty"),
+        ..SampleParams::default()
+    }
+}
+
+fn packed_cache(settings: &Settings) -> Option<PathBuf> {
+    match settings.text("packed_cache") {
+        Some("off") => None,
+        Some(folder) => Some(folder.into()),
+        None => user_folders().next().map(|folder| folder.join("gimbal/packed")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use gimbal_settings::{Facts, Given, Kind, Setting, TABLE};
+
+    use super::*;
+
+    /// What is read elsewhere, where it is also told where it came from.
+    const ELSEWHERE: [&str; 5] = ["model", "host", "port", "log_level", "log_format"];
+
+    fn config(flags: &[(String, String)]) -> String {
+        let given = Given { flags: flags.to_vec(), ..Given::default() };
+        let settings = Settings::resolve(&Facts::default(), &given).expect("all legal");
+        let mut model = ModelConfig::of(&settings);
+        model.policy.prefix_secret = [0; 2];
+        format!("{:?} {model:?}", Process::of(&settings))
+    }
+
+    /// Values that may be said, of which at least one is not the default.
+    fn values(setting: &Setting) -> Vec<String> {
+        match &setting.kind {
+            Kind::Flag => vec!["true".to_owned(), "false".to_owned()],
+            Kind::Choice(choices) => choices.iter().map(|c| (*c).to_owned()).collect(),
+            Kind::Integer { min, .. } => vec![(min + 1).to_string(), (min + 2).to_string()],
+            Kind::Number { min, max } => vec![((min + max) / 2.0).to_string(), min.to_string()],
+            Kind::Text => vec!["/a".to_owned(), "/b".to_owned()],
+        }
+    }
+
+    #[test]
+    fn every_setting_changes_something() {
+        for setting in TABLE.iter().filter(|setting| !ELSEWHERE.contains(&setting.key)) {
+            let name = setting.key.replace('_', "-");
+            let said = values(setting).into_iter().map(|value| config(&[(name.clone(), value)]));
+            let mut said: Vec<String> = said.collect();
+            let all = said.len();
+            said.sort();
+            said.dedup();
+            assert!(said.len() == all || setting.key == "backend", "{}", setting.key);
+        }
+    }
+}

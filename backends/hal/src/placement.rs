@@ -1,0 +1,162 @@
+//! Where a model runs: devices, what is taken of them, and the promise made before a weight is read.
+//!
+//! Next: `platform.rs`.
+
+use gimbal_batch::Limits;
+
+use crate::Profile;
+
+/// Names a device as long as the machine has it: a UUID or PCI address behind the platform's name.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct DeviceId(String);
+
+impl DeviceId {
+    /// The vendor's stable name of it, behind the platform's: `cuda:GPU-5d1c…`.
+    #[must_use]
+    pub fn new(platform: &str, stable: &str) -> Self {
+        Self(format!("{platform}:{stable}"))
+    }
+
+    /// As settings, logs and metrics have it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for DeviceId {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// One device, as it was found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DeviceInfo {
+    /// The platform's name.
+    pub platform: String,
+    /// Stable over restarts.
+    pub id: DeviceId,
+    /// Number on that platform, from 0.
+    pub ordinal: u16,
+    /// The vendor's name for it.
+    pub name: String,
+    /// Version of its driver, where it has one.
+    pub driver: Option<String>,
+    /// Memory it has, in bytes.
+    pub memory_total_bytes: u64,
+    /// Memory a model may still take, in bytes.
+    pub memory_bytes: u64,
+    /// What limits it, with numbers.
+    pub memory_why: String,
+    /// Cores, SMs or NeuronCores the process may use.
+    pub cores: u32,
+    /// The NUMA node it hangs on, where that is known.
+    pub numa_node: Option<u16>,
+    /// Instruction sets or compute capability, as the vendor spells them.
+    pub features: Vec<String>,
+}
+
+/// Devices that hold one copy of a model together; their count is that of the ranks.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// Rank 0 first.
+    pub devices: Vec<DeviceInfo>,
+}
+
+/// Bytes that a model takes of a device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// Whose memory.
+    pub device: DeviceId,
+    /// How much of it.
+    pub bytes: u64,
+}
+
+/// How a model is asked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// It generates, step by step.
+    Generate(Limits),
+    /// It maps tensors to tensors.
+    Infer(Batching),
+}
+
+/// How requests for tensors may be joined.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Batching {
+    /// Largest size of axis 0; `None` where the model sets none.
+    pub rows_max: Option<u32>,
+}
+
+/// A promise made before a weight is read: how the model will run, and why so.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Fit {
+    /// Independent copies of the model (lanes), at least one.
+    pub replicas: Vec<Placement>,
+    /// What all copies take together: weights, KV and scratch.
+    pub claims: Vec<Claim>,
+    /// How it is asked.
+    pub kind: Kind,
+    /// The profile it was made for.
+    pub profile: Profile,
+    /// One sentence for each decision, with its arithmetic.
+    pub why: Vec<String>,
+}
+
+impl Fit {
+    /// Bytes on all devices together.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.claims.iter().map(|claim| claim.bytes).fold(0, u64::saturating_add)
+    }
+
+    /// What the scheduler may ask of each copy, where the model generates.
+    #[must_use]
+    pub fn limits(&self) -> Option<&Limits> {
+        match &self.kind {
+            Kind::Generate(limits) => Some(limits),
+            Kind::Infer(_) => None,
+        }
+    }
+}
+
+/// Why a model cannot run on a platform.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unfit {
+    /// Too little memory.
+    #[error(
+        "the model needs {need_bytes} bytes ({what}) and {have_bytes} are available ({have_why}); \
+         use a smaller model or a larger machine, or lower {setting}"
+    )]
+    Memory {
+        /// Bytes needed.
+        need_bytes: u64,
+        /// Bytes available.
+        have_bytes: u64,
+        /// What limits them.
+        have_why: String,
+        /// What they are for.
+        what: String,
+        /// The setting that lowers the need.
+        setting: &'static str,
+    },
+    /// The model uses something the platform cannot compute.
+    #[error("{platform} cannot compute {what}")]
+    Op {
+        /// The platform.
+        platform: &'static str,
+        /// The op, type or shape, and where it stands.
+        what: String,
+    },
+    /// A setting cannot be met.
+    #[error("{setting} = {value}: {why}")]
+    Setting {
+        /// The setting's key.
+        setting: &'static str,
+        /// Its value.
+        value: String,
+        /// Why not, and what would do.
+        why: String,
+    },
+}
