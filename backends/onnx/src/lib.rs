@@ -30,6 +30,7 @@ mod session;
 mod step;
 mod store;
 mod unpack;
+mod writer;
 
 pub use measure::{KernelFigure, KernelReport, Peaks};
 pub use platform::OnnxPlatform;

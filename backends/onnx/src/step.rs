@@ -15,13 +15,15 @@ use crate::lower::fuse;
 use crate::ops::{Cpu, Executor};
 use crate::pool::Pool;
 use crate::session::Session;
-use crate::store;
+use crate::store::{self, Stored};
 
 /// A model on the CPU.
 pub(crate) struct CpuBackend {
     limits: Limits,
     session: Session,
     sampler: Sampler,
+    /// The weights, and who writes them to their file.
+    _stored: Stored,
     queued: Option<StepId>,
     batch: Batch,
     ids: Vec<u32>,
@@ -36,20 +38,21 @@ impl CpuBackend {
         let threads = fit.profile.threads.unwrap_or(1);
         let cpu = Cpu { pool: Pool::new(threads as usize), kernels: kernels::best() };
         let Profile { library, quantize, packed_cache, kv_dtype, .. } = &fit.profile;
-        let packed = store::open(model, &fused, *quantize, packed_cache.as_deref(), &cpu.pool);
-        let packed = packed.map_err(|e| DeviceError::Model { why: format!("packing: {e}") })?;
+        let stored = store::open(model, &fused, *quantize, packed_cache.as_deref(), &cpu.pool);
+        let stored = stored.map_err(|e| DeviceError::Model { why: format!("packing: {e}") })?;
         let blocks = fit.limits.kv.blocks as usize;
         let Shape::Varlen { rows_max } = fit.limits.shape else {
             return Err(DeviceError::Model { why: "the CPU has no compiled shapes".to_owned() });
         };
         let (kv, rows) = ((*kv_dtype, blocks), rows_max as usize);
-        let executor = Executor::new(model, &fused, &packed, kv, rows, cpu)
+        let executor = Executor::new(model, &fused, &stored.packed, kv, rows, cpu)
             .map_err(|e| DeviceError::Model { why: format!("the KV cache: {e}") })?;
         let session = Session::open(library.as_deref(), &fused, executor)?;
         Ok(Self {
             limits: fit.limits.clone(),
             session,
             sampler: Sampler::new(fit.limits.sequences_max),
+            _stored: stored,
             queued: None,
             batch: Batch::default(),
             ids: Vec::new(),
