@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::thread::ThreadId;
+use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use tracing::info;
@@ -42,10 +42,14 @@ impl Waits {
     }
 }
 
-/// What the caller of the pool knows of its threads.
+thread_local! {
+    /// A caller's own.
+    static CALLER: Option<Waits> = Waits::of_this_thread();
+}
+
+/// What the callers of the pool know of its threads.
 #[derive(Debug, Default)]
 pub(crate) struct Watch {
-    caller: Option<(ThreadId, Option<Waits>)>,
     window: Option<Window>,
     rest: Duration,
 }
@@ -60,8 +64,8 @@ struct Window {
 
 #[derive(Debug)]
 enum Phase {
-    /// All work; how long the caller and each worker had waited when it began.
-    Watching(Vec<Duration>),
+    /// All work; how long this caller and each worker had waited when it began.
+    Watching(ThreadId, Vec<Duration>),
     /// Some rest.
     Resting,
     /// All work again, and the system may still put the caller on a worker's CPU.
@@ -78,18 +82,12 @@ impl Watch {
         {
             return None;
         }
-        // What another caller waited says nothing of this one.
-        let this = std::thread::current().id();
-        if self.caller.as_ref().is_none_or(|(id, _)| *id != this) {
-            *self = Self { caller: Some((this, Waits::of_this_thread())), ..Self::default() };
-            return Some(0);
-        }
-        let found = self.waits(workers)?;
+        let (this, found) = (thread::current().id(), waits(workers)?);
         let before = self.window.take();
-        self.begin(now, WINDOW, Phase::Watching(found.clone()));
+        self.begin(now, WINDOW, Phase::Watching(this, found.clone()));
         let Window { began, phase, .. } = before?;
-        let waits = match phase {
-            Phase::Watching(waits) => waits,
+        let (caller, waits) = match phase {
+            Phase::Watching(caller, waits) => (caller, waits),
             Phase::Settling => return None,
             Phase::Resting => {
                 self.begin(now, SETTLE, Phase::Settling);
@@ -101,11 +99,15 @@ impl Watch {
         if passed > 2 * WINDOW {
             return None;
         }
-        let shares: Vec<f64> = found
+        let mut shares: Vec<f64> = found
             .iter()
             .zip(&waits)
             .map(|(now, before)| now.saturating_sub(*before).div_duration_f64(passed))
             .collect();
+        // What another caller had waited says nothing of this one; the workers are the same.
+        if caller != this {
+            shares[0] = 0.0;
+        }
         let resting = resting(&shares);
         if resting == 0 {
             if !std::mem::take(&mut self.rest).is_zero() {
@@ -130,11 +132,12 @@ impl Watch {
     fn begin(&mut self, began: Instant, length: Duration, phase: Phase) {
         self.window = Some(Window { began, length, phase });
     }
+}
 
-    fn waits(&self, workers: &[&Waits]) -> Option<Vec<Duration>> {
-        let caller = self.caller.as_ref()?.1.as_ref()?;
-        std::iter::once(&caller).chain(workers).map(|waits| waits.total()).collect()
-    }
+/// How long the calling thread and each worker have waited.
+fn waits(workers: &[&Waits]) -> Option<Vec<Duration>> {
+    let caller = CALLER.with(|caller| caller.as_ref()?.total());
+    std::iter::once(caller).chain(workers.iter().map(|waits| waits.total())).collect()
 }
 
 /// The workers that rest, of the shares of time that the caller and each worker waited. The caller

@@ -30,5 +30,6 @@ mod session;
 mod step;
 mod store;
 mod unpack;
+mod writer;
 
 pub use platform::{Locate, OnnxPlatform};

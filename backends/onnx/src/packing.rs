@@ -12,6 +12,7 @@ use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
 use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::SystemTime;
 
 use memmap2::{Advice, Mmap};
@@ -28,6 +29,9 @@ pub(crate) const MARK: &[u8; 8] = b"GIMBALP3";
 pub(crate) const HEADER: usize = 4096;
 /// Bytes of one call that writes, and of one part of the checksum.
 const PIECE: usize = 8 << 20;
+/// Pieces after which the disk is waited for: the last wait, which nothing interrupts, is then for no
+/// more than these.
+const SYNC: usize = 8;
 /// Files that are kept in a folder; the ones used longest ago make room.
 const FILES_MAX: usize = 16;
 const SUFFIX: &str = "packed";
@@ -96,14 +100,15 @@ impl Packing {
         hash.finalize().into()
     }
 
-    /// Writes the file under a name of its own, waits for the disk and gives it its name.
-    pub(crate) fn write(&self, bytes: &[u8], sum: &Sum) -> io::Result<()> {
+    /// Writes the file under a name of its own, waits for the disk and gives it its name. Who sets
+    /// `stop` meanwhile waits for 64 MiB at most, and nothing is left.
+    pub(crate) fn write(&self, bytes: &[u8], sum: &Sum, stop: &AtomicBool) -> io::Result<()> {
         let folder = self.path.parent().unwrap_or(Path::new("."));
         DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
         remove_abandoned(folder);
         make_room(folder, FILES_MAX - 1);
         let part = self.path.with_extension(format!("{:016x}.part", random()?));
-        let written = self.write_part(bytes, sum, &part);
+        let written = self.write_part(bytes, sum, &part, stop);
         if written.is_err()
             && let Err(error) = fs::remove_file(&part)
         {
@@ -112,13 +117,27 @@ impl Packing {
         written
     }
 
-    fn write_part(&self, bytes: &[u8], sum: &Sum, part: &Path) -> io::Result<()> {
+    fn write_part(
+        &self,
+        bytes: &[u8],
+        sum: &Sum,
+        part: &Path,
+        stop: &AtomicBool,
+    ) -> io::Result<()> {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(part)?;
         // Held as long as it is written: who can have it finds an abandoned file.
         flock(&file, FlockOperation::LockExclusive)?;
         file.seek(io::SeekFrom::Start(HEADER as u64))?;
         // Large pieces become large pages of the page cache.
-        bytes[HEADER..].chunks(PIECE).try_for_each(|piece| file.write_all(piece))?;
+        for (i, piece) in bytes[HEADER..].chunks(PIECE).enumerate() {
+            if stop.load(Ordering::Relaxed) {
+                return Err(io::Error::other("stopped before it was whole"));
+            }
+            file.write_all(piece)?;
+            if i % SYNC == SYNC - 1 {
+                file.sync_data()?;
+            }
+        }
         file.sync_all()?;
         file.write_all_at(&self.header(sum), 0)?;
         file.sync_all()?;

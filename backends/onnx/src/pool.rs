@@ -8,7 +8,7 @@
 //! hence the spin.
 
 use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
 use crate::contention::{Waits, Watch};
@@ -23,11 +23,14 @@ const GENERATION: u64 = 1 << 32;
 /// Work for one chunk.
 type Work<'a> = dyn Fn(usize) + Sync + 'a;
 
-/// A pool of `threads - 1` workers and the calling thread.
+/// A pool of `threads - 1` workers and the calling thread. Any number of threads may call it: they
+/// take turns, a run each.
 #[derive(Debug)]
 pub(crate) struct Pool {
     shared: Arc<Shared>,
     workers: Vec<JoinHandle<()>>,
+    /// Held during a run: there is one job at a time.
+    turn: Mutex<()>,
     watch: Mutex<Watch>,
 }
 
@@ -35,7 +38,8 @@ pub(crate) struct Pool {
 struct Shared {
     /// Generation, `OPEN`, and the count of workers inside the job.
     state: AtomicU64,
-    /// Points to the caller's `&Work`; valid while a worker is counted in `state`.
+    /// Points to the caller's `&Work`; valid while a worker is counted in `state`, for the caller
+    /// has the turn.
     job: AtomicPtr<&'static Work<'static>>,
     /// The chunks that each thread has left, the caller's first.
     parts: Vec<Part>,
@@ -114,7 +118,7 @@ impl Pool {
         };
         // A worker that cannot be started is missing from the pool, which stays correct.
         let workers = (0..workers).map_while(spawn).collect();
-        Self { shared, workers, watch: Mutex::default() }
+        Self { shared, workers, turn: Mutex::default(), watch: Mutex::default() }
     }
 
     /// Threads that work, the caller included.
@@ -122,18 +126,24 @@ impl Pool {
         self.workers.len() + 1
     }
 
-    /// Runs `work` for chunks `0..chunks` on all threads; returns when all are done.
+    /// Runs `work` for chunks `0..chunks` on all threads; returns when all are done. Another caller's
+    /// run is waited for. A chunk must not run anything on the same pool: it would wait for itself.
     ///
     /// # Panics
-    /// If a chunk panicked.
+    /// If a chunk panicked. Other callers do not notice.
     pub(crate) fn run(&self, chunks: usize, work: &Work<'_>) {
         if chunks <= 1 || self.workers.is_empty() {
             return (0..chunks).for_each(work);
         }
+        // A caller that panicked has closed its job before it gave the turn back.
+        let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.look();
         let shared = &*self.shared;
+        // What a run left that panicked on the caller's thread too.
+        shared.panicked.store(false, Ordering::Relaxed);
         // SAFETY: only the lifetime is changed. `Close` below waits until no worker is inside the
-        // job before `work` goes out of scope, also when a chunk panics on this thread.
+        // job before `work` goes out of scope, also when a chunk panics on this thread; and nobody
+        // opens another job before, for this call has the turn.
         let job = unsafe { std::mem::transmute::<&Work<'_>, &'static Work<'static>>(work) };
         let mut job = job;
         shared.job.store(&raw mut job, Ordering::Relaxed);
@@ -147,8 +157,9 @@ impl Pool {
             part.set(first * chunks / threads..end * chunks / threads);
             first = end;
         }
-        let generation = shared.state.load(Ordering::Relaxed) / GENERATION + 1;
-        shared.state.store(generation * GENERATION + OPEN, Ordering::SeqCst);
+        // After 2³² jobs, days of them, the count begins again.
+        let before = shared.state.load(Ordering::Relaxed) / GENERATION * GENERATION;
+        shared.state.store(before.wrapping_add(GENERATION) | OPEN, Ordering::SeqCst);
         let close = Close(shared);
         for (i, (worker, sleeping)) in self.workers.iter().zip(&shared.sleeping).enumerate() {
             if !shared.rests(i) && sleeping.swap(false, Ordering::SeqCst) {
@@ -157,13 +168,13 @@ impl Pool {
         }
         shared.take(0, work);
         drop(close);
-        let panicked = shared.panicked.swap(false, Ordering::Relaxed);
+        let panicked = shared.panicked.load(Ordering::Relaxed);
         assert!(!panicked, "a chunk panicked on a worker");
     }
 
     /// Lets workers rest whose CPUs others want, and has them back.
     fn look(&self) {
-        // Another caller is looking, or all waits are not there yet.
+        // A test holds it, or not all waits are there yet.
         let Ok(mut watch) = self.watch.try_lock() else { return };
         let waits = self.shared.waits[..self.workers.len()].iter().map(OnceLock::get);
         let Some(waits) = waits.collect::<Option<Vec<_>>>() else { return };
@@ -294,6 +305,55 @@ mod tests {
             });
             assert!(counts.iter().all(|c| c.load(Ordering::Relaxed) == 1), "round {round}");
         }
+    }
+
+    /// Callers of one pool, all at once: each chunk of each call runs once, within its call.
+    #[test]
+    fn callers_take_turns_and_no_chunk_outlives_its_call() {
+        let pool = Pool::new(3);
+        thread::scope(|scope| {
+            for caller in 0..8 {
+                let pool = &pool;
+                scope.spawn(move || {
+                    for round in 0..400 {
+                        let chunks = 2 + (round + caller) % 17;
+                        let counts: Vec<_> = (0..chunks).map(|_| AtomicUsize::new(0)).collect();
+                        // Read after the call: what runs later is missing, what runs twice too much.
+                        pool.run(chunks, &|i| {
+                            counts[i].fetch_add(1, Ordering::Relaxed);
+                        });
+                        let counts: Vec<_> =
+                            counts.into_iter().map(AtomicUsize::into_inner).collect();
+                        assert_eq!(counts, vec![1; chunks], "caller {caller}, round {round}");
+                    }
+                });
+            }
+        });
+    }
+
+    /// Some callers' chunks panic, on any thread and on all: each of these calls panics, no other.
+    #[test]
+    fn a_caller_that_panics_costs_the_others_nothing() {
+        let pool = Pool::new(3);
+        thread::scope(|scope| {
+            for caller in 0..6 {
+                let pool = &pool;
+                scope.spawn(move || {
+                    for round in 0..12 {
+                        let breaks = caller % 2 == 0;
+                        let sum = AtomicUsize::new(0);
+                        let work = |i: usize| {
+                            assert!(!breaks || round % 3 == 0 && i != 7, "chunk {i}");
+                            sum.fetch_add(i, Ordering::Relaxed);
+                        };
+                        let run = std::panic::AssertUnwindSafe(|| pool.run(16, &work));
+                        let outcome = std::panic::catch_unwind(run);
+                        assert_eq!(outcome.is_err(), breaks, "caller {caller}, round {round}");
+                        assert!(breaks || sum.into_inner() == 120);
+                    }
+                });
+            }
+        });
     }
 
     #[test]

@@ -17,13 +17,15 @@ use crate::ops::{Cpu, Executor};
 use crate::platform::OnnxPlatform;
 use crate::pool::Pool;
 use crate::session::Session;
-use crate::store;
+use crate::store::{self, Stored};
 
 /// A model on the CPU.
 pub(crate) struct CpuBackend {
     limits: Limits,
     session: Session,
     sampler: Sampler,
+    /// The weights, and who writes them to their file.
+    _stored: Stored,
     queued: Option<StepId>,
     batch: Batch,
     ids: Vec<u32>,
@@ -45,20 +47,25 @@ impl CpuBackend {
         let cpu = Cpu { pool: Pool::new(threads as usize), kernels: kernels::best() };
         let Profile { quantize, kv_dtype, .. } = &fit.profile;
         let cache = platform.packed_cache.as_deref();
-        let packed = store::open(model, &fused, *quantize, cache, &cpu.pool);
-        let packed = packed.map_err(|e| refused(format!("packing: {e}")))?;
+        let stored = store::open(model, &fused, *quantize, cache, &cpu.pool);
+        let stored = stored.map_err(|e| refused(format!("packing: {e}")))?;
         let blocks = limits.kv.blocks as usize;
         let Shape::Varlen { rows_max } = limits.shape else {
             return Err(refused("the CPU has no compiled shapes".to_owned()));
         };
         let (kv, rows) = ((*kv_dtype, blocks), rows_max as usize);
-        let executor = Executor::new(model, &fused, &packed, kv, rows, cpu)
+        let executor = Executor::new(model, &fused, &stored.packed, kv, rows, cpu)
             .map_err(|e| refused(format!("the KV cache: {e}")))?;
         let session = Session::open(library, &fused, executor)?;
         Ok(Self {
             limits: limits.clone(),
             session,
+<<<<<<< HEAD
             sampler: Sampler::new(limits.sequences_max),
+=======
+            sampler: Sampler::new(fit.limits.sequences_max),
+            _stored: stored,
+>>>>>>> h-cpu
             queued: None,
             batch: Batch::default(),
             ids: Vec::new(),

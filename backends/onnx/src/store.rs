@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Instant;
 
 use gimbal_hal::{DeviceError, Quantize};
@@ -24,6 +25,7 @@ use crate::memory::{Shared, ask_for_huge_pages};
 use crate::pack::{Packed, group_bytes, pack_group, packed_type};
 use crate::packing::{HEADER, MARK, Packing};
 use crate::pool::Pool;
+use crate::writer::Writer;
 
 /// Weights begin at multiples of this: a cache line.
 const ALIGN: usize = 64;
@@ -60,6 +62,15 @@ struct Place {
     start: usize,
 }
 
+/// Packed weights.
+#[derive(Debug)]
+pub(crate) struct Stored {
+    /// All matrices that the nodes multiply with.
+    pub(crate) packed: HashMap<WeightId, Packed>,
+    /// Writes their file, where that was not there.
+    _writer: Option<Writer>,
+}
+
 /// All matrices that the nodes multiply with, packed or mapped.
 ///
 /// # Errors
@@ -70,7 +81,7 @@ pub(crate) fn open(
     quantize: Option<Quantize>,
     folder: Option<&Path>,
     pool: &Pool,
-) -> io::Result<HashMap<WeightId, Packed>> {
+) -> io::Result<Stored> {
     let started = Instant::now();
     let (places, length) = places(model, fused, quantize);
     let took_ms = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -79,7 +90,8 @@ pub(crate) fn open(
         match file.map(pool) {
             Ok(map) => {
                 info!(path = %file.path.display(), bytes = length, "packed weights mapped");
-                return Ok(views(places, &Arc::new(Memory(map))));
+                let packed = views(places, &Arc::new(Memory(map)));
+                return Ok(Stored { packed, _writer: None });
             }
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
             Err(error) => {
@@ -89,22 +101,11 @@ pub(crate) fn open(
     }
     let memory = Arc::new(pack_all(model, &places, length, pool)?);
     info!(bytes = length, took_ms = took_ms(started), "weights packed");
-    if let Some(file) = file {
+    let writer = file.and_then(|file| {
         let sum = file.sum(memory.bytes(), pool);
-        // Weights are used meanwhile; the file gets its name when it is whole on the disk.
-        let kept = memory.clone();
-        let keep = move || match file.write(kept.bytes(), &sum) {
-            Ok(()) => info!(path = %file.path.display(), bytes = length, "packed weights kept"),
-            Err(error) => {
-                let path = file.path.display();
-                info!(%path, %error, "packed weights cannot be kept; each start packs them anew");
-            }
-        };
-        if let Err(error) = std::thread::Builder::new().name("keep".to_owned()).spawn(keep) {
-            info!(%error, "packed weights are not kept: there is no thread for it");
-        }
-    }
-    Ok(views(places, &memory))
+        Writer::start(std::thread::Builder::new(), file, memory.clone(), sum)
+    });
+    Ok(Stored { packed: views(places, &memory), _writer: writer })
 }
 
 /// Packs all weights in memory.
@@ -137,7 +138,7 @@ pub(crate) fn keep(
         let packed = pack_all(model, &places, length, &pool);
         let kept = packed.and_then(|memory| {
             let sum = file.sum(memory.bytes(), &pool);
-            file.write(memory.bytes(), &sum)
+            file.write(memory.bytes(), &sum, &AtomicBool::new(false))
         });
         kept.map_err(|e| refused(format!("{}: {e}", file.path.display())))?;
     }

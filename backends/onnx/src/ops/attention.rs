@@ -107,13 +107,8 @@ impl Attention {
         let work = Work { node, kernels, plan, layout, cache, qkv, stride, query_cols };
         if !plan.is_decode {
             by_rows(cpu, rows, &|row| {
-                let Some(tile) =
-                    plan.tiles.iter().find(|t| (t.first..t.first + t.rows).contains(&row))
-                else {
-                    return;
-                };
                 // SAFETY: a row's columns and its cell of the cache are this chunk's alone.
-                (0..layout.kv_heads).for_each(|head| unsafe { work.remember(tile, row, head) });
+                (0..layout.kv_heads).for_each(|head| unsafe { work.kv_write(row, head) });
             });
         }
         grow(tiles, rows * query_cols);
@@ -172,11 +167,10 @@ impl Work<'_> {
     ///
     /// # Safety
     /// - No other thread touches the row's key columns of this head or its cell of the cache.
-    unsafe fn remember(&self, tile: &Tile, row: usize, head: usize) {
+    unsafe fn kv_write(&self, row: usize, head: usize) {
         let dim = self.layout.head_dim;
-        let position = self.plan.positions[row] as usize;
-        let block = self.plan.blocks[tile.table.start + position / BLOCK_TOKENS].0 as usize;
-        let at = position % BLOCK_TOKENS;
+        let block = self.plan.written[row];
+        let at = self.plan.positions[row] as usize % BLOCK_TOKENS;
         let (first, columns) = (row * self.stride, self.query_cols + head * dim);
         let values = columns + self.layout.kv_heads * dim;
         // SAFETY: the caller owns the row's columns of this head.
@@ -193,23 +187,23 @@ impl Work<'_> {
                 let mut half = [[0; 2]; HEAD_DIM_MAX];
                 (self.kernels.to_f16)(key, &mut half[..dim]);
                 // SAFETY: the cells are this row's.
-                unsafe { self.keep_key(keys.start, at, &half[..dim]) };
+                unsafe { self.write_key(keys.start, at, &half[..dim]) };
                 (self.kernels.to_f16)(value, &mut half[..dim]);
                 // SAFETY: as above.
-                unsafe { self.keep_value(values.start, at, &half[..dim]) };
+                unsafe { self.write_value(values.start, at, &half[..dim]) };
             }
             KvDtype::Int8 => {
                 let mut bytes = [[0; 1]; HEAD_DIM_MAX];
                 let scale = to_int8(key, &mut bytes[..dim]);
                 // SAFETY: as above; the scale is this row's too.
-                unsafe { self.keep_scale(keys.start, at, scale) };
+                unsafe { self.write_scale(keys.start, at, scale) };
                 // SAFETY: as above.
-                unsafe { self.keep_key(keys.start, at, &bytes[..dim]) };
+                unsafe { self.write_key(keys.start, at, &bytes[..dim]) };
                 let scale = to_int8(value, &mut bytes[..dim]);
                 // SAFETY: as above.
-                unsafe { self.keep_scale(values.start, at, scale) };
+                unsafe { self.write_scale(values.start, at, scale) };
                 // SAFETY: as above.
-                unsafe { self.keep_value(values.start, at, &bytes[..dim]) };
+                unsafe { self.write_value(values.start, at, &bytes[..dim]) };
             }
         }
     }
@@ -218,7 +212,7 @@ impl Work<'_> {
     ///
     /// # Safety
     /// - No other thread touches it.
-    unsafe fn keep_scale(&self, start: usize, at: usize, scale: f32) {
+    unsafe fn write_scale(&self, start: usize, at: usize, scale: f32) {
         let place = start + self.layout.numbers() + at * size_of::<f32>();
         // SAFETY: the scale is the caller's.
         let out = unsafe { self.cache.slice_mut(place..place + size_of::<f32>()) };
@@ -229,7 +223,7 @@ impl Work<'_> {
     ///
     /// # Safety
     /// - No other thread touches the token's cells.
-    unsafe fn keep_key<const SIZE: usize>(&self, start: usize, at: usize, key: &[[u8; SIZE]]) {
+    unsafe fn write_key<const SIZE: usize>(&self, start: usize, at: usize, key: &[[u8; SIZE]]) {
         for (d, number) in key.iter().enumerate() {
             let cell = start + (d * BLOCK_TOKENS + at) * SIZE;
             // SAFETY: the cell is the caller's.
@@ -242,7 +236,7 @@ impl Work<'_> {
     ///
     /// # Safety
     /// - No other thread touches the token's cells.
-    unsafe fn keep_value<const SIZE: usize>(&self, start: usize, at: usize, value: &[[u8; SIZE]]) {
+    unsafe fn write_value<const SIZE: usize>(&self, start: usize, at: usize, value: &[[u8; SIZE]]) {
         let bytes = value.as_flattened();
         let start = start + at * bytes.len();
         // SAFETY: the cells are the caller's.
@@ -259,7 +253,7 @@ impl Work<'_> {
         let head = item % self.layout.kv_heads;
         if self.plan.is_decode {
             // SAFETY: the tile has one row, whose key columns and cell are this call's.
-            unsafe { self.remember(tile, tile.first, head) };
+            unsafe { self.kv_write(tile.first, head) };
         }
         let group = self.node.heads / self.layout.kv_heads;
         let dim = self.layout.head_dim;

@@ -19,9 +19,9 @@ fn folder(name: &str) -> PathBuf {
     folder
 }
 
-fn bytes(packed: &HashMap<WeightId, Packed>) -> Vec<(usize, Vec<u8>)> {
+fn bytes(stored: &Stored) -> Vec<(usize, Vec<u8>)> {
     let groups = |p: &Packed| (0..p.groups()).flat_map(|g| p.group(g).to_vec()).collect();
-    let mut all: Vec<_> = packed.iter().map(|(id, p)| (id.0, groups(p))).collect();
+    let mut all: Vec<_> = stored.packed.iter().map(|(id, p)| (id.0, groups(p))).collect();
     all.sort();
     all
 }
@@ -79,7 +79,8 @@ fn a_file_that_is_cut_or_another_is_packed_again() {
 fn a_writer_may_be_killed_at_every_step() {
     let (model, pool, folder) = (model(), Pool::new(2), folder("killed"));
     let fused = fuse(&model.graph).expect("a graph of the builder");
-    let expect = bytes(&open(&model, &fused, None, Some(&folder), &pool).expect("memory"));
+    let first = open(&model, &fused, None, Some(&folder), &pool).expect("memory");
+    let expect = bytes(&first);
     let path = path(&folder, &model, None);
     wait_for(&path);
     let whole = fs::read(&path).expect("just written");
@@ -121,7 +122,7 @@ fn a_writer_may_be_killed_at_every_step() {
 fn a_file_that_others_can_change_is_not_mapped() {
     let (model, pool, folder) = (model(), Pool::new(1), folder("others"));
     let fused = fuse(&model.graph).expect("a graph of the builder");
-    open(&model, &fused, None, Some(&folder), &pool).expect("memory");
+    let _stored = open(&model, &fused, None, Some(&folder), &pool).expect("memory");
     let path = path(&folder, &model, None);
     wait_for(&path);
     let length = usize::try_from(packed_bytes(&model, &fused, None)).expect("small");
@@ -153,7 +154,7 @@ fn what_was_begun_and_left_is_removed_and_files_do_not_pile_up() {
     for number in 0..40 {
         fs::write(folder.join(format!("{number}.packed")), b"old").expect("a temporary file");
     }
-    open(&model, &fused, None, Some(&folder), &pool).expect("memory");
+    let _stored = open(&model, &fused, None, Some(&folder), &pool).expect("memory");
     wait_for(&path(&folder, &model, None));
     assert!(!dead.exists() && alive.exists());
     let packed = fs::read_dir(&folder).expect("ours").flatten();
@@ -179,7 +180,7 @@ fn rounded_weights_are_near_the_given_ones() {
     let fused = fuse(&model.graph).expect("a graph of the builder");
     for (quantize, steps) in [(Quantize::Q8, 254.0), (Quantize::Q4, 15.0)] {
         let packed = open(&model, &fused, Some(quantize), None, &pool).expect("memory");
-        for (id, packed) in &packed {
+        for (id, packed) in &packed.packed {
             let exact = tensor(&model, *id).to_f32();
             let most = exact.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
             for (row, exact) in exact.chunks_exact(packed.cols).enumerate() {
