@@ -60,12 +60,8 @@ impl CpuBackend {
         Ok(Self {
             limits: limits.clone(),
             session,
-<<<<<<< HEAD
             sampler: Sampler::new(limits.sequences_max),
-=======
-            sampler: Sampler::new(fit.limits.sequences_max),
             _stored: stored,
->>>>>>> h-cpu
             queued: None,
             batch: Batch::default(),
             ids: Vec::new(),
