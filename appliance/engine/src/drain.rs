@@ -7,6 +7,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::Service;
+use crate::record::note_place;
 
 /// Time for a lane to notice the order to stop, after which its thread is left behind.
 const STOP_TIME: Duration = Duration::from_secs(2);
@@ -57,5 +58,6 @@ impl Service {
                 warn!("a lane did not end in time; its device is left as it is");
             }
         }
+        note_place(self.name(), self.place(), 0.0);
     }
 }

@@ -15,7 +15,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::clock::Clock;
 use crate::gate::Permit;
-use crate::record::{LaneMeters, note_kv};
+use crate::record::LaneMeters;
 use crate::request::FinishReason;
 use crate::runner::Runner;
 
@@ -134,9 +134,9 @@ impl Lane {
         let (commands, receiver) = sync_channel(2 * places as usize + 8);
         let limits = source.backend.limits().clone();
         let meters = LaneMeters::new(model, number);
-        let (runner, state) = Runner::new(source, policy.clone(), clock, receiver, meters);
+        let (mut runner, state) = Runner::new(source, policy.clone(), clock, receiver, meters);
         let model_len_max = runner.model_len_max();
-        note_kv(model, number, &limits, policy, model_len_max);
+        runner.meters.note_kv((model, number), &limits, policy, model_len_max);
         let name = format!("lane-{number}");
         let spawned = std::thread::Builder::new().name(name).spawn(move || runner.run());
         let thread = spawned.map_err(|e| DeviceError::Lost { why: format!("no thread: {e}") })?;

@@ -15,15 +15,9 @@
 //! #     -> Result<(), Box<dyn std::error::Error>> {
 //! let tokenizer = Arc::new(gimbal_text::Tokenizer::new(&data)?);
 //! let template = gimbal_text::ChatTemplate::new("…", tokenizer.bos_text(), tokenizer.eos_text())?;
-//! let service = Service::start(ServiceConfig {
-//!     name: "smollm2".into(),
-//!     tokenizer,
-//!     template: Some(Arc::new(template)),
-//!     policy,
-//!     lanes: vec![LaneSource { backend: open()?, reopen: Box::new(open) }],
-//!     watchdog: Duration::from_secs(30),
-//!     choices_max: 128,
-//! })?;
+//! let lanes = vec![LaneSource { backend: open()?, reopen: Box::new(open) }];
+//! let config = ServiceConfig::new("smollm2", tokenizer, policy, lanes);
+//! let service = Service::start(ServiceConfig { template: Some(Arc::new(template)), ..config })?;
 //! let first = service.warm_up().await?; // one real token; then `/ping` may say 200
 //! let request = GenerateRequest::new(Prompt::Text("Hello".into()));
 //! let mut generation = service.generate(request).await?;
@@ -46,7 +40,8 @@
 //!
 //! Reading order: `request` (asked and answered), `refusal`, `gate` (permits), `lane` and `runner`
 //! (the thread), `recovery` (losses and bugs), `generation` (tokens to text), `validation`,
-//! `text_pool` (threads for texts), `prompt`, `service`, `health`, `drain`, `meters` (all metrics in one table), `record` (a lane's).
+//! `text_pool` (threads for texts), `prompt`, `service`, `edge` (how its requests are taken), `registry` (all
+//! models) and `ledger` (the memory they claim), `health`, `drain`, `meters` (all metrics in one table), `record` (a lane's).
 //!
 //! # Invariants
 //! - One thread touches a scheduler and its backend; it never waits for a client.
@@ -60,15 +55,18 @@
 
 mod clock;
 mod drain;
+mod edge;
 mod gate;
 mod generation;
 mod health;
 mod lane;
+mod ledger;
 pub mod meters;
 mod prompt;
 mod record;
 mod recovery;
 mod refusal;
+mod registry;
 mod request;
 mod runner;
 mod service;
@@ -78,15 +76,18 @@ mod warm;
 
 pub use clock::Clock;
 pub use drain::Drained;
+pub use edge::{Edge, OutputFormatter};
 pub use gate::Permit;
 pub use generation::Generation;
 pub use health::Health;
 pub use lane::{Condition, LaneSource, LaneState, Reopen};
+pub use ledger::{Claimed, Ledger};
 pub use refusal::{QueueNumbers, Refusal};
+pub use registry::{Entry, Loading, ModelState, Models, ModelsError};
 pub use request::{
     Completed, Delta, FinishReason, GenerateRequest, Prompt, TokenInfo, Turn, Usage,
 };
-pub use service::{Service, ServiceConfig};
+pub use service::{Place, Service, ServiceConfig};
 pub use warm::{NotWarm, WarmUp};
 
 pub use gimbal_batch::SampleParams;

@@ -3,6 +3,7 @@
 //! What they are called stands in `meters.rs`. Handles bind to the recorder that is installed when a
 //! lane starts: install it first. Next: `lane.rs`.
 
+use std::cell::RefCell;
 use std::time::Duration;
 
 use gimbal_batch::Limits;
@@ -12,12 +13,13 @@ use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 use crate::clock::between;
 use crate::lane::LaneEvent;
 use crate::meters::{
-    CANCELLED, DECODE, E2E, INFERENCE, ITL, KV_BLOCKS, KV_INFO, LOSSES, PREEMPTIONS, PREFILL,
-    QUEUE, REFUSED, REQUEST_CHOICES, REQUEST_LIMIT, REQUEST_LONGEST, REQUEST_OUTPUT,
-    REQUEST_PREEMPTIONS, REQUEST_PROMPT, REQUESTS, RESTARTS, ROW_FAULTS, ROWS, RUNNING, SLOTS_USED,
-    STEP, STEP_TOKENS, STEPS, Station, TOKENS, TPOT, TTFT, TURNS, WAITING,
+    CANCELLED, DECODE, E2E, INFERENCE, INFO, ITL, KV_BLOCKS, KV_INFO, LANE_INFO, LOSSES,
+    PREEMPTIONS, PREFILL, QUEUE, REFUSED, REQUEST_CHOICES, REQUEST_LIMIT, REQUEST_LONGEST,
+    REQUEST_OUTPUT, REQUEST_PREEMPTIONS, REQUEST_PROMPT, REQUESTS, RESTARTS, ROW_FAULTS, ROWS,
+    RUNNING, SLOTS_USED, STEP, STEP_TOKENS, STEPS, Station, TOKENS, TPOT, TTFT, TURNS, WAITING,
 };
 use crate::request::FinishReason;
+use crate::service::Place;
 
 /// When things happened to a request.
 pub(crate) struct Times {
@@ -44,6 +46,9 @@ pub(crate) struct Progress {
 
 /// Handles of one lane.
 pub(crate) struct LaneMeters {
+    /// What was told last.
+    told: RefCell<Stats>,
+    kv_info: Gauge,
     blocks: [Gauge; 3],
     slots_used: Gauge,
     running: Gauge,
@@ -100,6 +105,8 @@ impl LaneMeters {
         let queue_full = [("model", model.to_owned()), ("reason", "queue_full".to_owned())];
         counter!(REFUSED, &queue_full).increment(0);
         Self {
+            told: RefCell::default(),
+            kv_info: Gauge::noop(),
             blocks: ["used", "cached", "free"].map(blocks),
             slots_used: level(SLOTS_USED),
             running: level(RUNNING),
@@ -133,6 +140,29 @@ impl LaneMeters {
             collect: Station::Collect.histogram(),
             commit: Station::Commit.histogram(),
         }
+    }
+
+    /// Says how large the KV cache is.
+    pub(crate) fn note_kv(
+        &mut self,
+        (model, lane): (&str, u16),
+        limits: &Limits,
+        policy: &Policy,
+        model_len_max: u32,
+    ) {
+        let tokens = u64::from(limits.kv.blocks) * u64::from(limits.kv.block_tokens);
+        let mut labels = labels(model, lane);
+        labels.extend([
+            Label::new("block_tokens", limits.kv.block_tokens.to_string()),
+            Label::new("blocks", limits.kv.blocks.to_string()),
+            Label::new("tokens", tokens.to_string()),
+            Label::new("sequences", (tokens / u64::from(model_len_max.max(1))).to_string()),
+            Label::new("prefix_cache", policy.prefix_cache.to_string()),
+        ]);
+        // What it was before, if it came back with other limits, is over.
+        self.kv_info.set(0.0);
+        self.kv_info = gauge!(KV_INFO, labels);
+        self.kv_info.set(1.0);
     }
 
     /// Notes what an event says about latency and tokens; gives the tokens that it brought.
@@ -208,13 +238,26 @@ impl LaneMeters {
         self.slots_used.set(f64::from(stats.slots_used));
         self.running.set(f64::from(stats.running));
         self.waiting.set(f64::from(stats.waiting));
-        self.steps.absolute(stats.steps);
-        self.rows[0].absolute(stats.prefill_tokens);
-        self.rows[1].absolute(stats.decode_tokens);
-        self.preemptions.absolute(stats.preemptions);
-        self.turns.absolute(stats.turns);
-        self.row_faults.absolute(stats.row_faults);
-        self.losses.absolute(stats.losses);
+        // A model that was unloaded and is loaded again counts on where its series stand.
+        let told = self.told.replace(*stats);
+        for (counter, now, before) in [
+            (&self.steps, stats.steps, told.steps),
+            (&self.rows[0], stats.prefill_tokens, told.prefill_tokens),
+            (&self.rows[1], stats.decode_tokens, told.decode_tokens),
+            (&self.preemptions, stats.preemptions, told.preemptions),
+            (&self.turns, stats.turns, told.turns),
+            (&self.row_faults, stats.row_faults, told.row_faults),
+            (&self.losses, stats.losses, told.losses),
+        ] {
+            // A scheduler that was made anew after a bug begins at zero.
+            counter.increment(now.checked_sub(before).unwrap_or(now));
+        }
+    }
+
+    /// The lane is over: nothing of it is used any more, nor free.
+    pub(crate) fn end(&self) {
+        let levels = self.blocks.iter().chain([&self.slots_used, &self.running, &self.waiting]);
+        levels.chain([&self.kv_info]).for_each(|gauge| gauge.set(0.0));
     }
 }
 
@@ -223,22 +266,21 @@ pub(crate) fn labels(model: &str, lane: u16) -> Vec<Label> {
     vec![Label::new("model", model.to_owned()), Label::new("lane", lane.to_string())]
 }
 
-/// Says how large the KV cache is.
-pub(crate) fn note_kv(
-    model: &str,
-    lane: u16,
-    limits: &Limits,
-    policy: &Policy,
-    model_len_max: u32,
-) {
-    let tokens = u64::from(limits.kv.blocks) * u64::from(limits.kv.block_tokens);
-    let mut labels = labels(model, lane);
-    labels.extend([
-        Label::new("block_tokens", limits.kv.block_tokens.to_string()),
-        Label::new("blocks", limits.kv.blocks.to_string()),
-        Label::new("tokens", tokens.to_string()),
-        Label::new("sequences", (tokens / u64::from(model_len_max.max(1))).to_string()),
-        Label::new("prefix_cache", policy.prefix_cache.to_string()),
-    ]);
-    gauge!(KV_INFO, labels).set(1.0);
+/// Says on what a model runs: 1 while it does, 0 when it is gone.
+pub(crate) fn note_place(model: &str, place: &Place, level: f64) {
+    let Place { version, platform, .. } = place;
+    let model = || model.to_owned();
+    let labels = [("version", version.clone()), ("model", model()), ("backend", platform.clone())];
+    gauge!(INFO, &labels).set(level);
+    for (lane, devices) in place.lanes.iter().enumerate() {
+        for (rank, device) in devices.iter().enumerate() {
+            let labels = [
+                ("model", model()),
+                ("lane", lane.to_string()),
+                ("rank", rank.to_string()),
+                ("device", device.clone()),
+            ];
+            gauge!(LANE_INFO, &labels).set(level);
+        }
+    }
 }

@@ -36,6 +36,7 @@ impl Runner {
             self.condition = Condition::Stopped { why: "the server is shutting down".into() };
         }
         self.publish();
+        self.meters.end();
         self.drop_backend();
     }
 

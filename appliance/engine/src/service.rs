@@ -17,11 +17,14 @@ use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::clock::{Clock, between};
+use crate::edge::Edge;
 use crate::gate::{Gate, Permit, Shut};
 use crate::generation::{self, Choice, Generation};
 use crate::health::{self, Health};
 use crate::lane::{Admission, Lane, LaneSource, LaneState};
+use crate::ledger::Claimed;
 use crate::meters::{self, Station};
+use crate::record::note_place;
 use crate::request::{GenerateRequest, Prompt, Usage};
 use crate::{QueueNumbers, Refusal, validation};
 
@@ -49,6 +52,29 @@ pub struct ServiceConfig {
     pub watchdog: Duration,
     /// Continuations of one request, at most.
     pub choices_max: u16,
+    /// How requests are taken and answered.
+    pub edge: Edge,
+    /// On what it runs.
+    pub place: Place,
+    /// The memory it holds, given back with the model.
+    pub claimed: Option<Claimed>,
+}
+
+/// On what a model runs, for people: the engine reads none of it.
+#[derive(Clone, Debug, Default)]
+pub struct Place {
+    /// Version of the binary.
+    pub version: String,
+    /// The platform's name.
+    pub platform: String,
+    /// The first device by the vendor's name.
+    pub device: String,
+    /// It answers from hashes, not from a model.
+    pub is_simulated: bool,
+    /// Stable ids of each lane's devices.
+    pub lanes: Vec<Vec<String>>,
+    /// Platforms that were asked before, and why each was passed over.
+    pub passed: Vec<(String, String)>,
 }
 
 /// A model that serves.
@@ -63,7 +89,34 @@ pub struct Service {
     pub(crate) clock: Clock,
     watchdog: Duration,
     choices_max: u16,
+    edge: Edge,
+    place: Place,
+    _claimed: Option<Claimed>,
     next_id: AtomicU64,
+}
+
+impl ServiceConfig {
+    /// What every model needs; the rest as a model without settings has it.
+    #[must_use]
+    pub fn new(
+        name: &str,
+        tokenizer: Arc<Tokenizer>,
+        policy: Policy,
+        lanes: Vec<LaneSource>,
+    ) -> Self {
+        Self {
+            name: name.to_owned(),
+            tokenizer,
+            template: None,
+            policy,
+            lanes,
+            watchdog: Duration::from_secs(30),
+            choices_max: 128,
+            edge: Edge::default(),
+            place: Place::default(),
+            claimed: None,
+        }
+    }
 }
 
 impl Service {
@@ -75,8 +128,10 @@ impl Service {
     /// # Panics
     /// If there is no lane.
     pub fn start(config: ServiceConfig) -> Result<Arc<Self>, DeviceError> {
-        let ServiceConfig { name, tokenizer, template, policy, lanes, watchdog, choices_max } =
-            config;
+        let ServiceConfig {
+            name, tokenizer, template, policy, lanes, watchdog, choices_max, ..
+        } = config;
+        let (edge, place, claimed) = (config.edge, config.place, config.claimed);
         assert!(!lanes.is_empty(), "a model has a lane");
         let clock = Clock::start();
         let rolling = policy.max_rolling_batch_size;
@@ -86,6 +141,7 @@ impl Service {
             Lane::start((&name, number), source, &policy, clock, places)
         };
         let lanes = (0_u16..).zip(lanes).map(start).collect::<Result<Vec<_>, _>>()?;
+        note_place(&name, &place, 1.0);
         Ok(Arc::new(Self {
             name: name.into(),
             tokenizer,
@@ -96,6 +152,9 @@ impl Service {
             clock,
             watchdog,
             choices_max,
+            edge,
+            place,
+            _claimed: claimed,
             next_id: AtomicU64::new(0),
         }))
     }
@@ -136,6 +195,18 @@ impl Service {
         &self.policy
     }
 
+    /// How requests are taken and answered.
+    #[must_use]
+    pub fn edge(&self) -> &Edge {
+        &self.edge
+    }
+
+    /// On what it runs.
+    #[must_use]
+    pub fn place(&self) -> &Place {
+        &self.place
+    }
+
     /// What every lane said last.
     #[must_use]
     pub fn states(&self) -> Vec<LaneState> {
@@ -157,7 +228,9 @@ impl Service {
         let now = self.clock.now();
         let lanes = self.lanes.iter().map(|l| health::of_lane(&l.state(), now, self.watchdog));
         // One working lane serves, slower; the first failing one is named when none does.
-        lanes.reduce(|a, b| if a == Health::Serving { a } else { b }).unwrap_or(Health::Serving)
+        lanes
+            .reduce(|first, next| if next == Health::Serving { next } else { first })
+            .unwrap_or(Health::Serving)
     }
 
     /// Takes places for `count` requests, all or none. The end of *parse*: a full house is told

@@ -6,9 +6,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gimbal_engine::{Micros, Policy, SampleParams};
+use gimbal_engine::{Edge, Micros, OutputFormatter, Policy, SampleParams};
 use gimbal_hal::{KvDtype, Profile, Quantize};
-use gimbal_http::{HttpSettings, OutputFormatter, WebRules};
+use gimbal_http::{HttpSettings, WebRules};
 use gimbal_settings::Settings;
 use gimbal_text::random;
 
@@ -62,6 +62,8 @@ pub(crate) struct ModelConfig {
     pub(crate) watchdog: Duration,
     /// The file of its chat template; `None` takes the model's own.
     pub(crate) chat_template: Option<PathBuf>,
+    /// How requests are taken and answered.
+    pub(crate) edge: Edge,
 }
 
 impl ModelConfig {
@@ -74,6 +76,7 @@ impl ModelConfig {
             choices_max: u16::try_from(settings.whole("max_choices")).unwrap_or(u16::MAX),
             watchdog: settings.seconds("watchdog_timeout_s"),
             chat_template: settings.text("chat_template").map(PathBuf::from),
+            edge: edge(settings),
         }
     }
 }
@@ -116,15 +119,6 @@ fn http(settings: &Settings) -> HttpSettings {
     HttpSettings {
         body_bytes_max: usize::try_from(settings.whole("max_request_size")).unwrap_or(usize::MAX),
         write_timeout: settings.seconds("write_timeout_s"),
-        invocations_deadline: settings.seconds("invocation_timeout_s"),
-        output_formatter: match settings.text("output_formatter") {
-            Some("json") => OutputFormatter::Json,
-            Some("jsonlines") => OutputFormatter::JsonLines,
-            Some("sse") => OutputFormatter::Sse,
-            _ => OutputFormatter::Auto,
-        },
-        tgi_compat: settings.flag("tgi_compat"),
-        sampling: sampling(settings),
         vllm_metrics: settings.text("metrics_alias") == Some("vllm"),
         dashboard: settings.flag("dashboard"),
         is_name_strict: settings.flag("served_model_name_strict"),
@@ -134,6 +128,21 @@ fn http(settings: &Settings) -> HttpSettings {
             ..WebRules::default()
         },
         ..HttpSettings::default()
+    }
+}
+
+fn edge(settings: &Settings) -> Edge {
+    Edge {
+        sampling: sampling(settings),
+        output_formatter: match settings.text("output_formatter") {
+            Some("json") => OutputFormatter::Json,
+            Some("jsonlines") => OutputFormatter::JsonLines,
+            Some("sse") => OutputFormatter::Sse,
+            _ => OutputFormatter::Auto,
+        },
+        tgi_compat: settings.flag("tgi_compat"),
+        deadline: settings.seconds("invocation_timeout_s"),
+        ..Edge::default()
     }
 }
 

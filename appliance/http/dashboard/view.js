@@ -78,16 +78,18 @@ function setHealth(word, tone) {
 
 function showStatus(status) {
   const [model] = status.models;
-  const names = status.models.map((one) => one.id).join(", ");
+  const named = (one) => (one.state === "serving" ? one.id : `${one.id} (${one.state})`);
+  const names = status.models.map(named).join(", ");
+  const different = (key) => [...new Set(status.models.map((one) => one[key]).filter(Boolean))];
   show("model", names || "Gimbal");
   document.title = names ? `${names} – Gimbal` : "Gimbal";
   const [word, tone, more] = healthOf(status.health);
   setHealth(word, tone);
   const simulated = "Simulated: tokens come from a hash, not from the model.";
-  notice(more ?? (status.is_simulated ? simulated : null), more ? tone : "quiet");
-  show("device", status.device || "–");
-  show("platform", status.platform || "–");
-  show("context", model ? `${number(model.max_model_len)} tokens` : "–");
+  notice(more ?? (status.models.some((one) => one.is_simulated) ? simulated : null), more ? tone : "quiet");
+  show("device", different("device").join(", ") || "–");
+  show("platform", different("platform").join(", ") || "–");
+  show("context", model?.max_model_len ? `${number(model.max_model_len)} tokens` : "–");
   show("uptime", longTime((status.now_unix_ms - status.started_unix_ms) / 1000));
   show("version", status.version || "–");
   show("settings", status.settings_hash || "–");
@@ -138,8 +140,8 @@ function showRefusals(refusals, now) {
 
 function showMetrics(series, status, at) {
   past.add(sampleOf(series, at));
-  const limit = (key) => status.models.reduce((sum, one) => sum + one[key] * one.lanes, 0);
-  const queue = status.models.reduce((sum, one) => sum + one.job_queue_size, 0);
+  const limit = (key) => status.models.reduce((sum, one) => sum + (one[key] ?? 0) * (one.lanes ?? 0), 0);
+  const queue = status.models.reduce((sum, one) => sum + (one.job_queue_size ?? 0), 0);
   const peak = (key) => {
     const values = past.points.map((point) => point[key] ?? 0);
     return `peak ${number(Math.round(Math.max(...values)))}`;

@@ -1,4 +1,4 @@
-//! What the process tells about itself: who it is, on what it computes, how long its boot took.
+//! What the process tells about itself: who it is, and how long its boot took.
 //!
 //! Handed in by whoever boots; the edge measures only the phases. Next: `status.rs`.
 
@@ -12,12 +12,6 @@ pub struct About {
     pub version: String,
     /// Short name of all settings' values.
     pub settings_hash: String,
-    /// The platform that computes: `onnx`.
-    pub platform: String,
-    /// The device by its name.
-    pub device: String,
-    /// It answers from hashes, not from a model.
-    pub is_simulated: bool,
 }
 
 /// When each phase of the boot began, and when the last one was over.

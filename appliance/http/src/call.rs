@@ -6,14 +6,13 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, header};
 use serde_json::Value;
 
-use gimbal_engine::Client;
+use gimbal_engine::{Client, Edge, OutputFormatter};
 
 use crate::AppState;
 use crate::budget::Share;
 use crate::fault::{Door, Fault};
 use crate::fields::{Fields, ignored_header};
 use crate::peer::Peer;
-use crate::state::OutputFormatter;
 use crate::stream::Framing;
 
 /// The header that names body fields which had no effect.
@@ -53,8 +52,8 @@ impl Call {
     }
 
     /// How OpenAI's streams are framed: on `/invocations` as LMI does, where that is set or asked for.
-    pub(crate) fn openai_framing(&self) -> Framing {
-        let formatter = self.app.settings().output_formatter;
+    pub(crate) fn openai_framing(&self, edge: &Edge) -> Framing {
+        let formatter = edge.output_formatter;
         let as_lmi = matches!(formatter, OutputFormatter::Json | OutputFormatter::JsonLines);
         let lines = self.accepts_lines() || as_lmi && !self.accepts("text/event-stream");
         match self.door {

@@ -9,7 +9,8 @@
 //!
 //! # Use
 //! ```no_run
-//! # async fn example(service: std::sync::Arc<gimbal_engine::Service>) -> std::io::Result<()> {
+//! # async fn example(service: std::sync::Arc<gimbal_engine::Service>)
+//! # -> Result<(), Box<dyn std::error::Error>> {
 //! use gimbal_http::{AppState, Exposition, HttpSettings, serve};
 //!
 //! let exposition = Exposition::install().ok(); // before the first service starts
@@ -17,7 +18,7 @@
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8080").await?;
 //! let edge = tokio::spawn(serve(listener, state.clone(), async { /* until shutdown */ }));
 //! state.set_phase("open", None); // `/ping` is 503 with the phase
-//! state.add_model(service); // now it is 200
+//! state.add_model(service)?; // now it is 200
 //! # edge.await??;
 //! # Ok(()) }
 //! ```
@@ -53,6 +54,7 @@ mod repeats;
 mod router;
 mod sampling;
 mod serve;
+mod settings;
 mod socket;
 mod state;
 mod status;
@@ -66,5 +68,6 @@ mod work;
 pub use boot::About;
 pub use exposition::Exposition;
 pub use serve::serve;
-pub use state::{AppState, HttpSettings, OutputFormatter};
+pub use settings::HttpSettings;
+pub use state::AppState;
 pub use web::WebRules;

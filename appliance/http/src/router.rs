@@ -186,9 +186,7 @@ async fn take(app: AppState, door: Door, request: Request, route: Route) -> Resp
             Call { app: call_app, door, headers: parts.headers, peer: call_peer, share: None };
         let (schema, answer) = match open(&mut call, received).await {
             Ok(fields) => answer(&mut call, fields, route).await,
-            Err(fault) if route == Route::Invocations => {
-                (call.app.settings().lmi_schema(), Err(fault))
-            }
+            Err(fault) if route == Route::Invocations => (call.app.lmi_schema(), Err(fault)),
             Err(fault) => (Schema::OpenAi, Err(fault)),
         };
         answer.unwrap_or_else(|fault| fault.response(schema, door))
@@ -230,7 +228,7 @@ async fn answer(
         Route::Invocations if fields.has("messages") => openai::chat(call, fields).await,
         Route::Invocations if fields.has("prompt") => openai::completions(call, fields).await,
         Route::Invocations => {
-            let schema = call.app.settings().lmi_schema();
+            let schema = call.app.lmi_schema();
             return (schema, lmi::invocation(call, fields).await);
         }
         Route::Chat => openai::chat(call, fields).await,

@@ -1,12 +1,11 @@
-//! What all routes share: which model serves, which phase the boot is in, and the edge's limits.
+//! What all routes share: the models, which phase the process is in, and the edge's limits.
 //!
 //! A server listens before a model is loaded. Next: `serve.rs`.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
-use gimbal_engine::{Health, SampleParams, Service, meters};
-use metrics::gauge;
+use gimbal_engine::{Entry, Health, ModelState, Models, ModelsError, Service};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -17,7 +16,7 @@ use crate::exposition::Exposition;
 use crate::fault::{Door, Fault, Kind, Schema};
 use crate::journal::Journal;
 use crate::repeats::Repeats;
-use crate::web::WebRules;
+use crate::settings::HttpSettings;
 use crate::work::Work;
 
 /// How long a client is told to wait for a model that loads.
@@ -25,91 +24,6 @@ const LOADING_RETRY_MS: u64 = 1000;
 
 /// Letters of a client's word that an error repeats.
 pub(crate) const SHOWN_MAX: usize = 100;
-
-/// Limits of the edge.
-#[derive(Clone, Debug)]
-pub struct HttpSettings {
-    /// Bytes of a request body.
-    pub body_bytes_max: usize,
-    /// Bytes of all request bodies that are being read or answered.
-    pub bodies_bytes_max: usize,
-    /// Bytes of all whole answers that their clients have not read yet.
-    pub answers_bytes_max: usize,
-    /// Time to read a body.
-    pub body_timeout: Duration,
-    /// Time to read a request's head, and the longest an idle connection is kept.
-    pub head_timeout: Duration,
-    /// Time without progress after which a client that does not read is given up.
-    pub write_timeout: Duration,
-    /// Open connections; more are closed at once.
-    pub connections_max: usize,
-    /// Time to answer on `/invocations`, or to begin a stream there.
-    pub invocations_deadline: Duration,
-    /// Time of a whole stream on `/invocations`.
-    pub invocations_stream_deadline: Duration,
-    /// Time for open connections to end after `shutdown`.
-    pub close_timeout: Duration,
-    /// What `/invocations` answers in unless a request says otherwise.
-    pub output_formatter: OutputFormatter,
-    /// LMI's schema answers as TGI does: lists, `special`, 422, server-sent events.
-    pub tgi_compat: bool,
-    /// What requests that sample get where they say nothing.
-    pub sampling: SampleParams,
-    /// Tell metrics by vLLM's names as well.
-    pub vllm_metrics: bool,
-    /// Serve the dashboard at `/` and `/status`.
-    pub dashboard: bool,
-    /// Which web pages may use the API.
-    pub web: WebRules,
-    /// On `/v1`, a name must be that of a model, also where there is only one.
-    pub is_name_strict: bool,
-}
-
-impl HttpSettings {
-    /// In which schema errors of LMI's bodies are told.
-    pub(crate) fn lmi_schema(&self) -> Schema {
-        if self.tgi_compat { Schema::Tgi } else { Schema::Lmi }
-    }
-}
-
-/// What LMI's schema answers in; JSON lines are also what chat streams on `/invocations` become.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum OutputFormatter {
-    /// As the request says: `stream: true` gives JSON lines, `Accept` may ask for SSE.
-    #[default]
-    Auto,
-    /// One JSON value, whatever `Accept` says; what asks to be streamed is JSON lines.
-    Json,
-    /// JSON lines, also without `stream`.
-    JsonLines,
-    /// Server-sent events, also without `stream`.
-    Sse,
-}
-
-impl Default for HttpSettings {
-    /// The cloud's limits: 25 MB bodies, 60 s to answer, 8 min of stream.
-    fn default() -> Self {
-        Self {
-            body_bytes_max: 25 << 20,
-            bodies_bytes_max: 100 << 20,
-            answers_bytes_max: 320 << 20,
-            body_timeout: Duration::from_secs(60),
-            head_timeout: Duration::from_secs(60),
-            write_timeout: Duration::from_secs(30),
-            connections_max: 4096,
-            invocations_deadline: Duration::from_secs(60),
-            invocations_stream_deadline: Duration::from_secs(480),
-            close_timeout: Duration::from_secs(2),
-            output_formatter: OutputFormatter::Auto,
-            tgi_compat: false,
-            sampling: SampleParams { temperature: 1.0, ..SampleParams::default() },
-            vllm_metrics: false,
-            dashboard: true,
-            web: WebRules::default(),
-            is_name_strict: true,
-        }
-    }
-}
 
 /// What all routes share. Clones are the same state.
 #[derive(Clone, Debug)]
@@ -120,6 +34,7 @@ struct Inner {
     settings: HttpSettings,
     phase: RwLock<Phase>,
     about: RwLock<About>,
+    models: Arc<Models>,
     timeline: Mutex<Timeline>,
     journal: Journal,
     repeats: Mutex<Repeats<Seen>>,
@@ -130,12 +45,13 @@ struct Inner {
     started_unix_ms: u64,
 }
 
+/// What the process does; what each model does is the registry's.
 #[derive(Clone, Debug)]
 enum Phase {
-    Loading { phase: String, progress: Option<f32> },
+    Booting { phase: String, progress: Option<f32> },
     Failed { why: String },
-    Serving(Vec<Arc<Service>>),
-    Draining(Vec<Arc<Service>>),
+    Serving,
+    Draining,
 }
 
 /// What a server does before it says anything else.
@@ -145,7 +61,7 @@ impl AppState {
     /// A server without a model, in phase `listen`.
     #[must_use]
     pub fn new(settings: HttpSettings, exposition: Option<Exposition>) -> Self {
-        let phase = Phase::Loading { phase: FIRST_PHASE.into(), progress: None };
+        let phase = Phase::Booting { phase: FIRST_PHASE.into(), progress: None };
         // One body of the largest legal size finds room, whoever else is there.
         let bytes = settings.bodies_bytes_max.max(4 * settings.body_bytes_max);
         let bodies = Budget::new("large bodies", bytes);
@@ -154,6 +70,7 @@ impl AppState {
             settings,
             phase: RwLock::new(phase),
             about: RwLock::default(),
+            models: Arc::default(),
             timeline: Mutex::new(Timeline::start(FIRST_PHASE)),
             journal: Journal::default(),
             repeats: Mutex::default(),
@@ -165,27 +82,35 @@ impl AppState {
         }))
     }
 
-    /// Says what the process is and on what it computes, as soon as it is known.
+    /// Says what the process is, as soon as it is known.
     pub fn set_about(&self, about: About) {
         *self.0.about.write().unwrap_or_else(PoisonError::into_inner) = about;
     }
 
     /// Says where the boot is: `probe`, `plan`, `open`, `warm`. `progress` is from 0 to 1.
     pub fn set_phase(&self, phase: &str, progress: Option<f32>) {
-        self.timeline(|timeline| timeline.enter(phase));
-        self.set(Phase::Loading { phase: phase.to_owned(), progress });
+        let mut now = self.0.phase.write().unwrap_or_else(PoisonError::into_inner);
+        // A model that is loaded later changes nothing for those that serve.
+        if matches!(*now, Phase::Booting { .. }) {
+            self.timeline(|timeline| timeline.enter(phase));
+            *now = Phase::Booting { phase: phase.to_owned(), progress };
+        }
     }
 
-    /// A model is warm: from now on it serves, besides those that do already.
-    pub fn add_model(&self, service: Arc<Service>) {
+    /// The boot is over: `/ping` speaks for the models from now on.
+    pub fn set_serving(&self) {
         self.timeline(Timeline::end);
-        let About { version, platform, .. } = self.about();
-        let labels =
-            [("version", version), ("model", service.name().to_owned()), ("backend", platform)];
-        gauge!(meters::INFO, &labels).set(1.0);
-        let mut models = self.models();
-        models.push(service);
-        self.set(Phase::Serving(models));
+        self.set(Phase::Serving);
+    }
+
+    /// A model is warm: it serves from now on, beside those that do already, and the boot is over.
+    ///
+    /// # Errors
+    /// There is one of that name.
+    pub fn add_model(&self, service: Arc<Service>) -> Result<(), ModelsError> {
+        self.0.models.begin(service.name())?.serve(service);
+        self.set_serving();
+        Ok(())
     }
 
     /// The boot failed, and the process lives on to say so.
@@ -196,7 +121,7 @@ impl AppState {
     /// The process ends: `/ping` is 503, new requests are refused. The models are closed by the
     /// caller, who drains them.
     pub fn set_draining(&self) {
-        self.set(Phase::Draining(self.models()));
+        self.set(Phase::Draining);
     }
 
     fn set(&self, phase: Phase) {
@@ -208,13 +133,21 @@ impl AppState {
         self.0.phase.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// All models that serve.
+    /// All models, whatever they do.
     #[must_use]
-    pub fn models(&self) -> Vec<Arc<Service>> {
-        match self.phase() {
-            Phase::Serving(models) | Phase::Draining(models) => models,
-            _ => Vec::new(),
-        }
+    pub fn models(&self) -> &Arc<Models> {
+        &self.0.models
+    }
+
+    /// The models that can be asked.
+    pub(crate) fn services(&self) -> Vec<Arc<Service>> {
+        self.0.models.services()
+    }
+
+    /// In which schema errors of LMI's bodies are told, where no model is known: the first one's.
+    pub(crate) fn lmi_schema(&self) -> Schema {
+        let is_tgi = self.services().first().is_some_and(|model| model.edge().tgi_compat);
+        if is_tgi { Schema::Tgi } else { Schema::Lmi }
     }
 
     pub(crate) fn settings(&self) -> &HttpSettings {
@@ -251,9 +184,10 @@ impl AppState {
     }
 
     /// Names what answers: equal binaries, models and settings have equal ones.
-    pub(crate) fn fingerprint(&self, model: &str) -> String {
-        let About { version, settings_hash, platform, .. } = self.about();
-        let parts = [env!("CARGO_PKG_VERSION"), &version, &settings_hash, &platform, model];
+    pub(crate) fn fingerprint(&self, model: &Service) -> String {
+        let About { version, settings_hash } = self.about();
+        let platform = &model.place().platform;
+        let parts = [env!("CARGO_PKG_VERSION"), &version, &settings_hash, platform, model.name()];
         let digest = Sha256::digest(parts.join("\0"));
         let hex: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
         format!("fp_{hex}")
@@ -280,18 +214,12 @@ impl AppState {
     /// What `/ping` says unless all is well.
     pub(crate) fn unwell(&self) -> Option<Value> {
         match self.phase() {
-            Phase::Loading { phase, progress } => {
+            Phase::Booting { phase, progress } => {
                 Some(json!({"state": "loading", "phase": phase, "progress": progress}))
             }
             Phase::Failed { why } => Some(json!({"state": "failed", "reason": why})),
-            Phase::Draining(_) => Some(json!({"state": "draining"})),
-            Phase::Serving(models) => models.iter().find_map(|model| match model.health() {
-                Health::Serving => None,
-                Health::Draining => Some(json!({"state": "draining", "model": model.name()})),
-                Health::Failing { why } => {
-                    Some(json!({"state": "failing", "model": model.name(), "reason": why}))
-                }
-            }),
+            Phase::Draining => Some(json!({"state": "draining"})),
+            Phase::Serving => unwell(&self.0.models.list()),
         }
     }
 
@@ -299,41 +227,83 @@ impl AppState {
     /// cloud's endpoints have names that a container cannot know), `/v1` an empty one, and any unless
     /// names are strict.
     pub(crate) fn model(&self, name: Option<&str>, door: Door) -> Result<Arc<Service>, Fault> {
-        let models = self.serving()?;
+        let models = self.0.models.list();
         let is_lenient = door == Door::Invocations || !self.settings().is_name_strict;
         match (name, &models[..]) {
-            (None | Some(""), [first, ..]) => Ok(Arc::clone(first)),
-            (Some(_), [only]) if is_lenient => Ok(Arc::clone(only)),
-            (name, _) => find(&models, name.unwrap_or_default()),
+            (None | Some(""), [_, ..]) => {
+                let first = models.iter().find(|entry| entry.service().is_some());
+                self.asked(first.or(models.first()))
+            }
+            (Some(_), [only]) if is_lenient => self.asked(Some(only)),
+            (name, _) => self.named(&models, name.unwrap_or_default()),
         }
     }
 
     /// The model of exactly this name.
     pub(crate) fn model_named(&self, name: &str) -> Result<Arc<Service>, Fault> {
-        find(&self.serving()?, name)
+        self.named(&self.0.models.list(), name)
     }
 
-    fn serving(&self) -> Result<Vec<Arc<Service>>, Fault> {
-        match self.phase() {
-            Phase::Serving(models) | Phase::Draining(models) => Ok(models),
-            Phase::Loading { phase, .. } => {
-                let fault = Fault::new(Kind::Loading, format!("the model loads (phase {phase})"));
-                Err(Fault { retry_after_ms: Some(LOADING_RETRY_MS), ..fault })
+    fn named(&self, models: &[Entry], name: &str) -> Result<Arc<Service>, Fault> {
+        let found = models.iter().find(|entry| &*entry.name == name);
+        if found.is_some() || models.is_empty() {
+            return self.asked(found);
+        }
+        let names: Vec<&str> = models.iter().map(|entry| &*entry.name).collect();
+        let asked: String = name.chars().take(SHOWN_MAX).collect();
+        let message = format!("no model {asked:?}; there is {}", names.join(", "));
+        Err(Fault { field: Some("model".into()), ..Fault::new(Kind::UnknownModel, message) })
+    }
+
+    /// What that model says to a request; without one, what the boot says.
+    fn asked(&self, entry: Option<&Entry>) -> Result<Arc<Service>, Fault> {
+        let loading = |what: String| {
+            let fault = Fault::new(Kind::Loading, what);
+            Err(Fault { retry_after_ms: Some(LOADING_RETRY_MS), ..fault })
+        };
+        let unavailable = |what: String| Err(Fault::new(Kind::Unavailable, what));
+        match entry.map(|entry| (&entry.name, &entry.state)) {
+            Some((_, ModelState::Serving(service) | ModelState::Draining(service))) => {
+                Ok(Arc::clone(service))
             }
-            Phase::Failed { why } => {
-                Err(Fault::new(Kind::Unavailable, format!("no model is loaded: {why}")))
+            Some((_, ModelState::Loading { phase })) => {
+                loading(format!("the model loads (phase {phase})"))
             }
+            Some((name, ModelState::Failed { why })) => {
+                unavailable(format!("model {name} could not be loaded: {why}"))
+            }
+            None => match self.phase() {
+                Phase::Booting { phase, .. } => loading(format!("the model loads (phase {phase})")),
+                Phase::Failed { why } => unavailable(format!("no model is loaded: {why}")),
+                Phase::Serving | Phase::Draining => unavailable("no model is loaded".to_owned()),
+            },
         }
     }
 }
 
-fn find(models: &[Arc<Service>], name: &str) -> Result<Arc<Service>, Fault> {
-    let found = models.iter().find(|model| model.name() == name);
-    found.cloned().ok_or_else(|| {
-        let names: Vec<_> = models.iter().map(|m| m.name()).collect();
-        let asked: String = name.chars().take(SHOWN_MAX).collect();
-        let message = format!("no model {asked:?}; there is {}", names.join(", "));
-        Fault { field: Some("model".into()), ..Fault::new(Kind::UnknownModel, message) }
+/// What `/ping` says of the models, unless all is well. One that could not be loaded is its own error
+/// as long as another one serves.
+fn unwell(models: &[Entry]) -> Option<Value> {
+    let services = models.iter().filter_map(Entry::service);
+    let mut of_services = services.map(|model| match model.health() {
+        Health::Serving => None,
+        Health::Draining => Some(json!({"state": "draining", "model": model.name()})),
+        Health::Failing { why } => {
+            Some(json!({"state": "failing", "model": model.name(), "reason": why}))
+        }
+    });
+    if models.iter().any(|entry| matches!(entry.state, ModelState::Serving(_))) {
+        return of_services.find_map(|why| why);
+    }
+    models.iter().find_map(|entry| match &entry.state {
+        ModelState::Failed { why } => {
+            Some(json!({"state": "failed", "model": &*entry.name, "reason": why}))
+        }
+        ModelState::Loading { phase } => {
+            Some(json!({"state": "loading", "model": &*entry.name, "phase": phase}))
+        }
+        ModelState::Draining(_) => Some(json!({"state": "draining", "model": &*entry.name})),
+        ModelState::Serving(_) => None,
     })
 }
 

@@ -5,7 +5,7 @@
 
 use axum::body::Body;
 use axum::http::Response;
-use gimbal_engine::{Health, Service};
+use gimbal_engine::{Condition, Entry, Health, ModelState, Service};
 use serde_json::{Map, Value, json};
 
 use crate::state::unix_ms;
@@ -34,26 +34,50 @@ fn body(app: &AppState) -> Value {
         "started_unix_ms": app.started_unix_ms(),
         "version": about.version,
         "settings_hash": about.settings_hash,
-        "platform": about.platform,
-        "device": about.device,
-        "is_simulated": about.is_simulated,
         "boot": app.boot(),
-        "models": app.models().iter().map(|model| of_model(model)).collect::<Vec<_>>(),
+        "models": app.models().list().iter().map(of_entry).collect::<Vec<_>>(),
         "refusals": app.journal().json(),
     })
 }
 
-fn of_model(model: &Service) -> Value {
-    let (limits, policy, lanes) = (model.limits(), model.policy(), model.states().len());
-    let state = match model.health() {
-        Health::Serving => "serving",
-        Health::Draining => "draining",
-        Health::Failing { .. } => "failing",
+fn of_entry(entry: &Entry) -> Value {
+    let (state, why) = match &entry.state {
+        ModelState::Serving(service) | ModelState::Draining(service) => return of_model(service),
+        ModelState::Loading { phase } => ("loading", Some(format!("phase {phase}"))),
+        ModelState::Failed { why } => ("failed", Some(why.clone())),
     };
+    json!({ "id": &*entry.name, "state": state, "reason": why })
+}
+
+fn of_model(model: &Service) -> Value {
+    let (limits, policy, place) = (model.limits(), model.policy(), model.place());
+    let (state, why) = match model.health() {
+        Health::Serving => ("serving", None),
+        Health::Draining => ("draining", None),
+        Health::Failing { why } => ("failing", Some(why)),
+    };
+    let lanes = model.states().into_iter().enumerate().map(|(number, state)| {
+        let (condition, why) = match state.condition {
+            Condition::Running => ("running", None),
+            Condition::Reopening { why } => ("reopening", Some(why)),
+            Condition::Stopped { why } => ("stopped", Some(why)),
+        };
+        json!({
+            "lane": number, "devices": place.lanes.get(number).cloned().unwrap_or_default(),
+            "state": condition, "reason": why, "losses": state.stats.losses,
+        })
+    });
+    let passed = place.passed.iter().map(|(name, why)| json!({ "platform": name, "why": why }));
     json!({
         "id": model.name(),
         "state": state,
-        "lanes": lanes,
+        "reason": why,
+        "platform": place.platform,
+        "device": place.device,
+        "is_simulated": place.is_simulated,
+        "passed_over": passed.collect::<Vec<_>>(),
+        "lanes": lanes.len(),
+        "placement": lanes.collect::<Vec<_>>(),
         "max_model_len": model.max_model_len(),
         "max_rolling_batch_size": policy.max_rolling_batch_size,
         "job_queue_size": policy.job_queue_size,

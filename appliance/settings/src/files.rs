@@ -5,8 +5,10 @@
 //! `resolve.rs`. Next: `properties.rs`, Java's syntax.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
-use serde::Deserialize;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use serde_yaml::Spanned;
 
 use crate::SettingError;
@@ -47,6 +49,8 @@ pub struct ConfigFile {
     pub format: Format,
     /// Who wrote it.
     pub origin: Origin,
+    /// The model whose section of our YAML counts; `None` takes what holds for all.
+    pub section: Option<String>,
 }
 
 /// One entry of a file.
@@ -65,6 +69,55 @@ enum Scalar {
     Integer(u64),
     Number(f64),
     Text(String),
+}
+
+/// Entries of a map, each where it stands.
+type Entries = Vec<(String, Spanned<Scalar>)>;
+
+/// Our YAML: settings for all, and `models` by name.
+#[derive(Default)]
+struct Own {
+    all: Entries,
+    models: Vec<(String, Entries)>,
+}
+
+/// The key below which models stand.
+const MODELS: &str = "models";
+
+impl<'de> Deserialize<'de> for Own {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Reader;
+        impl<'de> Visitor<'de> for Reader {
+            type Value = Own;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map of settings")
+            }
+
+            fn visit_map<M: MapAccess<'de>>(self, mut map: M) -> Result<Own, M::Error> {
+                let mut own = Own::default();
+                while let Some(key) = map.next_key::<String>()? {
+                    if key == MODELS {
+                        let models: BTreeMap<String, BTreeMap<String, Spanned<Scalar>>> =
+                            map.next_value()?;
+                        let entries = |(name, map): (String, BTreeMap<_, _>)| {
+                            (name, map.into_iter().collect::<Entries>())
+                        };
+                        own.models = models.into_iter().map(entries).collect();
+                    } else {
+                        own.all.push((key, map.next_value()?));
+                    }
+                }
+                Ok(own)
+            }
+        }
+        deserializer.deserialize_map(Reader)
+    }
+}
+
+/// True for a file of comments.
+fn is_empty(text: &str) -> bool {
+    text.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#'))
 }
 
 impl ConfigFile {
@@ -87,12 +140,16 @@ impl ConfigFile {
     }
 
     fn yaml(&self, text: &str) -> Result<Vec<Line>, SettingError> {
-        if text.lines().all(|l| l.trim().is_empty() || l.trim_start().starts_with('#')) {
+        if is_empty(text) {
             return Ok(Vec::new());
         }
-        let parsed: Result<BTreeMap<String, Spanned<Scalar>>, _> = serde_yaml::from_str(text);
-        let entries = parsed
-            .map_err(|error| self.broken(&format!("{error}; it must be a flat map of settings")))?;
+        let Own { all, models } = self.own(text)?;
+        let entries = match &self.section {
+            None => all,
+            Some(name) => {
+                models.into_iter().find(|(n, _)| n == name).map_or_else(Vec::new, |m| m.1)
+            }
+        };
         let line = |(key, value): (String, Spanned<Scalar>)| {
             let line = value.referenced.line();
             let value = match value.value {
@@ -106,6 +163,26 @@ impl ConfigFile {
         let mut lines: Vec<Line> = entries.into_iter().map(line).collect();
         lines.sort_by_key(|l| l.line);
         Ok(lines)
+    }
+
+    /// The models that our YAML names, in its order.
+    ///
+    /// # Errors
+    /// The file is broken.
+    pub fn models(&self) -> Result<Vec<String>, SettingError> {
+        let text = self.text()?;
+        if self.format != Format::Yaml || is_empty(text) {
+            return Ok(Vec::new());
+        }
+        Ok(self.own(text)?.models.into_iter().map(|(name, _)| name).collect())
+    }
+
+    fn own(&self, text: &str) -> Result<Own, SettingError> {
+        serde_yaml::from_str(text).map_err(|error| {
+            self.broken(&format!(
+                "{error}; it must be a flat map of settings, and models a map of such maps by name"
+            ))
+        })
     }
 
     /// Values of a JSON object as they are written; the line is that of the key. Text of Python's

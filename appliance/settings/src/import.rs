@@ -96,7 +96,7 @@ fn read(path: &str, bytes: &[u8], paths: Paths) -> Result<Told, SettingError> {
     let name = path.rsplit('/').next().unwrap_or(path);
     let file = |format, origin| {
         let (path, bytes) = (path.to_owned(), bytes.to_vec());
-        ConfigFile { path, bytes, format, origin }
+        ConfigFile { path, bytes, format, origin, section: None }
     };
     let named = |lines: Vec<Line>, named: &dyn Fn(&str) -> String| {
         let lines = lines.into_iter().map(|l| (named(&l.key), l));
@@ -238,6 +238,7 @@ job_queue_size=500
                 bytes: text.into_bytes(),
                 format: Format::Yaml,
                 origin: Origin::Operator,
+                section: None,
             };
             let given = Given { files: vec![file], ..Given::default() };
             let settings = Settings::resolve(&Facts::default(), &given).expect(path);

@@ -1,4 +1,5 @@
-//! Layers: built-in < files, in the order given < environment < flags.
+//! Layers: built-in < files, in the order given < environment < files of one model among several <
+//! flags.
 //!
 //! What a person writes with our names (flags, `GIMBAL_*`, our own files) must be right: a slip is an
 //! error with the nearest name. What comes with a model or was meant for another server is taken as
@@ -30,6 +31,8 @@ pub struct Facts {
 pub struct Given {
     /// Files, the weakest first.
     pub files: Vec<ConfigFile>,
+    /// Files that beat the environment: a model's own among several, and what names it.
+    pub of_model: Vec<ConfigFile>,
     /// Variables of the environment.
     pub environment: Vec<(String, String)>,
     /// Flags, without the leading dashes; of a name that is there twice the last counts.
@@ -76,19 +79,25 @@ impl Settings {
         };
         let entries = TABLE.iter().map(default).collect();
         let mut settings = Self { entries, ignored: given.ignored.clone() };
-        for file in &given.files {
-            match file.origin {
-                Origin::Model => settings.read_models_file(file, given.paths)?,
-                Origin::Operator | Origin::Examined => settings.read_own_file(file)?,
-            }
-        }
+        settings.read_files(&given.files, given.paths)?;
         settings.read_environment(&given.environment, given.paths)?;
+        settings.read_files(&given.of_model, given.paths)?;
         for (name, text) in &given.flags {
             let source = Source::Flag(name.clone());
             let setting = find(name).ok_or_else(|| unknown_flag(name))?;
             settings.set(setting, text, source)?;
         }
         Ok(settings)
+    }
+
+    fn read_files(&mut self, files: &[ConfigFile], paths: Paths) -> Result<(), SettingError> {
+        for file in files {
+            match file.origin {
+                Origin::Model => self.read_models_file(file, paths)?,
+                Origin::Operator | Origin::Examined => self.read_own_file(file)?,
+            }
+        }
+        Ok(())
     }
 
     fn read_own_file(&mut self, file: &ConfigFile) -> Result<(), SettingError> {
@@ -102,6 +111,13 @@ impl Settings {
                 });
             };
             let path = || file.path.clone();
+            if let (Some(model), Scope::Process(_)) = (&file.section, setting.scope)
+                && key != "model"
+            {
+                let why =
+                    format!("models.{model}.{key}: it holds for the whole process ({source})");
+                return Err(SettingError::File { path: path(), why });
+            }
             let value =
                 value.map_err(|why| SettingError::File { path: path(), why: why.into() })?;
             if file.origin == Origin::Examined && setting.names() == Names::Library {

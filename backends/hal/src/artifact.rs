@@ -5,7 +5,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use gimbal_model::{Model, ModelError, OnnxFile};
+use gimbal_model::{Model, ModelError, OnnxFile, name_of};
 
 /// A model on its way to a device.
 #[derive(Clone, Debug)]
@@ -38,6 +38,12 @@ impl Artifact {
             Self::Onnx(file) => &file.path,
             Self::Bundle(path) => path,
         }
+    }
+
+    /// The name of its file without the ending, or of its folder.
+    #[must_use]
+    pub fn file_name(&self) -> String {
+        name_of(self.path())
     }
 
     /// What it is, for messages.

@@ -27,6 +27,6 @@ pub mod weights;
 
 pub use decoder::{Decoder, HeadNorm, Layer, decoder};
 pub use error::{ModelError, printable};
-pub use model::{Model, Text, TextData};
+pub use model::{Model, Text, TextData, name_of};
 pub use onnx_file::OnnxFile;
 pub use shard::shard;

@@ -123,17 +123,12 @@ impl Model {
         let (text, licence) = (Text::Folder(folder.to_owned()), licence_of(folder));
         Ok(Self { path, name, licence, context_tokens, decoder: config, graph, weights, text })
     }
-
-    /// The name of its file without the ending, or of its folder.
-    #[must_use]
-    pub fn file_name(&self) -> String {
-        name_of(&self.path)
-    }
 }
 
-/// The name of the path as it was given: what it links to is a storage's own business (a hash, in
+/// The name of a model's file without the ending, or of its folder, as it was given: what it links to is a storage's own business (a hash, in
 /// caches). Only a path without a name, as `.`, is resolved.
-fn name_of(path: &Path) -> String {
+#[must_use]
+pub fn name_of(path: &Path) -> String {
     let resolved = || std::fs::canonicalize(path).unwrap_or_else(|_| path.to_owned());
     let whole = if path.file_name().is_some() { path.to_owned() } else { resolved() };
     let name = if path.is_file() { whole.file_stem() } else { whole.file_name() };

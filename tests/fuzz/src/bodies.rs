@@ -79,7 +79,7 @@ fn start() -> SocketAddr {
         runtime.expect("a runtime").block_on(async move {
             let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.expect("a port");
             let state = AppState::new(HttpSettings::default(), None);
-            state.add_model(service());
+            state.add_model(service()).expect("the only one");
             sender.send(listener.local_addr().expect("an address")).expect("the target waits");
             serve(listener, state, std::future::pending()).await.expect("served for ever");
         });
@@ -105,25 +105,21 @@ fn service() -> Arc<Service> {
     };
     let source = "{% for m in messages %}{{ m.role }}: {{ m.content }}\n{% endfor %}";
     let template = ChatTemplate::new(source, String::new(), String::new()).expect("a template");
-    Service::start(ServiceConfig {
-        name: "fuzz".to_owned(),
-        tokenizer: Arc::new(Tokenizer::new(&TokenizerData::byte_level()).expect("own data")),
-        template: Some(Arc::new(template)),
-        policy: Policy {
-            max_rolling_batch_size: 8,
-            job_queue_size: 60,
-            step_tokens_max: 64,
-            step_time_max: None,
-            prefix_cache: true,
-            drafts_max: 0,
-            turn_tokens: 128,
-            prefix_secret: [1, 2],
-        },
-        lanes: vec![LaneSource { backend: open(), reopen: Box::new(move || Ok(open())) }],
-        watchdog: Duration::from_secs(30),
-        choices_max: 128,
-    })
-    .expect("a thread")
+    let policy = Policy {
+        max_rolling_batch_size: 8,
+        job_queue_size: 60,
+        step_tokens_max: 64,
+        step_time_max: None,
+        prefix_cache: true,
+        drafts_max: 0,
+        turn_tokens: 128,
+        prefix_secret: [1, 2],
+    };
+    let tokenizer = Arc::new(Tokenizer::new(&TokenizerData::byte_level()).expect("own data"));
+    let lanes = vec![LaneSource { backend: open(), reopen: Box::new(move || Ok(open())) }];
+    let config = ServiceConfig::new("fuzz", tokenizer, policy, lanes);
+    Service::start(ServiceConfig { template: Some(Arc::new(template)), ..config })
+        .expect("a thread")
 }
 
 pub(crate) fn seeds() -> Vec<Vec<u8>> {

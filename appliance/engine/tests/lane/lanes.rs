@@ -11,16 +11,8 @@ use gimbal_sim::Script;
 /// A service whose lanes are as given.
 fn two_lanes(lanes: Vec<LaneSource>) -> Arc<Service> {
     let tokenizer = gimbal_text::Tokenizer::new(&gimbal_text::TokenizerData::byte_level());
-    Service::start(ServiceConfig {
-        name: "two".into(),
-        tokenizer: Arc::new(tokenizer.expect("own data")),
-        template: None,
-        policy: policy(),
-        lanes,
-        watchdog: std::time::Duration::from_secs(30),
-        choices_max: 128,
-    })
-    .expect("threads")
+    let tokenizer = Arc::new(tokenizer.expect("own data"));
+    Service::start(ServiceConfig::new("two", tokenizer, policy(), lanes)).expect("threads")
 }
 
 fn sim_lanes() -> Arc<Service> {

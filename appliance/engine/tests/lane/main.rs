@@ -4,5 +4,7 @@
 
 mod bugs;
 mod lanes;
+mod models;
+
 mod promises;
 mod rig;

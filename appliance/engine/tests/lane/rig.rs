@@ -59,18 +59,15 @@ pub(crate) fn sim_lane(depth: u32, script: &Script) -> LaneSource {
 }
 
 pub(crate) fn service(policy: Policy, lane: LaneSource) -> Arc<Service> {
+    named_service("sim", policy, lane)
+}
+
+pub(crate) fn named_service(name: &str, policy: Policy, lane: LaneSource) -> Arc<Service> {
     let tokenizer = Tokenizer::new(&TokenizerData::byte_level()).expect("own data");
     let template = ChatTemplate::new(TEMPLATE, String::new(), String::new()).expect("a template");
-    Service::start(ServiceConfig {
-        name: "sim".into(),
-        tokenizer: Arc::new(tokenizer),
-        template: Some(Arc::new(template)),
-        policy,
-        lanes: vec![lane],
-        watchdog: Duration::from_secs(30),
-        choices_max: 128,
-    })
-    .expect("a thread")
+    let config = ServiceConfig::new(name, Arc::new(tokenizer), policy, vec![lane]);
+    Service::start(ServiceConfig { template: Some(Arc::new(template)), ..config })
+        .expect("a thread")
 }
 
 pub(crate) fn request(prompt: &str, max_new_tokens: u32) -> GenerateRequest {

@@ -1,15 +1,17 @@
 //! From a path to a warm model: probe → plan → open → warm.
 //!
 //! Reading order: `platforms` (the static list), `plan` (which of them, and how), `open` (the engine
-//! joins what they open with the scheduler).
+//! joins what they open with the scheduler), `load` (all models of a server).
 
+mod load;
 mod open;
 mod plan;
 mod platforms;
 
 use std::time::Instant;
 
-pub(crate) use plan::{fits, plan, with_tools};
+pub(crate) use load::load_all;
+pub(crate) use plan::{Devices, Plan, with_tools};
 pub(crate) use platforms::platforms;
 
 fn millis(since: Instant) -> u64 {

@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use gimbal_engine::{LaneSource, Service, ServiceConfig};
-use gimbal_hal::{Artifact, Backend, DeviceError, Servable};
+use gimbal_engine::{LaneSource, Place, Service, ServiceConfig};
+use gimbal_hal::{Artifact, Backend, Class, DeviceError, Placement, Servable};
 use gimbal_model::Model;
 use tracing::info;
 
@@ -23,7 +23,8 @@ impl Plan {
         };
         let model: Arc<Model> = Arc::clone(model);
         let text = std::mem::take(&mut self.text);
-        let config = self.config.clone();
+        let (config, name, place) = (self.config.clone(), self.name.clone(), self.place());
+        let claimed = self.claimed.take();
         let open = Opener(Arc::new(self));
         let chat_template = config.chat_template.as_deref();
         // The tokenizer's tables and the backend take about as long, and neither needs the other.
@@ -36,20 +37,36 @@ impl Plan {
             Ok::<_, Failure>((words, lanes))
         })?;
         let Words { tokenizer, template, .. } = words?;
+        let base = ServiceConfig::new(&name, tokenizer, config.policy, lanes?);
         let service = Service::start(ServiceConfig {
-            name: config.name.unwrap_or_else(|| model.file_name()),
-            tokenizer,
             template,
-            policy: config.policy,
-            lanes: lanes?,
             choices_max: config.choices_max,
             watchdog: config.watchdog,
+            edge: config.edge,
+            place,
+            claimed,
+            ..base
         })?;
         // What was read and made on the way is not needed again.
         model.weights.release_all();
         gimbal_onnx::process::give_back();
         info!(took_ms = millis(started), "model opened");
         Ok(service)
+    }
+}
+
+impl Plan {
+    /// On what it runs, for people.
+    fn place(&self) -> Place {
+        let ids = |placed: &Placement| placed.devices.iter().map(|d| d.id.to_string()).collect();
+        Place {
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            platform: self.platform.name().to_owned(),
+            device: self.device().to_owned(),
+            is_simulated: self.platform.class() == Class::Simulated,
+            lanes: self.fit.replicas.iter().map(ids).collect(),
+            passed: self.passed.clone(),
+        }
     }
 }
 

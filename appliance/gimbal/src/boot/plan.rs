@@ -7,8 +7,10 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
+use gimbal_engine::{Claimed, Ledger};
 use gimbal_hal::{
-    Artifact, Class, DeviceError, Fit, Host, Packed, Platform, Probe, Profile, Tools, Unfit,
+    Artifact, Class, DeviceError, DeviceInfo, Fit, Host, Packed, Platform, Probe, Profile, Tools,
+    Unfit,
 };
 use gimbal_model::{Model, Text};
 use gimbal_settings::Settings;
@@ -21,80 +23,135 @@ use crate::failure::Failure;
 use crate::folder::cache_problem;
 use crate::host::host;
 
-/// A model that was fitted and can be opened.
+/// What a process may compute on, and what its models have claimed of it.
+pub(crate) struct Devices {
+    platforms: Vec<Arc<dyn Platform>>,
+    /// The platform that was asked for.
+    named: Option<String>,
+    /// Another machine that is planned for; nothing but its processor is known.
+    elsewhere: Option<Host>,
+    ledger: Arc<Ledger>,
+}
+
+/// A model that was fitted, has claimed its memory and can be opened.
 pub(crate) struct Plan {
+    pub(super) name: String,
     pub(super) platform: Arc<dyn Platform>,
     pub(super) artifact: Artifact,
     /// The model's, until it is opened.
     pub(super) text: Text,
     pub(super) fit: Fit,
     pub(super) config: ModelConfig,
+    /// Platforms that were asked before, and why each was passed over.
+    pub(super) passed: Vec<(String, String)>,
+    pub(super) claimed: Option<Claimed>,
 }
 
-/// Reads the model and decides where and how it runs; no weight is read. A host that is given takes
-/// the place of this machine.
-pub(crate) fn plan(settings: &Settings, path: &Path, other: Option<Host>) -> Result<Plan, Failure> {
-    let started = Instant::now();
-    let mut artifact = Artifact::open(path)?;
-    let text = take_text(&mut artifact);
-    info!(
-        model = %artifact.path().display(),
-        what = artifact.what(),
-        took_ms = millis(started),
-        "model read"
-    );
-    let config = ModelConfig::of(settings);
-    let is_elsewhere = other.is_some();
-    let host = other.unwrap_or_else(host);
-    let process = Process::of(settings);
-    let mut passed = Vec::new();
-    for platform in platforms(&process) {
-        if !is_candidate(platform.as_ref(), process.backend.as_deref()) {
-            continue;
+impl Devices {
+    /// Those of this machine.
+    pub(crate) fn here(process: &Process) -> Self {
+        let (platforms, named) = (platforms(process), process.backend.clone());
+        Self { platforms, named, elsewhere: None, ledger: Arc::default() }
+    }
+
+    /// Those of another machine.
+    pub(crate) fn of(process: &Process, host: Host) -> Self {
+        Self { elsewhere: Some(host), ..Self::here(process) }
+    }
+
+    /// Reads the model and decides where and how it runs; no weight is read. Of two models of a
+    /// process the second sees what the first has left.
+    pub(crate) fn plan(
+        &self,
+        name: Option<&str>,
+        settings: &Settings,
+        path: &Path,
+    ) -> Result<Plan, Failure> {
+        let started = Instant::now();
+        let mut artifact = Artifact::open(path)?;
+        let text = take_text(&mut artifact);
+        info!(
+            model = %artifact.path().display(),
+            what = artifact.what(),
+            took_ms = millis(started),
+            "model read"
+        );
+        let config = ModelConfig::of(settings);
+        let name = name.map(str::to_owned).or_else(|| config.name.clone());
+        let name = name.unwrap_or_else(|| artifact.file_name());
+        let mut passed: Vec<(String, Failure)> = Vec::new();
+        for platform in self.candidates() {
+            match self.fit(platform.as_ref(), &artifact, &config.profile, settings) {
+                Ok((found, fit)) => {
+                    let claimed = Some(self.ledger.claim(&name, &fit.claims, &found));
+                    let told = |(platform, why): (String, Failure)| (platform, why.to_string());
+                    let passed = passed.into_iter().map(told).collect();
+                    let platform = Arc::clone(platform);
+                    let plan =
+                        Plan { name, platform, artifact, text, fit, config, passed, claimed };
+                    plan.tell();
+                    return Ok(plan);
+                }
+                Err(why) => passed.push((platform.name().to_owned(), why)),
+            }
         }
-        // Of another machine nothing but its processor is known.
-        if is_elsewhere && platform.class() != Class::Host {
-            continue;
-        }
-        let found = match platform.probe(&host) {
-            Probe::Found(devices) => devices,
-            Probe::Absent { why } => {
-                passed.push((platform.name(), Failure::unavailable(why)));
-                continue;
+        Err(none_fits(passed, self.named.as_deref()))
+    }
+
+    /// What each platform that can be chosen says of the model, by name of platform and device.
+    pub(crate) fn fits(
+        &self,
+        artifact: &Artifact,
+        settings: &Settings,
+    ) -> Vec<(String, Result<Fit, String>)> {
+        let profile = ModelConfig::of(settings).profile;
+        let of = |platform: &Arc<dyn Platform>| {
+            let name = platform.name();
+            match self.fit(platform.as_ref(), artifact, &profile, settings) {
+                Err(why) => (name.to_owned(), Err(why.to_string())),
+                Ok((found, fit)) => {
+                    let device = found.first().map(|d| d.name.as_str()).unwrap_or_default();
+                    (format!("{name} ({device})"), Ok(fit))
+                }
             }
         };
-        match fit(platform.as_ref(), &found, &artifact, &config.profile, settings) {
-            Ok(fit) => {
-                for (name, why) in passed {
-                    info!(platform = name, %why, "passed over");
-                }
-                let device = found.first().map(|d| d.name.clone()).unwrap_or_default();
-                info!(platform = platform.name(), device, devices = found.len(), "device chosen");
-                for why in &fit.why {
-                    info!(why, "planned");
-                }
-                if platform.class() == Class::Simulated {
-                    warn!("SIMULATED: tokens come from a hash, not from the model");
-                }
-                return Ok(Plan { platform, artifact, text, fit, config });
-            }
-            Err(unfit) => passed.push((platform.name(), unfit.into())),
-        }
+        self.candidates().map(of).collect()
     }
-    Err(none_fits(passed, process.backend.as_deref()))
-}
 
-/// Whether a platform is asked: the one that was named, or any that is no simulation.
-fn is_candidate(platform: &dyn Platform, named: Option<&str>) -> bool {
-    match named {
-        Some(name) => platform.name() == name,
-        None => platform.class() != Class::Simulated,
+    /// The platform that was named, or all that are no simulation, the preferred first.
+    fn candidates(&self) -> impl Iterator<Item = &Arc<dyn Platform>> {
+        self.platforms.iter().filter(|platform| match &self.named {
+            Some(name) => platform.name() == name,
+            None => {
+                platform.class() != Class::Simulated
+                    && (self.elsewhere.is_none() || platform.class() == Class::Host)
+            }
+        })
+    }
+
+    /// Probes one platform and fits the model to what is left there.
+    fn fit(
+        &self,
+        platform: &dyn Platform,
+        artifact: &Artifact,
+        profile: &Profile,
+        settings: &Settings,
+    ) -> Result<(Vec<DeviceInfo>, Fit), Failure> {
+        let host = self.elsewhere.clone().unwrap_or_else(host);
+        match platform.probe(&host) {
+            Probe::Absent { why } => Err(Failure::unavailable(why)),
+            Probe::Found(found) => {
+                let left = self.ledger.left(found.clone());
+                let fit = fit(platform, &left, artifact, profile, settings)?;
+                Ok((found, fit))
+            }
+        }
     }
 }
 
 /// The failure of a boot for which there is no device: the last platform's own, which is that of the
 /// host, with what the others said before.
-fn none_fits(mut passed: Vec<(&str, Failure)>, named: Option<&str>) -> Failure {
+fn none_fits(mut passed: Vec<(String, Failure)>, named: Option<&str>) -> Failure {
     let Some((_, last)) = passed.pop() else {
         let named = named.unwrap_or("auto");
         return Failure::unavailable(format!("no device for backend = {named}"));
@@ -115,10 +172,32 @@ fn take_text(artifact: &mut Artifact) -> Text {
 }
 
 impl Plan {
+    /// Says in the log what was decided.
+    fn tell(&self) {
+        for (platform, why) in &self.passed {
+            warn!(platform, why, "passed over");
+        }
+        let devices = self.fit.replicas.iter().map(|placed| placed.devices.len()).sum::<usize>();
+        let platform = self.platform.name();
+        info!(model = self.name, platform, device = self.device(), devices, "device chosen");
+        for why in &self.fit.why {
+            info!(why, "planned");
+        }
+        if self.platform.class() == Class::Simulated {
+            warn!("SIMULATED: tokens come from a hash, not from the model");
+        }
+    }
+
+    /// The name clients use.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// One sentence for each decision.
     pub(crate) fn why(&self) -> Vec<String> {
         let on = format!("on {}: {} bytes in all", self.platform.name(), self.fit.bytes());
-        std::iter::once(on).chain(self.fit.why.iter().cloned()).collect()
+        let passed = self.passed.iter().map(|(name, why)| format!("not on {name}: {why}"));
+        std::iter::once(on).chain(passed).chain(self.fit.why.iter().cloned()).collect()
     }
 
     /// Writes the weights in the device's layout, if they are not there.
@@ -140,34 +219,11 @@ impl Plan {
         })
     }
 
-    /// The platform it runs on.
-    pub(crate) fn platform(&self) -> &dyn Platform {
-        self.platform.as_ref()
-    }
-
     /// The first device's name.
-    pub(crate) fn device(&self) -> &str {
+    pub(super) fn device(&self) -> &str {
         let first = self.fit.replicas.first().and_then(|placed| placed.devices.first());
         first.map_or("", |device| &device.name)
     }
-}
-
-/// What each platform but simulations says of the model, by name of platform and device.
-pub(crate) fn fits(artifact: &Artifact, settings: &Settings) -> Vec<(String, Result<Fit, String>)> {
-    let profile = ModelConfig::of(settings).profile;
-    let of = |platform: Arc<dyn Platform>| {
-        let name = platform.name().to_owned();
-        match platform.probe(&host()) {
-            Probe::Absent { why } => (name, Err(why)),
-            Probe::Found(devices) => {
-                let device = devices.first().map(|d| d.name.as_str()).unwrap_or_default();
-                let fit = fit(platform.as_ref(), &devices, artifact, &profile, settings);
-                (format!("{name} ({device})"), fit.map_err(|e| e.to_string()))
-            }
-        }
-    };
-    let all = platforms(&Process::of(settings)).into_iter();
-    all.filter(|platform| platform.class() != Class::Simulated).map(of).collect()
 }
 
 /// Asks the host's own platform for what only its tools can tell.
@@ -188,7 +244,7 @@ pub(crate) fn with_tools<T>(
 /// left to the platform; what a person says in our own words is refused.
 fn fit(
     platform: &dyn Platform,
-    devices: &[gimbal_hal::DeviceInfo],
+    devices: &[DeviceInfo],
     artifact: &Artifact,
     profile: &Profile,
     settings: &Settings,

@@ -18,8 +18,9 @@ use gimbal_settings::Given;
 use gimbal_settings::{Settings, Source};
 use serde_json::{Value, json};
 
-use super::layers;
-use crate::boot;
+use super::layers::{self, Asked, Wanted};
+use crate::boot::{Devices, Plan};
+use crate::config::Process;
 use crate::failure::Failure;
 use crate::print;
 
@@ -59,8 +60,8 @@ struct Case {
     settings: Settings,
     /// Why they are refused.
     refused: Option<String>,
-    /// The model's path, where there is one, and how it would run or why not.
-    model: Option<(PathBuf, Result<Vec<String>, String>)>,
+    /// Each model's path, where there is one, and how it would run or why not.
+    models: Vec<(PathBuf, Result<Vec<String>, String>)>,
 }
 
 /// How grave a finding is.
@@ -120,27 +121,34 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 }
 
 fn examine(matches: &ArgMatches) -> Result<Case, Failure> {
-    let (settings, refused) = match layers::examine(matches) {
-        Ok(settings) => (settings, None),
+    let (Asked { settings, models }, refused) = match layers::examine(matches) {
+        Ok(asked) => (asked, None),
         Err(failure) => {
-            let defaults = layers::defaults()?;
-            (defaults, Some(failure.to_string()))
+            let settings = layers::defaults()?;
+            (Asked { settings, models: Vec::new() }, Some(failure.to_string()))
         }
     };
-    let path = layers::model(&settings);
-    let is_named = !matches!(settings.entry("model").source, Source::Default(_));
-    let model = (is_named || path.exists()).then(|| {
-        let planned = boot::plan(&settings, &path, None);
-        let planned = planned.map(|plan| plan.why()).map_err(|failure| failure.to_string());
-        (path, planned)
-    });
+    let devices = Devices::here(&Process::of(&settings));
+    let mut plans = Vec::new();
+    let planned = |Wanted { name, path, settings }: Wanted| {
+        let is_named = !matches!(settings.entry("model").source, Source::Default(_));
+        if !is_named && !path.exists() {
+            return None;
+        }
+        let planned = devices.plan(name.as_deref(), &settings, &path);
+        let why = planned.as_ref().map(Plan::why).map_err(ToString::to_string);
+        // What it claims counts for those after it.
+        plans.extend(planned);
+        Some((path, why))
+    };
+    let models = models.into_iter().filter_map(planned).collect();
     let machine = Machine::here(Imds::OnEc2);
     let text = |(n, v): (std::ffi::OsString, std::ffi::OsString)| {
         Some((n.into_string().ok()?, v.into_string().ok()?))
     };
     let environment = std::env::vars_os().filter_map(text).collect();
     let now = SystemTime::now();
-    Ok(Case { machine, environment, now, settings, refused, model })
+    Ok(Case { machine, environment, now, settings, refused, models })
 }
 
 fn as_text(findings: &[(&str, Finding)]) -> String {
@@ -189,7 +197,8 @@ impl Case {
         let environment = pairs.collect();
         let settings = Settings::resolve(&Default::default(), &given).expect("they are right");
         let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
-        let case = Self { machine, environment, now, settings, refused: None, model: None };
+        let models = Vec::new();
+        let case = Self { machine, environment, now, settings, refused: None, models };
         (folder, case)
     }
 }

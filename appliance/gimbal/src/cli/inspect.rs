@@ -12,7 +12,7 @@ use gimbal_model::{Decoder, HeadNorm, Model, printable};
 use gimbal_settings::Settings;
 use serde_json::{Value, json};
 
-use crate::boot;
+use crate::boot::{self, Devices};
 use crate::config::{ModelConfig, Process};
 use crate::failure::Failure;
 use crate::logging;
@@ -105,7 +105,7 @@ fn places(artifact: &Artifact, settings: &Settings) -> Vec<Value> {
         }),
         Err(why) => json!({ "platform": platform, "fits": false, "why": [why] }),
     };
-    boot::fits(artifact, settings).into_iter().map(say).collect()
+    Devices::here(&Process::of(settings)).fits(artifact, settings).into_iter().map(say).collect()
 }
 
 fn lines(facts: &Value) -> String {

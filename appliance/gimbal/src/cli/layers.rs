@@ -14,9 +14,11 @@ use gimbal_settings::{
     ConfigFile, Facts, Format, Given, Ignored, Origin, Paths, Settings, Source, TABLE,
 };
 
-use super::config_file;
+use super::{config_file, models};
 use crate::failure::Failure;
 
+/// Where the embedded files of families say they lie.
+const FIRMWARE: &str = "firmware-configs/";
 /// Our own file in the working folder.
 const OWN_FILE: &str = "gimbal.yaml";
 /// Files beside a model, the weakest first; the first has its own sampling defaults.
@@ -26,21 +28,63 @@ const MODEL_FILES: [(&str, Format); 3] = [
     ("serving.yaml", Format::Yaml),
 ];
 
+/// A model that was asked for, with settings of its own.
+#[derive(Clone, Debug)]
+pub(crate) struct Wanted {
+    /// The name it was given; `None` takes the file's or the setting's.
+    pub(crate) name: Option<String>,
+    /// Where it lies.
+    pub(crate) path: PathBuf,
+    /// What holds for it.
+    pub(crate) settings: Settings,
+}
+
+/// Everything that was asked for.
+#[derive(Clone, Debug)]
+pub(super) struct Asked {
+    /// What holds for the process.
+    pub(super) settings: Settings,
+    /// At least one.
+    pub(super) models: Vec<Wanted>,
+}
+
 /// Resolves all settings. The setting `model` decides which folder's files count.
-pub(super) fn resolve(matches: &ArgMatches) -> Result<Settings, Failure> {
+pub(super) fn resolve(matches: &ArgMatches) -> Result<Asked, Failure> {
     resolve_for(matches, Origin::Operator)
 }
 
 /// The same for a command that only looks: what our own file in the working folder names is not
 /// loaded.
-pub(super) fn examine(matches: &ArgMatches) -> Result<Settings, Failure> {
+pub(super) fn examine(matches: &ArgMatches) -> Result<Asked, Failure> {
     resolve_for(matches, Origin::Examined)
 }
 
-fn resolve_for(matches: &ArgMatches, own: Origin) -> Result<Settings, Failure> {
+fn resolve_for(matches: &ArgMatches, own: Origin) -> Result<Asked, Failure> {
+    let given = gather(matches, own)?;
+    let settings = Settings::resolve(&facts(), &given)?;
+    let names = models::named(matches, &given)?;
+    let is_own = matches.get_one::<String>("config").is_none();
+    if names.is_empty() {
+        let settings = with_model(given, &settings, None, is_own)?;
+        let wanted = Wanted { name: None, path: model(&settings), settings: settings.clone() };
+        return Ok(Asked { settings, models: vec![wanted] });
+    }
+    let wanted = |named: models::Named| {
+        let given = named.given(&given);
+        let settings = Settings::resolve(&facts(), &given)?;
+        let settings = with_model(given, &settings, Some(&named.name), is_own)?;
+        Ok(Wanted { name: Some(named.name), path: model(&settings), settings })
+    };
+    let models = names.into_iter().map(wanted).collect::<Result<_, Failure>>()?;
+    Ok(Asked { settings, models })
+}
+
+/// What was said beside a model: the same for all of them.
+fn gather(matches: &ArgMatches, own: Origin) -> Result<Given, Failure> {
     let flags = TABLE.iter().filter_map(|setting| {
-        let value: &String = matches.get_one(setting.key)?;
-        Some((setting.key.replace('_', "-"), value.clone()))
+        let value = matches.get_many::<String>(setting.key)?.next_back()?;
+        let is_named = setting.key == "model" && models::is_named(value);
+        (!is_named).then(|| (setting.key.replace('_', "-"), value.clone()))
     });
     let positional = matches.try_get_one::<String>("MODEL").ok().flatten();
     let flags = flags.chain(positional.map(|model| ("model".to_owned(), model.clone())));
@@ -52,24 +96,40 @@ fn resolve_for(matches: &ArgMatches, own: Origin) -> Result<Settings, Failure> {
         files: firmware(family(instance(matches)?)),
         environment: environment.collect(),
         flags: flags.collect(),
-        ignored: Vec::new(),
         paths: PATHS,
+        ..Given::default()
     };
-    let firmware = given.files.len();
-    let named = matches.get_one::<String>("config");
-    match named {
+    match matches.get_one::<String>("config") {
         Some(path) => given.files.push(named_file(path)?),
         None => working_folders(&mut given, own),
     }
-    let model = model(&Settings::resolve(&facts(), &given)?);
+    Ok(given)
+}
+
+/// The settings with what lies beside the model they name. The only model's files are weaker than our
+/// own; those of one among several are stronger than what was said for all.
+fn with_model(
+    mut given: Given,
+    settings: &Settings,
+    name: Option<&str>,
+    is_own: bool,
+) -> Result<Settings, Failure> {
+    let model = model(settings);
     let folder = if model.is_dir() { &model } else { model.parent().unwrap_or(Path::new(".")) };
     if is_working_folder(folder) {
         // It may have come with the model.
-        let own = |file: &&mut ConfigFile| file.path == OWN_FILE && named.is_none();
-        given.files.iter_mut().filter(own).for_each(|file| file.origin = Origin::Examined);
+        let own = |file: &&mut ConfigFile| file.path == OWN_FILE && is_own;
+        let files = given.files.iter_mut().chain(&mut given.of_model);
+        files.filter(own).for_each(|file| file.origin = Origin::Examined);
     }
-    for (at, file) in beside(folder, &mut given.ignored).into_iter().enumerate() {
-        given.files.insert(firmware + at, file);
+    let beside = beside(folder, &mut given.ignored);
+    match name {
+        Some(_) => drop(given.of_model.splice(..0, beside)),
+        None => {
+            let is_firmware = |file: &ConfigFile| file.path.starts_with(FIRMWARE);
+            let firmware = given.files.iter().take_while(|file| is_firmware(file)).count();
+            drop(given.files.splice(firmware..firmware, beside));
+        }
     }
     Ok(Settings::resolve(&facts(), &given)?)
 }
@@ -123,6 +183,7 @@ fn firmware(family: &Family) -> Vec<ConfigFile> {
         bytes: text.into(),
         format: Format::Yaml,
         origin: Origin::Operator,
+        section: None,
     };
     family.layers().into_iter().map(file).collect()
 }
@@ -135,7 +196,7 @@ fn named_file(path: &str) -> Result<ConfigFile, Failure> {
         _ => Failure::usage(format!("--config {path}: {error}")),
     })?;
     let path = path.to_owned();
-    Ok(ConfigFile { path, bytes, format: Format::Yaml, origin: Origin::Operator })
+    Ok(ConfigFile { path, bytes, format: Format::Yaml, origin: Origin::Operator, section: None })
 }
 
 /// Our own file in the working folder, which may be anybody's folder.
@@ -143,7 +204,13 @@ fn working_folders(given: &mut Given, origin: Origin) {
     match config_file::read_own(Path::new(OWN_FILE)) {
         Ok(Some(bytes)) => {
             let path = OWN_FILE.to_owned();
-            given.files.push(ConfigFile { path, bytes, format: Format::Yaml, origin });
+            given.files.push(ConfigFile {
+                path,
+                bytes,
+                format: Format::Yaml,
+                origin,
+                section: None,
+            });
         }
         Ok(None) => {}
         Err(error) => given.ignored.push(whole(Path::new(OWN_FILE), &error)),
@@ -168,7 +235,13 @@ fn beside(folder: &Path, ignored: &mut Vec<Ignored>) -> Vec<ConfigFile> {
                     bytes = json_text::strict(&bytes).into_owned();
                 }
                 let path = path.display().to_string();
-                files.push(ConfigFile { path, bytes, format, origin: Origin::Model });
+                files.push(ConfigFile {
+                    path,
+                    bytes,
+                    format,
+                    origin: Origin::Model,
+                    section: None,
+                });
             }
             Ok(None) => {}
             Err(error) => ignored.push(whole(&path, &error)),

@@ -14,6 +14,7 @@ mod import;
 mod inspect;
 mod layers;
 mod listen;
+mod models;
 mod notices;
 mod pack;
 mod plan;
@@ -24,8 +25,10 @@ mod signals;
 
 use std::ffi::OsString;
 
-use clap::{Arg, Command};
+use clap::{Arg, ArgAction, Command};
 use gimbal_settings::TABLE;
+
+pub(crate) use layers::Wanted;
 
 use crate::failure::Failure;
 use crate::print;
@@ -58,20 +61,27 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failu
     if let Some(printed) = notices::run(name) {
         return printed;
     }
-    let settings = layers::resolve(matches)?;
-    let model = layers::model(&settings);
-    // `serve` logs them, `plan` lists them.
-    if !matches!(name, "serve" | "plan") {
-        for told in settings.ignored().iter().filter(|told| told.is_loud) {
-            print::stderr(&format!("gimbal: ignored: {told}\n"));
-        }
+    let asked = layers::resolve(matches)?;
+    match name {
+        "serve" => return serve::run(asked),
+        "plan" => return plan::run(&asked, matches),
+        _ => {}
+    }
+    let [layers::Wanted { path: model, settings, .. }] = &asked.models[..] else {
+        let names: Vec<&str> =
+            asked.models.iter().filter_map(|model| model.name.as_deref()).collect();
+        return Err(Failure::usage(format!(
+            "gimbal {name} takes one model, and there are {}: name its path",
+            names.join(", ")
+        )));
+    };
+    for told in settings.ignored().iter().filter(|told| told.is_loud) {
+        print::stderr(&format!("gimbal: ignored: {told}\n"));
     }
     match name {
-        "serve" => serve::run(&settings, &model),
-        "generate" => generate::run(&settings, matches, &model),
-        "pack" => pack::run(&settings, &model),
-        "inspect" => inspect::run(&settings, matches, &model),
-        _ => plan::run(&settings, matches, &model),
+        "generate" => generate::run(settings, matches, model),
+        "pack" => pack::run(settings, model),
+        _ => inspect::run(settings, matches, model),
     }
 }
 
@@ -131,8 +141,10 @@ fn flags() -> impl Iterator<Item = Arg> {
     let settings = TABLE.iter().map(move |setting| {
         let (value, why) = (setting.default)(&facts);
         let unit = if setting.unit.is_empty() { "VALUE" } else { setting.unit };
-        Arg::new(setting.key)
-            .long(setting.key.replace('_', "-"))
+        let arg = Arg::new(setting.key);
+        // Several models have a flag each.
+        let arg = if setting.key == "model" { arg.action(ArgAction::Append) } else { arg };
+        arg.long(setting.key.replace('_', "-"))
             .alias(setting.key)
             .value_name(unit.to_uppercase())
             .help(format!("{} [default: {value} ({why})]", setting.doc))

@@ -6,7 +6,7 @@ use std::time::Instant;
 use gimbal_hal::Packed;
 use gimbal_settings::Settings;
 
-use crate::boot;
+use crate::boot::Devices;
 use crate::config::Process;
 use crate::failure::Failure;
 use crate::logging;
@@ -15,11 +15,13 @@ use crate::print;
 /// Runs the command: prints the file, its bytes and what was done.
 pub(crate) fn run(settings: &Settings, model: &Path) -> Result<(), Failure> {
     logging::start(settings, Some("warn"));
-    if Process::of(settings).packed_cache.is_none() {
+    let process = Process::of(settings);
+    if process.packed_cache.is_none() {
         return Err(Failure::usage("no folder to pack into; set --packed-cache FOLDER"));
     }
     let started = Instant::now();
-    let Packed { path, bytes, was_there } = boot::plan(settings, model, None)?.pack(settings)?;
+    let devices = Devices::here(&process);
+    let Packed { path, bytes, was_there } = devices.plan(None, settings, model)?.pack(settings)?;
     let done = match was_there {
         true => "was there".to_owned(),
         false => format!("written in {:.1} s", started.elapsed().as_secs_f64()),

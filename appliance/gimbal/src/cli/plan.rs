@@ -2,15 +2,14 @@
 //!
 //! Reads the model's metadata, not a weight; opens nothing.
 
-use std::path::Path;
-
 use clap::{Arg, ArgMatches};
 use gimbal_model::printable;
 use gimbal_settings::{Entry, Settings, Source, find, nearest};
 use serde_json::{Map, Value, json};
 
-use super::layers;
-use crate::boot;
+use super::layers::{self, Asked, Wanted};
+use crate::boot::Devices;
+use crate::config::Process;
 use crate::failure::Failure;
 use crate::{host, print};
 
@@ -25,22 +24,40 @@ pub(super) fn flags() -> [Arg; 3] {
     ]
 }
 
-/// Runs the command; without a model only the settings are shown.
-pub(crate) fn run(settings: &Settings, matches: &ArgMatches, model: &Path) -> Result<(), Failure> {
-    let instance = layers::instance(matches)?;
-    let other = instance.map(host::of_instance);
-    // Nobody named a model and there is none: the settings are worth showing all the same.
-    let is_named = !matches!(settings.entry("model").source, Source::Default(_));
-    let why = match is_named || model.exists() {
-        true => boot::plan(settings, model, other)?.why(),
-        false => vec![format!("no model: there is no {}", model.display())],
+/// Runs the command; without a model only the settings are shown. Of several models each is shown with
+/// what those before it have left.
+pub(crate) fn run(asked: &Asked, matches: &ArgMatches) -> Result<(), Failure> {
+    let process = Process::of(&asked.settings);
+    let devices = match layers::instance(matches)?.map(host::of_instance) {
+        Some(other) => Devices::of(&process, other),
+        None => Devices::here(&process),
     };
+    let mut plans = Vec::new();
+    for Wanted { name, path, settings } in &asked.models {
+        // Nobody named a model and there is none: the settings are worth showing all the same.
+        let is_named = !matches!(settings.entry("model").source, Source::Default(_));
+        if !is_named && !path.exists() {
+            let why = [format!("no model: there is no {}", path.display())];
+            show(settings, matches, &why)?;
+            continue;
+        }
+        let plan = devices.plan(name.as_deref(), settings, path)?;
+        let named = name.iter().map(|name| format!("model {name}"));
+        let why: Vec<String> = named.chain(plan.why()).collect();
+        // What it claims counts for those after it.
+        plans.push(plan);
+        show(settings, matches, &why)?;
+    }
+    Ok(())
+}
+
+fn show(settings: &Settings, matches: &ArgMatches, why: &[String]) -> Result<(), Failure> {
     let text = if let Some(key) = matches.get_one::<String>("explain") {
         explain(settings, key)?
     } else if matches.get_flag("json") {
-        format!("{:#}\n", as_json(settings, &why))
+        format!("{:#}\n", as_json(settings, why))
     } else {
-        table(settings, &why)
+        table(settings, why)
     };
     // Names and values out of somebody's files may be anything; our own lines stay lines.
     let lines: Vec<_> = text.split('\n').map(printable).collect();

@@ -4,40 +4,39 @@
 //! the process with the reason and its exit code.
 
 use std::net::SocketAddr;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use gimbal_engine::Service;
-use gimbal_hal::Class;
 use gimbal_http::{About, AppState, Exposition, HttpSettings, WebRules};
 use gimbal_settings::{Ignored, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tracing::{info, warn};
 
+use super::layers::Asked;
 use super::listen;
 use super::signals::Signals;
+use crate::boot::{self, Devices};
 use crate::config::Process;
 use crate::failure::Failure;
 use crate::host::host;
-use crate::{boot, logging, readiness};
+use crate::{logging, readiness};
 
 /// Threads for sockets and text. They mostly wait; computing has its own.
 const IO_THREADS: usize = 2;
 
 /// Runs the command.
-pub(crate) fn run(settings: &Settings, model: &Path) -> Result<(), Failure> {
-    logging::start(settings, None);
+pub(crate) fn run(asked: Asked) -> Result<(), Failure> {
+    logging::start(&asked.settings, None);
     readiness::clock(SystemTime::now())?;
     let open_files_max = readiness::raise_open_files()?;
-    readiness::threads(computing(settings), IO_THREADS)?;
+    readiness::threads(computing(&asked.settings), IO_THREADS)?;
     let connections_max = readiness::connections_max(open_files_max);
     info!(open_files_max, connections_max, "descriptors");
     let mut runtime = tokio::runtime::Builder::new_multi_thread();
     let runtime = runtime.worker_threads(IO_THREADS).enable_all().build();
     let runtime = runtime.map_err(|e| Failure::unavailable(format!("no threads: {e}")))?;
-    let served = runtime.block_on(serve(settings, model, connections_max));
+    let served = runtime.block_on(serve(asked, connections_max));
     // What hangs in a file system or a template must not keep the process.
     runtime.shutdown_background();
     served
@@ -48,14 +47,11 @@ fn computing(settings: &Settings) -> usize {
     Process::of(settings).threads.unwrap_or_else(|| host().cores) as usize
 }
 
-async fn serve(settings: &Settings, model: &Path, connections_max: usize) -> Result<(), Failure> {
+async fn serve(asked: Asked, connections_max: usize) -> Result<(), Failure> {
     let started = Instant::now();
-    for Ignored { name, source, why, is_loud } in settings.ignored() {
-        match is_loud {
-            true => warn!(name, %source, why, "ignored"),
-            false => info!(name, %source, why, "ignored"),
-        }
-    }
+    tell_ignored(&asked);
+    let Asked { settings, models } = asked;
+    let settings = &settings;
     let exposition = Exposition::install().map_err(anyhow::Error::from)?;
     let listener = listen(settings).await?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
@@ -63,6 +59,7 @@ async fn serve(settings: &Settings, model: &Path, connections_max: usize) -> Res
     let is_local = address.ip().is_loopback();
     let process = Process::of(settings);
     let web = WebRules { is_local, ..process.http.web.clone() };
+    let devices = Arc::new(Devices::here(&process));
     let http = HttpSettings { connections_max, web, ..process.http };
     let state = AppState::new(http, Some(exposition));
     state.set_about(about(settings));
@@ -74,17 +71,17 @@ async fn serve(settings: &Settings, model: &Path, connections_max: usize) -> Res
         // A dropped sender ends the edge as well.
         ended.await.ok();
     }));
-    let service = tokio::select! {
-        service = open(settings, model, &state) => service?,
+    tokio::select! {
+        loaded = boot::load_all(&devices, models, &state) => loaded?,
         signal = signals.ends() => return ended_early(signal),
-    };
+    }
     readiness::spare_files()?;
-    announce(&service, address, started);
-    state.add_model(service.clone());
+    announce(&state, address, started);
+    state.set_serving();
     info!(signal = signals.ends().await, "draining; the same again ends at once");
     state.set_draining();
     tokio::select! {
-        drained = service.drain(process.drain) => {
+        drained = state.models().drain_all(process.drain) => {
             info!(requests = drained.requests, cut = drained.cut, "drained");
         }
         signal = signals.ends() => {
@@ -101,6 +98,23 @@ async fn serve(settings: &Settings, model: &Path, connections_max: usize) -> Res
     }
 }
 
+/// What was said and has no effect; what was said for several models is told once.
+fn tell_ignored(asked: &Asked) {
+    let mut told: Vec<&Ignored> = Vec::new();
+    let of_models = asked.models.iter().flat_map(|model| model.settings.ignored());
+    for ignored in asked.settings.ignored().iter().chain(of_models) {
+        if told.contains(&ignored) {
+            continue;
+        }
+        told.push(ignored);
+        let Ignored { name, source, why, is_loud } = ignored;
+        match is_loud {
+            true => warn!(name, %source, why, "ignored"),
+            false => info!(name, %source, why, "ignored"),
+        }
+    }
+}
+
 fn ended_early(signal: &str) -> Result<(), Failure> {
     info!(signal, "ended before it was ready");
     Ok(())
@@ -112,47 +126,17 @@ async fn listen(settings: &Settings) -> Result<TcpListener, Failure> {
     listener.map_err(|error| listen::refused(settings, &addresses, &error).into())
 }
 
-/// Everything between listening and the first token, off the sockets' threads.
-async fn open(settings: &Settings, path: &Path, state: &AppState) -> Result<Arc<Service>, Failure> {
-    let (settings, path, phases) = (settings.clone(), path.to_owned(), state.clone());
-    let opened = tokio::task::spawn_blocking(move || open_blocking(&settings, &path, &phases));
-    let service = opened.await.map_err(anyhow::Error::from)??;
-    state.set_phase("warm", None);
-    let first = service.warm_up().await.map_err(|e| Failure::unavailable(format!("warm: {e}")))?;
-    info!(token_ms = u64::try_from(first.took.as_millis()).unwrap_or(u64::MAX), "warm");
-    Ok(service)
-}
-
-fn open_blocking(
-    settings: &Settings,
-    path: &Path,
-    state: &AppState,
-) -> Result<Arc<Service>, Failure> {
-    state.set_phase("plan", None);
-    let plan = boot::plan(settings, path, None)?;
-    state.set_about(About {
-        platform: plan.platform().name().to_owned(),
-        device: plan.device().to_owned(),
-        is_simulated: plan.platform().class() == Class::Simulated,
-        ..about(settings)
-    });
-    state.set_phase("open", None);
-    plan.open()
-}
-
 /// What is known of the process before it has looked for devices.
 fn about(settings: &Settings) -> About {
-    About {
-        version: env!("CARGO_PKG_VERSION").to_owned(),
-        settings_hash: settings.hash(),
-        ..About::default()
-    }
+    About { version: env!("CARGO_PKG_VERSION").to_owned(), settings_hash: settings.hash() }
 }
 
 /// The line that says it works, and how to try it.
-fn announce(service: &Service, address: SocketAddr, started: Instant) {
+fn announce(state: &AppState, address: SocketAddr, started: Instant) {
     let boot_ms = u64::try_from(started.elapsed().as_millis()).unwrap_or(u64::MAX);
-    info!(model = service.name(), %address, boot_ms, "ready");
+    for entry in state.models().list().iter().filter(|entry| entry.service().is_some()) {
+        info!(model = &*entry.name, %address, boot_ms, "ready");
+    }
     // From this machine "all addresses" is reached by the loopback one.
     let address = match address.ip().is_unspecified() {
         true => SocketAddr::from(([127, 0, 0, 1], address.port())),

@@ -4,7 +4,7 @@
 
 use axum::body::Body;
 use axum::http::Response;
-use gimbal_engine::{GenerateRequest, Prompt, SampleParams};
+use gimbal_engine::{Edge, GenerateRequest, OutputFormatter, Prompt, SampleParams};
 use serde_json::Value;
 
 use crate::call::{Call, tell_ignored};
@@ -14,7 +14,6 @@ use crate::generations::Generations;
 use crate::lmi::response::{Answer, Lines};
 use crate::names::Scope;
 use crate::sampling::Narrowing;
-use crate::state::OutputFormatter;
 use crate::stream::Framing;
 use crate::typed::{PROMPTS_MAX, STOP_TOKENS_MAX, STOPS_MAX};
 use crate::{copies, stream, whole};
@@ -56,17 +55,17 @@ pub(crate) async fn invocation(
     let mut parameters = fields.nested("parameters", "parameters.")?;
     let stream = (fields.flag("stream")?, parameters.flag("stream")?);
     let stream = stream.0.or(stream.1);
-    let framing = framing(call, stream);
-    let settings = call.app.settings().clone();
-    let (request, shown) = request_of(&mut parameters, &settings.sampling)?;
-    let shown = Shown { tgi: settings.tgi_compat, ..shown };
+    let edge = service.edge();
+    let framing = framing(call, edge, stream);
+    let (request, shown) = request_of(&mut parameters, &edge.sampling)?;
+    let shown = Shown { tgi: edge.tgi_compat, ..shown };
     let request =
         GenerateRequest { client: call.client(), salt: call.salt(&mut parameters)?, ..request };
     service.check(&request)?;
     shown.check_copies(&texts, request.choices)?;
     let deadline = match framing {
-        None => settings.invocations_deadline,
-        Some(_) => settings.invocations_stream_deadline,
+        None => edge.deadline,
+        Some(_) => edge.stream_deadline,
     };
     if framing.is_some() && texts.len() > 1 {
         return Err(Fault::field("stream", "one input can be streamed, not a list"));
@@ -79,7 +78,7 @@ pub(crate) async fn invocation(
         ..request.clone()
     };
     let requests: Vec<_> = texts.iter().zip(&seeds).map(of_text).collect();
-    let patience = Some(settings.invocations_deadline);
+    let patience = Some(edge.deadline);
     let generations = Generations::start(&service, requests, patience).await?;
     let tokenizer = service.tokenizer();
     let answer = Answer::new(tokenizer, shown);
@@ -100,7 +99,7 @@ pub(crate) async fn invocation(
             let answers = asked.iter().zip(choices);
             let answers = answers.map(|(asked, choices)| answer.whole(asked, &choices));
             let mut answers: Vec<Value> = answers.collect();
-            match is_list || settings.tgi_compat {
+            match is_list || edge.tgi_compat {
                 true => whole::json(call, &Value::Array(answers))?,
                 false => whole::json(call, &answers.pop().unwrap_or_default())?,
             }
@@ -150,17 +149,16 @@ fn inputs(fields: &mut Fields) -> Result<(Vec<String>, bool), Fault> {
 }
 
 /// How to stream, if at all.
-fn framing(call: &Call, stream: Option<bool>) -> Option<Framing> {
-    let settings = call.app.settings();
-    let formatter = settings.output_formatter;
+fn framing(call: &Call, edge: &Edge, stream: Option<bool>) -> Option<Framing> {
+    let formatter = edge.output_formatter;
     let events = call.accepts("text/event-stream");
     let unasked = match formatter {
         OutputFormatter::Json => false,
         OutputFormatter::Auto => events || call.accepts_lines(),
         OutputFormatter::JsonLines | OutputFormatter::Sse => true,
     };
-    let as_events = events
-        || !call.accepts_lines() && (formatter == OutputFormatter::Sse || settings.tgi_compat);
+    let as_events =
+        events || !call.accepts_lines() && (formatter == OutputFormatter::Sse || edge.tgi_compat);
     let framing = if as_events { Framing::PlainEvents } else { Framing::Lines };
     stream.unwrap_or(unasked).then_some(framing)
 }

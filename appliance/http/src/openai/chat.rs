@@ -33,21 +33,22 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
     }
     let length = lengths.0.or(lengths.1);
     let top = top_logprobs(&mut fields)?;
-    let base = request(call, &mut fields)?;
+    let base = request(call, service.edge(), &mut fields)?;
     call.charge(fields.tree_bytes)?;
     let request = GenerateRequest {
         prompt,
         max_new_tokens: length,
         params: gimbal_engine::SampleParams { logprobs: top, ..base.params.clone() },
-        deadline: deadline(call, stream),
+        deadline: deadline(call, service.edge(), stream),
         ..base
     };
-    let generations = Generations::start(&service, vec![request], patience(call)).await?;
+    let generations =
+        Generations::start(&service, vec![request], patience(call, service.edge())).await?;
     call.share = None;
-    let header = Header::new(call, "chatcmpl", service.name());
+    let header = Header::new(call, "chatcmpl", &service);
     let writer = Writer { header, tokenizer: service.tokenizer().clone(), top, door: call.door };
     let mut response = if stream {
-        let (framing, cost) = (call.openai_framing(), generations.usage());
+        let (framing, cost) = (call.openai_framing(service.edge()), generations.usage());
         let chunks = Chunks { writer, framing, told, cost, tokens: Vec::new() };
         stream::response(call, generations, chunks, framing)
     } else {

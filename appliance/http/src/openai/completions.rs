@@ -45,7 +45,7 @@ pub(crate) async fn completions(
     if echo && top.is_some() {
         return Err(Fault::unsupported("echo with logprobs"));
     }
-    let base = request(call, &mut fields)?;
+    let base = request(call, service.edge(), &mut fields)?;
     let add_special_tokens = fields.flag("add_special_tokens")?.unwrap_or(true);
     let best_of = fields.count16("best_of")?.unwrap_or(base.choices);
     if best_of != base.choices {
@@ -54,7 +54,7 @@ pub(crate) async fn completions(
     let base = GenerateRequest {
         max_new_tokens: Some(length),
         params: SampleParams { logprobs: top, ..base.params.clone() },
-        deadline: deadline(call, stream),
+        deadline: deadline(call, service.edge(), stream),
         ..base
     };
     if echo && length == 0 && !stream {
@@ -71,15 +71,16 @@ pub(crate) async fn completions(
     let request = |prompt| GenerateRequest { prompt, ..base.clone() };
     let requests: Vec<_> = prompts.into_iter().map(request).collect();
     let count = requests.len();
-    let generations = Generations::start(&service, requests, patience(call)).await?;
+    let generations =
+        Generations::start(&service, requests, patience(call, service.edge())).await?;
     // What is repeated before the answers is held as long as they are.
     let share = call.share.take().filter(|_| is_echo);
-    let header = Header::new(call, "cmpl", service.name());
+    let header = Header::new(call, "cmpl", &service);
     let tokenizer = service.tokenizer().clone();
     let choices = usize::from(base.choices);
     let writer = Writer { header, tokenizer, top, door: call.door, choices, echo };
     let mut response = if stream {
-        let framing = call.openai_framing();
+        let framing = call.openai_framing(service.edge());
         let costs = (0..count).map(|i| generations.usage_of(i)).collect();
         let choices = HashMap::new();
         let chunks = Chunks { writer, framing, told, costs, choices, _share: share };
@@ -109,7 +110,7 @@ async fn only_echo(
     }
     let choice = |(index, text)| json!({ "index": index, "text": text, "logprobs": null, "finish_reason": "length" });
     let choices: Value = echo.into_iter().enumerate().map(choice).collect();
-    let mut object = Header::new(call, "cmpl", service.name()).object("text_completion", &choices);
+    let mut object = Header::new(call, "cmpl", service).object("text_completion", &choices);
     object["usage"] = usage(cost);
     whole::json(call, &object)
 }

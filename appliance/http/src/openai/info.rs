@@ -10,7 +10,7 @@ use crate::AppState;
 
 /// The models that serve.
 pub(crate) fn models(app: &AppState) -> Value {
-    let data: Vec<Value> = app.models().iter().map(|service| model(app, service)).collect();
+    let data: Vec<Value> = app.services().iter().map(|service| model(app, service)).collect();
     json!({ "object": "list", "data": data })
 }
 
@@ -47,7 +47,7 @@ pub(crate) fn version() -> Value {
 /// Requests inside.
 pub(crate) fn load(app: &AppState) -> Value {
     let inside = app
-        .models()
+        .services()
         .iter()
         .fold(0_u32, |sum, service| sum.saturating_add(service.requests_inside()));
     json!({ "server_load": inside })

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use gimbal_engine::{GenerateRequest, Prompt};
+use gimbal_engine::{Edge, GenerateRequest, Prompt, Service};
 use serde_json::{Value, json};
 
 use crate::access::random_hex;
@@ -45,12 +45,12 @@ pub(super) struct Header {
 }
 
 impl Header {
-    pub(super) fn new(call: &Call, prefix: &str, model: &str) -> Self {
+    pub(super) fn new(call: &Call, prefix: &str, model: &Service) -> Self {
         let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
         Self {
             id: format!("{prefix}-{}", random_hex()),
             created: now.unwrap_or_default().as_secs(),
-            model: model.to_owned(),
+            model: model.name().to_owned(),
             fingerprint: call.app.fingerprint(model),
         }
     }
@@ -84,8 +84,12 @@ pub(super) fn delivery(fields: &mut Fields) -> Result<Delivery, Fault> {
 }
 
 /// Everything but prompt, length and logprobs.
-pub(super) fn request(call: &Call, fields: &mut Fields) -> Result<GenerateRequest, Fault> {
-    let defaults = &call.app.settings().sampling;
+pub(super) fn request(
+    call: &Call,
+    edge: &Edge,
+    fields: &mut Fields,
+) -> Result<GenerateRequest, Fault> {
+    let defaults = &edge.sampling;
     // Who asks changes nothing; and no tools are called, so none are called in parallel.
     fields.text("user")?;
     fields.flag("parallel_tool_calls")?;
@@ -123,16 +127,15 @@ pub(super) fn alternatives(name: &str, count: u64) -> Result<u8, Fault> {
 }
 
 /// The cloud's limits hold on `/invocations`; elsewhere a request may take its time.
-pub(super) fn deadline(call: &Call, stream: bool) -> Option<Duration> {
-    let settings = call.app.settings();
+pub(super) fn deadline(call: &Call, edge: &Edge, stream: bool) -> Option<Duration> {
     match (call.door, stream) {
         (Door::V1, _) => None,
-        (Door::Invocations, false) => Some(settings.invocations_deadline),
-        (Door::Invocations, true) => Some(settings.invocations_stream_deadline),
+        (Door::Invocations, false) => Some(edge.deadline),
+        (Door::Invocations, true) => Some(edge.stream_deadline),
     }
 }
 
 /// The longest time to wait for a first step.
-pub(super) fn patience(call: &Call) -> Option<Duration> {
-    (call.door == Door::Invocations).then(|| call.app.settings().invocations_deadline)
+pub(super) fn patience(call: &Call, edge: &Edge) -> Option<Duration> {
+    (call.door == Door::Invocations).then_some(edge.deadline)
 }

@@ -2,8 +2,7 @@
 //!
 //! Next: `limits.rs`.
 
-use gimbal_engine::SampleParams;
-use gimbal_http::HttpSettings;
+use gimbal_engine::{Edge, SampleParams};
 use gimbal_sim::Script;
 use serde_json::{Value, json};
 
@@ -218,9 +217,9 @@ async fn fields_without_effect_are_named_and_ids_are_echoed() {
 #[tokio::test]
 async fn sampling_defaults_are_for_requests_that_name_none() {
     let sampling = SampleParams { temperature: 0.0, ..SampleParams::default() };
-    let settings = HttpSettings { sampling, ..HttpSettings::default() };
+    let edge = Edge { sampling, ..Edge::default() };
     let lane = lane(&limits(), &Script::default());
-    let server = Server::start_with(settings, "defaults", policy(), lane).await;
+    let server = Server::start_as(edge, "defaults", policy(), lane).await;
     let text = |body: Value| async {
         let mut body = body;
         body["prompt"] = "The same.".into();

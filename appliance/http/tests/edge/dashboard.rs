@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use gimbal_http::{About, HttpSettings};
+use gimbal_http::HttpSettings;
 use gimbal_sim::Script;
 use serde_json::{Value, json};
 
@@ -47,15 +47,13 @@ async fn status_tells_the_boot_and_then_the_model() {
     let first = first.json();
     assert_eq!(first["health"]["state"], "loading");
     assert_eq!((&first["models"], &first["boot"]["ready_ms"]), (&json!([]), &Value::Null));
-    server.app.set_about(About { device: "a device".into(), ..About::default() });
     server.app.set_phase("open", Some(0.5));
     let loading = server.get("/status").await.json();
     assert_eq!(loading["health"]["phase"], "open");
     assert_eq!(loading["health"]["progress"], 0.5);
-    assert_eq!(loading["device"], "a device");
 
     let warm = Server::start("status", policy(), lane(&limits(), &Script::default())).await;
-    server.app.add_model(Arc::clone(warm.service()));
+    server.app.add_model(Arc::clone(warm.service())).expect("its own name");
     let serving = server.get("/status").await.json();
     let nothing = json!({
         "state": "serving", "model": null, "phase": null, "progress": null, "reason": null,
@@ -66,7 +64,12 @@ async fn status_tells_the_boot_and_then_the_model() {
     assert_eq!(phases, ["listen", "open"]);
     assert!(serving["boot"]["ready_ms"].is_number());
     let model = json!({
-        "id": "status", "state": "serving", "lanes": 1, "max_model_len": 128,
+        "id": "status", "state": "serving", "reason": null, "platform": "", "device": "a device",
+        "is_simulated": false, "passed_over": [], "lanes": 1,
+        "placement": [{
+            "lane": 0, "devices": ["sim:0"], "state": "running", "reason": null, "losses": 0,
+        }],
+        "max_model_len": 128,
         "max_rolling_batch_size": 4, "job_queue_size": 60, "slots": 8, "kv_block_tokens": 4,
     });
     assert_eq!(serving["models"], json!([model]));

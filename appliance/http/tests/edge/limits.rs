@@ -5,7 +5,7 @@
 use std::time::{Duration, Instant};
 
 use gimbal_batch::{Kv, Limits};
-use gimbal_engine::Policy;
+use gimbal_engine::{Edge, Policy};
 use gimbal_http::HttpSettings;
 use gimbal_sim::Script;
 use serde_json::{Value, json};
@@ -234,10 +234,9 @@ async fn whole_answers_that_nobody_reads_are_counted_and_then_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_cloud_s_time_limit_ends_what_is_not_begun_and_what_is_not_done() {
-    let settings =
-        HttpSettings { invocations_deadline: Duration::from_millis(60), ..HttpSettings::default() };
+    let edge = Edge { deadline: Duration::from_millis(60), ..Edge::default() };
     let (lane, steps) = held_lane();
-    let server = Server::start_with(settings, "late", policy(), lane).await;
+    let server = Server::start_as(edge, "late", policy(), lane).await;
     let body = json!({"inputs": "abc", "parameters": {"max_new_tokens": 9}});
     let begun = server.post(INVOCATIONS, &body).await;
     assert!(matches!(begun.status, 408 | 503), "{}", begun.body);

@@ -2,7 +2,7 @@
 //!
 //! Next: `limits.rs`.
 
-use gimbal_http::{HttpSettings, OutputFormatter};
+use gimbal_engine::{Edge, OutputFormatter};
 use gimbal_sim::{Incident, Script};
 use serde_json::{Value, json};
 
@@ -15,9 +15,9 @@ async fn server(name: &str) -> Server {
     Server::start(name, policy(), lane(&limits(), &Script::default())).await
 }
 
-async fn server_with(name: &str, settings: HttpSettings) -> Server {
+async fn server_as(name: &str, edge: Edge) -> Server {
     let lane = lane(&limits(), &Script::default());
-    Server::start_with(settings, name, policy(), lane).await
+    Server::start_as(edge, name, policy(), lane).await
 }
 
 /// The members of an object, in order.
@@ -188,7 +188,7 @@ const EVENTS: &str = "text/event-stream; charset=utf-8";
 #[tokio::test]
 async fn the_setting_and_the_client_choose_how_streams_are_framed() {
     let formatted = async |name: &str, output_formatter| {
-        server_with(name, HttpSettings { output_formatter, ..HttpSettings::default() }).await
+        server_as(name, Edge { output_formatter, ..Edge::default() }).await
     };
     let events = Some("text/event-stream");
     let both = Some("application/jsonlines, text/event-stream");
@@ -245,10 +245,10 @@ async fn the_setting_and_the_client_choose_how_streams_are_framed() {
 
 #[tokio::test]
 async fn tgi_compat_answers_as_tgi() {
-    let settings = HttpSettings { tgi_compat: true, ..HttpSettings::default() };
+    let edge = Edge { tgi_compat: true, ..Edge::default() };
     let incidents = [(6, Incident::RowFault { output: 0 })];
     let lane = lane(&limits(), &Script::new(&incidents));
-    let server = Server::start_with(settings, "tgi", policy(), lane).await;
+    let server = Server::start_as(edge, "tgi", policy(), lane).await;
     let parameters = json!({"max_new_tokens": 2, "details": true});
     let mut body = json!({"inputs": "abc", "parameters": parameters});
     let answer = server.post(INVOCATIONS, &body).await.json();

@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use gimbal_batch::{Batch, Kv, Limits, Outcome, Prefill, Sampling, Shape, StepId};
-use gimbal_engine::{LaneSource, Policy, Service, ServiceConfig};
+use gimbal_engine::{Edge, LaneSource, Place, Policy, Service, ServiceConfig};
 use gimbal_hal::{Backend, DeviceError};
 use gimbal_http::{AppState, Exposition, HttpSettings, serve};
 use gimbal_sim::{Config, Cost, Reads, Script, SimBackend, Time};
@@ -61,10 +61,21 @@ impl Server {
         lane: LaneSource,
     ) -> Self {
         let mut server = Self::listen(settings).await;
-        let service = service(name, policy, lane);
-        server.app.add_model(Arc::clone(&service));
-        server.service = Some(service);
+        server.add(service(name, policy, lane, Edge::default()));
         server
+    }
+
+    /// A server whose model says how its requests are taken.
+    pub(crate) async fn start_as(edge: Edge, name: &str, policy: Policy, lane: LaneSource) -> Self {
+        let mut server = Self::listen(HttpSettings::default()).await;
+        server.add(service(name, policy, lane, edge));
+        server
+    }
+
+    /// One more model, which `service` is from now on.
+    pub(crate) fn add(&mut self, service: Arc<Service>) {
+        self.app.add_model(Arc::clone(&service)).expect("a name of its own");
+        self.service = Some(service);
     }
 
     pub(crate) fn service(&self) -> &Arc<Service> {
@@ -95,19 +106,17 @@ impl Server {
     }
 }
 
-fn service(name: &str, policy: Policy, lane: LaneSource) -> Arc<Service> {
+pub(crate) fn service(name: &str, policy: Policy, lane: LaneSource, edge: Edge) -> Arc<Service> {
     let tokenizer = Tokenizer::new(&TokenizerData::byte_level()).expect("own data");
     let template = ChatTemplate::new(TEMPLATE, String::new(), String::new()).expect("a template");
-    Service::start(ServiceConfig {
-        name: name.into(),
-        tokenizer: Arc::new(tokenizer),
-        template: Some(Arc::new(template)),
-        policy,
-        lanes: vec![lane],
-        watchdog: Duration::from_secs(30),
-        choices_max: 128,
-    })
-    .expect("a thread")
+    let config = ServiceConfig::new(name, Arc::new(tokenizer), policy, vec![lane]);
+    let place = Place {
+        device: "a device".to_owned(),
+        lanes: vec![vec!["sim:0".to_owned()]],
+        ..Place::default()
+    };
+    Service::start(ServiceConfig { template: Some(Arc::new(template)), edge, place, ..config })
+        .expect("a thread")
 }
 
 pub(crate) fn policy() -> Policy {

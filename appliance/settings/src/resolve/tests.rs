@@ -11,7 +11,7 @@ fn file(path: &str, format: Format, text: &str) -> ConfigFile {
         Format::Yaml => Origin::Operator,
         Format::Properties | Format::GenerationConfig => Origin::Model,
     };
-    ConfigFile { path: path.to_owned(), bytes: text.into(), format, origin }
+    ConfigFile { path: path.to_owned(), bytes: text.into(), format, origin, section: None }
 }
 
 fn error(files: Vec<ConfigFile>, environment: &[(&str, &str)], flags: &[(&str, &str)]) -> String {
@@ -103,7 +103,42 @@ fn illegal_values_name_key_source_and_range() {
     let yaml = file("gimbal.yaml", Format::Yaml, "port:\n  - 1\n");
     let found = error(vec![yaml], &[], &[]);
     assert!(found.starts_with("gimbal.yaml: "), "{found}");
-    assert!(found.ends_with("it must be a flat map of settings"), "{found}");
+    assert!(found.contains("it must be a flat map of settings"), "{found}");
+}
+
+/// With several models, what names one of them beats what the whole process was told.
+#[test]
+fn a_model_among_several_has_a_section_of_its_own() {
+    let text = "job_queue_size: 5\nmodels:\n  chat:\n    model: a.gguf\n    job_queue_size: 7\n  \
+                small:\n    model: b.gguf\nport: 90\n";
+    let own = file("gimbal.yaml", Format::Yaml, text);
+    assert_eq!(own.models().expect("it is right"), ["chat", "small"]);
+    let resolved = |section: &str, flags: &[(&str, &str)]| {
+        let named = ConfigFile { section: Some(section.to_owned()), ..own.clone() };
+        let given = Given {
+            files: vec![own.clone()],
+            of_model: vec![named],
+            environment: pairs(&[("GIMBAL_JOB_QUEUE_SIZE", "6")]),
+            flags: pairs(flags),
+            ..Given::default()
+        };
+        Settings::resolve(&Facts::default(), &given).expect("all legal")
+    };
+    let chat = resolved("chat", &[]);
+    let entry = chat.entry("job_queue_size");
+    assert_eq!(
+        (entry.value.to_string().as_str(), entry.source.to_string().as_str()),
+        ("7", "gimbal.yaml:5")
+    );
+    assert_eq!((chat.text("model"), chat.integer("port")), (Some("a.gguf"), Some(90)));
+    assert_eq!(resolved("small", &[]).integer("job_queue_size"), Some(6));
+    assert_eq!(resolved("chat", &[("job-queue-size", "8")]).integer("job_queue_size"), Some(8));
+    let port = file("gimbal.yaml", Format::Yaml, "models:\n  chat:\n    port: 1\n");
+    let port = ConfigFile { section: Some("chat".to_owned()), ..port };
+    let expect = "gimbal.yaml: models.chat.port: it holds for the whole process (gimbal.yaml:3)";
+    assert_eq!(error(vec![port], &[], &[]), expect);
+    let flat = file("gimbal.yaml", Format::Yaml, "models: chat\n");
+    assert!(error(vec![flat], &[], &[]).contains("models a map of such maps by name"));
 }
 
 #[test]
@@ -256,7 +291,7 @@ fn a_library_of_a_file_that_is_only_examined_is_told_and_not_taken() {
     for (origin, expect) in [(Origin::Examined, None), (Origin::Operator, Some("/x.so"))] {
         let bytes = b"onnxruntime: /x.so\nport: 1\n".to_vec();
         let (path, format) = ("gimbal.yaml".to_owned(), Format::Yaml);
-        let files = vec![ConfigFile { path, bytes, format, origin }];
+        let files = vec![ConfigFile { path, bytes, format, origin, section: None }];
         let given = Given { files, ..Given::default() };
         let settings = Settings::resolve(&Facts::default(), &given).expect("all legal");
         assert_eq!(settings.text("onnxruntime"), expect);

@@ -129,15 +129,20 @@ pub(super) fn sagemaker(case: &Case) -> Finding {
 }
 
 pub(super) fn model(case: &Case) -> Finding {
-    match &case.model {
-        None => ok("none given"),
-        Some((path, Ok(why))) => {
-            ok(format!("{}: {}", path.display(), why.first().map_or("fits", String::as_str)))
-        }
-        Some((_, Err(why))) => fail(
+    let broken = case.models.iter().find_map(|(_, planned)| planned.as_ref().err());
+    if let Some(why) = broken {
+        return fail(
             why.clone(),
             "give a GGUF file that is there and fits, or change the setting the message names",
-        ),
+        );
+    }
+    let fits = case.models.iter().map(|(path, planned)| {
+        let why = planned.as_ref().ok().and_then(|why| why.first());
+        format!("{}: {}", path.display(), why.map_or("fits", String::as_str))
+    });
+    match case.models.is_empty() {
+        true => ok("none given"),
+        false => ok(fits.collect::<Vec<_>>().join("; ")),
     }
 }
 
@@ -225,9 +230,9 @@ mod tests {
         assert_eq!((settings(&case).status, model(&case).status), (Status::Ok, Status::Ok));
         case.refused = Some("port = x: no number".to_owned());
         assert_eq!(settings(&case).finding, "port = x: no number");
-        case.model = Some(("m".into(), Err("m: no such file".to_owned())));
+        case.models = vec![("m".into(), Err("m: no such file".to_owned()))];
         assert_eq!((model(&case).status, settings(&case).status), (Status::Fail, Status::Fail));
-        case.model = Some(("m.gguf".into(), Ok(vec!["on onnx: 5 bytes".to_owned()])));
+        case.models = vec![("m.gguf".into(), Ok(vec!["on onnx: 5 bytes".to_owned()]))];
         assert_eq!(model(&case).finding, "m.gguf: on onnx: 5 bytes");
     }
 }

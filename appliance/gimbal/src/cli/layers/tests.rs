@@ -15,7 +15,7 @@ fn beside_model(name: &str, text: &[u8]) -> (Settings, Vec<String>) {
     let matches = command().try_get_matches_from(["gimbal", "plan", path.as_str()]);
     let matches = matches.expect("a command line");
     let (_, matches) = matches.subcommand().expect("plan");
-    let settings = resolve(matches).expect("a model's files stop no boot");
+    let settings = resolve(matches).expect("a model's files stop no boot").settings;
     let is_there = |told: &&Ignored| told.source.to_string().contains(name);
     let ignored = settings.ignored().iter().filter(is_there).map(ToString::to_string);
     let ignored: Vec<String> = ignored.map(|told| told.replace(&path, "")).collect();
@@ -155,6 +155,63 @@ fn of_a_flag_that_is_given_twice_the_last_one_counts() {
     let line = ["gimbal", "plan", "--port", "1", "--host", "x", "--port", "2", "--host=y"];
     let matches = command().try_get_matches_from(line).expect("a command line");
     let (_, matches) = matches.subcommand().expect("plan");
-    let settings = resolve(matches).expect("right");
+    let settings = resolve(matches).expect("right").settings;
     assert_eq!((settings.integer("port"), settings.text("host")), (Some(2), Some("y")));
+}
+
+/// What `gimbal serve` makes of a line: names with paths and queue sizes, or why not.
+fn models(line: &[&str]) -> Result<Vec<(String, String, u64)>, String> {
+    let line = ["gimbal", "serve"].iter().chain(line);
+    let matches = command().try_get_matches_from(line).map_err(|e| e.to_string())?;
+    let (_, matches) = matches.subcommand().expect("serve");
+    let asked = resolve(matches).map_err(|failure| failure.to_string())?;
+    let of = |wanted: &Wanted| {
+        let path = wanted.path.display().to_string();
+        let name = wanted.name.clone().unwrap_or_default();
+        (name, path, wanted.settings.whole("job_queue_size"))
+    };
+    Ok(asked.models.iter().map(of).collect())
+}
+
+#[test]
+fn several_models_have_names_paths_and_settings_of_their_own() {
+    let folder = Folder::new();
+    folder.expand(
+        "== a/serving.properties\noption.job_queue_size=5\n== b.gguf\n\
+         == two.yaml\njob_queue_size: 6\nmodels:\n  chat:\n    model: FOLDER/b.gguf\n    \
+         job_queue_size: 7\n  plain:\n    model: FOLDER/b.gguf\n",
+    );
+    let at = |name: &str| folder.0.join(name).display().to_string();
+    let text = fs::read_to_string(at("two.yaml")).expect("ours");
+    let text = text.replace("FOLDER", &folder.0.display().to_string());
+    fs::write(at("two.yaml"), text).expect("ours");
+    let (a, b) = (at("a"), at("b.gguf"));
+    let model = |name: &str, path: &str, queue: u64| (name.to_owned(), path.to_owned(), queue);
+    let (named_a, named_b) = (format!("--model=a={a}"), format!("--model=b={b}"));
+    let config = format!("--config={}", at("two.yaml"));
+    let check = |line: &[&str], expect: Vec<(String, String, u64)>| {
+        assert_eq!(models(line), Ok(expect), "{line:?}");
+    };
+    check(&[&a], vec![model("", &a, 5)]);
+    check(&["--model", &b, "--model", &a], vec![model("", &a, 5)]);
+    check(&[&named_a, &named_b], vec![model("a", &a, 5), model("b", &b, 1000)]);
+    check(&[&named_a, "--job-queue-size", "9"], vec![model("a", &a, 9)]);
+    check(&[&config], vec![model("chat", &b, 7), model("plain", &b, 6)]);
+    check(
+        &[&config, &named_a],
+        vec![model("chat", &b, 7), model("plain", &b, 6), model("a", &a, 5)],
+    );
+    let moved = format!("--model=plain={a}");
+    check(&[&config, &moved], vec![model("chat", &b, 7), model("plain", &a, 5)]);
+    // One model by its path, whatever the file has.
+    check(&[&config, &b], vec![model("", &b, 6)]);
+    for (line, expect) in [
+        (&[&named_a[..], &named_a][..], "two models have the name \"a\""),
+        (&[&named_a, "--model=a="], "a path is missing"),
+        (&[&named_a, &b], "has no name, and other models have"),
+        (&[&named_a, "--model", &b], "has no name, and other models have"),
+    ] {
+        let why = models(line).expect_err("refused");
+        assert!(why.contains(expect), "{line:?}: {why}");
+    }
 }
