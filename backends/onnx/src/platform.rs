@@ -4,17 +4,16 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gimbal_cpu::Cpu;
 use gimbal_hal::{
     Artifact, Class, DeviceError, DeviceInfo, Fit, Host, KernelReport, Packed, Platform, Probe,
     Profile, Quantize, Servable, Tools, Unfit,
 };
 use gimbal_model::Model;
 
-use crate::step::CpuBackend;
-use crate::{session, store};
-
-/// The platform's name.
-pub(crate) const NAME: &str = "onnx";
+use crate::probe::NAME;
+use crate::session;
+use crate::step::{CpuBackend, Resources};
 
 /// Finds libonnxruntime, when it is needed; `None` leaves it to the loader.
 pub type Locate = Arc<dyn Fn() -> Result<Option<PathBuf>, DeviceError> + Send + Sync>;
@@ -92,8 +91,12 @@ impl Platform for OnnxPlatform {
         let placed = &fit.replicas[replica];
         let threads = placed.devices.first().map_or(1, |cpu| self.threads_on(cpu));
         let library = (self.library)()?;
-        let backend = CpuBackend::open(self, fit, model, (threads, library.as_deref()))?;
-        Ok(Servable::Generate(Box::new(backend)))
+        let resources = Resources {
+            cpu: Cpu::new(threads as usize),
+            library: library.as_deref(),
+            packed_cache: self.packed_cache.as_deref(),
+        };
+        Ok(Servable::Generate(Box::new(CpuBackend::open(fit, model, resources)?)))
     }
 
     fn tools(&self) -> Option<&dyn Tools> {
@@ -115,15 +118,19 @@ impl Tools for OnnxPlatform {
         };
         let cpu = fit.replicas.first().and_then(|placed| placed.devices.first());
         let threads = cpu.map_or(1, |cpu| self.threads_on(cpu));
-        store::keep(self.packed_cache.as_deref(), threads, fit.profile.quantize, model)
+        let refused = |why: String| DeviceError::Model { why: format!("packing: {why}") };
+        let no_folder = || refused("no folder is named".to_owned());
+        let folder = self.packed_cache.as_deref().ok_or_else(no_folder)?;
+        let cpu = Cpu::new(threads as usize);
+        gimbal_cpu::keep(model, fit.profile.quantize, folder, &cpu).map_err(refused)
     }
 
     fn packed_bytes(&self, model: &Model, quantize: Option<Quantize>) -> Option<u64> {
-        let fused = crate::lower::fuse(&model.graph).ok()?;
-        Some(store::packed_bytes(model, &fused, quantize))
+        let fused = gimbal_cpu::fuse(&model.graph).ok()?;
+        Some(gimbal_cpu::packed_bytes(model, &fused, quantize, gimbal_cpu::lanes()))
     }
 
     fn measure(&self, threads: u32) -> std::io::Result<KernelReport> {
-        crate::measure::measure(threads)
+        gimbal_cpu::measure(threads)
     }
 }
