@@ -1,6 +1,5 @@
 //! The threads that compute and the kernels they run.
 
-use crate::kernels;
 use crate::kernels::table::Kernels;
 use crate::pool::Pool;
 
@@ -12,9 +11,9 @@ pub struct Cpu {
 }
 
 impl Cpu {
-    /// So many threads, and the fastest kernels there are.
+    /// So many threads and these kernels.
     #[must_use]
-    pub fn new(threads: usize) -> Self {
-        Self { pool: Pool::new(threads), kernels: kernels::best() }
+    pub fn new(threads: usize, kernels: &'static Kernels) -> Self {
+        Self { pool: Pool::new(threads), kernels }
     }
 }

@@ -2,7 +2,7 @@
 //! ONNX Runtime.
 //!
 //! Reading order: `fuse` (graph → fused nodes), `pack` (weights in the kernels' layout; `unpack`, what
-//! they hold), `store` (where they lie; `packing` the file, `writer` the thread that writes it),
+//! they hold), `store` (where they lie; `packed_file` the file, `writer` the thread that writes it),
 //! `memory` and `kv_cache`, `affinity`, `contention` and `pool` (threads), `kernels/` (arithmetic),
 //! `cpu` (threads and kernels), `ops/` (the fused nodes), `measure` (kernels against what the CPU can
 //! do).
@@ -24,7 +24,7 @@ mod measure;
 mod memory;
 mod ops;
 mod pack;
-mod packing;
+mod packed_file;
 mod pool;
 mod store;
 mod unpack;
@@ -33,11 +33,11 @@ mod writer;
 pub use affinity::give_way;
 pub use cpu::Cpu;
 pub use fuse::{Fused, fuse};
-pub use kernels::lanes;
-pub use kernels::table::TILE_QUERIES_MAX;
+pub use kernels::KernelChoice;
+pub use kernels::table::{Kernels, TILE_QUERIES_MAX};
 pub use kv_cache::BLOCK_TOKENS;
 pub use measure::measure;
 pub use ops::attention::HEAD_DIM_MAX;
 pub use ops::executor::Executor;
-pub use pack::{BLOCK, LANES, packed_type};
+pub use pack::{BLOCK, LANES, Packing, packed_type};
 pub use store::{Stored, keep, open, packed_bytes};

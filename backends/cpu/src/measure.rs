@@ -17,7 +17,7 @@ use crate::cpu::Cpu;
 use crate::kernels::table::{ActBlock, Arithmetic, Columns};
 use crate::memory::{Memory, Shared, ask_for_huge_pages};
 use crate::ops::linear::{BothActs, linear};
-use crate::pack::{BLOCK, LANES, Packed, group_bytes, pack_group};
+use crate::pack::{BLOCK, LANES, Packed, Packing, group_bytes, pack_group};
 
 /// Bytes that are streamed at one row: no cache holds them.
 const STREAM: usize = 384 << 20;
@@ -36,26 +36,25 @@ const ROWS: [usize; 4] = [1, 8, 32, 128];
 ///
 /// # Errors
 /// There is no memory for the weights.
-pub fn measure(threads: u32) -> std::io::Result<KernelReport> {
-    let cpu = Cpu::new(threads as usize);
+pub fn measure(cpu: &Cpu) -> std::io::Result<KernelReport> {
     let mut peaks = Peaks::default();
     let mut figures = Vec::new();
     for dtype in DType::ALL {
-        let weights = weights(dtype, cpu.kernels.lanes)?;
+        let weights = weights(dtype, cpu.kernels.packing)?;
         let mut best = ROWS.map(|_| f64::INFINITY);
         // Of these very pages: where the system puts them may halve what they give.
         let mut of_these = 0.0_f64;
         for _ in 0..ROUNDS {
             let memory = weights.0.memory.bytes();
-            of_these = of_these.max(memory.len() as f64 / read(&cpu, memory));
-            raise(&mut peaks, &cpu);
+            of_these = of_these.max(memory.len() as f64 / read(cpu, memory));
+            raise(&mut peaks, cpu);
             for (best, rows) in best.iter_mut().zip(ROWS) {
-                *best = best.min(seconds(&cpu, &weights.cut(rows), rows));
+                *best = best.min(seconds(cpu, &weights.cut(rows), rows));
             }
         }
         for (seconds, rows) in best.into_iter().zip(ROWS) {
             let used = weights.cut(rows);
-            let bytes = (used.groups() * group_bytes(dtype, used.lanes, COLS)) as f64 / seconds;
+            let bytes = (used.groups() * group_bytes(dtype, used.packing, COLS)) as f64 / seconds;
             let operations = (2 * used.rows * COLS * rows) as f64 / seconds;
             let (of_read, name) = (bytes / of_these, dtype.name());
             let figure =
@@ -141,27 +140,34 @@ fn seconds(cpu: &Cpu, weight: &Packed, rows: usize) -> f64 {
 struct Weights(Packed);
 
 /// Packs one group of plausible values and repeats it.
-fn weights(dtype: DType, lanes: usize) -> std::io::Result<Weights> {
-    let size = group_bytes(dtype, lanes, COLS);
+fn weights(dtype: DType, packing: Packing) -> std::io::Result<Weights> {
+    let size = group_bytes(dtype, packing, COLS);
     let groups = STREAM / size;
     let mut map = MmapMut::map_anon(groups * size)?;
     ask_for_huge_pages(map.advise(Advice::HugePage));
     let mut group = vec![0; size];
-    fill(dtype, lanes, &mut group);
+    fill(dtype, packing, &mut group);
     for out in map.chunks_exact_mut(size) {
         out.copy_from_slice(&group);
     }
     let memory = Arc::new(Memory::new(map.make_read_only()?));
-    Ok(Weights(Packed { dtype, lanes, rows: groups * lanes, cols: COLS, start: 0, memory }))
+    Ok(Weights(Packed {
+        dtype,
+        packing,
+        rows: groups * packing.rows,
+        cols: COLS,
+        start: 0,
+        memory,
+    }))
 }
 
 /// A group of numbers from -1 to 1, rounded where the type is of whole numbers.
-fn fill(dtype: DType, lanes: usize, group: &mut [u8]) {
+fn fill(dtype: DType, packing: Packing, group: &mut [u8]) {
     let value = |i: usize| (i * 7919 % 2003) as f32 / 1001.0 - 1.0;
-    let values: Vec<u8> = (0..lanes * COLS).flat_map(|i| value(i).to_le_bytes()).collect();
-    let tensor = Tensor { dtype: DType::F32, rows: lanes, cols: COLS, bytes: &values };
+    let values: Vec<u8> = (0..packing.rows * COLS).flat_map(|i| value(i).to_le_bytes()).collect();
+    let tensor = Tensor { dtype: DType::F32, rows: packing.rows, cols: COLS, bytes: &values };
     match dtype {
-        DType::Q4_1 | DType::Q8_0 | DType::F32 => pack_group(&tensor, dtype, lanes, (0, group)),
+        DType::Q4_1 | DType::Q8_0 | DType::F32 => pack_group(&tensor, dtype, packing, (0, group)),
         // Speed does not depend on values, as long as no scale is a number that is none.
         _ => group.fill(0x11),
     }

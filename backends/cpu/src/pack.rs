@@ -30,8 +30,32 @@ use crate::memory::Memory;
 
 /// Lanes of a 256-bit vector of f32: rows of a group of the kernels that are not wider.
 pub const LANES: usize = 8;
+/// The depth that is packed here: no table has another one yet.
+const DEPTH: usize = 4;
 /// Columns of a quantised block.
 pub const BLOCK: usize = 32;
+
+/// How weights lie in a group of rows, as a table of kernels wants it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Packing {
+    /// Rows of a group.
+    pub rows: usize,
+    /// Neighbouring columns of a row whose integers lie together, for one dot product of bytes.
+    pub depth: usize,
+}
+
+impl Packing {
+    /// For vectors of so many lanes of f32, each of which takes four products of bytes.
+    pub(crate) const fn of_lanes(lanes: usize) -> Self {
+        Self { rows: lanes, depth: DEPTH }
+    }
+}
+
+impl std::fmt::Display for Packing {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}x{}", self.rows, self.depth)
+    }
+}
 
 /// Where a type's bytes lie in a group; floats are blocks of integers without scales.
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +73,9 @@ pub(crate) struct Layout {
 }
 
 impl Layout {
-    pub(crate) const fn of(dtype: DType, lanes: usize) -> Self {
+    pub(crate) const fn of(dtype: DType, packing: Packing) -> Self {
+        assert!(packing.depth == DEPTH, "places of bytes below are of this depth");
+        let lanes = packing.rows;
         let bits = match dtype {
             DType::Q4_0 | DType::Q4_1 | DType::Q4K => 4,
             DType::Q5_0 | DType::Q5_1 | DType::Q5K => 5,
@@ -101,8 +127,8 @@ pub(crate) const fn lifted(dtype: DType) -> i8 {
 }
 
 /// Bytes of one group of rows.
-pub(crate) const fn group_bytes(dtype: DType, lanes: usize, cols: usize) -> usize {
-    let layout = Layout::of(dtype, lanes);
+pub(crate) const fn group_bytes(dtype: DType, packing: Packing, cols: usize) -> usize {
+    let layout = Layout::of(dtype, packing);
     cols / (BLOCK * layout.blocks) * layout.bytes
 }
 
@@ -110,8 +136,7 @@ pub(crate) const fn group_bytes(dtype: DType, lanes: usize, cols: usize) -> usiz
 #[derive(Clone, Debug)]
 pub(crate) struct Packed {
     pub(crate) dtype: DType,
-    /// Rows of a group.
-    pub(crate) lanes: usize,
+    pub(crate) packing: Packing,
     pub(crate) rows: usize,
     pub(crate) cols: usize,
     /// Its first byte in `memory`.
@@ -122,24 +147,24 @@ pub(crate) struct Packed {
 impl Packed {
     /// A tensor packed in memory.
     #[cfg(test)]
-    pub(crate) fn of(tensor: &Tensor<'_>, lanes: usize) -> Self {
+    pub(crate) fn of(tensor: &Tensor<'_>, packing: Packing) -> Self {
         let Tensor { dtype, rows, cols, .. } = *tensor;
-        let size = group_bytes(dtype, lanes, cols);
-        let mut bytes = vec![0; rows.div_ceil(lanes) * size];
+        let size = group_bytes(dtype, packing, cols);
+        let mut bytes = vec![0; rows.div_ceil(packing.rows) * size];
         for (g, out) in bytes.chunks_exact_mut(size).enumerate() {
-            pack_group(tensor, dtype, lanes, (g, out));
+            pack_group(tensor, dtype, packing, (g, out));
         }
-        Self { dtype, lanes, rows, cols, start: 0, memory: Arc::new(Memory::of(&bytes)) }
+        Self { dtype, packing, rows, cols, start: 0, memory: Arc::new(Memory::of(&bytes)) }
     }
 
     /// Groups of rows.
     pub(crate) fn groups(&self) -> usize {
-        self.rows.div_ceil(self.lanes)
+        self.rows.div_ceil(self.packing.rows)
     }
 
     /// Bytes of one group.
     pub(crate) fn group(&self, g: usize) -> &[u8] {
-        let size = group_bytes(self.dtype, self.lanes, self.cols);
+        let size = group_bytes(self.dtype, self.packing, self.cols);
         &self.memory.bytes()[self.start + g * size..][..size]
     }
 }
@@ -148,10 +173,10 @@ impl Packed {
 pub(crate) fn pack_group(
     tensor: &Tensor<'_>,
     to: DType,
-    lanes: usize,
+    packing: Packing,
     (g, out): (usize, &mut [u8]),
 ) {
-    let (dtype, layout) = (tensor.dtype, Layout::of(to, lanes));
+    let (dtype, layout, lanes) = (tensor.dtype, Layout::of(to, packing), packing.rows);
     for r in 0..lanes.min(tensor.rows - g * lanes) {
         let row = g * lanes + r;
         match (dtype.is_quantised(), to.is_quantised()) {

@@ -2,7 +2,7 @@
 //!
 //! The file is written at the first opening and mapped at the next ones. It is named by what it was
 //! made from, so a changed model, setting or layout is another file. A place that cannot be written
-//! costs only the time of packing. Next: `packing.rs` for the file, `pack.rs` for the layout.
+//! costs only the time of packing. Next: `packed_file.rs` for the file, `pack.rs` for the layout.
 
 use std::collections::HashMap;
 use std::io;
@@ -22,8 +22,8 @@ use tracing::{info, warn};
 use crate::cpu::Cpu;
 use crate::fuse::{Fused, fuse};
 use crate::memory::{Memory, Shared, ask_for_huge_pages};
-use crate::pack::{Packed, group_bytes, pack_group, packed_type};
-use crate::packing::{HEADER, MARK, Packing};
+use crate::pack::{Packed, Packing, group_bytes, pack_group, packed_type};
+use crate::packed_file::{HEADER, MARK, PackedFile};
 use crate::pool::Pool;
 use crate::writer::Writer;
 
@@ -34,7 +34,7 @@ const ALIGN: usize = 64;
 struct Place {
     id: WeightId,
     dtype: DType,
-    lanes: usize,
+    packing: Packing,
     rows: usize,
     cols: usize,
     start: usize,
@@ -61,10 +61,11 @@ pub fn open(
     cpu: &Cpu,
 ) -> io::Result<Stored> {
     let started = Instant::now();
-    let (pool, lanes) = (&cpu.pool, cpu.kernels.lanes);
-    let (places, length) = places(model, fused, quantize, lanes);
+    let (pool, packing) = (&cpu.pool, cpu.kernels.packing);
+    let (places, length) = places(model, fused, quantize, packing);
     let took_ms = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
-    let file = folder.map(|folder| Packing { path: path(folder, model, quantize, lanes), length });
+    let file =
+        folder.map(|folder| PackedFile { path: path(folder, model, quantize, packing), length });
     if let Some(file) = &file {
         match file.map(pool) {
             Ok(map) => {
@@ -108,9 +109,9 @@ pub fn keep(
     cpu: &Cpu,
 ) -> Result<gimbal_hal::Packed, String> {
     let fused = fuse(&model.graph)?;
-    let lanes = cpu.kernels.lanes;
-    let (places, length) = places(model, &fused, quantize, lanes);
-    let file = Packing { path: path(folder, model, quantize, lanes), length };
+    let packing = cpu.kernels.packing;
+    let (places, length) = places(model, &fused, quantize, packing);
+    let file = PackedFile { path: path(folder, model, quantize, packing), length };
     let was_there = file.map(&cpu.pool).is_ok();
     if !was_there {
         let packed = pack_all(model, &places, length, &cpu.pool);
@@ -123,15 +124,15 @@ pub fn keep(
     Ok(gimbal_hal::Packed { path: file.path, bytes: length as u64, was_there })
 }
 
-/// Bytes of all packed weights, in groups of so many rows.
+/// Bytes of all packed weights, packed like that.
 #[must_use]
 pub fn packed_bytes(
     model: &Model,
     fused: &[Fused],
     quantize: Option<Quantize>,
-    lanes: usize,
+    packing: Packing,
 ) -> u64 {
-    places(model, fused, quantize, lanes).1 as u64
+    places(model, fused, quantize, packing).1 as u64
 }
 
 fn tensor(model: &Model, id: WeightId) -> Tensor<'_> {
@@ -143,44 +144,44 @@ fn places(
     model: &Model,
     fused: &[Fused],
     quantize: Option<Quantize>,
-    lanes: usize,
+    packing: Packing,
 ) -> (Vec<Place>, usize) {
     let mut end = HEADER;
     let mut places: Vec<Place> = Vec::new();
     for id in fused.iter().flat_map(Fused::matrices) {
         let Tensor { dtype, rows, cols, .. } = tensor(model, id);
         let dtype = packed_type(dtype, quantize);
-        places.push(Place { id, dtype, lanes, rows, cols, start: end });
-        let bytes = rows.div_ceil(lanes) * group_bytes(dtype, lanes, cols);
+        places.push(Place { id, dtype, packing, rows, cols, start: end });
+        let bytes = rows.div_ceil(packing.rows) * group_bytes(dtype, packing, cols);
         end = (end + bytes).next_multiple_of(ALIGN);
     }
     (places, end)
 }
 
 fn views(places: Vec<Place>, memory: &Arc<Memory>) -> HashMap<WeightId, Packed> {
-    let view = |Place { id, dtype, lanes, rows, cols, start }| {
-        (id, Packed { dtype, lanes, rows, cols, start, memory: memory.clone() })
+    let view = |Place { id, dtype, packing, rows, cols, start }| {
+        (id, Packed { dtype, packing, rows, cols, start, memory: memory.clone() })
     };
     places.into_iter().map(view).collect()
 }
 
 fn pack(model: &Model, place: &Place, map: &mut MmapMut, pool: &Pool) {
     let tensor = tensor(model, place.id);
-    let size = group_bytes(place.dtype, place.lanes, place.cols);
-    let groups = place.rows.div_ceil(place.lanes);
+    let size = group_bytes(place.dtype, place.packing, place.cols);
+    let groups = place.rows.div_ceil(place.packing.rows);
     let out = Shared::new(&mut map[place.start..place.start + groups * size]);
     pool.run(groups, &|g| {
         // SAFETY: each group has its own range of `out`, which outlives the run.
         let out = unsafe { out.slice_mut(g * size..(g + 1) * size) };
-        pack_group(&tensor, place.dtype, place.lanes, (g, out));
+        pack_group(&tensor, place.dtype, place.packing, (g, out));
     });
     // The file's pages were needed once: not to be counted as this process's memory.
     model.weights.release(&model.graph.weights[place.id.0].name);
 }
 
-/// The file for a model and setting, in groups of so many rows.
-fn path(folder: &Path, model: &Model, quantize: Option<Quantize>, lanes: usize) -> PathBuf {
-    folder.join(format!("{}-{lanes}.packed", &key(model, quantize)[..32]))
+/// The file for a model and setting, packed like that.
+fn path(folder: &Path, model: &Model, quantize: Option<Quantize>, packing: Packing) -> PathBuf {
+    folder.join(format!("{}-{packing}.packed", &key(model, quantize)[..32]))
 }
 
 fn key(model: &Model, quantize: Option<Quantize>) -> String {

@@ -68,11 +68,11 @@ impl Cell<'_> {
 impl Packed {
     /// Row `row` as the file's tensor gives it, to the bit.
     pub(crate) fn read_row(&self, row: usize, out: &mut [f32]) {
-        let (dtype, layout) = (self.dtype, Layout::of(self.dtype, self.lanes));
-        let (group, row) = (self.group(row / self.lanes), row % self.lanes);
+        let (dtype, layout) = (self.dtype, Layout::of(self.dtype, self.packing));
+        let (group, row) = (self.group(row / self.packing.rows), row % self.packing.rows);
         if !dtype.is_quantised() {
             let size = dtype.block().1;
-            for (column, out) in group.chunks_exact(size * self.lanes).zip(out) {
+            for (column, out) in group.chunks_exact(size * self.packing.rows).zip(out) {
                 let value = &column[size * row..][..size];
                 *out = match *value {
                     [a, b, c, d] => f32::from_le_bytes([a, b, c, d]),
@@ -103,6 +103,7 @@ mod tests {
     use gimbal_model::weights::Tensor;
 
     use super::*;
+    use crate::pack::Packing;
 
     #[test]
     fn packed_rows_equal_the_files_to_the_bit() {
@@ -121,7 +122,7 @@ mod tests {
             }
             let tensor = Tensor { dtype, rows, cols, bytes: &bytes };
             for lanes in [8, 16] {
-                let packed = Packed::of(&tensor, lanes);
+                let packed = Packed::of(&tensor, Packing::of_lanes(lanes));
                 let (mut expect, mut found) = (vec![0.0; cols], vec![0.0; cols]);
                 for row in 0..rows {
                     tensor.read_row(row, &mut expect);

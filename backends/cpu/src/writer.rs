@@ -1,7 +1,7 @@
 //! The thread that writes packed weights to their file while they are used.
 //!
 //! The file is for the next start: who ends earlier stops the writer and loses only that. Next:
-//! `packing.rs` for the file.
+//! `packed_file.rs` for the file.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -10,7 +10,7 @@ use std::thread::{self, JoinHandle};
 use tracing::info;
 
 use crate::memory::Memory;
-use crate::packing::{Packing, Sum};
+use crate::packed_file::{PackedFile, Sum};
 
 /// Writes a file beside those who use its weights; stopped and joined when dropped.
 #[derive(Debug)]
@@ -23,7 +23,7 @@ impl Writer {
     /// Starts writing; `None` where there is no thread for it, and each start then packs anew.
     pub(crate) fn start(
         thread: thread::Builder,
-        file: Packing,
+        file: PackedFile,
         memory: Arc<Memory>,
         sum: Sum,
     ) -> Option<Self> {
@@ -65,15 +65,15 @@ mod tests {
     use std::fs;
 
     use super::*;
-    use crate::packing::HEADER;
+    use crate::packed_file::HEADER;
 
     /// A file of 64 MiB in a folder of its own, its weights and their checksum.
-    fn case(name: &str) -> (Packing, Arc<Memory>) {
+    fn case(name: &str) -> (PackedFile, Arc<Memory>) {
         let folder = std::env::temp_dir().join(format!("gimbal-{name}-{}", std::process::id()));
         fs::create_dir_all(&folder).expect("a temporary folder");
         let length = HEADER + (64 << 20);
         let memory = Arc::new(Memory::of(&vec![7; length]));
-        (Packing { path: folder.join("weights.packed"), length }, memory)
+        (PackedFile { path: folder.join("weights.packed"), length }, memory)
     }
 
     #[test]

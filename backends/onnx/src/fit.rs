@@ -4,8 +4,8 @@
 
 use gimbal_batch::{Kv, Limits, Prefill, Sampling, Shape};
 use gimbal_cpu::{
-    BLOCK, BLOCK_TOKENS, Fused, HEAD_DIM_MAX, LANES, TILE_QUERIES_MAX, fuse, packed_bytes,
-    packed_type,
+    BLOCK, BLOCK_TOKENS, Fused, HEAD_DIM_MAX, KernelChoice, LANES, Packing, TILE_QUERIES_MAX, fuse,
+    packed_bytes, packed_type,
 };
 use gimbal_hal::{Claim, DeviceInfo, Fit, Kind, Placement, Profile, Unfit};
 use gimbal_model::Model;
@@ -15,12 +15,18 @@ use gimbal_model::graph::{Graph, Op, State, WeightId};
 const PROCESS_BYTES: u64 = 64 << 20;
 
 /// Fits a model to the CPU.
-pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Result<Fit, Unfit> {
+pub(crate) fn fit(
+    device: &DeviceInfo,
+    model: &Model,
+    profile: &Profile,
+    kernels: KernelChoice,
+) -> Result<Fit, Unfit> {
     let fused = computable(&model.graph)?;
     let mut why = Vec::new();
+    let packing = packing(device, kernels, &mut why)?;
     let context = context(model, profile, &mut why)?;
     let rows_max = profile.rows_max.max(profile.sequences_max);
-    let packed = packed_bytes(model, &fused, profile.quantize, gimbal_cpu::lanes());
+    let packed = packed_bytes(model, &fused, profile.quantize, packing);
     let weights = packed + looked_up_bytes(model, &fused, profile);
     let fixed = weights + scratch_bytes(model, u64::from(rows_max)) + PROCESS_BYTES;
     let per_block = profile.kv_dtype.bytes_per_token(&model.graph) * BLOCK_TOKENS as u64;
@@ -73,6 +79,24 @@ pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Resu
         profile: profile.clone(),
         why,
     })
+}
+
+/// How weights are packed for the kernels that will run.
+fn packing(
+    device: &DeviceInfo,
+    choice: KernelChoice,
+    why: &mut Vec<String>,
+) -> Result<Packing, Unfit> {
+    let (kernels, reason) = choice.table().map_err(|why| Unfit::Setting {
+        setting: "kernels",
+        value: choice.name().to_owned(),
+        why,
+    })?;
+    // Of a machine that is only planned for nothing is known.
+    if !device.features.is_empty() {
+        why.push(format!("kernels = {}: {reason}", kernels.name()));
+    }
+    Ok(kernels.packing())
 }
 
 /// Bytes for keys and values, and why so many: what is set, or what all sequences can use of half of

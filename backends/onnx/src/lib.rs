@@ -15,4 +15,5 @@ mod proto;
 mod session;
 mod step;
 
-pub use platform::{Locate, OnnxPlatform};
+pub use gimbal_cpu::KernelChoice;
+pub use platform::{Locate, OnnxPlatform, OnnxSettings};

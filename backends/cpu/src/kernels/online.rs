@@ -4,9 +4,6 @@ use super::table::{Attend, TILE_QUERIES_MAX};
 use super::tile::rows_at_once;
 use crate::kv_cache::BLOCK_TOKENS;
 
-/// Bytes of a cache line.
-const LINE: usize = 64;
-
 /// One row and head of a tile while it is attended.
 #[derive(Clone, Copy)]
 pub(super) struct Online {
@@ -48,6 +45,7 @@ pub(super) unsafe fn attend_blocks(
     out: &mut [f32],
     most: usize,
     pass: AttendPass,
+    prefetch: fn(&[u8]),
 ) {
     let (dim, count) = (task.layout.head_dim, task.rows * task.group);
     assert!(count <= TILE_QUERIES_MAX, "a tile holds its queries");
@@ -65,8 +63,9 @@ pub(super) unsafe fn attend_blocks(
         if block < task.block_last() {
             // SAFETY: as above.
             let (keys, values) = unsafe { task.block(block + 1) };
-            fetch(keys);
-            fetch(values);
+            // Blocks lie anywhere, and the hardware does not guess where the next one is.
+            prefetch(keys);
+            prefetch(values);
         }
         let all = 0..BLOCK_TOKENS;
         let is_whole = task.seen(0, block) == all && task.seen(task.rows - 1, block) == all;
@@ -83,15 +82,5 @@ pub(super) unsafe fn attend_blocks(
     for (acc, online) in out.chunks_exact_mut(dim).zip(online) {
         let by = 1.0 / online.sum;
         acc.iter_mut().for_each(|acc| *acc *= by);
-    }
-}
-
-/// Blocks lie anywhere, and the hardware does not guess where the next one is.
-fn fetch(block: &[u8]) {
-    use std::arch::x86_64::{_MM_HINT_T0, _mm_prefetch};
-
-    for line in block.chunks(LINE) {
-        // SAFETY: a prefetch of any address is allowed; SSE is part of x86-64.
-        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
     }
 }

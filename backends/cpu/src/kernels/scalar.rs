@@ -13,12 +13,13 @@ use super::table::{
     scale,
 };
 use crate::kv_cache::BLOCK_TOKENS;
-use crate::pack::{BLOCK, LANES, Layout};
+use crate::pack::{BLOCK, LANES, Layout, Packing};
 use crate::unpack::Cell;
 
 pub(super) static KERNELS: Kernels = Kernels {
     name: "scalar",
-    lanes: LANES,
+    packing: Packing::of_lanes(LANES),
+    prefetch: |_| {},
     linear,
     quantise,
     rms_norm,
@@ -73,7 +74,7 @@ fn f32_at(bytes: &[u8], index: usize) -> f32 {
 }
 
 fn block_group(dtype: DType, weight: &[u8], x: &[ActBlock]) -> [f32; LANES] {
-    let layout = Layout::of(dtype, LANES);
+    let layout = Layout::of(dtype, KERNELS.packing);
     let mut sums = [0.0; LANES];
     for (all, x) in weight.chunks_exact(layout.bytes).zip(x.chunks_exact(layout.blocks)) {
         for (block, x) in all.chunks_exact(layout.block).zip(x) {

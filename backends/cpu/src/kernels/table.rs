@@ -8,7 +8,7 @@ use gimbal_model::weights::DType;
 
 use crate::kv_cache::{BLOCK_TOKENS, StateLayout};
 use crate::memory::Shared;
-use crate::pack::{BLOCK, Packed};
+use crate::pack::{BLOCK, Packed, Packing};
 
 /// Query rows times heads an attention tile may hold.
 pub const TILE_QUERIES_MAX: usize = 32;
@@ -174,10 +174,11 @@ impl Arithmetic {
 
 /// One instruction set's functions.
 #[derive(Debug)]
-pub(crate) struct Kernels {
+pub struct Kernels {
     pub(crate) name: &'static str,
-    /// Rows of a weight group.
-    pub(crate) lanes: usize,
+    pub(crate) packing: Packing,
+    /// Asks memory for bytes that are read soon.
+    pub(crate) prefetch: fn(&[u8]),
     /// A group of rows of W at a time; columns of `groups` are written for all rows.
     ///
     /// Its caller promises that no other thread touches those columns.
@@ -200,6 +201,20 @@ pub(crate) struct Kernels {
     pub(crate) peak: fn(Arithmetic, usize) -> usize,
     /// The wrapping sum of all words of a multiple of 128 bytes, read as fast as memory gives them.
     pub(crate) read: fn(&[u8]) -> u64,
+}
+
+impl Kernels {
+    /// The instruction set's name.
+    #[must_use]
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// How weights lie for them.
+    #[must_use]
+    pub const fn packing(&self) -> Packing {
+        self.packing
+    }
 }
 
 /// The scale of a block of activations whose largest is `most`, and what turns them into int8: 0 where

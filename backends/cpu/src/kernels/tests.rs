@@ -87,7 +87,7 @@ fn run_linear(kernels: &Kernels, weight: &Packed, x: &[f32], rows: usize, add: b
 /// All groups but the first, without the columns of the first, are the same values.
 fn check_part(kernels: &Kernels, whole: &Linear<'_>, rows: usize) {
     let weight = whole.weight;
-    let (skip, stride) = (weight.lanes, weight.rows - weight.lanes);
+    let (skip, stride) = (weight.packing.rows, weight.rows - weight.packing.rows);
     // SAFETY: nobody writes it any more.
     let expect = unsafe { whole.out.out.slice(0..rows * (weight.rows + 3)) };
     let mut out = vec![1.0; rows * stride];
@@ -103,6 +103,7 @@ fn check_part(kernels: &Kernels, whole: &Linear<'_>, rows: usize) {
 #[test]
 fn linear_is_equal_to_the_bit_and_exact_in_the_weights() {
     let mut noise = Noise(88_172_645_463_325_252);
+    let (best, _) = KernelChoice::Auto.table().expect("there is one");
     for dtype in DType::ALL {
         for (out, cols) in [(1, 32), (7, 64), (8, 96), (19, 576), (24, 1536), (9, 256)] {
             if cols % dtype.block().0 != 0 {
@@ -110,7 +111,7 @@ fn linear_is_equal_to_the_bit_and_exact_in_the_weights() {
             }
             let bytes = noise.tensor(dtype, out, cols);
             let tensor = Tensor { dtype, rows: out, cols, bytes: &bytes };
-            let packed = |kernels: &Kernels| Packed::of(&tensor, kernels.lanes);
+            let packed = |kernels: &Kernels| Packed::of(&tensor, kernels.packing);
             for rows in [1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 13, 16, 97, 103] {
                 let x = noise.floats(rows * cols);
                 let expect = run_linear(all()[0], &packed(all()[0]), &x, rows, false);
@@ -122,7 +123,7 @@ fn linear_is_equal_to_the_bit_and_exact_in_the_weights() {
                         kernels.name
                     );
                 }
-                let added = run_linear(best(), &packed(best()), &x, rows, true);
+                let added = run_linear(best, &packed(best), &x, rows, true);
                 assert_eq!(added[2], expect[2] + 1.0);
                 check_exact(&tensor, &x, &expect, rows);
             }
@@ -331,5 +332,24 @@ impl Case {
             }
         }
         worst
+    }
+}
+
+#[test]
+fn a_table_is_chosen_by_name_or_refused_with_what_is_missing() {
+    let here: Vec<_> = all().iter().map(|kernels| kernels.name).collect();
+    for (name, choice) in KernelChoice::ALL {
+        assert_eq!(choice.name(), name);
+        match choice.table() {
+            Ok((kernels, why)) if choice == KernelChoice::Auto => {
+                assert_eq!(Some(&kernels.name), here.last());
+                assert!(why.starts_with("the fastest that this CPU has"), "{why}");
+            }
+            Ok((kernels, why)) => {
+                assert!(here.contains(&kernels.name) && kernels.name.starts_with(name));
+                assert_eq!(why, "as set");
+            }
+            Err(why) => assert!(!here.iter().any(|here| here.starts_with(name)), "{why}"),
+        }
     }
 }

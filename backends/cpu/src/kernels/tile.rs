@@ -3,7 +3,7 @@
 use gimbal_model::weights::DType;
 
 use super::table::{ActBlock, Acts};
-use crate::pack::Layout;
+use crate::pack::{Layout, Packing};
 
 /// Rows of activations that stay in the second-level cache while weights stream past.
 pub(super) const ROWS_CACHED: usize = 96;
@@ -14,9 +14,9 @@ pub(super) const PREFETCH: usize = 16;
 pub(super) trait Type {
     const DTYPE: DType;
     /// In groups of eight rows.
-    const EIGHT: Layout = Layout::of(Self::DTYPE, 8);
+    const EIGHT: Layout = Layout::of(Self::DTYPE, Packing::of_lanes(8));
     /// In groups of sixteen.
-    const SIXTEEN: Layout = Layout::of(Self::DTYPE, 16);
+    const SIXTEEN: Layout = Layout::of(Self::DTYPE, Packing::of_lanes(16));
     const HAS_FIFTH: bool = matches!(Self::DTYPE, DType::Q5_0 | DType::Q5_1 | DType::Q5K);
 }
 

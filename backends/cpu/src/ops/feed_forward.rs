@@ -63,7 +63,7 @@ impl FeedForward {
         cpu.pool.run(all.div_ceil(chunk), &|c| {
             let mine = c * chunk..all.min((c + 1) * chunk);
             // Groups of rows that make one block of activations.
-            let per_block = BLOCK / self.gate.lanes;
+            let per_block = BLOCK / self.gate.packing.rows;
             let groups = mine.start * per_block..mine.end * per_block;
             let (skip, width) = (mine.start * BLOCK, mine.len() * BLOCK);
             GATES.with_borrow_mut(|both| {

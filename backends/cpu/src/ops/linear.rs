@@ -51,7 +51,7 @@ pub(crate) fn linear(
                 c -= chunks;
                 continue;
             }
-            debug_assert_eq!(weight.lanes, cpu.kernels.lanes, "the layout of these kernels");
+            debug_assert_eq!(weight.packing, cpu.kernels.packing, "the layout of these kernels");
             let groups = c * all / chunks..(c + 1) * all / chunks;
             let task = Linear { weight, groups, acts: acts.of(weight), rows, out: *out };
             // SAFETY: chunks have disjoint groups, so no other thread touches their columns.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::fuse::fuse;
+use crate::kernels::KernelChoice;
 
 /// A tiny model of the golden files.
 fn model() -> Model {
@@ -14,7 +15,7 @@ fn model() -> Model {
 }
 
 fn cpu(threads: usize) -> Cpu {
-    Cpu::new(threads)
+    Cpu::new(threads, KernelChoice::Auto.table().expect("there is one").0)
 }
 
 fn folder(name: &str) -> PathBuf {
@@ -47,10 +48,10 @@ fn a_second_opening_maps_what_the_first_packed() {
     for quantize in [None, Some(Quantize::Q8), Some(Quantize::Q4)] {
         let in_memory = open(&model, &fused, quantize, None, &cpu).expect("memory");
         let written = open(&model, &fused, quantize, Some(&folder), &cpu).expect("memory");
-        let path = path(&folder, &model, quantize, cpu.kernels.lanes);
+        let path = path(&folder, &model, quantize, cpu.kernels.packing);
         wait_for(&path);
         let length = fs::metadata(&path).expect("just written").len();
-        assert_eq!(length, packed_bytes(&model, &fused, quantize, cpu.kernels.lanes));
+        assert_eq!(length, packed_bytes(&model, &fused, quantize, cpu.kernels.packing));
         let mapped = open(&model, &fused, quantize, Some(&folder), &cpu).expect("memory");
         assert_eq!(bytes(&written), bytes(&in_memory));
         assert_eq!(bytes(&mapped), bytes(&in_memory));
@@ -65,10 +66,10 @@ fn a_file_that_is_cut_or_another_is_packed_again() {
     let (model, cpu, folder) = (model(), cpu(1), folder("cut"));
     let fused = fuse(&model.graph).expect("a graph of the builder");
     let expect = bytes(&open(&model, &fused, None, None, &cpu).expect("memory"));
-    let path = path(&folder, &model, None, cpu.kernels.lanes);
+    let path = path(&folder, &model, None, cpu.kernels.packing);
     fs::create_dir_all(&folder).expect("a temporary folder");
     let length =
-        usize::try_from(packed_bytes(&model, &fused, None, cpu.kernels.lanes)).expect("small");
+        usize::try_from(packed_bytes(&model, &fused, None, cpu.kernels.packing)).expect("small");
     for wrong in [Vec::new(), vec![0; 100], vec![0; length]] {
         fs::write(&path, wrong).expect("a temporary file");
         let found = open(&model, &fused, None, Some(&folder), &cpu).expect("memory");
@@ -86,7 +87,7 @@ fn a_writer_may_be_killed_at_every_step() {
     let fused = fuse(&model.graph).expect("a graph of the builder");
     let first = open(&model, &fused, None, Some(&folder), &cpu).expect("memory");
     let expect = bytes(&first);
-    let path = path(&folder, &model, None, cpu.kernels.lanes);
+    let path = path(&folder, &model, None, cpu.kernels.packing);
     wait_for(&path);
     let whole = fs::read(&path).expect("just written");
     let length = whole.len();
@@ -128,11 +129,11 @@ fn a_file_that_others_can_change_is_not_mapped() {
     let (model, cpu, folder) = (model(), cpu(1), folder("others"));
     let fused = fuse(&model.graph).expect("a graph of the builder");
     let _stored = open(&model, &fused, None, Some(&folder), &cpu).expect("memory");
-    let path = path(&folder, &model, None, cpu.kernels.lanes);
+    let path = path(&folder, &model, None, cpu.kernels.packing);
     wait_for(&path);
     let length =
-        usize::try_from(packed_bytes(&model, &fused, None, cpu.kernels.lanes)).expect("small");
-    let file = Packing { path: path.clone(), length };
+        usize::try_from(packed_bytes(&model, &fused, None, cpu.kernels.packing)).expect("small");
+    let file = PackedFile { path: path.clone(), length };
     file.map(&cpu.pool).expect("ours");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("ours");
     assert_eq!(file.map(&cpu.pool).expect_err("not ours").to_string(), "others can write it");
@@ -161,7 +162,7 @@ fn what_was_begun_and_left_is_removed_and_files_do_not_pile_up() {
         fs::write(folder.join(format!("{number}.packed")), b"old").expect("a temporary file");
     }
     let _stored = open(&model, &fused, None, Some(&folder), &cpu).expect("memory");
-    wait_for(&path(&folder, &model, None, cpu.kernels.lanes));
+    wait_for(&path(&folder, &model, None, cpu.kernels.packing));
     assert!(!dead.exists() && alive.exists());
     let packed = fs::read_dir(&folder).expect("ours").flatten();
     let packed = packed.filter(|e| e.path().extension().is_some_and(|e| e == "packed"));
@@ -202,7 +203,7 @@ fn rounded_weights_are_near_the_given_ones() {
 /// One weight, read by the layout's definition.
 fn value(packed: &Packed, row: usize, k: usize) -> f32 {
     let half = |bytes: &[u8]| half::f16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
-    let n = packed.lanes;
+    let n = packed.packing.rows;
     let (group, r, i) = (packed.group(row / n), row % n, k % 32);
     if packed.dtype == DType::Q8_0 {
         let block = &group[k / 32 * 34 * n..][..34 * n];

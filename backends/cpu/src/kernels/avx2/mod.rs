@@ -11,12 +11,16 @@ pub(super) mod vector;
 use std::arch::x86_64::*;
 
 use super::table::{ActBlock, Arithmetic, Attend, EXP_MIN, GELU, Kernels, Linear, scale};
-use crate::pack::{BLOCK, LANES};
+use crate::pack::{BLOCK, LANES, Packing};
 use vector::{exp, lanes, load_f32, maximum, total};
+
+/// Bytes of a cache line.
+const LINE: usize = 64;
 
 pub(super) const KERNELS: Kernels = Kernels {
     name: "avx2",
-    lanes: LANES,
+    packing: Packing::of_lanes(LANES),
+    prefetch,
     linear,
     quantise,
     rms_norm,
@@ -28,17 +32,21 @@ pub(super) const KERNELS: Kernels = Kernels {
     read,
 };
 
-pub(super) fn is_available() -> bool {
-    is_x86_feature_detected!("avx2")
-        && is_x86_feature_detected!("fma")
-        && is_x86_feature_detected!("f16c")
+/// What this table needs and this CPU lacks.
+pub(super) fn lacking() -> Vec<&'static str> {
+    let needed = [
+        ("avx2", is_x86_feature_detected!("avx2")),
+        ("fma", is_x86_feature_detected!("fma")),
+        ("f16c", is_x86_feature_detected!("f16c")),
+    ];
+    needed.into_iter().filter(|(_, has)| !has).map(|(name, _)| name).collect()
 }
 
 /// Calls a function that needs the features; the table it stands in is only used where
-/// `is_available` said yes.
+/// `lacking` said nothing.
 macro_rules! with_features {
     ($call:expr) => {{
-        debug_assert!(is_available());
+        debug_assert!(lacking().is_empty());
         // SAFETY: AVX2, FMA and F16C were detected before this table was chosen; further
         // preconditions of the callee are those of the enclosing function.
         let outcome = unsafe { $call };
@@ -62,13 +70,19 @@ fn gelu_mul(gate: &mut [f32], up: &[f32]) {
     with_features!(gelu_mul_row(gate, up));
 }
 unsafe fn attend(task: &Attend<'_>, out: &mut [f32]) {
-    with_features!(attend::attend_tile(task, out));
+    with_features!(attend::attend_tile(task, out, prefetch));
 }
 fn to_f16(x: &[f32], out: &mut [[u8; 2]]) {
     with_features!(to_f16_row(x, out));
 }
 fn peak(arithmetic: Arithmetic, rounds: usize) -> usize {
     with_features!(peak::blocks(arithmetic, rounds))
+}
+fn prefetch(bytes: &[u8]) {
+    for line in bytes.chunks(LINE) {
+        // SAFETY: a prefetch of any address is allowed; SSE is part of x86-64.
+        unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };
+    }
 }
 fn read(bytes: &[u8]) -> u64 {
     with_features!(peak::read(bytes))

@@ -23,13 +23,13 @@ const PASS: usize = 8;
 /// # Safety
 /// - No thread writes the tile's queries or the sequence's blocks during the call.
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]
-pub(super) unsafe fn attend_tile(task: &Attend<'_>, out: &mut [f32]) {
+pub(super) unsafe fn attend_tile(task: &Attend<'_>, out: &mut [f32], prefetch: fn(&[u8])) {
     let pass = match task.layout.dtype {
         KvDtype::F16 => pass::<false>,
         KvDtype::Int8 => pass::<true>,
     };
     // SAFETY: as the caller promises; this function's features are those of `pass`.
-    unsafe { attend_blocks(task, out, PASS, pass) }
+    unsafe { attend_blocks(task, out, PASS, pass, prefetch) }
 }
 
 #[target_feature(enable = "avx512f,avx512bw,avx512vl,avx512vnni")]

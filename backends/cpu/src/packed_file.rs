@@ -38,7 +38,7 @@ const SUFFIX: &str = "packed";
 
 /// A file of packed weights.
 #[derive(Debug)]
-pub(crate) struct Packing {
+pub(crate) struct PackedFile {
     pub(crate) path: PathBuf,
     pub(crate) length: usize,
 }
@@ -47,7 +47,7 @@ pub(crate) struct Packing {
 /// left; that nobody else wrote is seen by the file's owner.
 pub(crate) type Sum = [u8; 32];
 
-impl Packing {
+impl PackedFile {
     /// Maps the file, if it is there, ours and whole. Its weights are read once for it, by all threads:
     /// they are needed for the first token anyway.
     pub(crate) fn map(&self, pool: &Pool) -> io::Result<Mmap> {
