@@ -9,6 +9,7 @@ use std::time::Duration;
 use gimbal_engine::{Edge, Micros, OutputFormatter, Policy, SampleParams};
 use gimbal_hal::{KvDtype, Profile, Quantize};
 use gimbal_http::{HttpSettings, WebRules};
+use gimbal_onnx::KernelChoice;
 use gimbal_settings::Settings;
 use gimbal_text::random;
 
@@ -21,6 +22,8 @@ pub(crate) struct Process {
     pub(crate) backend: Option<String>,
     /// Threads that compute; `None` takes all the process may use.
     pub(crate) threads: Option<u32>,
+    /// Which kernels of the CPU compute.
+    pub(crate) kernels: KernelChoice,
     /// Where libonnxruntime is, if that was said.
     pub(crate) onnxruntime: Option<PathBuf>,
     /// Folder for packed weights; `None` where there is none or none is wanted.
@@ -39,12 +42,19 @@ impl Process {
         Self {
             backend: settings.text("backend").filter(|name| *name != "auto").map(str::to_owned),
             threads,
+            kernels: kernels(settings),
             onnxruntime: path("onnxruntime"),
             packed_cache: packed_cache(settings),
             drain: settings.seconds("drain_timeout_s"),
             http: http(settings),
         }
     }
+}
+
+fn kernels(settings: &Settings) -> KernelChoice {
+    let set = settings.text("kernels");
+    let named = KernelChoice::ALL.into_iter().find(|(name, _)| Some(*name) == set);
+    named.map(|(_, choice)| choice).unwrap_or_default()
 }
 
 /// What holds for one model.

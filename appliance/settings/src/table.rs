@@ -109,6 +109,15 @@ pub static TABLE: &[Setting] = &[
         default: |_| (Value::Auto, "all cores that affinity and cgroup leave"),
     },
     Setting {
+        key: "kernels",
+        scope: Scope::Process(Names::Nothing),
+        doc: "Which kernels of the CPU compute; all give the same bits. One that the CPU lacks is refused.",
+        unit: "",
+        kind: Kind::Choice(&["auto", "scalar", "avx2", "avx512"]),
+        environment: &[],
+        default: |_| (Value::Text("auto".to_owned()), "the fastest that the CPU has"),
+    },
+    Setting {
         key: "max_rolling_batch_size",
         scope: Scope::Model(Names::Nothing),
         doc: "Sequences that run together.",

@@ -3,28 +3,30 @@
 //! Decides from shapes and sizes alone; no weight is read. Next: `step.rs` keeps the promise.
 
 use gimbal_batch::{Kv, Limits, Prefill, Sampling, Shape};
+use gimbal_cpu::{
+    BLOCK, BLOCK_TOKENS, Fused, HEAD_DIM_MAX, KernelChoice, LANES, Packing, TILE_QUERIES_MAX, fuse,
+    packed_bytes, packed_type,
+};
 use gimbal_hal::{Claim, DeviceInfo, Fit, Kind, Placement, Profile, Unfit};
 use gimbal_model::Model;
 use gimbal_model::graph::{Graph, Op, State, WeightId};
 
-use crate::kernels::TILE_QUERIES_MAX;
-use crate::lower::{Fused, fuse};
-use crate::memory::BLOCK_TOKENS;
-use crate::pack::{BLOCK, LANES, packed_type};
-use crate::store::packed_bytes;
-
 /// Bytes for the process beside weights, KV and scratch (binary, ONNX Runtime, tokenizer).
 const PROCESS_BYTES: u64 = 64 << 20;
-/// Largest head the cache writer holds on its stack.
-pub(crate) const HEAD_DIM_MAX: usize = 512;
 
 /// Fits a model to the CPU.
-pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Result<Fit, Unfit> {
+pub(crate) fn fit(
+    device: &DeviceInfo,
+    model: &Model,
+    profile: &Profile,
+    kernels: KernelChoice,
+) -> Result<Fit, Unfit> {
     let fused = computable(&model.graph)?;
     let mut why = Vec::new();
+    let packing = packing(device, kernels, &mut why)?;
     let context = context(model, profile, &mut why)?;
     let rows_max = profile.rows_max.max(profile.sequences_max);
-    let packed = packed_bytes(model, &fused, profile.quantize);
+    let packed = packed_bytes(model, &fused, profile.quantize, packing);
     let weights = packed + looked_up_bytes(model, &fused, profile);
     let fixed = weights + scratch_bytes(model, u64::from(rows_max)) + PROCESS_BYTES;
     let per_block = profile.kv_dtype.bytes_per_token(&model.graph) * BLOCK_TOKENS as u64;
@@ -77,6 +79,24 @@ pub(crate) fn fit(device: &DeviceInfo, model: &Model, profile: &Profile) -> Resu
         profile: profile.clone(),
         why,
     })
+}
+
+/// How weights are packed for the kernels that will run.
+fn packing(
+    device: &DeviceInfo,
+    choice: KernelChoice,
+    why: &mut Vec<String>,
+) -> Result<Packing, Unfit> {
+    let (kernels, reason) = choice.table().map_err(|why| Unfit::Setting {
+        setting: "kernels",
+        value: choice.name().to_owned(),
+        why,
+    })?;
+    // Of a machine that is only planned for nothing is known.
+    if !device.features.is_empty() {
+        why.push(format!("kernels = {}: {reason}", kernels.name()));
+    }
+    Ok(kernels.packing())
 }
 
 /// Bytes for keys and values, and why so many: what is set, or what all sequences can use of half of

@@ -4,44 +4,63 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use gimbal_cpu::{Cpu, KernelChoice};
 use gimbal_hal::{
     Artifact, Class, DeviceError, DeviceInfo, Fit, Host, KernelReport, Packed, Platform, Probe,
     Profile, Quantize, Servable, Tools, Unfit,
 };
 use gimbal_model::Model;
 
-use crate::step::CpuBackend;
-use crate::{session, store};
-
-/// The platform's name.
-pub(crate) const NAME: &str = "onnx";
+use crate::probe::NAME;
+use crate::session;
+use crate::step::{CpuBackend, Resources};
 
 /// Finds libonnxruntime, when it is needed; `None` leaves it to the loader.
 pub type Locate = Arc<dyn Fn() -> Result<Option<PathBuf>, DeviceError> + Send + Sync>;
 
-/// CPUs through ONNX Runtime.
+/// What the process's settings say to this platform.
 #[derive(Clone)]
-pub struct OnnxPlatform {
+pub struct OnnxSettings {
     /// Where the library is.
     pub library: Locate,
     /// Folder for weights in the kernels' layout; `None` packs them in memory at every start.
     pub packed_cache: Option<PathBuf>,
     /// Threads that compute; `None` takes all the process may use.
     pub threads: Option<u32>,
+    /// Which kernels compute.
+    pub kernels: KernelChoice,
 }
 
-impl fmt::Debug for OnnxPlatform {
+impl fmt::Debug for OnnxSettings {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { library: _, packed_cache, threads } = self;
-        let mut out = f.debug_struct("OnnxPlatform");
-        out.field("packed_cache", packed_cache).field("threads", threads).finish_non_exhaustive()
+        let Self { library: _, packed_cache, threads, kernels } = self;
+        let mut out = f.debug_struct("OnnxSettings");
+        out.field("packed_cache", packed_cache).field("threads", threads);
+        out.field("kernels", kernels).finish_non_exhaustive()
     }
 }
 
+/// CPUs through ONNX Runtime.
+#[derive(Clone, Debug)]
+pub struct OnnxPlatform {
+    settings: OnnxSettings,
+}
+
 impl OnnxPlatform {
-    /// Threads that compute on that device.
-    pub(crate) fn threads_on(&self, cpu: &DeviceInfo) -> u32 {
-        self.threads.unwrap_or(cpu.cores).max(1)
+    /// The platform as the settings want it.
+    #[must_use]
+    pub const fn new(settings: OnnxSettings) -> Self {
+        Self { settings }
+    }
+
+    /// The threads and kernels that compute on that device.
+    fn cpu(&self, device: Option<&DeviceInfo>) -> Result<Cpu, DeviceError> {
+        let threads = self.settings.threads.or(device.map(|cpu| cpu.cores)).unwrap_or(1).max(1);
+        let choice = self.settings.kernels;
+        let refused =
+            |why| DeviceError::Model { why: format!("kernels = {}: {why}", choice.name()) };
+        let (kernels, _) = choice.table().map_err(refused)?;
+        Ok(Cpu::new(threads as usize, kernels))
     }
 }
 
@@ -67,7 +86,7 @@ impl Platform for OnnxPlatform {
         let what = |what: &str| Unfit::Op { platform: NAME, what: what.to_owned() };
         let cpu = devices.first().ok_or_else(|| what("a model without a CPU device"))?;
         match artifact {
-            Artifact::Decoder(model) => crate::fit::fit(cpu, model, profile),
+            Artifact::Decoder(model) => crate::fit::fit(cpu, model, profile, self.settings.kernels),
             Artifact::Onnx(file) => Err(what(&format!(
                 "{}: .onnx files are not served yet, only GGUF and safetensors of language models",
                 file.path.display()
@@ -90,10 +109,13 @@ impl Platform for OnnxPlatform {
             return Err(DeviceError::Model { why });
         };
         let placed = &fit.replicas[replica];
-        let threads = placed.devices.first().map_or(1, |cpu| self.threads_on(cpu));
-        let library = (self.library)()?;
-        let backend = CpuBackend::open(self, fit, model, (threads, library.as_deref()))?;
-        Ok(Servable::Generate(Box::new(backend)))
+        let library = (self.settings.library)()?;
+        let resources = Resources {
+            cpu: self.cpu(placed.devices.first())?,
+            library: library.as_deref(),
+            packed_cache: self.settings.packed_cache.as_deref(),
+        };
+        Ok(Servable::Generate(Box::new(CpuBackend::open(fit, model, resources)?)))
     }
 
     fn tools(&self) -> Option<&dyn Tools> {
@@ -103,7 +125,7 @@ impl Platform for OnnxPlatform {
 
 impl Tools for OnnxPlatform {
     fn load(&self) -> Result<String, DeviceError> {
-        let path = (self.library)()?;
+        let path = (self.settings.library)()?;
         session::load(path.as_deref())?;
         Ok(path.map_or_else(|| session::LIBRARY.to_owned(), |path| path.display().to_string()))
     }
@@ -113,17 +135,21 @@ impl Tools for OnnxPlatform {
             let why = format!("{} has no weights to pack", artifact.what());
             return Err(DeviceError::Model { why });
         };
-        let cpu = fit.replicas.first().and_then(|placed| placed.devices.first());
-        let threads = cpu.map_or(1, |cpu| self.threads_on(cpu));
-        store::keep(self.packed_cache.as_deref(), threads, fit.profile.quantize, model)
+        let cpu = self.cpu(fit.replicas.first().and_then(|placed| placed.devices.first()))?;
+        let refused = |why: String| DeviceError::Model { why: format!("packing: {why}") };
+        let no_folder = || refused("no folder is named".to_owned());
+        let folder = self.settings.packed_cache.as_deref().ok_or_else(no_folder)?;
+        gimbal_cpu::keep(model, fit.profile.quantize, folder, &cpu).map_err(refused)
     }
 
     fn packed_bytes(&self, model: &Model, quantize: Option<Quantize>) -> Option<u64> {
-        let fused = crate::lower::fuse(&model.graph).ok()?;
-        Some(store::packed_bytes(model, &fused, quantize))
+        let fused = gimbal_cpu::fuse(&model.graph).ok()?;
+        let (kernels, _) = self.settings.kernels.table().ok()?;
+        Some(gimbal_cpu::packed_bytes(model, &fused, quantize, kernels.packing()))
     }
 
     fn measure(&self, threads: u32) -> std::io::Result<KernelReport> {
-        crate::measure::measure(threads)
+        let (kernels, _) = self.settings.kernels.table().map_err(std::io::Error::other)?;
+        gimbal_cpu::measure(&Cpu::new(threads as usize, kernels))
     }
 }

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use gimbal_cpu::{Executor, Fused};
 use gimbal_hal::DeviceError;
 use ort::environment::{Environment, GlobalThreadPoolOptions};
 use ort::operator::{
@@ -16,8 +17,7 @@ use ort::operator::{
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Tensor, TensorElementType};
 
-use crate::lower::{DOMAIN, Fused, write};
-use crate::ops::Executor;
+use crate::proto::{DOMAIN, write};
 
 /// The library's file name, looked for in the loader's path.
 pub(crate) const LIBRARY: &str = "libonnxruntime.so";

@@ -7,17 +7,21 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimbal_batch::{Batch, Limits, Outcome, Shape, StepId};
+use gimbal_cpu::{Cpu, Executor, Stored, fuse};
 use gimbal_hal::sample::Sampler;
 use gimbal_hal::{Backend, DeviceError, Fit, Profile};
 use gimbal_model::Model;
 
-use crate::kernels;
-use crate::lower::fuse;
-use crate::ops::{Cpu, Executor};
-use crate::platform::OnnxPlatform;
-use crate::pool::Pool;
 use crate::session::Session;
-use crate::store::{self, Stored};
+
+/// What a platform opens a model with.
+pub(crate) struct Resources<'a> {
+    pub(crate) cpu: Cpu,
+    /// ONNX Runtime; `None` leaves it to the loader.
+    pub(crate) library: Option<&'a Path>,
+    /// Folder for packed weights.
+    pub(crate) packed_cache: Option<&'a Path>,
+}
 
 /// A model on the CPU.
 pub(crate) struct CpuBackend {
@@ -36,25 +40,22 @@ pub(crate) struct CpuBackend {
 impl CpuBackend {
     /// Packs the weights, or maps them packed, and makes the session.
     pub(crate) fn open(
-        platform: &OnnxPlatform,
         fit: &Fit,
         model: &Arc<Model>,
-        (threads, library): (u32, Option<&Path>),
+        Resources { cpu, library, packed_cache }: Resources<'_>,
     ) -> Result<Self, DeviceError> {
         let refused = |why: String| DeviceError::Model { why };
         let fused = fuse(&model.graph).map_err(refused)?;
         let limits = fit.limits().ok_or_else(|| refused("it does not generate".to_owned()))?;
-        let cpu = Cpu { pool: Pool::new(threads as usize), kernels: kernels::best() };
         let Profile { quantize, kv_dtype, .. } = &fit.profile;
-        let cache = platform.packed_cache.as_deref();
-        let stored = store::open(model, &fused, *quantize, cache, &cpu.pool);
+        let stored = gimbal_cpu::open(model, &fused, *quantize, packed_cache, &cpu);
         let stored = stored.map_err(|e| refused(format!("packing: {e}")))?;
         let blocks = limits.kv.blocks as usize;
         let Shape::Varlen { rows_max } = limits.shape else {
             return Err(refused("the CPU has no compiled shapes".to_owned()));
         };
         let (kv, rows) = ((*kv_dtype, blocks), rows_max as usize);
-        let executor = Executor::new(model, &fused, &stored.packed, kv, rows, cpu)
+        let executor = Executor::new(model, &fused, &stored, kv, rows, cpu)
             .map_err(|e| refused(format!("the KV cache: {e}")))?;
         let session = Session::open(library, &fused, executor)?;
         Ok(Self {
@@ -113,7 +114,7 @@ impl Backend for CpuBackend {
     /// Computes the step; a computation cannot be interrupted, so `timeout` is not used.
     fn collect(&mut self, _timeout: Duration) -> Result<(StepId, Outcome), DeviceError> {
         if !std::mem::replace(&mut self.is_settled, true) {
-            crate::probe::give_way();
+            gimbal_cpu::give_way();
         }
         let step = self.queued.take().expect("a step is queued");
         Ok((step, self.compute()?))

@@ -10,7 +10,7 @@ use gimbal_batch::{
     StepId, Token, Want,
 };
 use gimbal_hal::{Artifact, Backend, Host, KvDtype, Platform, Probe, Profile, Servable};
-use gimbal_onnx::OnnxPlatform;
+use gimbal_onnx::{KernelChoice, OnnxPlatform, OnnxSettings};
 
 /// Sequences of a rig.
 pub const SEQUENCES: u32 = 32;
@@ -28,6 +28,20 @@ impl std::fmt::Debug for Rig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Rig").field("step", &self.step).finish_non_exhaustive()
     }
+}
+
+/// One platform for each table of kernels, the plainest first; one that this CPU lacks is skipped
+/// aloud.
+#[must_use]
+pub fn platforms(library: &Path) -> Vec<OnnxPlatform> {
+    let of = |(name, kernels): (&str, KernelChoice)| match kernels.table() {
+        Ok(_) => Some(OnnxPlatform::new(OnnxSettings { kernels, ..Rig::settings(library, 2) })),
+        Err(why) => {
+            eprintln!("skip: kernels {name}: {why}");
+            None
+        }
+    };
+    KernelChoice::ALL.into_iter().filter(|(name, _)| *name != "auto").filter_map(of).collect()
 }
 
 /// The next tokens of one sequence.
@@ -60,12 +74,31 @@ impl Rig {
         threads: u32,
         kv_dtype: KvDtype,
     ) -> anyhow::Result<Self> {
+        let settings = Self::settings(library, threads);
+        Self::open_on(&OnnxPlatform::new(settings), model, kv_dtype)
+    }
+
+    /// What a platform of these tests is made of.
+    #[must_use]
+    pub fn settings(library: &Path, threads: u32) -> OnnxSettings {
         let library = library.to_owned();
-        let platform = OnnxPlatform {
+        OnnxSettings {
             library: Arc::new(move || Ok(Some(library.clone()))),
             packed_cache: None,
             threads: Some(threads),
-        };
+            kernels: KernelChoice::Auto,
+        }
+    }
+
+    /// Opens it on a platform that others may share.
+    ///
+    /// # Errors
+    /// The model does not fit or cannot be opened.
+    pub fn open_on(
+        platform: &OnnxPlatform,
+        model: &Path,
+        kv_dtype: KvDtype,
+    ) -> anyhow::Result<Self> {
         let artifact = Artifact::open(model)?;
         let profile = Profile {
             sequences_max: SEQUENCES,
@@ -80,7 +113,7 @@ impl Rig {
         let host = Host {
             cpu: "of tests".to_owned(),
             features: Vec::new(),
-            cores: threads,
+            cores: 1,
             memory_total_bytes: 8 << 30,
             memory_bytes: 8 << 30,
             memory_why: "as tests have it".to_owned(),

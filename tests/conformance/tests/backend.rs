@@ -1,9 +1,10 @@
 //! The real model on the CPU backend: quality, and rows that do not depend on their neighbours.
 
 use gimbal_conformance::golden::{self, Quality};
-use gimbal_conformance::rig::{Rig, Run};
+use gimbal_conformance::rig::{Rig, Run, platforms};
 use gimbal_conformance::teacher::compare;
 use gimbal_conformance::{library_path, model_path};
+use gimbal_hal::KvDtype;
 
 /// Teacher-forced on the f32 reference over 24 prompts of 64 positions: the choice is equal at
 /// ≥ 99 % of positions with a gap ≥ 1.0 and ≥ 95 % of those ≥ 0.5, and the mean KL to the reference
@@ -52,5 +53,23 @@ fn rows_are_bit_identical_in_any_company() -> anyhow::Result<()> {
     let mut single = Rig::open(&model, &library, 1)?;
     let one_thread = single.forward(&[Run { sequence: 5, start: 0, tokens }], &all)?;
     assert_eq!(one_thread, alone, "one thread");
+    Ok(())
+}
+
+/// A short prompt and a step after it, by each table of kernels that this CPU has: the same bits.
+#[test]
+fn every_table_of_kernels_computes_the_model() -> anyhow::Result<()> {
+    let (Some(model), Some(library)) = (model_path(), library_path()) else { return Ok(()) };
+    let golden: Quality = golden::read("quality")?;
+    let tokens = &golden.cases[4].prompt[..4];
+    let mut expect: Option<Vec<Vec<f32>>> = None;
+    for platform in platforms(&library) {
+        let mut rig = Rig::open_on(&platform, &model, KvDtype::Int8)?;
+        let mut found =
+            rig.forward(&[Run { sequence: 0, start: 0, tokens: &tokens[..3] }], &[2])?;
+        found.extend(rig.forward(&[Run { sequence: 0, start: 3, tokens: &tokens[3..] }], &[0])?);
+        let expect = expect.get_or_insert_with(|| found.clone());
+        assert!(found == *expect, "{platform:?} computes other bits than the scalar kernels");
+    }
     Ok(())
 }

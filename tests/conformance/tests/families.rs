@@ -4,10 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use gimbal_conformance::rig::{Rig, Run};
+use gimbal_conformance::rig::{Rig, Run, platforms};
 use gimbal_conformance::{golden, library_path};
+use gimbal_hal::KvDtype;
 use gimbal_model::Model;
 use gimbal_model::interp::{self, Interp};
+use gimbal_onnx::OnnxPlatform;
 use serde::Deserialize;
 
 /// All compute in f32 with another order of sums; the CPU backend keeps KV in f16.
@@ -49,14 +51,21 @@ fn the_interpreter_computes_every_family() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whole prompts, and the same in two chunks.
+/// Whole prompts, and the same in two chunks, by each table of kernels that this CPU has.
 #[test]
 fn the_cpu_computes_every_family() -> anyhow::Result<()> {
     let Some(library) = library_path() else { return Ok(()) };
     let golden: Logits = golden::read("families/logits")?;
+    for platform in platforms(&library) {
+        computes_every_family(&platform, &golden)?;
+    }
+    Ok(())
+}
+
+fn computes_every_family(platform: &OnnxPlatform, golden: &Logits) -> anyhow::Result<()> {
     for (family, expect) in &golden.families {
         for source in sources(family) {
-            let mut rig = Rig::open(&source, &library, 2)?;
+            let mut rig = Rig::open_on(platform, &source, KvDtype::F16)?;
             for (sequence, (prompt, expect)) in (0..).zip(golden.prompts.iter().zip(expect)) {
                 let rows = u32::try_from(prompt.len())?;
                 let run = Run { sequence: 2 * sequence, start: 0, tokens: prompt };

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use gimbal_hal::{DeviceError, Platform};
-use gimbal_onnx::OnnxPlatform;
+use gimbal_onnx::{OnnxPlatform, OnnxSettings};
 use gimbal_sim::{Cost, Reads, Script, SimPlatform, Time};
 
 use crate::bundle::Bundle;
@@ -13,11 +13,12 @@ use crate::config::Process;
 /// All of them, the preferred first.
 pub(crate) fn platforms(process: &Process) -> Vec<Arc<dyn Platform>> {
     let set = process.onnxruntime.clone();
-    let onnx = OnnxPlatform {
+    let onnx = OnnxPlatform::new(OnnxSettings {
         library: Arc::new(move || library(set.as_deref())),
         packed_cache: process.packed_cache.clone(),
         threads: process.threads,
-    };
+        kernels: process.kernels,
+    });
     let mut all: Vec<Arc<dyn Platform>> = vec![Arc::new(onnx), Arc::new(simulator())];
     all.sort_by_key(|platform| platform.class());
     all

@@ -11,10 +11,10 @@ const COLUMNS_MAX: usize = 100;
 /// Names that say nothing about what a file holds.
 const EMPTY_NAMES: [&str; 5] = ["utils", "helpers", "common", "misc", "manager"];
 /// Folders in which code may depend on the processor or a device.
-const DEVICES: [&str; 3] = ["backends/onnx", "backends/cuda", "backends/neuron"];
+const DEVICES: [&str; 4] = ["backends/cpu", "backends/onnx", "backends/cuda", "backends/neuron"];
 
 /// All files git knows or would add, relative to the root.
-fn files(extension: &str) -> Vec<(PathBuf, String)> {
+pub(super) fn files(extension: &str) -> Vec<(PathBuf, String)> {
     let output = Command::new("git")
         .current_dir(super::root())
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
@@ -32,7 +32,7 @@ fn files(extension: &str) -> Vec<(PathBuf, String)> {
     found
 }
 
-fn complain(problems: &[String]) {
+pub(super) fn complain(problems: &[String]) {
     assert!(problems.is_empty(), "\n{}", problems.join("\n"));
 }
 

@@ -1,8 +1,9 @@
 //! The rules of STYLE.md and ARCHITECTURE.md that a machine can hold.
 //!
-//! `arrows` and `licences` read `cargo metadata`, `files` reads the sources.
+//! `arrows` reads `cargo metadata`; `files` and `circles` read the sources.
 
 mod arrows;
+mod circles;
 mod files;
 
 use std::path::{Path, PathBuf};

@@ -29,11 +29,31 @@ pub(super) fn features(case: &Case) -> Finding {
             "for speed use a machine with x86-64 and AVX2",
         );
     }
-    let lacking: Vec<&str> = AVX2.into_iter().filter(|flag| !cpu.has(flag)).collect();
-    if lacking.is_empty() {
-        let wider = if AVX512.into_iter().all(|flag| cpu.has(flag)) { &AVX512[..] } else { &[] };
-        return ok(format!("{} has {}", cpu.name, [&AVX2[..], wider].concat().join(" ")));
+    let lacking = |flags: &[&'static str]| {
+        flags.iter().filter(|flag| !cpu.has(flag)).copied().collect::<Vec<_>>()
+    };
+    let both = [AVX2, AVX512].concat();
+    if let Some(set) = case.settings.text("kernels").filter(|set| *set != "auto") {
+        let lacking = lacking(match set {
+            "scalar" => &[],
+            "avx2" => &AVX2,
+            _ => &both,
+        });
+        return match lacking.is_empty() {
+            true => ok(format!("kernels = {set}, as set; {} has what they need", cpu.name)),
+            false => fail(
+                format!("kernels = {set}: {} lacks {}", cpu.name, lacking.join(" ")),
+                "set --kernels auto",
+            ),
+        };
     }
+    let lacking = (lacking(&AVX2), lacking(&both));
+    if lacking.0.is_empty() {
+        let (kernels, has) =
+            if lacking.1.is_empty() { ("avx512", &both[..]) } else { ("avx2", &AVX2[..]) };
+        return ok(format!("{} has {}: kernels = {kernels}", cpu.name, has.join(" ")));
+    }
+    let lacking = lacking.0;
     warn(
         format!("{} lacks {}: only the portable kernels run", cpu.name, lacking.join(" ")),
         "use a machine with AVX2, or a CPU model in the virtual machine that passes it on",
@@ -199,6 +219,21 @@ mod tests {
         check("c7g.xlarge", same, features, Status::Warn, "aarch64");
         let old = |m: &mut Machine| m.cpu.features.retain(|f| f != "f16c" && f != "avx2");
         check("laptop", old, features, Status::Warn, "lacks avx2 f16c");
+    }
+
+    #[test]
+    fn kernels_that_are_set_are_checked() {
+        for (kernels, status, word) in [
+            ("auto", Status::Ok, "f16c: kernels = avx2"),
+            ("scalar", Status::Ok, "kernels = scalar, as set"),
+            ("avx2", Status::Ok, "kernels = avx2, as set"),
+            ("avx512", Status::Fail, "lacks avx512f avx512bw avx512_vnni → set --kernels auto"),
+        ] {
+            let (_folder, case) = Case::of("laptop", &[("GIMBAL_KERNELS", kernels)]);
+            let found = features(&case);
+            let all = format!("{} → {}", found.finding, found.remedy.unwrap_or_default());
+            assert!(found.status == status && all.contains(word), "{kernels}: {all}");
+        }
     }
 
     #[test]
