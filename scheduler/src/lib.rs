@@ -6,7 +6,7 @@
 //!
 //! Reading order: `request` (what goes in and out), `sequence` (the four counters), `scheduler`
 //! (the state and its ends), `admission`, `plan`, `fairness` and `prompts` (who gets seats and rows),
-//! `commit`, `loss` (the verbs), `shape` (what the
+//! `adapters`, `commit`, `loss` (the verbs), `shape` (what the
 //! device allows), `blocks` and `key` (KV memory and the prefix cache), `drafts`, `pace`, `slab`.
 //!
 //! # Invariants
@@ -17,6 +17,7 @@
 #![doc = include_str!("../docs/scheduler.md")]
 #![forbid(unsafe_code)]
 
+mod adapters;
 mod admission;
 mod blocks;
 mod commit;
@@ -33,6 +34,7 @@ mod sequence;
 mod shape;
 mod slab;
 
+pub use adapters::AdapterRefusal;
 pub use request::{
     Client, Event, Finish, Micros, Policy, Priority, Refusal, Request, RequestId, SampleEvent,
     Stats,

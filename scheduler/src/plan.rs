@@ -354,6 +354,7 @@ impl Scheduler {
             return None;
         }
         batch.closes.append(&mut self.closes);
+        self.adapters.write(batch);
         self.steps.push_back(step);
         self.next_step += 1;
         self.totals.steps += 1;

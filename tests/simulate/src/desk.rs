@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimbal_batch::{
-    AdapterSlot, Batch, Kv, Limits, Prefill, SampleParams, Sampling, Shape, StepId,
+    Adapter, AdapterSlot, Batch, Kv, Limits, Prefill, SampleParams, Sampling, Shape, StepId,
 };
 use gimbal_hal::Backend;
 use gimbal_scheduler::{
-    Event, Finish, Micros, Policy, Priority, Refusal, Request, RequestId, Scheduler,
+    AdapterRefusal, Event, Finish, Micros, Policy, Priority, Refusal, Request, RequestId, Scheduler,
 };
 use gimbal_sim::{Config, Cost, Incident, Reads, Script, SimBackend, Time};
 
@@ -26,6 +26,9 @@ pub fn limits() -> Limits {
         prefill: Prefill::Chunked,
         sequences_max: 8,
         context_tokens_max: 128,
+        vocab: VOCAB,
+        adapters_max: 2,
+        inject_width: 2,
         depth: 1,
         sampling: Sampling::HOST,
         batch_invariant: true,
@@ -111,6 +114,15 @@ impl Desk {
     /// The scheduler's refusal.
     pub fn admit(&mut self, request: Request) -> Result<(), Refusal> {
         self.scheduler.admit(request, self.now)
+    }
+
+    /// Loads weights of that generation into an adapter's slot.
+    ///
+    /// # Errors
+    /// The scheduler's refusal.
+    pub fn load(&mut self, slot: u16, generation: u64) -> Result<(), AdapterRefusal> {
+        let adapter = Adapter { generation, path: format!("adapter-{generation}").into() };
+        self.scheduler.load_adapter(AdapterSlot(slot), Some(Arc::new(adapter)))
     }
 
     /// True if a request was seated and waits again.

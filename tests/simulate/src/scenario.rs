@@ -43,6 +43,7 @@ impl Scenario {
         let limits = limits(&mut rng);
         let policy = policy(&mut rng, &limits);
         let vocab = *rng.choose(&[2, 3, 7, 50]);
+        let limits = Limits { vocab, ..limits };
         let mut at = 0;
         let count = rng.within(1, 14);
         let crowd = Crowd::new(&mut rng, vocab, &limits);
@@ -97,6 +98,9 @@ fn limits(rng: &mut Rng) -> Limits {
         prefill,
         sequences_max,
         context_tokens_max: 64,
+        vocab: 0,
+        adapters_max: 1,
+        inject_width: 0,
         depth: *rng.choose(&[1, 2, 2, 3]),
         sampling: Sampling::HOST,
         batch_invariant: true,

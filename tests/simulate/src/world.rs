@@ -3,9 +3,10 @@
 //! Next: `main.rs` for the commands.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use gimbal_batch::{Batch, BlockId, SeqSlot, StepId};
+use gimbal_batch::{Adapter, AdapterSlot, Batch, BlockId, SeqSlot, StepId};
 use gimbal_hal::{Backend, DeviceError};
 use gimbal_scheduler::{Event, Micros, Scheduler, Stats};
 use gimbal_sim::{Config, Incident, Reads, Script, SimBackend, Time};
@@ -15,6 +16,9 @@ use crate::scenario::{Scenario, mask};
 
 /// More rounds than any scenario needs; a run that gets here does not end.
 const ROUNDS_MAX: u32 = 100_000;
+
+/// The slot that requests with an adapter use.
+const ADAPTER: AdapterSlot = AdapterSlot(1);
 
 /// Runs a scenario to its end.
 ///
@@ -48,6 +52,8 @@ struct World<'a> {
     past: Past,
     arrived: usize,
     left: usize,
+    /// Of what adapter slot 1 holds.
+    generation: u64,
     /// Steps in flight.
     flights: VecDeque<Flight>,
 }
@@ -80,6 +86,7 @@ impl<'a> World<'a> {
             past: Past { faulty, ..Past::default() },
             arrived: 0,
             left: 0,
+            generation: 0,
             flights: VecDeque::new(),
             scenario,
         }
@@ -90,10 +97,21 @@ impl<'a> World<'a> {
             && *at <= self.past.now
         {
             self.arrived += 1;
+            self.reload();
             if self.scheduler.admit(request.clone(), self.past.now).is_ok() {
-                self.ledger.admitted(request, self.scenario.vocab);
+                let adapter = if request.adapter == ADAPTER { self.generation } else { 0 };
+                self.ledger.admitted(request, adapter, self.scenario.vocab);
             }
         }
+    }
+
+    /// Other weights come into the adapter's slot whenever nobody uses it.
+    fn reload(&mut self) {
+        let generation = self.generation + 1;
+        let adapter = Adapter { generation, path: "adapter".into() };
+        let loaded = self.scheduler.load_adapter(ADAPTER, Some(Arc::new(adapter)));
+        assert_eq!(loaded.is_err(), self.ledger.uses_adapters(), "a used adapter stays");
+        self.generation = if loaded.is_ok() { generation } else { self.generation };
     }
 
     fn leave(&mut self) {
