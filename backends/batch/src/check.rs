@@ -110,6 +110,8 @@ impl Batch {
     fn check_outputs(&self, rows: u32, limits: &Limits) -> Result<(), Illegal> {
         let able = limits.sampling;
         rule(self.outputs.windows(2).all(|w| w[0].row <= w[1].row), "outputs are in row order")?;
+        let crowded = |w: &[Output]| w[0].row == w[3].row;
+        rule(!self.outputs.windows(4).any(crowded), "a row has at most three outputs")?;
         for Output { row, want, mask } in &self.outputs {
             rule(*row < rows, "an output is one of the rows")?;
             match want {

@@ -1,12 +1,11 @@
 //! Plain data of one step: what a scheduler asks of a device and what the device answers.
 //!
-//! This crate is a leaf. It computes nothing, allocates nothing on its own, and knows neither
-//! devices nor scheduling; it exists so that the scheduler and the backends can share words
+//! This crate is a leaf. It computes nothing and knows neither devices nor scheduling; it exists so that the scheduler and the backends can share words
 //! without knowing each other.
 //!
 //! Reading order: `limits` (what a device can do), `step` (what is asked), `answer` (what comes
 //! back), `params` (how a token is chosen), `accept` (what a device refuses), `check` (when a batch is
-//! legal).
+//! legal), `wire` (all of it as bytes).
 //!
 //! # Invariants
 //! - Padding is absent: a batch holds only real rows. Padding belongs to the backend.
@@ -19,6 +18,7 @@ mod check;
 mod limits;
 mod params;
 mod step;
+pub mod wire;
 
 pub use accept::Cannot;
 pub use answer::{Answer, Outcome, RowFault};

@@ -144,6 +144,11 @@ fn only_what_the_device_gives_is_wanted() {
     let outputs = [1, 0].map(|row| Output { row, want: Want::Sample, mask: None }).to_vec();
     let reversed = Batch { outputs, ..batch(vec![part(0, 2, 0, 0..1)], 2) };
     expect(&reversed, &limits(), Some("outputs are in row order"));
+    let mut crowded = want(Want::Sample, None);
+    crowded.outputs = vec![crowded.outputs[0].clone(); 3];
+    expect(&crowded, &limits(), None);
+    crowded.outputs.push(crowded.outputs[0].clone());
+    expect(&crowded, &limits(), Some("a row has at most three outputs"));
 }
 
 #[test]
