@@ -174,6 +174,7 @@ impl Scheduler {
             published: 0,
             served: 0,
             seated: 0,
+            held: false,
             gives_way: false,
         };
         let key = self.sequences.insert(sequence);

@@ -6,7 +6,8 @@
 //!
 //! Reading order: `request` (what goes in and out), `sequence` (the four counters), `scheduler`
 //! (the state and its ends), `admission`, `plan`, `fairness` and `prompts` (who gets seats and rows),
-//! `adapters`, `commit`, `loss` (the verbs), `shape` (what the
+//! `adapters`, `holding`, `commit`, `loss` (the
+//! verbs), `shape` (what the
 //! device allows), `blocks` and `key` (KV memory and the prefix cache), `drafts`, `pace`, `slab`.
 //!
 //! # Invariants
@@ -23,6 +24,7 @@ mod blocks;
 mod commit;
 mod drafts;
 mod fairness;
+mod holding;
 mod key;
 mod loss;
 mod pace;

@@ -180,6 +180,8 @@ pub struct Stats {
     pub waiting: u32,
     /// Sequences running.
     pub running: u32,
+    /// Sequences whose masks are late, waiting or running.
+    pub held: u32,
     /// Blocks owned by sequences.
     pub blocks_used: u32,
     /// Blocks that hold a reusable prefix and belong to nobody.

@@ -207,6 +207,7 @@ impl Scheduler {
         Stats {
             waiting: self.queued,
             running: count(self.running.len()),
+            held: self.held(),
             blocks_used: self.blocks.used(),
             blocks_cached: self.blocks.cached(),
             blocks_free: self.blocks.free(),
@@ -223,7 +224,7 @@ impl Scheduler {
     }
 
     /// Whom each output of the newest step is for, in order; where masks are wanted, they are
-    /// written into the batch before it is submitted.
+    /// written into the batch before it is submitted. None of them is held.
     pub fn outputs(&self) -> impl Iterator<Item = (RequestId, u16)> {
         let parts = self.steps.back().map_or(&[][..], |step| &step.parts);
         parts.iter().flat_map(|part| {

@@ -181,6 +181,16 @@ impl Desk {
         self.scheduler.cancel(RequestId(id), &mut self.events);
     }
 
+    /// Holds choice 0 of a request back.
+    pub fn hold(&mut self, id: u64) {
+        self.scheduler.hold(RequestId(id), 0);
+    }
+
+    /// Lets choice 0 of a request go on.
+    pub fn free(&mut self, id: u64) {
+        self.scheduler.free(RequestId(id), 0);
+    }
+
     /// Rows of each part of the newest batch.
     #[must_use]
     pub fn rows(&self) -> Vec<u32> {

@@ -1,6 +1,8 @@
 //! Ways in which the scheduler could be wrong, as data: each must be noticed by a test.
 //!
-//! Next: `main.rs`.
+//! Next: `mutations/seams.rs`, then `main.rs`.
+
+mod seams;
 
 /// One change of one file.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +26,13 @@ const fn of(
     Mutation { name, file, find, replace }
 }
 
-/// All of them, by file.
-pub const MUTATIONS: &[Mutation] = &[
+/// All of them.
+pub fn all() -> impl Iterator<Item = &'static Mutation> {
+    STEPS.iter().chain(seams::SEAMS)
+}
+
+/// How steps are planned and committed, by file.
+const STEPS: &[Mutation] = &[
     of(
         "full-prompt-from-cache",
         "plan.rs",
@@ -309,26 +316,6 @@ pub const MUTATIONS: &[Mutation] = &[
         "for choice in choices..choices {",
     ),
     of("loss-keeps-the-cache", "loss.rs", "self.blocks.reset();", ""),
-    of("loss-keeps-adapters", "loss.rs", "self.adapters.reset();", ""),
-    of("adapters-are-not-told", "plan.rs", "self.adapters.write(batch);", ""),
-    of(
-        "adapters-are-told-for-ever",
-        "adapters.rs",
-        "let news = self.untold.drain(..);",
-        "let news = self.untold.iter().copied();",
-    ),
-    of(
-        "adapters-change-under-requests",
-        "adapters.rs",
-        "requests => return Err(AdapterRefusal::InUse { requests }),",
-        "_ => {}",
-    ),
-    of(
-        "adapters-need-not-be-loaded",
-        "admission.rs",
-        "if self.adapters.generation(request.adapter).is_none() {",
-        "if self.adapters.generation(request.adapter) == Some(u64::MAX) {",
-    ),
     of("loss-keeps-closes", "loss.rs", "self.closes.clear();", ""),
     of("losses-do-not-count", "loss.rs", ">= LOSSES_MAX", "> LOSSES_MAX"),
     of("losses-count-for-all", "loss.rs", "if in_flight {", "if self.jobs.find(job).is_some() {"),

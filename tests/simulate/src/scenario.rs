@@ -31,6 +31,8 @@ pub struct Scenario {
     pub arrivals: Vec<(Micros, Request)>,
     /// Clients that leave.
     pub cancels: Vec<(Micros, RequestId)>,
+    /// Masks come late.
+    pub late: bool,
     /// Bad luck by step.
     pub incidents: Vec<(u64, Incident)>,
 }
@@ -61,9 +63,10 @@ impl Scenario {
         let mut cancels: Vec<_> = cancels.collect();
         cancels.sort_unstable();
         let incidents = incidents(&mut rng);
+        let late = rng.once_in(3);
         let cost =
             Cost { step_us: 100.0, weights_us: 0.0, row_us: 5.0, context_us: 0.0, output_us: 0.0 };
-        Self { seed, limits, policy, vocab, cost, arrivals, cancels, incidents }
+        Self { seed, limits, policy, vocab, cost, arrivals, cancels, late, incidents }
     }
 }
 

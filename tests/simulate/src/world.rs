@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use gimbal_batch::{Adapter, AdapterSlot, Batch, BlockId, SeqSlot, StepId};
 use gimbal_hal::{Backend, DeviceError};
-use gimbal_scheduler::{Event, Micros, Scheduler, Stats};
+use gimbal_scheduler::{Event, Micros, RequestId, SampleEvent, Scheduler, Stats};
 use gimbal_sim::{Config, Incident, Reads, Script, SimBackend, Time};
 
 use crate::ledger::{Ledger, Past};
+use crate::rng::Rng;
 use crate::scenario::{Scenario, mask};
 
 /// More rounds than any scenario needs; a run that gets here does not end.
@@ -30,6 +31,7 @@ pub fn run(scenario: &Scenario) -> Stats {
     for _ in 0..ROUNDS_MAX {
         world.arrive();
         world.leave();
+        world.free();
         world.schedule();
         world.audit();
         if !world.advance() {
@@ -54,6 +56,10 @@ struct World<'a> {
     left: usize,
     /// Of what adapter slot 1 holds.
     generation: u64,
+    /// Choices whose masks are late, and when they come.
+    late: Vec<(Micros, RequestId, u16)>,
+    /// Decides how late masks are.
+    rng: Rng,
     /// Steps in flight.
     flights: VecDeque<Flight>,
 }
@@ -87,6 +93,8 @@ impl<'a> World<'a> {
             arrived: 0,
             left: 0,
             generation: 0,
+            late: Vec::new(),
+            rng: Rng::new(!scenario.seed),
             flights: VecDeque::new(),
             scenario,
         }
@@ -101,6 +109,7 @@ impl<'a> World<'a> {
             if self.scheduler.admit(request.clone(), self.past.now).is_ok() {
                 let adapter = if request.adapter == ADAPTER { self.generation } else { 0 };
                 self.ledger.admitted(request, adapter, self.scenario.vocab);
+                self.hold(request.id, 0);
             }
         }
     }
@@ -121,11 +130,44 @@ impl<'a> World<'a> {
             self.left += 1;
             self.ledger.cancelled(*id);
             self.scheduler.cancel(*id, &mut self.events);
-            self.ledger.take(&mut self.events, self.past);
+            self.tell();
             assert!(!self.ledger.is_open(*id), "a cancelled request has ended");
         }
         self.scheduler.expire(self.past.now, &mut self.events);
+        self.tell();
+    }
+
+    /// Tells clients what the scheduler says; masks for what follows are made meanwhile.
+    fn tell(&mut self) {
+        for at in 0..self.events.len() {
+            if let Event::Token(SampleEvent { id, choice, .. }) = self.events[at] {
+                self.hold(id, choice);
+            }
+        }
         self.ledger.take(&mut self.events, self.past);
+    }
+
+    /// Where masks are late, some are: for longer than a step, or not at all.
+    fn hold(&mut self, id: RequestId, choice: u16) {
+        if self.scenario.late && self.rng.once_in(3) {
+            self.scheduler.hold(id, choice);
+            let comes = self.past.now.0 + u64::from(self.rng.below(600));
+            self.late.push((Micros(comes), id, choice));
+        }
+    }
+
+    fn free(&mut self) {
+        let now = self.past.now;
+        let due: Vec<_> = self.late.extract_if(.., |late| late.0 <= now).collect();
+        for (_, id, choice) in due {
+            if !self.is_late(id, choice) {
+                self.scheduler.free(id, choice);
+            }
+        }
+    }
+
+    fn is_late(&self, id: RequestId, choice: u16) -> bool {
+        self.late.iter().any(|late| (late.1, late.2) == (id, choice))
     }
 
     fn schedule(&mut self) {
@@ -149,6 +191,7 @@ impl<'a> World<'a> {
     /// A grammar that depends on the tokens its client has: wrong if any are in flight.
     fn write_masks(&mut self) {
         for (at, (id, choice)) in self.scheduler.outputs().enumerate() {
+            assert!(!self.is_late(id, choice), "{id:?} has no row before its mask");
             let request = &self.scenario.arrivals.iter().find(|(_, r)| r.id == id);
             if request.is_some_and(|(_, request)| request.masked) {
                 let generated = self.ledger.tokens_of(id, choice).len();
@@ -186,8 +229,9 @@ impl<'a> World<'a> {
     fn advance(&mut self) -> bool {
         let arrival = self.scenario.arrivals.get(self.arrived).map(|(at, _)| *at);
         let done = self.flights.front().map(|flight| flight.done);
+        let free = self.late.iter().map(|late| late.0).min();
         let deadline = self.scheduler.deadline();
-        let Some(next) = [arrival, done].into_iter().flatten().min() else {
+        let Some(next) = [arrival, done, free].into_iter().flatten().min() else {
             return false;
         };
         let next = deadline.map_or(next, |at| at.min(next));
@@ -204,7 +248,7 @@ impl<'a> World<'a> {
                 let flight = self.flights.pop_front().expect("a step is in flight");
                 assert_eq!(flight.step, step, "steps come back in order");
                 self.scheduler.commit(step, outcome, self.past.now, &mut self.events);
-                self.ledger.take(&mut self.events, self.past);
+                self.tell();
             }
             Err(DeviceError::Lost { .. }) => self.lose(),
             Err(error) => panic!("the simulated device fails only by script: {error}"),
@@ -216,7 +260,7 @@ impl<'a> World<'a> {
         self.flights.clear();
         self.device = SimBackend::new(self.scenario.limits.clone(), self.config.clone());
         self.scheduler.lost(self.past.now, &mut self.events);
-        self.ledger.take(&mut self.events, self.past);
+        self.tell();
     }
 
     fn audit(&self) {
