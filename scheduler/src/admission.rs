@@ -26,7 +26,8 @@ impl Scheduler {
         let known = |id| self.jobs.iter().any(|(_, job)| job.request.id == id);
         debug_assert!(!known(request.id), "request {} lives already", request.id.0);
         self.check_fields(&request)?;
-        self.check_sampling(&request)?;
+        let accepted = self.limits.accepts(&request.params, request.masked);
+        accepted.map_err(Refusal::Unsupported)?;
         self.check_length(&request)?;
         self.check_queue()?;
         self.check_deadline(&request, now)?;
@@ -51,23 +52,8 @@ impl Scheduler {
         if request.choices == 0 {
             return invalid("n must be at least 1");
         }
-        Ok(())
-    }
-
-    fn check_sampling(&self, request: &Request) -> Result<(), Refusal> {
-        let (able, params) = (self.limits.sampling, &request.params);
-        let unsupported = |what| Err(Refusal::Unsupported { what });
-        if !able.random && !params.is_greedy() {
-            return unsupported("temperature above 0");
-        }
-        if !able.penalties && params.has_penalties() {
-            return unsupported("penalties");
-        }
-        if !able.masks && request.masked {
-            return unsupported("grammars");
-        }
-        if params.logprobs.is_some_and(|asked| asked > able.logprobs_max) {
-            return unsupported("so many logprobs");
+        if self.adapters.generation(request.adapter).is_none() {
+            return invalid("the adapter must be loaded");
         }
         Ok(())
     }
@@ -134,7 +120,9 @@ impl Scheduler {
         let shares = (self.policy.prefix_cache || request.choices > 1) && !self.frame.whole;
         let lonely = if self.policy.prefix_cache { 0 } else { arrival + 1 };
         let secret = self.policy.prefix_secret;
-        let root = Key::root(secret, request.salt, request.adapter, lonely);
+        let adapter = self.adapters.generation(request.adapter);
+        let adapter = adapter.expect("an admitted request's adapter is loaded");
+        let root = Key::root(secret, request.salt, adapter, lonely);
         let block_tokens = self.limits.kv.block_tokens;
         Job {
             arrival,
@@ -186,6 +174,7 @@ impl Scheduler {
             published: 0,
             served: 0,
             seated: 0,
+            held: false,
             gives_way: false,
         };
         let key = self.sequences.insert(sequence);

@@ -193,10 +193,9 @@ impl Blocks {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gimbal_batch::AdapterSlot;
 
     fn key(n: u64) -> Key {
-        Key::root([0, 0], n, AdapterSlot(0), 0)
+        Key::root([0, 0], n, 0, 0)
     }
 
     fn pool() -> Blocks {

@@ -116,7 +116,7 @@ impl Scheduler {
     }
 
     /// Where in the queue the one stands who is next: of the highest priority, with the fewest seats,
-    /// then first come. `passed` are not looked at.
+    /// then first come. `passed` and held ones are not looked at.
     pub(crate) fn first_waiting(&self, passed: &[usize]) -> Option<usize> {
         let mut best: Option<(usize, (Held, Rank))> = None;
         for (at, key) in self.waiting.iter().enumerate() {
@@ -125,7 +125,7 @@ impl Scheduler {
             if best.is_some_and(|(_, (_, rank))| rank.priority != sequence.rank.priority) {
                 break;
             }
-            if passed.contains(&at) {
+            if passed.contains(&at) || sequence.held {
                 continue;
             }
             let claim = (self.seats.held(sequence), sequence.rank);

@@ -5,8 +5,6 @@
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
-use gimbal_batch::AdapterSlot;
-
 /// A map by [`Key`]; the key is a good hash already.
 pub(crate) type KeyMap<T> = std::collections::HashMap<Key, T, BuildHasherDefault<KeyHasher>>;
 
@@ -19,8 +17,9 @@ pub(crate) struct Key {
 
 impl Key {
     /// Where the chains of one cache domain begin: equal prefixes under other roots never meet.
-    pub(crate) fn root(secret: [u64; 2], salt: u64, adapter: AdapterSlot, lonely: u64) -> Self {
-        siphash(secret, [salt, u64::from(adapter.0), lonely].into_iter())
+    /// `adapter` is its generation.
+    pub(crate) fn root(secret: [u64; 2], salt: u64, adapter: u64, lonely: u64) -> Self {
+        siphash(secret, [salt, adapter, lonely].into_iter())
     }
 
     /// The next link of the chain.
@@ -124,13 +123,13 @@ mod tests {
 
     #[test]
     fn every_part_of_a_name_matters() {
-        let root = |salt, adapter, lonely| Key::root([1, 2], salt, AdapterSlot(adapter), lonely);
+        let root = |salt, adapter, lonely| Key::root([1, 2], salt, adapter, lonely);
         let base = root(0, 0, 0);
         for other in [root(1, 0, 0), root(0, 1, 0), root(0, 0, 1)] {
             assert_ne!(base, other);
             assert_ne!(base.then([1, 2], [7].into_iter()), other.then([1, 2], [7].into_iter()));
         }
-        assert_ne!(base, Key::root([1, 3], 0, AdapterSlot(0), 0));
+        assert_ne!(base, Key::root([1, 3], 0, 0, 0));
         let block = |tokens: [u32; 3]| base.then([1, 2], tokens.into_iter());
         for other in [[9, 2, 3], [1, 9, 3], [1, 2, 9], [2, 1, 3]] {
             assert_ne!(block([1, 2, 3]), block(other));

@@ -6,7 +6,8 @@
 //!
 //! Reading order: `request` (what goes in and out), `sequence` (the four counters), `scheduler`
 //! (the state and its ends), `admission`, `plan`, `fairness` and `prompts` (who gets seats and rows),
-//! `commit`, `loss` (the verbs), `shape` (what the
+//! `adapters`, `holding`, `commit`, `loss` (the
+//! verbs), `shape` (what the
 //! device allows), `blocks` and `key` (KV memory and the prefix cache), `drafts`, `pace`, `slab`.
 //!
 //! # Invariants
@@ -17,11 +18,13 @@
 #![doc = include_str!("../docs/scheduler.md")]
 #![forbid(unsafe_code)]
 
+mod adapters;
 mod admission;
 mod blocks;
 mod commit;
 mod drafts;
 mod fairness;
+mod holding;
 mod key;
 mod loss;
 mod pace;
@@ -33,6 +36,7 @@ mod sequence;
 mod shape;
 mod slab;
 
+pub use adapters::AdapterRefusal;
 pub use request::{
     Client, Event, Finish, Micros, Policy, Priority, Refusal, Request, RequestId, SampleEvent,
     Stats,

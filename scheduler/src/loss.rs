@@ -33,6 +33,7 @@ impl Scheduler {
             }
         }
         self.blocks.reset();
+        self.adapters.reset();
         self.closes.clear();
         for job in 0..self.jobs.bound() {
             if self.jobs.find(job).is_some_and(|job| job.losses >= LOSSES_MAX) {

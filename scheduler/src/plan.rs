@@ -26,7 +26,7 @@ impl Scheduler {
     /// Writes the next step into `batch`, if there is one to make now.
     ///
     /// `None` means: `depth` steps are in flight, or nothing can be computed before the next
-    /// commit or admission.
+    /// commit, admission or `free`.
     pub fn schedule(&mut self, now: Micros, batch: &mut Batch) -> Option<StepId> {
         batch.clear();
         if self.steps.len() >= self.limits.depth as usize {
@@ -41,8 +41,8 @@ impl Scheduler {
         self.plan(now, calm);
         let id = self.write(now, batch);
         if id.is_none() {
-            let stuck = self.steps.is_empty() && !self.jobs.is_empty();
-            assert!(!stuck, "a living request has rows in a step, or steps are in flight");
+            let stuck = self.steps.is_empty() && !self.jobs.is_empty() && self.held() == 0;
+            assert!(!stuck, "a living request has rows in a step, is held, or steps are in flight");
         }
         id
     }
@@ -222,7 +222,7 @@ impl Scheduler {
     fn is_being_computed(&self, key: usize, hits: usize) -> bool {
         let Some(next) = self.sequences[key].keys.get(hits) else { return false };
         let mut running = self.running.iter().map(|key| &self.sequences[*key]);
-        running.any(|s| s.published <= hits && s.keys.get(hits) == Some(next))
+        running.any(|s| !s.held && s.published <= hits && s.keys.get(hits) == Some(next))
     }
 
     fn start_if_room(&mut self, at: usize, hits: usize, now: Micros) -> Option<usize> {
@@ -354,6 +354,7 @@ impl Scheduler {
             return None;
         }
         batch.closes.append(&mut self.closes);
+        self.adapters.write(batch);
         self.steps.push_back(step);
         self.next_step += 1;
         self.totals.steps += 1;

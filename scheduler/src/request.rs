@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use gimbal_batch::{AdapterSlot, RowFault, SampleParams};
+use gimbal_batch::{AdapterSlot, Cannot, RowFault, SampleParams};
 
 /// A point in time, in microseconds since any fixed start; the caller's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -43,10 +43,9 @@ pub struct Request {
     pub params: Arc<SampleParams>,
     /// Independent continuations (`n`); at least 1.
     pub choices: u16,
-    /// The adapter to use.
+    /// The adapter to use; it is loaded.
     pub adapter: AdapterSlot,
-    /// Separates prefix caches: requests with other salts never share blocks. Whoever loads
-    /// adapters mixes the adapter's generation in.
+    /// Separates prefix caches: requests with other salts never share blocks.
     pub salt: u64,
     /// Who goes first.
     pub priority: Priority,
@@ -60,7 +59,7 @@ pub struct Request {
 }
 
 /// Why a request is not admitted. Nothing was changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     /// Prompt and output do not fit the model's context or the KV cache.
     TooLong {
@@ -83,11 +82,8 @@ pub enum Refusal {
         /// When the request would end at best.
         expected: Micros,
     },
-    /// The request asks for something the device cannot do.
-    Unsupported {
-        /// What.
-        what: &'static str,
-    },
+    /// The device cannot choose tokens as the request asks.
+    Unsupported(Cannot),
     /// A field has no legal value.
     Invalid {
         /// Which, and what would be legal.
@@ -184,6 +180,8 @@ pub struct Stats {
     pub waiting: u32,
     /// Sequences running.
     pub running: u32,
+    /// Sequences whose masks are late, waiting or running.
+    pub held: u32,
     /// Blocks owned by sequences.
     pub blocks_used: u32,
     /// Blocks that hold a reusable prefix and belong to nobody.

@@ -7,6 +7,7 @@ use std::collections::VecDeque;
 
 use gimbal_batch::{Limits, SeqSlot, StepId};
 
+use crate::adapters::Adapters;
 use crate::blocks::Blocks;
 use crate::count;
 use crate::fairness::Seats;
@@ -32,6 +33,7 @@ pub struct Scheduler {
     /// By rank.
     pub(crate) running: Vec<usize>,
     pub(crate) blocks: Blocks,
+    pub(crate) adapters: Adapters,
     pub(crate) slots_free: Vec<SeqSlot>,
     /// Slots the device was not yet told are closed.
     pub(crate) closes: Vec<SeqSlot>,
@@ -112,15 +114,12 @@ impl Scheduler {
     /// A scheduler for one device with nothing to do.
     ///
     /// # Panics
-    /// If the device has no blocks, no slots or no depth.
+    /// If the limits are not legal.
     #[must_use]
     pub fn new(limits: Limits, policy: Policy) -> Self {
-        assert!(limits.kv.blocks > 0, "a device has blocks");
-        assert!(limits.kv.block_tokens > 0, "a block holds tokens");
-        assert!(limits.sequences_max > 0, "a device has slots");
-        assert!(limits.depth > 0, "a step can be in flight");
+        let legal = limits.check();
+        assert!(legal.is_ok(), "{legal:?}");
         let frame = Frame::new(&limits, &policy);
-        assert!(frame.rolling_max > 0, "a step has room for a sequence");
         let rolling = frame.rolling_max as usize;
         let slots_free = (0..limits.sequences_max).rev().map(SeqSlot).collect();
         Self {
@@ -130,6 +129,7 @@ impl Scheduler {
             waiting: VecDeque::new(),
             running: Vec::with_capacity(rolling),
             blocks: Blocks::new(limits.kv),
+            adapters: Adapters::new(limits.adapters_max),
             slots_free,
             closes: Vec::with_capacity(limits.sequences_max as usize),
             steps: VecDeque::with_capacity(limits.depth as usize),
@@ -182,6 +182,12 @@ impl Scheduler {
         self.earliest_deadline
     }
 
+    /// Tokens that a request may have, prompt and output together.
+    #[must_use]
+    pub fn model_len_max(&self) -> u32 {
+        self.frame.model_len_max
+    }
+
     /// True when no request lives and no step is in flight.
     #[must_use]
     pub fn is_idle(&self) -> bool {
@@ -201,6 +207,7 @@ impl Scheduler {
         Stats {
             waiting: self.queued,
             running: count(self.running.len()),
+            held: self.held(),
             blocks_used: self.blocks.used(),
             blocks_cached: self.blocks.cached(),
             blocks_free: self.blocks.free(),
@@ -217,7 +224,7 @@ impl Scheduler {
     }
 
     /// Whom each output of the newest step is for, in order; where masks are wanted, they are
-    /// written into the batch before it is submitted.
+    /// written into the batch before it is submitted. None of them is held.
     pub fn outputs(&self) -> impl Iterator<Item = (RequestId, u16)> {
         let parts = self.steps.back().map_or(&[][..], |step| &step.parts);
         parts.iter().flat_map(|part| {

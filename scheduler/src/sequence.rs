@@ -73,6 +73,8 @@ pub(crate) struct Sequence {
     pub(crate) served: u64,
     /// Tokens of output when it was seated.
     pub(crate) seated: u32,
+    /// Its mask is late: it has no rows until it comes.
+    pub(crate) held: bool,
     /// Somebody else has a better claim to its seat: it has no more rows, and leaves when none are in
     /// flight.
     pub(crate) gives_way: bool,
@@ -97,7 +99,7 @@ impl Sequence {
     /// True when a step may hold rows of it.
     pub(crate) fn is_ready(&self) -> bool {
         let has_more = self.known() + self.promised < self.tokens_max();
-        has_more && !self.gives_way && (self.promised == 0 || !self.serial)
+        has_more && !self.gives_way && !self.held && (self.promised == 0 || !self.serial)
     }
 
     /// True when its next row gives the next token.

@@ -135,7 +135,7 @@ impl Lane {
         let limits = source.backend.limits().clone();
         let meters = LaneMeters::new(model, number);
         let (mut runner, state) = Runner::new(source, policy.clone(), clock, receiver, meters);
-        let model_len_max = runner.model_len_max();
+        let model_len_max = runner.scheduler.model_len_max();
         runner.meters.note_kv((model, number), &limits, policy, model_len_max);
         let name = format!("lane-{number}");
         let spawned = std::thread::Builder::new().name(name).spawn(move || runner.run());

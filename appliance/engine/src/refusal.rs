@@ -2,6 +2,7 @@
 //!
 //! No HTTP status stands here; the edge maps each variant. Next: `request.rs`.
 
+use gimbal_batch::Cannot;
 use gimbal_scheduler::Refusal as SchedulerRefusal;
 use gimbal_text::TextError;
 
@@ -95,6 +96,14 @@ impl Refusal {
         }
     }
 
+    /// What the device cannot do, in the engine's words.
+    pub(crate) fn of_device(cannot: Cannot) -> Self {
+        match cannot {
+            Cannot::Do(what) => Self::Unsupported { what },
+            Cannot::SoMany { field, .. } => Self::Invalid { field, what: cannot.to_string() },
+        }
+    }
+
     /// The scheduler's refusal in the engine's words.
     pub(crate) fn of_scheduler(refusal: &SchedulerRefusal, queue: QueueNumbers) -> Self {
         match *refusal {
@@ -105,7 +114,7 @@ impl Refusal {
                 Self::QueueFull(QueueNumbers { queue_len, job_queue_size, ..queue })
             }
             SchedulerRefusal::Deadline { .. } => Self::Deadline(queue),
-            SchedulerRefusal::Unsupported { what } => Self::Unsupported { what },
+            SchedulerRefusal::Unsupported(cannot) => Self::of_device(cannot),
             SchedulerRefusal::Invalid { what } => {
                 Self::Invalid { field: "request", what: what.to_owned() }
             }

@@ -10,9 +10,7 @@ use std::time::Duration;
 
 use gimbal_batch::{Batch, Limits, Outcome, StepId};
 use gimbal_hal::{Backend, DeviceError};
-use gimbal_scheduler::{
-    Event, Finish, Micros, Policy, Refusal, Request, RequestId, SampleEvent, Scheduler,
-};
+use gimbal_scheduler::{Event, Finish, Micros, Policy, RequestId, SampleEvent, Scheduler};
 use tokio::sync::{mpsc, watch};
 use tracing::trace;
 
@@ -121,28 +119,6 @@ impl Runner {
         };
         runner.publish();
         (runner, watcher)
-    }
-
-    /// Prompt and output together, as the scheduler would refuse more: it knows all limits.
-    pub(crate) fn model_len_max(&self) -> u32 {
-        let request = Request {
-            id: RequestId(u64::MAX),
-            tokens: [0].into(),
-            max_new_tokens: u32::MAX,
-            stop_tokens: [].into(),
-            params: Default::default(),
-            choices: 1,
-            adapter: Default::default(),
-            salt: 0,
-            client: Default::default(),
-            priority: Default::default(),
-            deadline: None,
-            masked: false,
-        };
-        match self.scheduler.clone().admit(request, Micros(0)) {
-            Err(Refusal::TooLong { max_model_len, .. }) => max_model_len,
-            _ => self.limits.context_tokens_max,
-        }
     }
 
     /// One round: commands, steps, news.

@@ -41,19 +41,8 @@ pub(crate) fn check(
     within(bytes <= STOP_BYTES_MAX, "stop", "at most 16384 bytes in all")?;
     let ids = request.stop_token_ids.len();
     within(ids <= STOP_TOKENS_MAX, "stop_token_ids", "at most 1024 tokens")?;
-    let sampling = limits.sampling;
-    if let Some(asked) = request.params.logprobs.filter(|n| *n > sampling.logprobs_max) {
-        let what = format!("{asked} alternatives asked, at most {} given", sampling.logprobs_max);
-        return Err(Refusal::Invalid { field: "logprobs", what });
-    }
-    let unsupported = |what| Err(Refusal::Unsupported { what });
-    if !sampling.random && !request.params.is_greedy() {
-        return unsupported("temperature above 0");
-    }
-    if !sampling.penalties && request.params.has_penalties() {
-        return unsupported("a repetition, presence or frequency penalty");
-    }
-    Ok(())
+    // Masks are made by the service and asked for at admission.
+    limits.accepts(&request.params, false).map_err(Refusal::of_device)
 }
 
 /// Refuses what would be an answer of more tokens and alternatives than can be kept for one client.
@@ -116,6 +105,9 @@ pub(crate) mod tests {
             prefill: Prefill::Chunked,
             sequences_max: 1,
             context_tokens_max: 1,
+            vocab: 1,
+            adapters_max: 0,
+            inject_width: 0,
             depth: 1,
             sampling: Sampling { penalties: false, ..Sampling::HOST },
             batch_invariant: true,

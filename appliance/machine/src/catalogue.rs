@@ -186,6 +186,7 @@ mod tests {
                 bytes: text.into(),
                 format: gimbal_settings::Format::Yaml,
                 origin: gimbal_settings::Origin::Operator,
+                section: None,
             };
             let files = family.layers().into_iter().map(file).collect();
             let given = gimbal_settings::Given { files, ..Default::default() };

@@ -1,11 +1,22 @@
-//! When a batch is legal for a device.
+//! When a batch, or what a device says of itself, is legal.
 //!
 //! Schedulers assert it after planning, backends before computing (pair assertions); a batch that
-//! fails is a bug of the caller, never of a user.
+//! fails is a bug of the caller, never of a user. No number in a batch makes a check panic: batches
+//! also come over a wire. Next: `accept.rs`.
 
 use std::fmt;
 
-use crate::{Batch, Limits, Shape, Token};
+use crate::{Batch, Limits, Output, Shape, Token, Want};
+
+/// Blocks of a KV cache, at most: 2²⁶ blocks of 16 tokens are more than any host's memory.
+const BLOCKS_MAX: u32 = 1 << 26;
+
+/// Sequence slots, steps in flight, adapters and compiled shapes, at most: so many more than any
+/// device has that only a broken message says more.
+const SLOTS_MAX: u32 = 1 << 16;
+const DEPTH_MAX: u32 = 1 << 8;
+const ADAPTERS_MAX: u32 = 1 << 12;
+const BUCKETS_MAX: usize = 1 << 12;
 
 /// Why a batch is not legal.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -19,27 +30,50 @@ impl fmt::Display for Illegal {
 
 impl std::error::Error for Illegal {}
 
+impl Limits {
+    /// Checks that a scheduler can work with them.
+    ///
+    /// # Errors
+    /// Names the first rule that is broken.
+    pub fn check(&self) -> Result<(), Illegal> {
+        rule((1..=BLOCKS_MAX).contains(&self.kv.blocks), "a device has blocks, up to 2^26")?;
+        rule(self.kv.block_tokens > 0, "a block holds tokens")?;
+        let slots = (1..=SLOTS_MAX).contains(&self.sequences_max);
+        rule(slots, "a device has sequence slots, up to 65536")?;
+        rule((1..=DEPTH_MAX).contains(&self.depth), "from 1 to 256 steps are in flight")?;
+        rule(self.context_tokens_max > 0, "a sequence has tokens")?;
+        rule(self.vocab > 0, "a model knows tokens")?;
+        rule(self.adapters_max <= ADAPTERS_MAX, "at most 4096 adapters are loaded")?;
+        match &self.shape {
+            Shape::Varlen { rows_max } => rule(*rows_max > 0, "a step has rows"),
+            Shape::Buckets(buckets) => {
+                let count = (1..=BUCKETS_MAX).contains(&buckets.len());
+                rule(count, "a device has from 1 to 4096 buckets")?;
+                let empty = |b: &crate::Bucket| b.sequences.min(b.rows_each).min(b.context) == 0;
+                rule(!buckets.iter().any(empty), "a bucket has sequences, rows and context")
+            }
+        }
+    }
+}
+
 impl Batch {
     /// Checks the batch against a device's limits.
     ///
     /// # Errors
     /// Names the first rule that is broken.
     pub fn check(&self, limits: &Limits) -> Result<(), Illegal> {
-        let mut first_row = 0;
+        let mut rows = 0u32;
         for part in &self.parts {
-            self.check_part(part, first_row, limits)?;
-            first_row += part.rows;
+            self.check_part(part, rows, limits)?;
+            rows += part.rows;
         }
-        rule(first_row as usize == self.tokens.len(), "parts cover the rows exactly")?;
-        let mut slots: Vec<_> = self.parts.iter().map(|p| p.slot).collect();
-        slots.sort_unstable();
-        rule(slots.windows(2).all(|w| w[0] != w[1]), "a slot has at most one part")?;
-        rule(self.outputs.windows(2).all(|w| w[0].row <= w[1].row), "outputs are in row order")?;
-        let rows = first_row;
-        rule(self.outputs.iter().all(|o| o.row < rows), "an output is one of the rows")?;
-        let slot_max = limits.sequences_max;
-        rule(self.opens.iter().all(|o| o.slot.0 < slot_max), "an opened slot exists")?;
-        rule(self.closes.iter().all(|s| s.0 < slot_max), "a closed slot exists")?;
+        rule(rows as usize == self.tokens.len(), "parts cover the rows exactly")?;
+        let known = |t: &Token| !matches!(t, Token::Id(id) if *id >= limits.vocab);
+        rule(self.tokens.iter().all(known), "a token is one of the vocabulary")?;
+        self.check_outputs(rows, limits)?;
+        self.check_inject(rows, limits)?;
+        self.check_adapters(limits)?;
+        self.check_slots(limits)?;
         match &limits.shape {
             Shape::Varlen { rows_max } => rule(rows <= *rows_max, "rows are within rows_max"),
             Shape::Buckets(buckets) => {
@@ -53,20 +87,97 @@ impl Batch {
         }
     }
 
+    /// The part begins at row `row`; when it is legal, none of its sums overflows.
     fn check_part(&self, p: &crate::Part, row: u32, limits: &Limits) -> Result<(), Illegal> {
         rule(p.rows > 0, "a part has rows")?;
         rule(p.slot.0 < limits.sequences_max, "a part's slot exists")?;
-        rule(p.start + p.rows <= limits.context_tokens_max, "a part ends within the context")?;
+        let end = p.start.checked_add(p.rows).filter(|end| *end <= limits.context_tokens_max);
+        let Some(end) = end else { return rule(false, "a part ends within the context") };
         rule(p.blocks.start <= p.blocks.end, "a block range is not reversed")?;
         rule(p.blocks.end as usize <= self.blocks.len(), "a block table lies in the batch")?;
         let table = self.table(p);
-        let need = limits.kv.blocks_for(p.start + p.rows) as usize;
+        let need = limits.kv.blocks_for(end) as usize;
         rule(table.len() >= need, "a block table covers its part")?;
         rule(table.iter().all(|b| b.0 < limits.kv.blocks), "a block exists")?;
-        let rows = row as usize..(row + p.rows) as usize;
-        let tokens = self.tokens.get(rows).unwrap_or_default();
+        rule(u32::from(p.adapter.0) <= limits.adapters_max, "a part's adapter exists")?;
+        let last_row = row.checked_add(p.rows).map(|end| row as usize..end as usize);
+        let tokens = last_row.and_then(|rows| self.tokens.get(rows));
+        let Some(tokens) = tokens else { return rule(false, "parts cover the rows exactly") };
         let lasts = tokens.iter().filter(|t| **t == Token::Last).count();
         rule(lasts <= 1, "a part has at most one Token::Last")
+    }
+
+    fn check_outputs(&self, rows: u32, limits: &Limits) -> Result<(), Illegal> {
+        let able = limits.sampling;
+        rule(self.outputs.windows(2).all(|w| w[0].row <= w[1].row), "outputs are in row order")?;
+        let crowded = |w: &[Output]| w[0].row == w[3].row;
+        rule(!self.outputs.windows(4).any(crowded), "a row has at most three outputs")?;
+        for Output { row, want, mask } in &self.outputs {
+            rule(*row < rows, "an output is one of the rows")?;
+            match want {
+                Want::Sample => {}
+                Want::Score { ids } => {
+                    let few = ids.len() as u64 <= u64::from(able.scores_max);
+                    rule(few && able.scores_max > 0, "the device scores so many tokens")?;
+                    let known = ids.iter().all(|id| *id < limits.vocab);
+                    rule(known, "a scored token is one of the vocabulary")?;
+                }
+                Want::Row => rule(able.rows, "the device gives output rows")?,
+            }
+            if let Some(mask) = mask {
+                rule(able.masks, "the device takes masks")?;
+                rule(*want == Want::Sample, "a mask is for a sample")?;
+                let words = limits.vocab.div_ceil(32) as usize;
+                rule(mask.0.len() == words, "a mask covers the vocabulary")?;
+            }
+        }
+        Ok(())
+    }
+
+    fn check_inject(&self, rows: u32, limits: &Limits) -> Result<(), Illegal> {
+        let width = limits.inject_width as usize;
+        rule(width > 0 || self.inject.is_empty(), "the device takes injected rows")?;
+        let ascending = self.inject.windows(2).all(|w| w[0].0 < w[1].0);
+        rule(ascending, "injected rows are in row order, each once")?;
+        rule(self.inject.iter().all(|(row, _)| *row < rows), "an injected row is one of the rows")?;
+        let wide = self.inject.iter().all(|(_, numbers)| numbers.len() == width);
+        rule(wide, "an injected row is as wide as the model")
+    }
+
+    fn check_adapters(&self, limits: &Limits) -> Result<(), Illegal> {
+        let slots = |(slot, _): &(crate::AdapterSlot, _)| u32::from(slot.0);
+        let exists = |slot: u32| (1..=limits.adapters_max).contains(&slot);
+        rule(self.adapters.iter().map(slots).all(exists), "a loaded adapter's slot exists")?;
+        let ascending = self.adapters.windows(2).all(|w| w[0].0 < w[1].0);
+        rule(ascending, "adapters are in order of their slots, each once")?;
+        let named = |(_, adapter): &(_, Option<std::sync::Arc<crate::Adapter>>)| {
+            adapter.as_ref().is_none_or(|adapter| adapter.generation > 0)
+        };
+        rule(self.adapters.iter().all(named), "an adapter has a generation")
+    }
+
+    fn check_slots(&self, limits: &Limits) -> Result<(), Illegal> {
+        let unique = |slots: &mut dyn Iterator<Item = crate::SeqSlot>| {
+            let mut slots: Vec<_> = slots.collect();
+            slots.sort_unstable();
+            slots.windows(2).all(|w| w[0] != w[1])
+        };
+        rule(unique(&mut self.parts.iter().map(|p| p.slot)), "a slot has at most one part")?;
+        rule(unique(&mut self.opens.iter().map(|o| o.slot)), "a slot is opened at most once")?;
+        rule(unique(&mut self.closes.iter().copied()), "a slot is closed at most once")?;
+        let slot_max = limits.sequences_max;
+        rule(self.closes.iter().all(|s| s.0 < slot_max), "a closed slot exists")?;
+        for open in &self.opens {
+            rule(open.slot.0 < slot_max, "an opened slot exists")?;
+            let tokens = 1..=limits.context_tokens_max as usize;
+            rule(tokens.contains(&open.tokens.len()), "an opened slot has tokens for its context")?;
+            rule(open.prompt as usize <= open.tokens.len(), "a prompt is some of the tokens")?;
+            let known = open.tokens.iter().all(|id| *id < limits.vocab);
+            rule(known, "an opened slot's tokens are of the vocabulary")?;
+            let accepted = limits.accepts(&open.params, false).is_ok();
+            rule(accepted, "the device understands an opened slot's parameters")?;
+        }
+        Ok(())
     }
 }
 
@@ -75,68 +186,4 @@ fn rule(holds: bool, rule: &str) -> Result<(), Illegal> {
 }
 
 #[cfg(test)]
-mod tests {
-    use crate::*;
-
-    fn limits(shape: Shape) -> Limits {
-        Limits {
-            kv: Kv { blocks: 8, block_tokens: 4 },
-            shape,
-            prefill: Prefill::Chunked,
-            sequences_max: 2,
-            context_tokens_max: 16,
-            depth: 1,
-            sampling: Sampling::HOST,
-            batch_invariant: true,
-        }
-    }
-
-    fn part(slot: u32, rows: u32, start: u32, blocks: std::ops::Range<u32>) -> Part {
-        Part { slot: SeqSlot(slot), rows, start, blocks, adapter: AdapterSlot(0) }
-    }
-
-    fn check(parts: Vec<Part>, rows: usize, expect: Result<(), &str>) {
-        let batch = Batch {
-            tokens: vec![Token::Id(1); rows],
-            parts,
-            blocks: (0..4).map(BlockId).collect(),
-            ..Batch::default()
-        };
-        let found = batch.check(&limits(Shape::Varlen { rows_max: 6 }));
-        assert_eq!(found, expect.map_err(|e| Illegal(format!("broken rule: {e}"))));
-    }
-
-    #[test]
-    fn illegal_batches_name_the_rule() {
-        check(vec![part(0, 5, 0, 0..2), part(1, 1, 7, 2..4)], 6, Ok(()));
-        check(vec![part(0, 5, 0, 0..1)], 5, Err("a block table covers its part"));
-        check(vec![part(0, 5, 0, 0..2)], 6, Err("parts cover the rows exactly"));
-        check(vec![part(2, 1, 0, 0..1)], 1, Err("a part's slot exists"));
-        check(
-            vec![part(0, 1, 0, 0..1), part(0, 1, 0, 1..2)],
-            2,
-            Err("a slot has at most one part"),
-        );
-        check(vec![part(0, 4, 0, 0..1), part(1, 4, 0, 1..2)], 8, Err("rows are within rows_max"));
-        check(vec![part(0, 1, 16, 0..4)], 1, Err("a part ends within the context"));
-        check(vec![part(0, 1, 0, 0..9)], 1, Err("a block table lies in the batch"));
-    }
-
-    #[test]
-    fn a_step_must_fit_one_bucket() {
-        let buckets = Shape::Buckets(vec![
-            Bucket { sequences: 1, rows_each: 8, context: 16 },
-            Bucket { sequences: 2, rows_each: 1, context: 16 },
-        ]);
-        let batch = |parts: Vec<Part>| Batch {
-            tokens: vec![Token::Id(0); parts.iter().map(|p| p.rows as usize).sum()],
-            parts,
-            blocks: (0..4).map(BlockId).collect(),
-            ..Batch::default()
-        };
-        let limits = limits(buckets);
-        assert!(batch(vec![part(0, 8, 0, 0..2)]).check(&limits).is_ok());
-        assert!(batch(vec![part(0, 1, 3, 0..1), part(1, 1, 0, 1..2)]).check(&limits).is_ok());
-        assert!(batch(vec![part(0, 2, 0, 0..1), part(1, 1, 0, 1..2)]).check(&limits).is_err());
-    }
-}
+pub(crate) mod tests;

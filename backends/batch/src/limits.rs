@@ -15,6 +15,12 @@ pub struct Limits {
     pub sequences_max: u32,
     /// Longest sequence, prompt and output together, in tokens.
     pub context_tokens_max: u32,
+    /// Tokens the model knows: ids `0..vocab`.
+    pub vocab: u32,
+    /// Adapters that can be loaded at once: slots `1..=adapters_max`; 0 is the base model.
+    pub adapters_max: u32,
+    /// Numbers of an injected row, which is the model's width; 0 where none can be injected.
+    pub inject_width: u32,
     /// Steps that may be submitted before the oldest is collected; at least 1.
     pub depth: u32,
     /// What the device's sampler understands.
@@ -73,19 +79,24 @@ pub enum Prefill {
     Whole,
 }
 
-/// What the device's sampler understands; anything else is refused at admission.
+/// What the device's sampler understands, in numbers; anything else is refused at admission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Sampling {
     /// Temperature, top-k, top-p, min-p and seed; otherwise greedy only.
     pub random: bool,
+    /// Candidates a random choice is made from, at most: where this is not `u32::MAX`, a `top_k`
+    /// from 1 to it must be asked for.
+    pub top_k_max: u32,
     /// Repetition, presence and frequency penalties.
     pub penalties: bool,
     /// Token masks (grammars).
     pub masks: bool,
+    /// Tokens that can be kept back before `min_tokens`, at most.
+    pub ends_max: u32,
     /// Alternatives with log probabilities per token, at most.
     pub logprobs_max: u8,
-    /// `Want::Score`.
-    pub scores: bool,
+    /// Tokens of one `Want::Score`, at most; 0 where nothing can be scored.
+    pub scores_max: u32,
     /// `Want::Row`.
     pub rows: bool,
 }
@@ -94,10 +105,12 @@ impl Sampling {
     /// What the hal's host sampler understands.
     pub const HOST: Self = Self {
         random: true,
+        top_k_max: u32::MAX,
         penalties: true,
         masks: true,
+        ends_max: u32::MAX,
         logprobs_max: 20,
-        scores: true,
+        scores_max: u32::MAX,
         rows: true,
     };
 }

@@ -4,6 +4,7 @@
 //! caller reuses from step to step. Next: `answer.rs`.
 
 use std::ops::Range;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::params::{SampleParams, TokenMask};
@@ -24,7 +25,16 @@ pub struct AdapterSlot(pub u16);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct StepId(pub u64);
 
-/// One step of work. Order of effect: `closes`, `opens`, then the rows.
+/// LoRA weights that a slot holds.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Adapter {
+    /// Tells contents apart that stood in one slot one after the other; never 0.
+    pub generation: u64,
+    /// Where the weights lie.
+    pub path: PathBuf,
+}
+
+/// One step of work. Order of effect: `adapters`, `closes`, `opens`, then the rows.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Batch {
     /// One entry a row; the rows of a part stand together.
@@ -35,6 +45,11 @@ pub struct Batch {
     pub blocks: Vec<BlockId>,
     /// Wanted results, in ascending row order.
     pub outputs: Vec<Output>,
+    /// Rows whose embedding is given instead of looked up (images), in ascending row order; each
+    /// has as many numbers as the model is wide.
+    pub inject: Vec<(u32, Arc<[f32]>)>,
+    /// Adapters that are loaded into slots, or unloaded, before anything else.
+    pub adapters: Vec<(AdapterSlot, Option<Arc<Adapter>>)>,
     /// Slots that (re)start with this step.
     pub opens: Vec<Open>,
     /// Slots whose sequence is gone.
@@ -48,6 +63,8 @@ impl Batch {
         self.parts.clear();
         self.blocks.clear();
         self.outputs.clear();
+        self.inject.clear();
+        self.adapters.clear();
         self.opens.clear();
         self.closes.clear();
     }

@@ -15,7 +15,7 @@ use gimbal_hal::{Backend, DeviceError};
 use crate::cells::Cells;
 use crate::cost::Cost;
 use crate::script::{Incident, Script};
-use crate::tokens::Chain;
+use crate::tokens::{Row, injected};
 
 /// How the device behaves.
 #[derive(Clone, Debug)]
@@ -57,6 +57,8 @@ pub struct SimBackend {
     config: Config,
     cells: Cells,
     slots: Vec<Option<Slot>>,
+    /// Generations of the loaded adapters, by slot; the base model's is 0.
+    adapters: Vec<Option<u64>>,
     queued: VecDeque<Queued>,
     newest_cost: Duration,
     lost: bool,
@@ -86,6 +88,7 @@ impl SimBackend {
         Self {
             cells: Cells::new(limits.kv, config.reads),
             slots: (0..limits.sequences_max).map(|_| None).collect(),
+            adapters: (0..=limits.adapters_max).map(|slot| (slot == 0).then_some(0)).collect(),
             queued: VecDeque::new(),
             newest_cost: Duration::ZERO,
             lost: false,
@@ -110,6 +113,9 @@ impl SimBackend {
     }
 
     fn compute(&mut self, batch: &Batch) -> Outcome {
+        for (slot, adapter) in &batch.adapters {
+            self.adapters[usize::from(slot.0)] = adapter.as_ref().map(|adapter| adapter.generation);
+        }
         for slot in &batch.closes {
             let was = self.slots[slot.0 as usize].take();
             assert!(was.is_some(), "slot {} is closed but was not open", slot.0);
@@ -140,10 +146,14 @@ impl SimBackend {
             Token::Id(id) => *id,
             Token::Last => newest,
         });
+        let adapter = self.adapters[usize::from(part.adapter.0)];
+        let adapter = adapter.unwrap_or_else(|| panic!("{:?} is not loaded", part.adapter));
         // A guess that the sampler did not choose ends the slot's history for this step.
         let mut on_track = !slot.failed;
         for (row, (id, position)) in (first..).zip(ids.zip(part.start..)) {
-            self.cells.write(table, position, id, part.adapter);
+            let given = batch.inject.binary_search_by_key(&row, |(row, _)| *row);
+            let injected = given.map_or(0, |at| injected(&batch.inject[at].1));
+            self.cells.write(table, position, Row { token: id, adapter, injected });
             let from = batch.outputs.partition_point(|output| output.row < row);
             for output in batch.outputs[from..].iter().take_while(|output| output.row == row) {
                 let chain = self.cells.read(table, position);
@@ -151,7 +161,8 @@ impl SimBackend {
                     on_track &= slot.history.get(position as usize) == Some(&id);
                     if on_track && self.config.reads == Reads::All {
                         let known = &slot.history[..=position as usize];
-                        assert_eq!(chain, Chain::of(known, part.adapter), "KV is the history's");
+                        let expected = self.cells.expected(table, known, adapter);
+                        assert_eq!(chain, expected, "KV is the history's");
                         assert_eq!(known.len(), slot.history.len(), "a sample is the newest token");
                     }
                 }

@@ -3,10 +3,10 @@
 //! As real KV does, a cell depends on its own token and on every token before it. Next:
 //! `backend.rs`.
 
-use gimbal_batch::{AdapterSlot, BlockId, Kv};
+use gimbal_batch::{BlockId, Kv};
 
 use crate::backend::Reads;
-use crate::tokens::Chain;
+use crate::tokens::{Chain, Row};
 
 /// Cells for every token that fits the cache.
 #[derive(Clone, Debug)]
@@ -19,9 +19,8 @@ pub(crate) struct Cells {
 
 #[derive(Clone, Copy, Debug)]
 struct Cell {
-    token: u32,
-    adapter: AdapterSlot,
-    /// What was known after this token when it was computed.
+    row: Row,
+    /// What was known after this row when it was computed.
     context: Chain,
 }
 
@@ -31,18 +30,12 @@ impl Cells {
         Self { cells, block_tokens: kv.block_tokens, reads }
     }
 
-    /// Leaves a token at `position`.
-    pub(crate) fn write(
-        &mut self,
-        table: &[BlockId],
-        position: u32,
-        token: u32,
-        adapter: AdapterSlot,
-    ) {
+    /// Leaves a row at `position`.
+    pub(crate) fn write(&mut self, table: &[BlockId], position: u32, row: Row) {
         let before = position.checked_sub(1).map(|p| self.at(table, p).context);
-        let context = before.unwrap_or_default().then(token, adapter);
+        let context = before.unwrap_or_default().then(row);
         let index = self.index(table, position);
-        self.cells[index] = Some(Cell { token, adapter, context });
+        self.cells[index] = Some(Cell { row, context });
     }
 
     /// Leaves what a failed row leaves.
@@ -59,9 +52,18 @@ impl Cells {
         }
         (0..=position).fold(Chain::default(), |chain, p| {
             let cell = self.at(table, p);
-            let chain = chain.then(cell.token, cell.adapter);
+            let chain = chain.then(cell.row);
             // KV that was computed after other tokens is wrong although its own token is right.
             if cell.context == chain { chain } else { Chain(!cell.context.0) }
+        })
+    }
+
+    /// What a row after `tokens` should know of them, with what was injected among them: a prefix
+    /// that another slot has computed brings its injected rows along.
+    pub(crate) fn expected(&self, table: &[BlockId], tokens: &[u32], adapter: u64) -> Chain {
+        (0..).zip(tokens).fold(Chain::default(), |chain, (position, token)| {
+            let injected = self.at(table, position).row.injected;
+            chain.then(Row { token: *token, adapter, injected })
         })
     }
 

@@ -8,6 +8,9 @@ use gimbal_batch::{Bucket, Kv, Limits, Prefill, Sampling, Shape};
 
 use crate::cost::Cost;
 
+/// Tokens of Llama 3; which model it is does not matter to a policy.
+const VOCAB: u32 = 128_256;
+
 /// A device and the model on it.
 #[derive(Clone, Debug)]
 pub struct Device {
@@ -42,6 +45,9 @@ fn varlen(blocks: u32, rows_max: u32, sequences_max: u32, context_tokens_max: u3
         prefill: Prefill::Chunked,
         sequences_max,
         context_tokens_max,
+        vocab: VOCAB,
+        adapters_max: 0,
+        inject_width: 0,
         depth: 2,
         sampling: Sampling::HOST,
         batch_invariant: true,
@@ -121,8 +127,11 @@ fn inf2() -> Device {
             prefill: Prefill::Chunked,
             sequences_max: 32,
             context_tokens_max: 4096,
+            vocab: VOCAB,
+            adapters_max: 0,
+            inject_width: 0,
             depth: 2,
-            sampling: Sampling { penalties: false, ..Sampling::HOST },
+            sampling: Sampling { penalties: false, top_k_max: 256, ..Sampling::HOST },
             batch_invariant: false,
         },
         cost: Cost {

@@ -28,4 +28,4 @@ pub use cost::Cost;
 pub use device::Device;
 pub use platform::SimPlatform;
 pub use script::{Incident, Script};
-pub use tokens::Chain;
+pub use tokens::{Chain, Row, injected};

@@ -19,6 +19,9 @@ const BLOCK_TOKENS: u32 = 16;
 /// Most blocks unless bytes are given: enough for tests, small enough for any machine.
 const BLOCKS_MAX: u32 = 1 << 16;
 
+/// Adapters a device holds: enough for tests.
+const ADAPTERS_MAX: u32 = 4;
+
 /// A platform whose devices are [`SimBackend`]s.
 #[derive(Clone, Debug)]
 pub struct SimPlatform {
@@ -109,6 +112,9 @@ impl Platform for SimPlatform {
             prefill: self.prefill,
             sequences_max: profile.sequences_max,
             context_tokens_max: context,
+            vocab: u32::try_from(model.graph.vocab()).unwrap_or(u32::MAX),
+            adapters_max: ADAPTERS_MAX,
+            inject_width: u32::try_from(model.decoder.hidden).unwrap_or(u32::MAX),
             depth: self.depth,
             sampling: Sampling::HOST,
             batch_invariant: true,

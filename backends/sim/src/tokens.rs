@@ -2,23 +2,27 @@
 //!
 //! Next: `cells.rs`.
 
-use gimbal_batch::{AdapterSlot, Answer, RowFault, SampleParams, TokenMask};
+use gimbal_batch::{Answer, RowFault, SampleParams, TokenMask};
 
 /// Everything a sequence has read so far, in one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Chain(pub u64);
 
 impl Chain {
-    /// The state after one more token, computed with `adapter`.
+    /// The state after one more row.
     #[must_use]
-    pub fn then(self, token: u32, adapter: AdapterSlot) -> Self {
-        Self(mix(self.0 ^ (u64::from(token) | u64::from(adapter.0) << 32)))
+    pub fn then(self, row: Row) -> Self {
+        let Row { token, adapter, injected } = row;
+        let word = |number: u64, kind| if number == 0 { 0 } else { mix(number ^ kind) };
+        Self(mix(self.0 ^ u64::from(token) ^ word(adapter, 1) ^ word(injected, 2)))
     }
 
-    /// The state after a whole prompt.
+    /// The state after a whole prompt, computed with the adapter of that generation; 0 is the base
+    /// model.
     #[must_use]
-    pub fn of(tokens: &[u32], adapter: AdapterSlot) -> Self {
-        tokens.iter().fold(Self::default(), |chain, token| chain.then(*token, adapter))
+    pub fn of(tokens: &[u32], adapter: u64) -> Self {
+        let row = |token: &u32| Row { adapter, ..Row::of(*token) };
+        tokens.iter().map(row).fold(Self::default(), Self::then)
     }
 
     /// The token that follows; a vocabulary of `vocab` tokens. Seeds count unless greedy.
@@ -62,6 +66,31 @@ impl Chain {
     }
 }
 
+/// All that a row is computed from, beside the rows before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its token.
+    pub token: u32,
+    /// The generation of its adapter; 0 is the base model.
+    pub adapter: u64,
+    /// A hash of the numbers that were injected; 0 where none were.
+    pub injected: u64,
+}
+
+impl Row {
+    /// A row of the base model with nothing injected.
+    #[must_use]
+    pub fn of(token: u32) -> Self {
+        Self { token, adapter: 0, injected: 0 }
+    }
+}
+
+/// The hash of injected numbers.
+#[must_use]
+pub fn injected(numbers: &[f32]) -> u64 {
+    numbers.iter().fold(1, |hash, number| mix(hash ^ u64::from(number.to_bits())))
+}
+
 /// The finaliser of SplitMix64, after one step of its counter.
 pub(crate) fn mix(x: u64) -> u64 {
     let x = x.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -84,16 +113,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_token_and_the_adapter_decide() {
-        let base = Chain::of(&[1, 2, 3], AdapterSlot(0));
+    fn every_token_the_adapter_and_injected_numbers_decide() {
+        let base = Chain::of(&[1, 2, 3], 0);
         for (tokens, adapter) in [([9, 2, 3], 0), ([1, 2, 9], 0), ([1, 2, 3], 1)] {
-            assert_ne!(base, Chain::of(&tokens, AdapterSlot(adapter)));
+            assert_ne!(base, Chain::of(&tokens, adapter));
         }
+        let with = |numbers: &[f32]| {
+            Chain::of(&[1, 2], 0).then(Row { injected: injected(numbers), ..Row::of(3) })
+        };
+        for numbers in [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]] {
+            assert_ne!(base, with(&numbers));
+        }
+        assert_ne!(with(&[0.0, 1.0]), with(&[1.0, 0.0]));
     }
 
     #[test]
     fn masks_and_seeds_are_honoured() {
-        let (chain, greedy) = (Chain::of(&[4, 5], AdapterSlot(0)), SampleParams::default());
+        let (chain, greedy) = (Chain::of(&[4, 5], 0), SampleParams::default());
         let only = |bits: u32| TokenMask([bits].into());
         let sampled = chain.sample(32, &greedy, Some(&only(1 << 7)));
         assert_eq!(sampled, Ok(Answer::Sample { token: 7, logprob: 0.0, top: Vec::new() }));

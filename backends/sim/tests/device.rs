@@ -4,11 +4,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimbal_batch::{
-    AdapterSlot, Answer, Batch, BlockId, Kv, Limits, Open, Output, Part, Prefill, RowFault,
-    SampleParams, Sampling, SeqSlot, Shape, StepId, Token, Want,
+    Adapter, AdapterSlot, Answer, Batch, BlockId, Kv, Limits, Open, Output, Part, Prefill,
+    RowFault, SampleParams, Sampling, SeqSlot, Shape, StepId, Token, Want,
 };
 use gimbal_hal::{Backend, DeviceError};
-use gimbal_sim::{Chain, Config, Cost, Device, Incident, Reads, Script, SimBackend, Time};
+use gimbal_sim::{
+    Chain, Config, Cost, Device, Incident, Reads, Row, Script, SimBackend, Time, injected,
+};
 
 const VOCAB: u32 = 1000;
 
@@ -19,6 +21,9 @@ fn device(time: Time, reads: Reads, incidents: &[(u64, Incident)]) -> SimBackend
         prefill: Prefill::Chunked,
         sequences_max: 2,
         context_tokens_max: 16,
+        vocab: VOCAB,
+        adapters_max: 1,
+        inject_width: 2,
         depth: 2,
         sampling: Sampling::HOST,
         batch_invariant: true,
@@ -60,9 +65,9 @@ fn two_steps_in_flight_give_the_tokens_of_a_hash() {
         let mut device = device(Time::Virtual, reads, &[]);
         device.submit(StepId(0), &prompt(Want::Sample)).expect("alive");
         device.submit(StepId(1), &batch(&[Token::Last], 5, Want::Sample)).expect("alive");
-        let chain = Chain::of(&[3, 1, 4, 1, 5], AdapterSlot(0));
+        let chain = Chain::of(&[3, 1, 4, 1, 5], 0);
         let first = chain.next_token(VOCAB, &SampleParams::default());
-        let chain = chain.then(first, AdapterSlot(0));
+        let chain = chain.then(Row::of(first));
         let second = chain.next_token(VOCAB, &SampleParams::default());
         for (step, expect) in [(0, first), (1, second)] {
             let (id, outcome) = device.collect(Duration::ZERO).expect("alive");
@@ -77,11 +82,11 @@ fn scores_and_rows_are_answered() {
     let ids = Arc::from([7, 8]);
     device.submit(StepId(0), &prompt(Want::Score { ids })).expect("alive");
     device.submit(StepId(1), &batch(&[Token::Id(9)], 5, Want::Row)).expect("alive");
-    let chain = Chain::of(&[3, 1, 4, 1, 5], AdapterSlot(0));
+    let chain = Chain::of(&[3, 1, 4, 1, 5], 0);
     let (_, scores) = device.collect(Duration::ZERO).expect("alive");
     assert_eq!(scores, [Ok(Answer::Score(vec![chain.logprob(7), chain.logprob(8)]))]);
     let (_, row) = device.collect(Duration::ZERO).expect("alive");
-    assert_eq!(row, [Ok(Answer::Row(chain.then(9, AdapterSlot(0)).row()))]);
+    assert_eq!(row, [Ok(Answer::Row(chain.then(Row::of(9)).row()))]);
 }
 
 #[test]
@@ -154,4 +159,42 @@ fn every_device_can_serve_its_own_context() {
         }
         assert!(Device::find(device.name).is_some(), "{}", device.name);
     }
+}
+
+#[test]
+fn injected_rows_and_adapters_change_the_answer() {
+    let answer = |generation: Option<u64>, inject: Vec<(u32, Arc<[f32]>)>| {
+        let mut device = device(Time::Virtual, Reads::All, &[]);
+        let mut batch = Batch { inject, ..prompt(Want::Sample) };
+        if let Some(generation) = generation {
+            let adapter = Arc::new(Adapter { generation, path: "a".into() });
+            batch.adapters.push((AdapterSlot(1), Some(adapter)));
+            batch.parts[0].adapter = AdapterSlot(1);
+        }
+        device.submit(StepId(0), &batch).expect("alive");
+        let (_, outcome) = device.collect(Duration::ZERO).expect("alive");
+        token(&outcome[0])
+    };
+    let row = |numbers: [f32; 2]| vec![(1, Arc::from(numbers))];
+    let answers = [
+        answer(None, Vec::new()),
+        answer(Some(1), Vec::new()),
+        answer(Some(2), Vec::new()),
+        answer(None, row([0.0, 1.0])),
+        answer(None, row([1.0, 0.0])),
+        answer(Some(1), row([1.0, 0.0])),
+    ];
+    for (at, one) in answers.iter().enumerate() {
+        assert!(!answers[..at].contains(one), "answer {at} is like an earlier one");
+    }
+    assert_eq!(answers[5], answer(Some(1), row([1.0, 0.0])));
+    let numbers = injected(&[1.0, 0.0]);
+    let rows = [3, 1, 4, 1, 5].map(Row::of);
+    let rows = (0..).zip(rows).map(|(at, row)| Row {
+        adapter: 1,
+        injected: if at == 1 { numbers } else { 0 },
+        ..row
+    });
+    let chain = rows.fold(Chain::default(), Chain::then);
+    assert_eq!(answers[5], chain.next_token(VOCAB, &SampleParams::default()));
 }

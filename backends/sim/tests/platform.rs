@@ -121,11 +121,11 @@ fn an_opened_model_uses_its_own_vocabulary() {
         blocks: vec![BlockId(0)],
         outputs: vec![Output { row: 0, want: Want::Sample, mask: None }],
         opens: vec![Open { slot, tokens: [9].into(), prompt: 1, params: Arc::clone(&params) }],
-        closes: Vec::new(),
+        ..Batch::default()
     };
     backend.submit(StepId(0), &batch).expect("alive");
     let (_, outcome) = backend.collect(Duration::ZERO).expect("alive");
-    let token = Chain::of(&[9], adapter).next_token(77, &params);
+    let token = Chain::of(&[9], 0).next_token(77, &params);
     assert_eq!(outcome, [Ok(Answer::Sample { token, logprob: 0.0, top: Vec::new() })]);
 }
 

@@ -1,6 +1,6 @@
 //! Every parser of bytes from outside, as functions that must never panic or hang.
 //!
-//! Reading order: `targets` lists them; `models`, `text` and `bodies` hold them; `mutate` makes new
+//! Reading order: `targets` lists them; `models`, `text`, `bodies` and `wire` hold them; `mutate` makes new
 //! inputs for the short run in the tests. `cargo xtask fuzz` runs the same targets under libFuzzer
 //! with coverage, for as long as it is told.
 
@@ -8,6 +8,7 @@ mod bodies;
 mod models;
 pub mod mutate;
 mod text;
+mod wire;
 
 use std::path::Path;
 
@@ -25,7 +26,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 7] = [
+pub const TARGETS: [Target; 8] = [
     Target { name: "gguf", run: models::gguf, seeds: models::gguf_seeds, words: models::WORDS },
     Target {
         name: "safetensors",
@@ -58,6 +59,7 @@ pub const TARGETS: [Target; 7] = [
         words: text::FORGERY_WORDS,
     },
     Target { name: "body", run: bodies::body, seeds: bodies::seeds, words: bodies::WORDS },
+    Target { name: "wire", run: wire::wire, seeds: wire::seeds, words: wire::WORDS },
 ];
 
 /// The target of that name.

@@ -28,15 +28,7 @@ impl Crowd {
     /// If the crowd does not fit, which no argument can cause.
     #[must_use]
     pub fn new(sequences: u32, prefix_cache: bool) -> Self {
-        let kv = Kv { blocks: sequences * 280, block_tokens: 16 };
-        let limits = Limits {
-            kv,
-            shape: Shape::Varlen { rows_max: 8192 },
-            sequences_max: sequences,
-            context_tokens_max: 8192,
-            depth: 2,
-            ..desk::limits()
-        };
+        let limits = Self::limits(sequences);
         let policy = Policy {
             max_rolling_batch_size: sequences,
             step_tokens_max: 8192,
@@ -74,6 +66,25 @@ impl Crowd {
             watch(false);
         }
         self.events.clear();
+    }
+
+    /// The newest step.
+    #[must_use]
+    pub fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// What the device is told to be.
+    #[must_use]
+    pub fn limits(sequences: u32) -> Limits {
+        Limits {
+            kv: Kv { blocks: sequences * 280, block_tokens: 16 },
+            shape: Shape::Varlen { rows_max: 8192 },
+            sequences_max: sequences,
+            context_tokens_max: 8192,
+            depth: 2,
+            ..desk::limits()
+        }
     }
 
     /// What the scheduler counts.

@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimbal_batch::{
-    AdapterSlot, Batch, Kv, Limits, Prefill, SampleParams, Sampling, Shape, StepId,
+    Adapter, AdapterSlot, Batch, Kv, Limits, Prefill, SampleParams, Sampling, Shape, StepId,
 };
 use gimbal_hal::Backend;
 use gimbal_scheduler::{
-    Event, Finish, Micros, Policy, Priority, Refusal, Request, RequestId, Scheduler,
+    AdapterRefusal, Event, Finish, Micros, Policy, Priority, Refusal, Request, RequestId, Scheduler,
 };
 use gimbal_sim::{Config, Cost, Incident, Reads, Script, SimBackend, Time};
 
@@ -26,6 +26,9 @@ pub fn limits() -> Limits {
         prefill: Prefill::Chunked,
         sequences_max: 8,
         context_tokens_max: 128,
+        vocab: VOCAB,
+        adapters_max: 2,
+        inject_width: 2,
         depth: 1,
         sampling: Sampling::HOST,
         batch_invariant: true,
@@ -113,6 +116,15 @@ impl Desk {
         self.scheduler.admit(request, self.now)
     }
 
+    /// Loads weights of that generation into an adapter's slot.
+    ///
+    /// # Errors
+    /// The scheduler's refusal.
+    pub fn load(&mut self, slot: u16, generation: u64) -> Result<(), AdapterRefusal> {
+        let adapter = Adapter { generation, path: format!("adapter-{generation}").into() };
+        self.scheduler.load_adapter(AdapterSlot(slot), Some(Arc::new(adapter)))
+    }
+
     /// True if a request was seated and waits again.
     #[must_use]
     pub fn waits(&self, id: u64) -> bool {
@@ -167,6 +179,16 @@ impl Desk {
     /// Cancels a request.
     pub fn cancel(&mut self, id: u64) {
         self.scheduler.cancel(RequestId(id), &mut self.events);
+    }
+
+    /// Holds choice 0 of a request back.
+    pub fn hold(&mut self, id: u64) {
+        self.scheduler.hold(RequestId(id), 0);
+    }
+
+    /// Lets choice 0 of a request go on.
+    pub fn free(&mut self, id: u64) {
+        self.scheduler.free(RequestId(id), 0);
     }
 
     /// Rows of each part of the newest batch.

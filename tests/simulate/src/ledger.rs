@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use gimbal_batch::SampleParams;
 use gimbal_scheduler::{Event, Finish, Micros, Request, RequestId};
-use gimbal_sim::Chain;
+use gimbal_sim::{Chain, Row};
 
 use crate::scenario::mask;
 
@@ -21,6 +21,8 @@ pub struct Ledger {
 #[derive(Debug)]
 struct Client {
     request: Request,
+    /// What its adapter's slot held when it came in.
+    adapter: u64,
     started: bool,
     cancelled: bool,
     choices: Vec<Choice>,
@@ -46,12 +48,13 @@ pub struct Past {
 }
 
 impl Ledger {
-    /// Notes an admitted request.
-    pub fn admitted(&mut self, request: &Request, vocab: u32) {
-        let choice = |n| Choice { truth: truth(request, n, vocab), tokens: Vec::new(), end: None };
+    /// Notes an admitted request, and the generation of its adapter.
+    pub fn admitted(&mut self, request: &Request, adapter: u64, vocab: u32) {
+        let truth = |n| truth(request, adapter, n, vocab);
+        let choice = |n| Choice { truth: truth(n), tokens: Vec::new(), end: None };
         let choices = (0..request.choices).map(choice).collect();
         let request = request.clone();
-        let client = Client { started: false, cancelled: false, choices, request };
+        let client = Client { adapter, started: false, cancelled: false, choices, request };
         let id = client.request.id;
         assert!(self.clients.insert(id, client).is_none(), "a request is admitted once");
     }
@@ -116,6 +119,13 @@ impl Ledger {
         &self.clients[&id].choices[usize::from(choice)].tokens
     }
 
+    /// True when a request that has not ended uses an adapter.
+    #[must_use]
+    pub fn uses_adapters(&self) -> bool {
+        let mut adapted = self.clients.iter().filter(|(_, client)| client.adapter > 0);
+        adapted.any(|(id, _)| self.is_open(*id))
+    }
+
     /// True when an admitted request has not ended.
     #[must_use]
     pub fn is_open(&self, id: RequestId) -> bool {
@@ -148,17 +158,17 @@ impl Client {
 }
 
 /// The tokens of one choice, alone.
-fn truth(request: &Request, choice: u16, vocab: u32) -> Vec<u32> {
+fn truth(request: &Request, adapter: u64, choice: u16, vocab: u32) -> Vec<u32> {
     let seed = request.params.seed.wrapping_add(u64::from(choice));
     let params = SampleParams { seed, ..(*request.params).clone() };
-    let mut chain = Chain::of(&request.tokens, request.adapter);
+    let mut chain = Chain::of(&request.tokens, adapter);
     let mut tokens = Vec::new();
     for generated in 0..request.max_new_tokens {
         let mask = request.masked.then(|| mask(vocab, generated));
         let answer = chain.sample(vocab, &params, mask.as_ref());
         let Ok(gimbal_batch::Answer::Sample { token, .. }) = answer else { break };
         tokens.push(token);
-        chain = chain.then(token, request.adapter);
+        chain = chain.then(Row { adapter, ..Row::of(token) });
         if request.stop_tokens.contains(&token) {
             break;
         }

@@ -12,7 +12,7 @@ use gimbal_simulate::{Scenario, lab, mutants, run};
 const USAGE: &str = "\
 usage: gimbal-simulate COMMAND
   seeds [COUNT] [FIRST]   run COUNT seeds (1000000) from FIRST (0) on all cores
-  mutants [NAME]          break the scheduler on purpose, one way after the other
+  mutants [NAME…]         break the scheduler on purpose, one way after the other
   bench                   what a step costs the host
   lab [--help]            what a policy is worth on a simulated device
 ";
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     let mut out = std::io::stdout().lock();
     let done = match arguments.as_slice() {
         ["seeds", rest @ ..] => seeds(rest, &mut out),
-        ["mutants", rest @ ..] => mutants::run_all(rest.first().copied(), &mut out),
+        ["mutants", rest @ ..] => mutants::run_all(rest, &mut out),
         ["bench"] => bench(&mut out),
         ["lab", rest @ ..] => lab::run_command(rest, &mut out),
         _ => Err(USAGE.into()),

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use crate::mutations::{MUTATIONS, Mutation};
+use crate::mutations::{Mutation, all};
 
 /// What the tests of the scheduler need, from the root of the workspace.
 const CRATES: [&str; 6] = [
@@ -30,16 +30,19 @@ const TEST_SECONDS_MAX: u64 = 120;
 
 type Failure = Box<dyn std::error::Error>;
 
-/// Runs all mutants, or the one of that name.
+/// Runs all mutants, or those of these names.
 ///
 /// # Errors
 /// A mutant survived or does not build, a mutation does not apply, or the tools failed.
-pub fn run_all(only: Option<&str>, out: &mut impl Write) -> Result<(), Failure> {
+pub fn run_all(only: &[&str], out: &mut impl Write) -> Result<(), Failure> {
+    if let Some(name) = only.iter().find(|name| all().all(|m| m.name != **name)) {
+        return Err(format!("there is no mutant {name}").into());
+    }
     let scratch = Scratch::new()?;
     if !scratch.build()? || !scratch.test()? {
         return Err("the scheduler fails its tests without any mutation".into());
     }
-    let chosen = MUTATIONS.iter().filter(|m| only.is_none_or(|name| name == m.name));
+    let chosen = all().filter(|m| only.is_empty() || only.contains(&m.name));
     let (mut caught, mut survivors) = (0, Vec::new());
     for mutation in chosen {
         let source = scratch.root.join("scheduler/src").join(mutation.file);
@@ -174,11 +177,11 @@ mod tests {
 
     #[test]
     fn every_mutation_applies_and_has_its_own_name() {
-        let mut names: Vec<_> = MUTATIONS.iter().map(|m| m.name).collect();
+        let mut names: Vec<_> = all().map(|m| m.name).collect();
         names.sort_unstable();
         names.dedup();
-        assert_eq!(names.len(), MUTATIONS.len());
-        for mutation in MUTATIONS {
+        assert_eq!(names.len(), all().count());
+        for mutation in all() {
             let source = workspace().join("scheduler/src").join(mutation.file);
             let source = fs::read_to_string(source).expect("a file of the scheduler");
             let mutated = mutation.apply(&source).expect("the text stands there once");

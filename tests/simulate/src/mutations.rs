@@ -1,6 +1,8 @@
 //! Ways in which the scheduler could be wrong, as data: each must be noticed by a test.
 //!
-//! Next: `main.rs`.
+//! Next: `mutations/seams.rs`, then `main.rs`.
+
+mod seams;
 
 /// One change of one file.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +26,13 @@ const fn of(
     Mutation { name, file, find, replace }
 }
 
-/// All of them, by file.
-pub const MUTATIONS: &[Mutation] = &[
+/// All of them.
+pub fn all() -> impl Iterator<Item = &'static Mutation> {
+    STEPS.iter().chain(seams::SEAMS)
+}
+
+/// How steps are planned and committed, by file.
+const STEPS: &[Mutation] = &[
     of(
         "full-prompt-from-cache",
         "plan.rs",
@@ -332,13 +339,8 @@ pub const MUTATIONS: &[Mutation] = &[
         "entry.key.is_none()",
     ),
     of("reset-keeps-names", "blocks.rs", "self.by_key.clear();", ""),
-    of("salt-is-ignored", "key.rs", "[salt, u64::from", "[0 * salt, u64::from"),
-    of(
-        "adapter-is-ignored",
-        "key.rs",
-        "u64::from(adapter.0), lonely",
-        "u64::from(adapter.0) * 0, lonely",
-    ),
+    of("salt-is-ignored", "key.rs", "[salt, adapter", "[0 * salt, adapter"),
+    of("adapter-is-ignored", "key.rs", "adapter, lonely].into", "adapter * 0, lonely].into"),
     of("hash-has-fewer-rounds", "key.rs", "rounds::<2>(v);", "rounds::<1>(v);"),
     of(
         "whole-is-split",

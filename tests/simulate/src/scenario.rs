@@ -31,6 +31,8 @@ pub struct Scenario {
     pub arrivals: Vec<(Micros, Request)>,
     /// Clients that leave.
     pub cancels: Vec<(Micros, RequestId)>,
+    /// Masks come late.
+    pub late: bool,
     /// Bad luck by step.
     pub incidents: Vec<(u64, Incident)>,
 }
@@ -43,6 +45,7 @@ impl Scenario {
         let limits = limits(&mut rng);
         let policy = policy(&mut rng, &limits);
         let vocab = *rng.choose(&[2, 3, 7, 50]);
+        let limits = Limits { vocab, ..limits };
         let mut at = 0;
         let count = rng.within(1, 14);
         let crowd = Crowd::new(&mut rng, vocab, &limits);
@@ -60,9 +63,10 @@ impl Scenario {
         let mut cancels: Vec<_> = cancels.collect();
         cancels.sort_unstable();
         let incidents = incidents(&mut rng);
+        let late = rng.once_in(3);
         let cost =
             Cost { step_us: 100.0, weights_us: 0.0, row_us: 5.0, context_us: 0.0, output_us: 0.0 };
-        Self { seed, limits, policy, vocab, cost, arrivals, cancels, incidents }
+        Self { seed, limits, policy, vocab, cost, arrivals, cancels, late, incidents }
     }
 }
 
@@ -97,6 +101,9 @@ fn limits(rng: &mut Rng) -> Limits {
         prefill,
         sequences_max,
         context_tokens_max: 64,
+        vocab: 0,
+        adapters_max: 1,
+        inject_width: 0,
         depth: *rng.choose(&[1, 2, 2, 3]),
         sampling: Sampling::HOST,
         batch_invariant: true,

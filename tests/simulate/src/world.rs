@@ -3,18 +3,23 @@
 //! Next: `main.rs` for the commands.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 use std::time::Duration;
 
-use gimbal_batch::{Batch, BlockId, SeqSlot, StepId};
+use gimbal_batch::{Adapter, AdapterSlot, Batch, BlockId, SeqSlot, StepId};
 use gimbal_hal::{Backend, DeviceError};
-use gimbal_scheduler::{Event, Micros, Scheduler, Stats};
+use gimbal_scheduler::{Event, Micros, RequestId, SampleEvent, Scheduler, Stats};
 use gimbal_sim::{Config, Incident, Reads, Script, SimBackend, Time};
 
 use crate::ledger::{Ledger, Past};
+use crate::rng::Rng;
 use crate::scenario::{Scenario, mask};
 
 /// More rounds than any scenario needs; a run that gets here does not end.
 const ROUNDS_MAX: u32 = 100_000;
+
+/// The slot that requests with an adapter use.
+const ADAPTER: AdapterSlot = AdapterSlot(1);
 
 /// Runs a scenario to its end.
 ///
@@ -26,6 +31,7 @@ pub fn run(scenario: &Scenario) -> Stats {
     for _ in 0..ROUNDS_MAX {
         world.arrive();
         world.leave();
+        world.free();
         world.schedule();
         world.audit();
         if !world.advance() {
@@ -48,6 +54,12 @@ struct World<'a> {
     past: Past,
     arrived: usize,
     left: usize,
+    /// Of what adapter slot 1 holds.
+    generation: u64,
+    /// Choices whose masks are late, and when they come.
+    late: Vec<(Micros, RequestId, u16)>,
+    /// Decides how late masks are.
+    rng: Rng,
     /// Steps in flight.
     flights: VecDeque<Flight>,
 }
@@ -80,6 +92,9 @@ impl<'a> World<'a> {
             past: Past { faulty, ..Past::default() },
             arrived: 0,
             left: 0,
+            generation: 0,
+            late: Vec::new(),
+            rng: Rng::new(!scenario.seed),
             flights: VecDeque::new(),
             scenario,
         }
@@ -90,10 +105,22 @@ impl<'a> World<'a> {
             && *at <= self.past.now
         {
             self.arrived += 1;
+            self.reload();
             if self.scheduler.admit(request.clone(), self.past.now).is_ok() {
-                self.ledger.admitted(request, self.scenario.vocab);
+                let adapter = if request.adapter == ADAPTER { self.generation } else { 0 };
+                self.ledger.admitted(request, adapter, self.scenario.vocab);
+                self.hold(request.id, 0);
             }
         }
+    }
+
+    /// Other weights come into the adapter's slot whenever nobody uses it.
+    fn reload(&mut self) {
+        let generation = self.generation + 1;
+        let adapter = Adapter { generation, path: "adapter".into() };
+        let loaded = self.scheduler.load_adapter(ADAPTER, Some(Arc::new(adapter)));
+        assert_eq!(loaded.is_err(), self.ledger.uses_adapters(), "a used adapter stays");
+        self.generation = if loaded.is_ok() { generation } else { self.generation };
     }
 
     fn leave(&mut self) {
@@ -103,11 +130,44 @@ impl<'a> World<'a> {
             self.left += 1;
             self.ledger.cancelled(*id);
             self.scheduler.cancel(*id, &mut self.events);
-            self.ledger.take(&mut self.events, self.past);
+            self.tell();
             assert!(!self.ledger.is_open(*id), "a cancelled request has ended");
         }
         self.scheduler.expire(self.past.now, &mut self.events);
+        self.tell();
+    }
+
+    /// Tells clients what the scheduler says; masks for what follows are made meanwhile.
+    fn tell(&mut self) {
+        for at in 0..self.events.len() {
+            if let Event::Token(SampleEvent { id, choice, .. }) = self.events[at] {
+                self.hold(id, choice);
+            }
+        }
         self.ledger.take(&mut self.events, self.past);
+    }
+
+    /// Where masks are late, some are: for longer than a step, or not at all.
+    fn hold(&mut self, id: RequestId, choice: u16) {
+        if self.scenario.late && self.rng.once_in(3) {
+            self.scheduler.hold(id, choice);
+            let comes = self.past.now.0 + u64::from(self.rng.below(600));
+            self.late.push((Micros(comes), id, choice));
+        }
+    }
+
+    fn free(&mut self) {
+        let now = self.past.now;
+        let due: Vec<_> = self.late.extract_if(.., |late| late.0 <= now).collect();
+        for (_, id, choice) in due {
+            if !self.is_late(id, choice) {
+                self.scheduler.free(id, choice);
+            }
+        }
+    }
+
+    fn is_late(&self, id: RequestId, choice: u16) -> bool {
+        self.late.iter().any(|late| (late.1, late.2) == (id, choice))
     }
 
     fn schedule(&mut self) {
@@ -131,6 +191,7 @@ impl<'a> World<'a> {
     /// A grammar that depends on the tokens its client has: wrong if any are in flight.
     fn write_masks(&mut self) {
         for (at, (id, choice)) in self.scheduler.outputs().enumerate() {
+            assert!(!self.is_late(id, choice), "{id:?} has no row before its mask");
             let request = &self.scenario.arrivals.iter().find(|(_, r)| r.id == id);
             if request.is_some_and(|(_, request)| request.masked) {
                 let generated = self.ledger.tokens_of(id, choice).len();
@@ -168,8 +229,9 @@ impl<'a> World<'a> {
     fn advance(&mut self) -> bool {
         let arrival = self.scenario.arrivals.get(self.arrived).map(|(at, _)| *at);
         let done = self.flights.front().map(|flight| flight.done);
+        let free = self.late.iter().map(|late| late.0).min();
         let deadline = self.scheduler.deadline();
-        let Some(next) = [arrival, done].into_iter().flatten().min() else {
+        let Some(next) = [arrival, done, free].into_iter().flatten().min() else {
             return false;
         };
         let next = deadline.map_or(next, |at| at.min(next));
@@ -186,7 +248,7 @@ impl<'a> World<'a> {
                 let flight = self.flights.pop_front().expect("a step is in flight");
                 assert_eq!(flight.step, step, "steps come back in order");
                 self.scheduler.commit(step, outcome, self.past.now, &mut self.events);
-                self.ledger.take(&mut self.events, self.past);
+                self.tell();
             }
             Err(DeviceError::Lost { .. }) => self.lose(),
             Err(error) => panic!("the simulated device fails only by script: {error}"),
@@ -198,7 +260,7 @@ impl<'a> World<'a> {
         self.flights.clear();
         self.device = SimBackend::new(self.scenario.limits.clone(), self.config.clone());
         self.scheduler.lost(self.past.now, &mut self.events);
-        self.ledger.take(&mut self.events, self.past);
+        self.tell();
     }
 
     fn audit(&self) {

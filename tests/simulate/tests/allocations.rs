@@ -3,6 +3,7 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 
+use gimbal_batch::{Batch, StepId, wire};
 use gimbal_simulate::bench::Crowd;
 
 thread_local! {
@@ -47,4 +48,23 @@ fn a_steady_step_allocates_nothing() {
         assert_eq!(allocations, 0, "{sequences} sequences, prefix cache: {prefix_cache}");
         assert!(crowd.stats().decode_tokens > 500 * u64::from(sequences), "everybody decoded");
     }
+}
+
+#[test]
+fn a_steady_step_crosses_a_wire_without_allocations() {
+    let (mut crowd, limits) = (Crowd::new(32, false), Crowd::limits(32));
+    let (mut frame, mut read) = (Vec::new(), Batch::default());
+    let mut allocations = 0;
+    for step in 0..550 {
+        crowd.step(|_| {});
+        let before = COUNT.get();
+        wire::write_submit(StepId(step), crowd.batch(), &mut frame).expect("it fits a frame");
+        let payload = &frame[wire::PREFIX_BYTES..];
+        let found = wire::read_submit(payload, &limits, &mut read);
+        allocations += if step < 50 { 0 } else { COUNT.get() - before };
+        assert_eq!(found, Ok(StepId(step)));
+        assert_eq!(&read, crowd.batch());
+    }
+    // `Batch::check` makes one list of slots a step; frame and batch grow with the block tables.
+    assert!(allocations <= 500 + 8, "{allocations} allocations");
 }

@@ -1,0 +1,110 @@
+//! A step's outcome, and how a device failed, as bytes.
+
+use super::reader::Reader;
+use super::writer::Writer;
+use super::{FRAME_BYTES_MAX, Fault, WireError};
+use crate::{Answer, Outcome, RowFault};
+
+/// Numbers in one answer: no more fit a frame.
+const NUMBERS_MAX: u64 = FRAME_BYTES_MAX as u64 / 4;
+
+pub(super) fn write(outcome: &Outcome, w: &mut Writer<'_>) {
+    w.count(outcome.len());
+    for answer in outcome {
+        match answer {
+            Ok(Answer::Sample { token, logprob, top }) => {
+                w.u8(0);
+                w.u32(*token);
+                w.f32(*logprob);
+                w.count(top.len());
+                for (token, logprob) in top {
+                    w.u32(*token);
+                    w.f32(*logprob);
+                }
+            }
+            Ok(Answer::Score(scores)) => {
+                w.u8(1);
+                w.f32s(scores);
+            }
+            Ok(Answer::Row(row)) => {
+                w.u8(2);
+                w.f32s(row);
+            }
+            Err(RowFault::NotFinite) => w.u8(3),
+            Err(RowFault::EmptyMask) => w.u8(4),
+        }
+    }
+}
+
+pub(super) fn read(r: &mut Reader<'_>, outputs: usize) -> Result<Outcome, WireError> {
+    let count = r.count("answers", outputs as u64, 1)?;
+    if count < outputs {
+        let (need, have) = (outputs as u64, count as u64);
+        return Err(WireError::Short { what: "one answer for each output", need, have });
+    }
+    let mut outcome = Outcome::with_capacity(count);
+    for _ in 0..count {
+        outcome.push(match r.u8("an answer")? {
+            0 => Ok(read_sample(r)?),
+            1 => Ok(Answer::Score(r.f32s("scores", NUMBERS_MAX)?)),
+            2 => Ok(Answer::Row(r.f32s("numbers of a row", NUMBERS_MAX)?)),
+            3 => Err(RowFault::NotFinite),
+            4 => Err(RowFault::EmptyMask),
+            found => return Err(WireError::Tag { what: "answer", found }),
+        });
+    }
+    Ok(outcome)
+}
+
+fn read_sample(r: &mut Reader<'_>) -> Result<Answer, WireError> {
+    let (token, logprob) = (r.u32("a token")?, r.f32("a logprob")?);
+    let count = r.count("alternatives", u64::from(u8::MAX), 8)?;
+    let mut top = Vec::with_capacity(count);
+    for _ in 0..count {
+        top.push((r.u32("an alternative")?, r.f32("its logprob")?));
+    }
+    Ok(Answer::Sample { token, logprob, top })
+}
+
+pub(super) fn write_fault(fault: &Fault, w: &mut Writer<'_>) {
+    match fault {
+        Fault::Memory { need_bytes, have_bytes } => {
+            w.u8(0);
+            w.u64(*need_bytes);
+            w.u64(*have_bytes);
+        }
+        Fault::Lost { why } => {
+            w.u8(1);
+            w.text(why);
+        }
+        Fault::Model { why } => {
+            w.u8(2);
+            w.text(why);
+        }
+        Fault::Library { library, why } => {
+            w.u8(3);
+            w.text(library);
+            w.text(why);
+        }
+        Fault::Bug { why } => {
+            w.u8(4);
+            w.text(why);
+        }
+    }
+}
+
+pub(super) fn read_fault(r: &mut Reader<'_>) -> Result<Fault, WireError> {
+    let class = r.u8("a fault")?;
+    let mut text = |what| r.text(what).map(str::to_owned);
+    Ok(match class {
+        0 => Fault::Memory {
+            need_bytes: r.u64("bytes asked for")?,
+            have_bytes: r.u64("bytes there were")?,
+        },
+        1 => Fault::Lost { why: text("a reason")? },
+        2 => Fault::Model { why: text("a reason")? },
+        3 => Fault::Library { library: text("a library")?, why: text("a reason")? },
+        4 => Fault::Bug { why: text("a panic's message")? },
+        found => return Err(WireError::Tag { what: "fault", found }),
+    })
+}
