@@ -9,6 +9,7 @@ use ::safetensors::tensor::{Dtype, TensorView};
 use ::safetensors::{SafeTensors, serialize};
 
 use super::*;
+use crate::OnnxFile;
 
 fn golden(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/golden/families").join(name)
@@ -48,7 +49,7 @@ fn what_lies_beside_a_model_is_not_taken_for_one() {
     // As its file system leaves them on macOS.
     fs::write(folder.join("._model.gguf"), b"\0\x05\x16\x07").expect("our own folder");
     fs::write(folder.join("._model.safetensors"), b"\0\x05\x16\x07").expect("our own folder");
-    assert_eq!(Model::open(&folder).expect("one model").file_name(), "model");
+    assert_eq!(name_of(&Model::open(&folder).expect("one model").path), "model");
     // By name, whatever is in it; by what it says; by what it lacks.
     fs::write(folder.join("MMPROJ-model-f16.gguf"), b"GGUF").expect("our own folder");
     for (name, key, value) in
@@ -107,7 +108,7 @@ fn a_name_is_that_of_the_path_as_given() {
     copy("llama.gguf", &blobs.join("5f3c"));
     link(&blobs.join("5f3c"), snapshot.join("tiny-q8.gguf")).expect("a link");
     let file = Model::open(&snapshot.join("tiny-q8.gguf")).expect("a model");
-    assert_eq!(file.file_name(), "tiny-q8");
+    assert_eq!(name_of(&file.path), "tiny-q8");
     fs::remove_file(snapshot.join("tiny-q8.gguf")).expect("our own link");
     for name in ["config.json", "model.safetensors"] {
         copy(&format!("llama/{name}"), &blobs.join(name));
@@ -115,7 +116,7 @@ fn a_name_is_that_of_the_path_as_given() {
     }
     link(&snapshot, folder.join("my-model")).expect("a link");
     let named = Model::open(&folder.join("my-model")).expect("a model");
-    assert_eq!((named.file_name().as_str(), named.name.as_str()), ("my-model", "my-model"));
+    assert_eq!((name_of(&named.path).as_str(), named.name.as_str()), ("my-model", "my-model"));
     let dotted = Model::open(&folder.join("my-model/.")).expect("a model");
     assert_eq!(dotted.file_name(), "my-model");
     fs::remove_dir_all(folder).expect("our own folder");
@@ -279,4 +280,22 @@ fn arrays_of_a_file_take_no_memory_until_they_are_asked_for() {
     assert_eq!(elements.count_left(), count);
     assert_eq!(elements.next(), Some(crate::weights::Value::Unsigned(7)));
     assert_eq!(elements.bytes().map(<[u8]>::len), Some(count - 1));
+}
+
+#[test]
+fn an_onnx_file_is_looked_at_and_nothing_else_is_one() {
+    let folder = folder("onnx");
+    let (right, wrong) = (folder.join("a.onnx"), folder.join("b.ONNX"));
+    fs::write(&right, b"\x08\x0a\x12\x00").expect("our own folder");
+    fs::write(&wrong, b"GGUF").expect("our own folder");
+    fs::write(folder.join("empty.onnx"), b"").expect("our own folder");
+    assert!(OnnxFile::is_at(&right) && OnnxFile::is_at(&wrong));
+    assert!(!OnnxFile::is_at(&folder) && !OnnxFile::is_at(&folder.join("missing.onnx")));
+    let file = OnnxFile::open(&right).expect("it begins as one");
+    assert_eq!((file.bytes, file.path), (4, right));
+    for broken in [wrong, folder.join("empty.onnx")] {
+        let why = OnnxFile::open(&broken).expect_err("it is none").to_string();
+        assert!(why.contains("does not begin as an ONNX model"), "{why}");
+    }
+    fs::remove_dir_all(folder).expect("our own folder");
 }
