@@ -118,7 +118,7 @@ fn a_name_is_that_of_the_path_as_given() {
     let named = Model::open(&folder.join("my-model")).expect("a model");
     assert_eq!((name_of(&named.path).as_str(), named.name.as_str()), ("my-model", "my-model"));
     let dotted = Model::open(&folder.join("my-model/.")).expect("a model");
-    assert_eq!(dotted.file_name(), "my-model");
+    assert_eq!(name_of(&dotted.path), "my-model");
     fs::remove_dir_all(folder).expect("our own folder");
 }
 
