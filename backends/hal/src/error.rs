@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use gimbal_batch::StepId;
+use gimbal_batch::wire::Fault;
 
 /// A device's failure, by what the caller does next.
 #[derive(Debug, thiserror::Error)]
@@ -43,4 +44,38 @@ pub enum DeviceError {
         /// What the loader said and what would help.
         why: String,
     },
+}
+
+impl From<Fault> for DeviceError {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Memory { need_bytes, have_bytes } => {
+                Self::OutOfMemory { need_bytes, have_bytes }
+            }
+            Fault::Lost { why } => Self::Lost { why },
+            Fault::Model { why } => Self::Model { why },
+            Fault::Library { library, why } => Self::Library { library, why },
+            Fault::Bug { why } => Self::Lost { why: format!("a bug in the backend: {why}") },
+        }
+    }
+}
+
+impl From<DeviceError> for Fault {
+    fn from(error: DeviceError) -> Self {
+        match error {
+            DeviceError::OutOfMemory { need_bytes, have_bytes } => {
+                Self::Memory { need_bytes, have_bytes }
+            }
+            DeviceError::Model { why } => Self::Model { why },
+            DeviceError::Library { library, why } => Self::Library { library, why },
+            // Whoever runs the device waits as long as it takes.
+            error @ (DeviceError::Timeout { .. } | DeviceError::Lost { .. }) => {
+                let why = match error {
+                    DeviceError::Lost { why } => why,
+                    other => other.to_string(),
+                };
+                Self::Lost { why }
+            }
+        }
+    }
 }

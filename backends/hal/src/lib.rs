@@ -6,8 +6,9 @@
 //!
 //! Reading order: `host` (what the process may use), `profile` (what the settings ask), `artifact`
 //! (what is served), `placement` (devices and the promise), `platform` (probe, fit, open), `backend`
-//! (submit, collect), `infer` (models that do not generate), `error`, `report`, `sample` (the host
-//! sampler backends share).
+//! (submit, collect), `infer` (models that do not generate), `error`, `report`, `remote`
+//! and `worker` (a device in another process, from both sides), `group` (several ranks), `sample` (the
+//! host sampler backends share).
 //!
 //! # Invariants
 //! - Requests, queues, clocks and text are absent.
@@ -16,20 +17,25 @@
 mod artifact;
 mod backend;
 mod error;
+mod group;
 mod host;
 mod infer;
 mod placement;
 mod platform;
 mod profile;
+mod remote;
 mod report;
 pub mod sample;
+pub mod worker;
 
 pub use artifact::Artifact;
 pub use backend::Backend;
 pub use error::DeviceError;
+pub use group::Group;
 pub use host::Host;
 pub use infer::{Infer, Port, Servable, Signature, Tensor, TensorData};
-pub use placement::{Batching, Claim, DeviceId, DeviceInfo, Fit, Kind, Placement, Unfit};
+pub use placement::{Batching, Claim, DeviceId, DeviceInfo, Fit, Kind, Placement, Seat, Unfit};
 pub use platform::{Class, Packed, Platform, Probe, Reading, Tools};
 pub use profile::{KvDtype, Profile, Quantize};
+pub use remote::{Remote, Told};
 pub use report::{KernelFigure, KernelReport, Peaks};

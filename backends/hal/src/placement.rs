@@ -3,11 +3,12 @@
 //! Next: `platform.rs`.
 
 use gimbal_batch::Limits;
+use serde::{Deserialize, Serialize};
 
 use crate::Profile;
 
 /// Names a device as long as the machine has it: a UUID or PCI address behind the platform's name.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct DeviceId(String);
 
 impl DeviceId {
@@ -31,7 +32,7 @@ impl std::fmt::Display for DeviceId {
 }
 
 /// One device, as it was found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceInfo {
     /// The platform's name.
     pub platform: String,
@@ -62,6 +63,15 @@ pub struct DeviceInfo {
 pub struct Placement {
     /// Rank 0 first.
     pub devices: Vec<DeviceInfo>,
+}
+
+/// One device's place: `fit.replicas[replica].devices[rank]`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Seat {
+    /// Which copy.
+    pub replica: usize,
+    /// Which of its devices.
+    pub rank: usize,
 }
 
 /// Bytes that a model takes of a device.

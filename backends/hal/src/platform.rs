@@ -6,9 +6,10 @@
 use std::path::PathBuf;
 
 use gimbal_model::Model;
+use serde::{Deserialize, Serialize};
 
 use crate::{
-    Artifact, DeviceError, DeviceId, DeviceInfo, Fit, Host, KernelReport, Profile, Quantize,
+    Artifact, DeviceError, DeviceId, DeviceInfo, Fit, Host, KernelReport, Profile, Quantize, Seat,
     Servable, Unfit,
 };
 
@@ -34,15 +35,14 @@ pub trait Platform: Send + Sync {
         profile: &Profile,
     ) -> Result<Fit, Unfit>;
 
-    /// Opens one copy of the model as `fit` promised: that of `fit.replicas[replica]`.
+    /// Opens what one device holds, as `fit` promised.
     ///
     /// # Errors
     /// The device or the model file failed.
     ///
     /// # Panics
-    /// If there is no such replica: a bug of the caller.
-    fn open(&self, fit: &Fit, replica: usize, artifact: &Artifact)
-    -> Result<Servable, DeviceError>;
+    /// If there is no such seat: a bug of the caller.
+    fn open(&self, fit: &Fit, seat: Seat, artifact: &Artifact) -> Result<Servable, DeviceError>;
 
     /// What commands may ask beside serving.
     fn tools(&self) -> Option<&dyn Tools> {
@@ -67,7 +67,7 @@ pub enum Class {
 }
 
 /// What a platform found.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Probe {
     /// Usable devices.
     Found(Vec<DeviceInfo>),

@@ -3,9 +3,10 @@
 //! Next: `placement.rs`.
 
 use gimbal_model::graph::{Graph, State};
+use serde::{Deserialize, Serialize};
 
 /// What the settings ask of a device; every field has been resolved with its source.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Profile {
     /// Sequences that run together, at most.
     pub sequences_max: u32,
@@ -26,7 +27,7 @@ pub struct Profile {
 }
 
 /// What float weights are rounded to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Quantize {
     /// Eight bits and an f16 scale for 32 weights.
     Q8,
@@ -35,7 +36,7 @@ pub enum Quantize {
 }
 
 /// What keys and values are kept as.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KvDtype {
     /// 16-bit floats.
     #[default]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use gimbal_cpu::{Cpu, KernelChoice};
 use gimbal_hal::{
     Artifact, Class, DeviceError, DeviceInfo, Fit, Host, KernelReport, Packed, Platform, Probe,
-    Profile, Quantize, Servable, Tools, Unfit,
+    Profile, Quantize, Seat, Servable, Tools, Unfit,
 };
 use gimbal_model::Model;
 
@@ -98,17 +98,12 @@ impl Platform for OnnxPlatform {
         }
     }
 
-    fn open(
-        &self,
-        fit: &Fit,
-        replica: usize,
-        artifact: &Artifact,
-    ) -> Result<Servable, DeviceError> {
+    fn open(&self, fit: &Fit, seat: Seat, artifact: &Artifact) -> Result<Servable, DeviceError> {
         let Artifact::Decoder(model) = artifact else {
             let why = format!("{} is not what was planned", artifact.what());
             return Err(DeviceError::Model { why });
         };
-        let placed = &fit.replicas[replica];
+        let placed = &fit.replicas[seat.replica];
         let library = (self.settings.library)()?;
         let resources = Resources {
             cpu: self.cpu(placed.devices.first())?,

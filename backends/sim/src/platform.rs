@@ -5,7 +5,7 @@
 use gimbal_batch::{Kv, Limits, Prefill, Sampling, Shape};
 use gimbal_hal::{
     Artifact, Claim, Class, DeviceError, DeviceId, DeviceInfo, Fit, Host, Kind, Placement,
-    Platform, Probe, Profile, Reading, Servable, Unfit,
+    Platform, Probe, Profile, Reading, Seat, Servable, Unfit,
 };
 
 use crate::backend::{Config, SimBackend};
@@ -129,17 +129,12 @@ impl Platform for SimPlatform {
         Ok(Fit { replicas, claims, kind, profile, why })
     }
 
-    fn open(
-        &self,
-        fit: &Fit,
-        replica: usize,
-        artifact: &Artifact,
-    ) -> Result<Servable, DeviceError> {
+    fn open(&self, fit: &Fit, seat: Seat, artifact: &Artifact) -> Result<Servable, DeviceError> {
         let refused = |why: String| DeviceError::Model { why };
         let (Artifact::Decoder(model), Some(limits)) = (artifact, fit.limits()) else {
             return Err(refused("the simulated device only generates".to_owned()));
         };
-        assert!(replica < fit.replicas.len(), "a replica of the fit");
+        assert!(seat.rank < fit.replicas[seat.replica].devices.len(), "a seat of the fit");
         let vocab = model.graph.vocab();
         let vocab = u32::try_from(vocab)
             .map_err(|_| refused(format!("{vocab} tokens are more than 32 bits can name")))?;

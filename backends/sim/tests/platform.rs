@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use gimbal_batch::{AdapterSlot, Answer, Shape, StepId, Token, Want};
 use gimbal_batch::{Batch, BlockId, Kv, Open, Output, Part, SampleParams, SeqSlot};
-use gimbal_hal::{Artifact, Host, KvDtype, Placement, Platform, Probe, Profile, Servable, Unfit};
+use gimbal_hal::{
+    Artifact, Host, KvDtype, Placement, Platform, Probe, Profile, Seat, Servable, Unfit,
+};
 use gimbal_model::graph::Act;
 use gimbal_model::weights::{Mapping, Weights};
 use gimbal_model::{Decoder, Layer, Model, OnnxFile, Text, decoder};
@@ -111,7 +113,7 @@ fn an_opened_model_uses_its_own_vocabulary() {
     let (platform, model) = (platform(), model());
     let Probe::Found(devices) = platform.probe(&host()) else { panic!("there is always one") };
     let fit = platform.fit(&devices, &model, &profile()).expect("it fits");
-    let opened = platform.open(&fit, 0, &model).expect("it opens");
+    let opened = platform.open(&fit, Seat::default(), &model).expect("it opens");
     let Servable::Generate(mut backend) = opened else { panic!("it generates") };
     let (slot, adapter) = (SeqSlot(0), AdapterSlot(0));
     let params = Arc::new(SampleParams::default());

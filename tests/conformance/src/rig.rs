@@ -9,7 +9,7 @@ use gimbal_batch::{
     AdapterSlot, Answer, Batch, BlockId, Open, Outcome, Output, Part, SampleParams, SeqSlot,
     StepId, Token, Want,
 };
-use gimbal_hal::{Artifact, Backend, Host, KvDtype, Platform, Probe, Profile, Servable};
+use gimbal_hal::{Artifact, Backend, Host, KvDtype, Platform, Probe, Profile, Seat, Servable};
 use gimbal_onnx::{KernelChoice, OnnxPlatform, OnnxSettings};
 
 /// Sequences of a rig.
@@ -120,7 +120,7 @@ impl Rig {
         };
         let Probe::Found(devices) = platform.probe(&host) else { bail!("no CPU") };
         let fit = platform.fit(&devices, &artifact, &profile)?;
-        match platform.open(&fit, 0, &artifact)? {
+        match platform.open(&fit, Seat::default(), &artifact)? {
             Servable::Generate(backend) => {
                 Ok(Self { backend, step: StepId(0), opened: vec![false; SEQUENCES as usize] })
             }
