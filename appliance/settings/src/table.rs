@@ -102,7 +102,7 @@ pub static TABLE: &[Setting] = &[
     Setting {
         key: "threads",
         scope: Scope::Process(Names::Nothing),
-        doc: "Threads that compute.",
+        doc: "Threads that compute, shared by all models.",
         unit: "",
         kind: Kind::Integer { min: 1, max: 1024 },
         environment: &[],

@@ -4,7 +4,7 @@
 //! Reading order: `fuse` (graph → fused nodes), `pack` (weights in the kernels' layout; `unpack`, what
 //! they hold), `store` (where they lie; `packed_file` the file, `writer` the thread that writes it),
 //! `memory` and `kv_cache`, `affinity`, `contention` and `pool` (threads), `kernels/` (arithmetic),
-//! `cpu` (threads and kernels), `ops/` (the fused nodes), `measure` (kernels against what the CPU can
+//! `turns` and `cpu` (threads and kernels, shared by all models), `ops/` (the fused nodes), `measure` (kernels against what the CPU can
 //! do).
 //!
 //! # Invariants
@@ -27,6 +27,7 @@ mod pack;
 mod packed_file;
 mod pool;
 mod store;
+mod turns;
 mod unpack;
 mod writer;
 

@@ -20,8 +20,8 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 use sha2::{Digest, Sha256};
 use tracing::debug;
 
+use crate::cpu::Cpu;
 use crate::memory::{Shared, ask_for_huge_pages};
-use crate::pool::Pool;
 
 /// The first bytes of a file; the number changes with the layout.
 pub(crate) const MARK: &[u8; 8] = b"GIMBALP3";
@@ -29,6 +29,8 @@ pub(crate) const MARK: &[u8; 8] = b"GIMBALP3";
 pub(crate) const HEADER: usize = 4096;
 /// Bytes of one call that writes, and of one part of the checksum.
 const PIECE: usize = 8 << 20;
+/// Pieces of the checksum that each thread reads in one turn: other models wait for no more.
+const PIECES_A_TURN: usize = 4;
 /// Pieces after which the disk is waited for: the last wait, which nothing interrupts, is then for no
 /// more than these.
 const SYNC: usize = 8;
@@ -50,7 +52,7 @@ pub(crate) type Sum = [u8; 32];
 impl PackedFile {
     /// Maps the file, if it is there, ours and whole. Its weights are read once for it, by all threads:
     /// they are needed for the first token anyway.
-    pub(crate) fn map(&self, pool: &Pool) -> io::Result<Mmap> {
+    pub(crate) fn map(&self, cpu: &Cpu) -> io::Result<Mmap> {
         // A pipe of that name must not make anybody wait, and a link not lead elsewhere.
         let flags = OFlags::NONBLOCK | OFlags::NOFOLLOW;
         let flags = i32::try_from(flags.bits()).map_err(io::Error::other)?;
@@ -63,7 +65,7 @@ impl PackedFile {
         if map.len() != self.length || !header.starts_with(&self.begin()) {
             return Err(io::Error::other("another file, or a part of one"));
         }
-        if header != self.header(&self.sum(&map, pool)) {
+        if header != self.header(&self.sum(&map, cpu)) {
             return Err(io::Error::other("its content is not what was written"));
         }
         // For whoever makes room later; without the right to, it looks older than it is.
@@ -83,18 +85,23 @@ impl PackedFile {
     }
 
     /// The checksum of all weights of a whole file.
-    pub(crate) fn sum(&self, bytes: &[u8], pool: &Pool) -> Sum {
+    pub(crate) fn sum(&self, bytes: &[u8], cpu: &Cpu) -> Sum {
         let weights = bytes.get(HEADER..).unwrap_or_default();
         let mut sums = vec![0_u32; weights.len().div_ceil(PIECE)];
         let count = sums.len();
         let out = Shared::new(&mut sums);
-        pool.run(count, &|piece| {
-            let end = weights.len().min((piece + 1) * PIECE);
-            let sum = crc32fast::hash(&weights[piece * PIECE..end]);
-            // SAFETY: each piece has its own place in `out`, which outlives the run.
-            let place = unsafe { out.slice_mut(piece..piece + 1) };
-            place[0] = sum;
-        });
+        let pieces = PIECES_A_TURN * cpu.pool.threads();
+        for first in (0..count).step_by(pieces) {
+            let _turn = cpu.turn();
+            cpu.pool.run(pieces.min(count - first), &|i| {
+                let piece = first + i;
+                let end = weights.len().min((piece + 1) * PIECE);
+                let sum = crc32fast::hash(&weights[piece * PIECE..end]);
+                // SAFETY: each piece has its own place in `out`, which outlives the run.
+                let place = unsafe { out.slice_mut(piece..piece + 1) };
+                place[0] = sum;
+            });
+        }
         let mut hash = Sha256::new();
         sums.iter().for_each(|sum| hash.update(sum.to_le_bytes()));
         hash.finalize().into()

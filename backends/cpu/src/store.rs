@@ -24,7 +24,6 @@ use crate::fuse::{Fused, fuse};
 use crate::memory::{Memory, Shared, ask_for_huge_pages};
 use crate::pack::{Packed, Packing, group_bytes, pack_group, packed_type};
 use crate::packed_file::{HEADER, MARK, PackedFile};
-use crate::pool::Pool;
 use crate::writer::Writer;
 
 /// Weights begin at multiples of this: a cache line.
@@ -61,13 +60,13 @@ pub fn open(
     cpu: &Cpu,
 ) -> io::Result<Stored> {
     let started = Instant::now();
-    let (pool, packing) = (&cpu.pool, cpu.kernels.packing);
+    let packing = cpu.kernels.packing;
     let (places, length) = places(model, fused, quantize, packing);
     let took_ms = |since: Instant| u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
     let file =
         folder.map(|folder| PackedFile { path: path(folder, model, quantize, packing), length });
     if let Some(file) = &file {
-        match file.map(pool) {
+        match file.map(cpu) {
             Ok(map) => {
                 info!(path = %file.path.display(), bytes = length, "packed weights mapped");
                 let packed = views(places, &Arc::new(Memory::new(map)));
@@ -79,21 +78,21 @@ pub fn open(
             }
         }
     }
-    let memory = Arc::new(pack_all(model, &places, length, pool)?);
+    let memory = Arc::new(pack_all(model, &places, length, cpu)?);
     info!(bytes = length, took_ms = took_ms(started), "weights packed");
     let writer = file.and_then(|file| {
-        let sum = file.sum(memory.bytes(), pool);
+        let sum = file.sum(memory.bytes(), cpu);
         Writer::start(std::thread::Builder::new(), file, memory.clone(), sum)
     });
     Ok(Stored { packed: views(places, &memory), _writer: writer })
 }
 
 /// Packs all weights in memory.
-fn pack_all(model: &Model, places: &[Place], length: usize, pool: &Pool) -> io::Result<Memory> {
+fn pack_all(model: &Model, places: &[Place], length: usize, cpu: &Cpu) -> io::Result<Memory> {
     let mut map = MmapMut::map_anon(length)?;
     ask_for_huge_pages(map.advise(Advice::HugePage));
     for place in places {
-        pack(model, place, &mut map, pool);
+        pack(model, place, &mut map, cpu);
     }
     Ok(Memory::new(map.make_read_only()?))
 }
@@ -112,11 +111,11 @@ pub fn keep(
     let packing = cpu.kernels.packing;
     let (places, length) = places(model, &fused, quantize, packing);
     let file = PackedFile { path: path(folder, model, quantize, packing), length };
-    let was_there = file.map(&cpu.pool).is_ok();
+    let was_there = file.map(cpu).is_ok();
     if !was_there {
-        let packed = pack_all(model, &places, length, &cpu.pool);
+        let packed = pack_all(model, &places, length, cpu);
         let kept = packed.and_then(|memory| {
-            let sum = file.sum(memory.bytes(), &cpu.pool);
+            let sum = file.sum(memory.bytes(), cpu);
             file.write(memory.bytes(), &sum, &AtomicBool::new(false))
         });
         kept.map_err(|e| format!("{}: {e}", file.path.display()))?;
@@ -165,16 +164,18 @@ fn views(places: Vec<Place>, memory: &Arc<Memory>) -> HashMap<WeightId, Packed> 
     places.into_iter().map(view).collect()
 }
 
-fn pack(model: &Model, place: &Place, map: &mut MmapMut, pool: &Pool) {
+fn pack(model: &Model, place: &Place, map: &mut MmapMut, cpu: &Cpu) {
     let tensor = tensor(model, place.id);
     let size = group_bytes(place.dtype, place.packing, place.cols);
     let groups = place.rows.div_ceil(place.packing.rows);
     let out = Shared::new(&mut map[place.start..place.start + groups * size]);
-    pool.run(groups, &|g| {
+    let turn = cpu.turn();
+    cpu.pool.run(groups, &|g| {
         // SAFETY: each group has its own range of `out`, which outlives the run.
         let out = unsafe { out.slice_mut(g * size..(g + 1) * size) };
         pack_group(&tensor, place.dtype, place.packing, (g, out));
     });
+    drop(turn);
     // The file's pages were needed once: not to be counted as this process's memory.
     model.weights.release(&model.graph.weights[place.id.0].name);
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gimbal_cpu::{Cpu, KernelChoice};
 use gimbal_hal::{
@@ -40,27 +40,36 @@ impl fmt::Debug for OnnxSettings {
     }
 }
 
-/// CPUs through ONNX Runtime.
+/// CPUs through ONNX Runtime. Clones are the same platform.
 #[derive(Clone, Debug)]
 pub struct OnnxPlatform {
     settings: OnnxSettings,
+    /// Made when the first model is opened, shared by all.
+    cpu: Arc<Mutex<Option<Arc<Cpu>>>>,
 }
 
 impl OnnxPlatform {
     /// The platform as the settings want it.
     #[must_use]
-    pub const fn new(settings: OnnxSettings) -> Self {
-        Self { settings }
+    pub fn new(settings: OnnxSettings) -> Self {
+        Self { settings, cpu: Arc::default() }
     }
 
-    /// The threads and kernels that compute on that device.
-    fn cpu(&self, device: Option<&DeviceInfo>) -> Result<Cpu, DeviceError> {
+    /// The threads and kernels that compute for all models; the first one's device says how many.
+    fn cpu(&self, device: Option<&DeviceInfo>) -> Result<Arc<Cpu>, DeviceError> {
+        // Nothing is half done where making them panicked.
+        let mut shared = self.cpu.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(cpu) = &*shared {
+            return Ok(cpu.clone());
+        }
         let threads = self.settings.threads.or(device.map(|cpu| cpu.cores)).unwrap_or(1).max(1);
         let choice = self.settings.kernels;
         let refused =
             |why| DeviceError::Model { why: format!("kernels = {}: {why}", choice.name()) };
         let (kernels, _) = choice.table().map_err(refused)?;
-        Ok(Cpu::new(threads as usize, kernels))
+        let cpu = Arc::new(Cpu::new(threads as usize, kernels));
+        *shared = Some(cpu.clone());
+        Ok(cpu)
     }
 }
 
@@ -146,5 +155,25 @@ impl Tools for OnnxPlatform {
     fn measure(&self, threads: u32) -> std::io::Result<KernelReport> {
         let (kernels, _) = self.settings.kernels.table().map_err(std::io::Error::other)?;
         gimbal_cpu::measure(&Cpu::new(threads as usize, kernels))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_models_share_one_pool_of_threads() {
+        let settings = OnnxSettings {
+            library: Arc::new(|| Ok(None)),
+            packed_cache: None,
+            threads: Some(2),
+            kernels: KernelChoice::Auto,
+        };
+        let platform = OnnxPlatform::new(settings.clone());
+        let first = platform.cpu(None).expect("kernels there are");
+        assert!(Arc::ptr_eq(&first, &platform.clone().cpu(None).expect("the same")));
+        let other = OnnxPlatform::new(settings).cpu(None).expect("kernels there are");
+        assert!(!Arc::ptr_eq(&first, &other));
     }
 }

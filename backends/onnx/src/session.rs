@@ -1,7 +1,7 @@
 //! ONNX Runtime: the library, loaded once, and a session over our operators.
 //!
 //! The session owns the order of nodes, their activations and the profiler; the operators own
-//! weights, KV and threads (intra-op threads are 1). Nothing outside this file names `ort`.
+//! weights, KV and threads. Nothing outside this file names `ort`.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gimbal_cpu::{Executor, Fused};
 use gimbal_hal::DeviceError;
-use ort::environment::{Environment, GlobalThreadPoolOptions};
+use ort::environment::Environment;
 use ort::operator::{
     BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput,
     OperatorOutput,
@@ -21,6 +21,10 @@ use crate::proto::{DOMAIN, write};
 
 /// The library's file name, looked for in the loader's path.
 pub(crate) const LIBRARY: &str = "libonnxruntime.so";
+
+/// Threads of a session of our operators: the caller's. They have their own, and beside those any other
+/// only takes a CPU away. A session of other nodes decides otherwise.
+const THREADS: usize = 1;
 
 /// A session whose nodes are the executor's.
 pub(crate) struct Session {
@@ -50,21 +54,17 @@ impl Session {
         lock(&self.executor)
     }
 
-    /// Runs the step the executor has begun and hands its logits, `[outputs, vocab]`, to `read`. They
-    /// stay with the executor: as an output, ONNX Runtime would allocate them anew at each step.
+    /// Runs the step the executor has begun; its logits stay with the executor: as an output, ONNX
+    /// Runtime would allocate them anew at each step.
     ///
     /// # Errors
     /// What a node or ONNX Runtime said.
-    pub(crate) fn run<R>(
-        &mut self,
-        ids: &[u32],
-        read: impl FnOnce(&mut [f32]) -> R,
-    ) -> Result<R, DeviceError> {
+    pub(crate) fn run(&mut self, ids: &[u32]) -> Result<(), DeviceError> {
         let lost = |e: ort::Error| DeviceError::Lost { why: format!("ONNX Runtime: {e}") };
         let ids: Vec<i32> = ids.iter().map(|id| id.cast_signed()).collect();
         let input = Tensor::<i32>::from_array(([ids.len()], ids)).map_err(lost)?;
         self.session.run(ort::inputs![&input]).map_err(lost)?;
-        Ok(read(self.executor().logits()))
+        Ok(())
     }
 }
 
@@ -91,6 +91,8 @@ fn build(
         .with_operators(domain)?
         .with_optimization_level(GraphOptimizationLevel::Level1)?
         .with_memory_pattern(false)?
+        .with_intra_threads(THREADS)?
+        .with_inter_threads(THREADS)?
         .with_log_level(ort::logging::LogLevel::Error)?;
     builder.commit_from_memory(&write(fused))
 }
@@ -210,10 +212,5 @@ fn loadable(path: &Path) -> Result<PathBuf, String> {
 fn start(path: &Path) -> Result<Environment, String> {
     let remedy = "set --onnxruntime PATH to a libonnxruntime.so of version 1.31 or newer";
     let builder = ort::init_from(loadable(path)?).map_err(|e| format!("{e}; {remedy}"))?;
-    let make = || -> ort::Result<_> {
-        let pool =
-            GlobalThreadPoolOptions::default().with_intra_threads(1)?.with_spin_control(false)?;
-        builder.with_telemetry(false).with_global_thread_pool(pool).build()
-    };
-    make().map_err(|e| e.to_string())
+    builder.with_telemetry(false).build().map_err(|e| e.to_string())
 }

@@ -16,7 +16,7 @@ use crate::session::Session;
 
 /// What a platform opens a model with.
 pub(crate) struct Resources<'a> {
-    pub(crate) cpu: Cpu,
+    pub(crate) cpu: Arc<Cpu>,
     /// ONNX Runtime; `None` leaves it to the loader.
     pub(crate) library: Option<&'a Path>,
     /// Folder for packed weights.
@@ -26,6 +26,7 @@ pub(crate) struct Resources<'a> {
 /// A model on the CPU.
 pub(crate) struct CpuBackend {
     limits: Limits,
+    cpu: Arc<Cpu>,
     session: Session,
     sampler: Sampler,
     /// The weights, and who writes them to their file.
@@ -55,11 +56,12 @@ impl CpuBackend {
             return Err(refused("the CPU has no compiled shapes".to_owned()));
         };
         let (kv, rows) = ((*kv_dtype, blocks), rows_max as usize);
-        let executor = Executor::new(model, &fused, &stored, kv, rows, cpu)
+        let executor = Executor::new(model, &fused, &stored, kv, rows, cpu.clone())
             .map_err(|e| refused(format!("the KV cache: {e}")))?;
         let session = Session::open(library, &fused, executor)?;
         Ok(Self {
             limits: limits.clone(),
+            cpu,
             session,
             sampler: Sampler::new(limits.sequences_max),
             _stored: stored,
@@ -73,10 +75,14 @@ impl CpuBackend {
     fn compute(&mut self) -> Result<Outcome, DeviceError> {
         self.sampler.begin(&self.batch, &mut self.ids);
         self.session.executor().begin(&self.batch, &self.ids);
-        let vocab = self.session.executor().columns().1;
-        let (batch, sampler) = (&self.batch, &mut self.sampler);
-        self.session
-            .run(&self.ids, |logits| answers(batch, sampler, logits.chunks_exact_mut(vocab)))
+        let turn = self.cpu.turn();
+        self.session.run(&self.ids)?;
+        // Another model may compute while this one's tokens are chosen.
+        drop(turn);
+        let mut executor = self.session.executor();
+        let vocab = executor.columns().1;
+        let rows = executor.logits().chunks_exact_mut(vocab);
+        Ok(answers(&self.batch, &mut self.sampler, rows))
     }
 }
 

@@ -159,8 +159,9 @@ impl Rig {
         for run in runs {
             let slot = SeqSlot(run.sequence);
             if !std::mem::replace(&mut self.opened[run.sequence as usize], true) {
-                let (tokens, params) = (Arc::from([]), Arc::new(SampleParams::default()));
-                batch.opens.push(Open { slot, tokens, prompt: 0, params });
+                let (tokens, prompt) = (Arc::from(run.tokens), u32::try_from(run.tokens.len())?);
+                let params = Arc::new(SampleParams::default());
+                batch.opens.push(Open { slot, tokens, prompt, params });
             }
             batch.tokens.extend(run.tokens.iter().map(|t| Token::Id(*t)));
             let rows = u32::try_from(run.tokens.len())?;

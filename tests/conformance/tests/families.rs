@@ -86,3 +86,34 @@ fn computes_every_family(platform: &OnnxPlatform, golden: &Logits) -> anyhow::Re
     }
     Ok(())
 }
+
+/// Two models on one platform, each with a thread of its own, step against step: the bits of each alone.
+#[test]
+fn two_models_at_once_compute_as_each_alone() -> anyhow::Result<()> {
+    const STEPS: u32 = 60;
+    let Some(library) = library_path() else { return Ok(()) };
+    let platform = OnnxPlatform::new(Rig::settings(&library, 3));
+    let compute = |family: &str| -> anyhow::Result<Vec<Vec<f32>>> {
+        let mut rig = Rig::open_on(&platform, &sources(family)[0], KvDtype::F16)?;
+        let prompt: Vec<u32> = (0..40).map(|i| 3 + i * 7 % 50).collect();
+        let mut found = rig.forward(&[Run { sequence: 0, start: 0, tokens: &prompt }], &[39])?;
+        for step in 0..STEPS {
+            let tokens = [3 + step * 5 % 50];
+            found.extend(
+                rig.forward(&[Run { sequence: 0, start: 40 + step, tokens: &tokens }], &[0])?,
+            );
+        }
+        Ok(found)
+    };
+    let families = ["qwen3", "llama"];
+    let alone = families.map(compute);
+    let at_once = std::thread::scope(|scope| {
+        families
+            .map(|family| scope.spawn(move || compute(family)))
+            .map(|thread| thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    });
+    for (alone, at_once) in alone.into_iter().zip(at_once) {
+        assert!(alone? == at_once?, "another model changes what one computes");
+    }
+    Ok(())
+}

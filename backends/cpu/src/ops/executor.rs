@@ -29,7 +29,7 @@ use crate::store::Stored;
 pub struct Executor {
     model: Arc<Model>,
     nodes: Vec<Bound>,
-    cpu: Cpu,
+    cpu: Arc<Cpu>,
     kv: KvCache,
     scratch: Scratch,
     plan: Plan,
@@ -74,7 +74,7 @@ impl Executor {
         stored: &Stored,
         kv: (KvDtype, usize),
         rows: usize,
-        cpu: Cpu,
+        cpu: Arc<Cpu>,
     ) -> io::Result<Self> {
         let packed = &stored.packed;
         let packer = Packer { model, packed, kernels: cpu.kernels };

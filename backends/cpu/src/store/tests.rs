@@ -134,18 +134,18 @@ fn a_file_that_others_can_change_is_not_mapped() {
     let length =
         usize::try_from(packed_bytes(&model, &fused, None, cpu.kernels.packing)).expect("small");
     let file = PackedFile { path: path.clone(), length };
-    file.map(&cpu.pool).expect("ours");
+    file.map(&cpu).expect("ours");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o666)).expect("ours");
-    assert_eq!(file.map(&cpu.pool).expect_err("not ours").to_string(), "others can write it");
+    assert_eq!(file.map(&cpu).expect_err("not ours").to_string(), "others can write it");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("ours");
     let real = folder.join("real");
     fs::rename(&path, &real).expect("ours");
     std::os::unix::fs::symlink(&real, &path).expect("a link");
-    file.map(&cpu.pool).expect_err("a link");
+    file.map(&cpu).expect_err("a link");
     fs::remove_file(&path).expect("ours");
     let made = std::process::Command::new("mkfifo").arg(&path).status();
     assert!(made.is_ok_and(|status| status.success()), "a pipe");
-    file.map(&cpu.pool).expect_err("a pipe, which nobody waits for");
+    file.map(&cpu).expect_err("a pipe, which nobody waits for");
     fs::remove_dir_all(&folder).expect("ours");
 }
 
