@@ -146,6 +146,8 @@ pub enum Finish {
     Fault(RowFault),
     /// The device was lost too often.
     Lost,
+    /// The device was lost, and the one that came back cannot serve the request.
+    Refused(Refusal),
 }
 
 /// Limits and order, as data.

@@ -7,7 +7,7 @@ use gimbal_scheduler::Refusal as SchedulerRefusal;
 use gimbal_text::TextError;
 
 /// How full it is, and when to come back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueNumbers {
     /// Requests waiting.
     pub queue_len: u32,
