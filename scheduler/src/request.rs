@@ -84,6 +84,14 @@ pub enum Refusal {
     },
     /// The device cannot choose tokens as the request asks.
     Unsupported(Cannot),
+    /// Rows that must be computed together do not fit a step: those of an image, or of a request
+    /// for tensors.
+    TooManyRows {
+        /// How many.
+        rows: u32,
+        /// How many there may be.
+        rows_max: u32,
+    },
     /// A field has no legal value.
     Invalid {
         /// Which, and what would be legal.

@@ -115,6 +115,11 @@ impl Refusal {
             }
             SchedulerRefusal::Deadline { .. } => Self::Deadline(queue),
             SchedulerRefusal::Unsupported(cannot) => Self::of_device(cannot),
+            SchedulerRefusal::TooManyRows { rows, rows_max } => {
+                let what =
+                    format!("{rows} rows that cannot be parted, at most {rows_max} fit a step");
+                Self::Invalid { field: "request", what }
+            }
             SchedulerRefusal::Invalid { what } => {
                 Self::Invalid { field: "request", what: what.to_owned() }
             }
