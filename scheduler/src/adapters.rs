@@ -55,6 +55,12 @@ impl Adapters {
         self.untold.extend(loaded.map(AdapterSlot));
     }
 
+    /// Another device has so many slots; what they hold goes on.
+    pub(crate) fn resize(&mut self, adapters_max: u32) {
+        self.slots.resize(adapters_max as usize + 1, None);
+        self.reset();
+    }
+
     /// Tells the device with this batch.
     pub(crate) fn write(&mut self, batch: &mut Batch) {
         let news = self.untold.drain(..);

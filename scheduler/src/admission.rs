@@ -25,10 +25,8 @@ impl Scheduler {
         // Reads the whole queue, so only where bugs are looked for.
         let known = |id| self.jobs.iter().any(|(_, job)| job.request.id == id);
         debug_assert!(!known(request.id), "request {} lives already", request.id.0);
-        self.check_fields(&request)?;
-        let accepted = self.limits.accepts(&request.params, request.masked);
-        accepted.map_err(Refusal::Unsupported)?;
-        self.check_length(&request)?;
+        check_fields(&request)?;
+        self.check_device(&request)?;
         self.check_queue()?;
         self.check_deadline(&request, now)?;
         if let Some(at) = request.deadline {
@@ -41,21 +39,14 @@ impl Scheduler {
         Ok(())
     }
 
-    fn check_fields(&self, request: &Request) -> Result<(), Refusal> {
-        let invalid = |what| Err(Refusal::Invalid { what });
-        if request.tokens.is_empty() {
-            return invalid("the prompt must have at least one token");
-        }
-        if request.max_new_tokens == 0 {
-            return invalid("max_new_tokens must be at least 1");
-        }
-        if request.choices == 0 {
-            return invalid("n must be at least 1");
-        }
+    /// Refuses what the device could not compute if it had nothing else to do.
+    pub(crate) fn check_device(&self, request: &Request) -> Result<(), Refusal> {
         if self.adapters.generation(request.adapter).is_none() {
-            return invalid("the adapter must be loaded");
+            return Err(Refusal::Invalid { what: "the adapter must be loaded" });
         }
-        Ok(())
+        let accepted = self.limits.accepts(&request.params, request.masked);
+        accepted.map_err(Refusal::Unsupported)?;
+        self.check_length(request)
     }
 
     fn check_length(&self, request: &Request) -> Result<(), Refusal> {
@@ -116,8 +107,7 @@ impl Scheduler {
     fn new_job(&mut self, request: Request, now: Micros) -> Job {
         let arrival = self.next_arrival;
         self.next_arrival += 1;
-        // Without a prefix cache the choices of one request still share: a domain of their own.
-        let shares = (self.policy.prefix_cache || request.choices > 1) && !self.frame.whole;
+        let shares = self.shares(&request);
         let lonely = if self.policy.prefix_cache { 0 } else { arrival + 1 };
         let secret = self.policy.prefix_secret;
         let adapter = self.adapters.generation(request.adapter);
@@ -136,6 +126,11 @@ impl Scheduler {
             shares,
             request,
         }
+    }
+
+    /// Without a prefix cache the choices of one request still share: a domain of their own.
+    pub(crate) fn shares(&self, request: &Request) -> bool {
+        (self.policy.prefix_cache || request.choices > 1) && !self.frame.whole
     }
 
     /// Makes the next choice of a request a sequence of its own.
@@ -180,4 +175,18 @@ impl Scheduler {
         let key = self.sequences.insert(sequence);
         self.enqueue(key);
     }
+}
+
+fn check_fields(request: &Request) -> Result<(), Refusal> {
+    let invalid = |what| Err(Refusal::Invalid { what });
+    if request.tokens.is_empty() {
+        return invalid("the prompt must have at least one token");
+    }
+    if request.max_new_tokens == 0 {
+        return invalid("max_new_tokens must be at least 1");
+    }
+    if request.choices == 0 {
+        return invalid("n must be at least 1");
+    }
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! WHEN: continuous batching as a sans-io state machine.
+//! WHEN: continuous batching as a sans-io state machine, and the batching of tensors as another.
 //!
 //! Requests go in by [`Scheduler::admit`] and [`Scheduler::cancel`]; [`Scheduler::schedule`]
 //! writes the next legal step for the device; [`Scheduler::commit`] takes its outcome and says
@@ -8,7 +8,8 @@
 //! (the state and its ends), `admission`, `plan`, `fairness` and `prompts` (who gets seats and rows),
 //! `adapters`, `holding`, `commit`, `loss` (the
 //! verbs), `shape` (what the
-//! device allows), `blocks` and `key` (KV memory and the prefix cache), `drafts`, `pace`, `slab`.
+//! device allows), `blocks` and `key` (KV memory and the prefix cache), `drafts`, `pace`, `slab`. Beside
+//! them stands `batcher` (models that do not generate).
 //!
 //! # Invariants
 //! - Absent: tokio, clocks, threads, sockets, logging, devices, text.
@@ -20,6 +21,7 @@
 
 mod adapters;
 mod admission;
+mod batcher;
 mod blocks;
 mod commit;
 mod drafts;
@@ -37,6 +39,7 @@ mod shape;
 mod slab;
 
 pub use adapters::AdapterRefusal;
+pub use batcher::{Batcher, BatcherPolicy, RowsRequest};
 pub use request::{
     Client, Event, Finish, Micros, Policy, Priority, Refusal, Request, RequestId, SampleEvent,
     Stats,

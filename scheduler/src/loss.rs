@@ -1,11 +1,15 @@
-//! The device is gone, and with it all KV and all steps in flight.
+//! The device is gone, and with it all KV and all steps in flight; another may come in its place.
 //!
 //! Nothing a user sees is lost: sequences go back to the queue with the tokens they have, and are
-//! computed again. Next: `shape.rs`.
+//! computed again. Only what the new device cannot hold is refused. Next: `shape.rs`.
 
+use gimbal_batch::{Limits, SeqSlot};
+
+use crate::blocks::Blocks;
 use crate::request::{Event, Finish, Micros};
 use crate::scheduler::Scheduler;
 use crate::sequence::State;
+use crate::shape::Frame;
 
 /// A request in flight at so many losses may be their cause; it ends.
 const LOSSES_MAX: u32 = 2;
@@ -38,6 +42,42 @@ impl Scheduler {
         for job in 0..self.jobs.bound() {
             if self.jobs.find(job).is_some_and(|job| job.losses >= LOSSES_MAX) {
                 self.end_job(job, Finish::Lost, events);
+            }
+        }
+    }
+
+    /// Goes on with what the device can do that came back, before its first step: requests that do
+    /// not fit it end with the refusal they would have had at admission; all others stay.
+    ///
+    /// # Panics
+    /// If the device was not lost, or the limits are not legal: bugs of the caller.
+    pub fn relimit(&mut self, limits: &Limits, now: Micros, events: &mut Vec<Event>) {
+        assert!(self.running.is_empty() && self.steps.is_empty(), "only after a loss");
+        let legal = limits.check();
+        assert!(legal.is_ok(), "{legal:?}");
+        self.expire(now, events);
+        self.limits = limits.clone();
+        self.frame = Frame::new(limits, &self.policy);
+        self.blocks = Blocks::new(limits.kv);
+        self.pace = self.frame.pace(limits);
+        self.adapters.resize(limits.adapters_max);
+        self.slots_free.clear();
+        self.slots_free.extend((0..limits.sequences_max).rev().map(SeqSlot));
+        for job in 0..self.jobs.bound() {
+            let Some(request) = self.jobs.find(job).map(|job| &job.request) else { continue };
+            match self.check_device(request) {
+                Err(refusal) => self.end_job(job, Finish::Refused(refusal), events),
+                Ok(()) => {
+                    let shares = self.shares(&self.jobs[job].request);
+                    self.jobs[job].shares = shares;
+                    self.jobs[job].domain.block_tokens = limits.kv.block_tokens;
+                }
+            }
+        }
+        for key in 0..self.sequences.bound() {
+            if self.sequences.find(key).is_some() {
+                // They name blocks of another length.
+                self.sequences[key].keys.clear();
             }
         }
     }

@@ -84,6 +84,14 @@ pub enum Refusal {
     },
     /// The device cannot choose tokens as the request asks.
     Unsupported(Cannot),
+    /// Rows that must be computed together do not fit a step: those of an image, or of a request
+    /// for tensors.
+    TooManyRows {
+        /// How many.
+        rows: u32,
+        /// How many there may be.
+        rows_max: u32,
+    },
     /// A field has no legal value.
     Invalid {
         /// Which, and what would be legal.
@@ -146,6 +154,8 @@ pub enum Finish {
     Fault(RowFault),
     /// The device was lost too often.
     Lost,
+    /// The device was lost, and the one that came back cannot serve the request.
+    Refused(Refusal),
 }
 
 /// Limits and order, as data.

@@ -142,7 +142,7 @@ impl Scheduler {
             next_arrival: 0,
             newest_lead: Lead::Decode,
             earliest_deadline: None,
-            pace: Pace::new(limits.kv.block_tokens.min(frame.rows), frame.rows),
+            pace: frame.pace(&limits),
             seats: Seats::default(),
             is_short: false,
             totals: Stats::default(),

@@ -7,6 +7,7 @@ use std::cmp::Reverse;
 
 use gimbal_batch::{Bucket, Limits, Prefill, Shape};
 
+use crate::pace::Pace;
 use crate::request::Policy;
 
 /// What follows from limits and policy once and for all.
@@ -54,6 +55,11 @@ impl Frame {
                 }
             }
         }
+    }
+
+    /// A pace of which nothing was measured yet.
+    pub(crate) fn pace(&self, limits: &Limits) -> Pace {
+        Pace::new(limits.kv.block_tokens.min(self.rows), self.rows)
     }
 }
 

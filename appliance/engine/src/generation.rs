@@ -309,5 +309,9 @@ fn reason(finish: Finish) -> FinishReason {
         Finish::Deadline => FinishReason::Deadline,
         Finish::Fault(fault) => FinishReason::Error(fault.message().to_owned()),
         Finish::Lost => FinishReason::Error("the device was lost too often".to_owned()),
+        Finish::Refused(refusal) => {
+            let refusal = Refusal::of_scheduler(&refusal, QueueNumbers::default());
+            FinishReason::Error(format!("the device was lost and came back smaller: {refusal}"))
+        }
     }
 }

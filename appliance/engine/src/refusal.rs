@@ -7,7 +7,7 @@ use gimbal_scheduler::Refusal as SchedulerRefusal;
 use gimbal_text::TextError;
 
 /// How full it is, and when to come back.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct QueueNumbers {
     /// Requests waiting.
     pub queue_len: u32,
@@ -115,6 +115,11 @@ impl Refusal {
             }
             SchedulerRefusal::Deadline { .. } => Self::Deadline(queue),
             SchedulerRefusal::Unsupported(cannot) => Self::of_device(cannot),
+            SchedulerRefusal::TooManyRows { rows, rows_max } => {
+                let what =
+                    format!("{rows} rows that cannot be parted, at most {rows_max} fit a step");
+                Self::Invalid { field: "request", what }
+            }
             SchedulerRefusal::Invalid { what } => {
                 Self::Invalid { field: "request", what: what.to_owned() }
             }

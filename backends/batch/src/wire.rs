@@ -7,8 +7,8 @@
 //!
 //! Nothing here owns a socket, and models are not sent: whoever opens a device says where they lie.
 //!
-//! Reading order: this file (frames and kinds), `writer` and `reader` (numbers, lists, texts),
-//! `limits`, `batch`, `outcome` (what they are made into).
+//! Reading order: this file (kinds of messages), `frame` and `error`, `writer` and `reader` (numbers,
+//! lists, texts), `limits`, `batch`, `outcome`, `fault` (what they are made into).
 //!
 //! # Invariants
 //! - No bytes make reading panic, and what is reserved for a list is bounded by what the limits
@@ -18,6 +18,9 @@
 //!   opened, masked, injected or loaded.
 
 mod batch;
+mod error;
+mod fault;
+mod frame;
 mod limits;
 mod outcome;
 mod reader;
@@ -25,27 +28,15 @@ mod reader;
 mod tests;
 mod writer;
 
-use std::fmt;
-
+pub use self::error::{VERSION, WireError};
+pub use self::fault::Fault;
+pub use self::frame::{FRAME_BYTES_MAX, PREFIX_BYTES, frame_bytes};
 use self::reader::Reader;
 use self::writer::Writer;
-use crate::{Batch, Illegal, Limits, Outcome, StepId};
+use crate::{Batch, Limits, Outcome, StepId};
 
 /// The first bytes of a `Hello`.
 const MAGIC: [u8; 4] = *b"GMBL";
-
-/// Raised with every change of what a frame holds.
-pub const VERSION: u16 = 1;
-
-/// Bytes of a frame's length.
-pub const PREFIX_BYTES: usize = 4;
-
-/// Bytes of a frame after its length, at most. The largest is a step that opens or injects much:
-/// 8,192 injected rows of 8,192 numbers.
-pub const FRAME_BYTES_MAX: u32 = 1 << 28;
-
-/// Bytes of a text, at most; a longer one is cut when it is written.
-const TEXT_BYTES_MAX: usize = 1 << 14;
 
 const HELLO: u8 = 1;
 const SUBMIT: u8 = 2;
@@ -70,113 +61,6 @@ pub struct Answers<'a> {
     pub step: StepId,
     body: Reader<'a>,
 }
-
-/// How a device in another process failed, by what the caller does next.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Fault {
-    /// Open again with less.
-    Memory {
-        /// Bytes asked for.
-        need_bytes: u64,
-        /// Bytes there were.
-        have_bytes: u64,
-    },
-    /// Open again: the device is gone.
-    Lost {
-        /// What the driver said.
-        why: String,
-    },
-    /// Do not try again: the model cannot be opened here.
-    Model {
-        /// What is wrong with it.
-        why: String,
-    },
-    /// Do not try again: a vendor library is missing or does not fit.
-    Library {
-        /// Its name or path.
-        library: String,
-        /// What the loader said.
-        why: String,
-    },
-    /// Open again: the process that ran the device met a bug.
-    Bug {
-        /// The panic's message.
-        why: String,
-    },
-}
-
-/// Why bytes are no message. Whoever sent them is not to be talked to any more.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum WireError {
-    /// They were not written by this program.
-    Foreign {
-        /// What stands where the magic should.
-        found: [u8; 4],
-    },
-    /// They were written by another version of it.
-    Version {
-        /// Its number.
-        found: u16,
-    },
-    /// A tag that means nothing here.
-    Tag {
-        /// Of what.
-        what: &'static str,
-        /// The tag.
-        found: u8,
-    },
-    /// The frame ends early.
-    Short {
-        /// What was being read.
-        what: &'static str,
-        /// Bytes that it needs.
-        need: u64,
-        /// Bytes that are left.
-        have: u64,
-    },
-    /// Bytes are left over.
-    Long {
-        /// How many.
-        bytes: u64,
-    },
-    /// More than there may be.
-    TooMany {
-        /// Of what.
-        what: &'static str,
-        /// How many.
-        found: u64,
-        /// How many there may be.
-        max: u64,
-    },
-    /// A text or path is not UTF-8.
-    Text {
-        /// Which.
-        what: &'static str,
-    },
-    /// The message can be read, but breaks a rule.
-    Illegal(Illegal),
-}
-
-impl fmt::Display for WireError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Foreign { found } => {
-                write!(f, "foreign bytes {found:02x?} instead of a greeting")
-            }
-            Self::Version { found } => write!(f, "version {found} of the wire, not {VERSION}"),
-            Self::Tag { what, found } => write!(f, "{found} is no {what}"),
-            Self::Short { what, need, have } => {
-                write!(f, "cut short: {what} needs {need} bytes, {have} are left")
-            }
-            Self::Long { bytes } => write!(f, "{bytes} bytes are left over"),
-            Self::TooMany { what, found, max } => write!(f, "{found} {what}, at most {max}"),
-            Self::Text { what } => write!(f, "{what} is not UTF-8"),
-            Self::Illegal(illegal) => write!(f, "{illegal}"),
-        }
-    }
-}
-
-impl std::error::Error for WireError {}
 
 /// Writes the frame of a device that is open over what `out` held.
 ///
@@ -218,23 +102,8 @@ pub fn write_answer(step: StepId, outcome: &Outcome, out: &mut Vec<u8>) -> Resul
 /// Never: such a frame is short.
 pub fn write_fault(fault: &Fault, out: &mut Vec<u8>) -> Result<(), WireError> {
     let mut writer = Writer::new(FAULT, out);
-    outcome::write_fault(fault, &mut writer);
+    fault::write(fault, &mut writer);
     writer.finish()
-}
-
-/// Bytes of a frame, from the length before it.
-///
-/// # Errors
-/// The frame is empty or longer than there are.
-pub fn frame_bytes(prefix: [u8; PREFIX_BYTES]) -> Result<usize, WireError> {
-    match u32::from_le_bytes(prefix) {
-        0 => Err(WireError::Short { what: "a frame", need: 1, have: 0 }),
-        bytes @ 1..=FRAME_BYTES_MAX => Ok(bytes as usize),
-        found => {
-            let (what, found, max) = ("bytes in a frame", found.into(), FRAME_BYTES_MAX.into());
-            Err(WireError::TooMany { what, found, max })
-        }
-    }
 }
 
 /// Reads a step into `batch`, from a frame without its length. A batch that could not be read is
@@ -290,7 +159,7 @@ pub fn read_reply(frame: &[u8]) -> Result<Reply<'_>, WireError> {
             Ok(Reply::Answer(Answers { step, body: reader }))
         }
         FAULT => {
-            let fault = outcome::read_fault(&mut reader)?;
+            let fault = fault::read(&mut reader)?;
             reader.finish()?;
             Ok(Reply::Fault(fault))
         }

@@ -154,6 +154,19 @@ impl Desk {
         self.scheduler.audit();
     }
 
+    /// Collects a step of a lost device; the one that comes back has other limits.
+    ///
+    /// # Panics
+    /// If the device is not lost.
+    pub fn come_back(&mut self, limits: &Limits) {
+        let collected = self.device.collect(Duration::ZERO);
+        assert!(collected.is_err(), "the device is lost");
+        self.device = SimBackend::new(limits.clone(), self.config.clone());
+        self.scheduler.lost(self.now, &mut self.events);
+        self.scheduler.relimit(limits, self.now, &mut self.events);
+        self.scheduler.audit();
+    }
+
     /// One step from schedule to commit; false when there is none to make.
     pub fn step(&mut self) -> bool {
         let made = self.submit().is_some();

@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use gimbal_batch::SampleParams;
-use gimbal_scheduler::{Event, Finish, Micros, Request, RequestId};
+use gimbal_scheduler::{Event, Finish, Micros, Refusal, Request, RequestId};
 use gimbal_sim::{Chain, Row};
 
 use crate::scenario::mask;
@@ -45,6 +45,8 @@ pub struct Past {
     pub losses: u32,
     /// The script has row faults.
     pub faulty: bool,
+    /// Tokens of a sequence on the device that came back, where it may be another one.
+    pub model_len_max: Option<u32>,
 }
 
 impl Ledger {
@@ -94,6 +96,7 @@ impl Ledger {
                 Event::Finished { id, choice, reason } => {
                     let client = self.client(id);
                     let stop_tokens = Arc::clone(&client.request.stop_tokens);
+                    let length = length(&client.request);
                     let (cancelled, deadline) = (client.cancelled, client.request.deadline);
                     let choice = client.alive(choice);
                     choice.end = Some(reason);
@@ -106,6 +109,10 @@ impl Ledger {
                         Finish::Deadline => deadline.is_some_and(|at| at <= past.now),
                         Finish::Fault(_) => past.faulty && !complete,
                         Finish::Lost => past.losses >= 2 && !complete,
+                        Finish::Refused(Refusal::TooLong { max_model_len, .. }) => {
+                            past.model_len_max == Some(max_model_len) && length > max_model_len
+                        }
+                        Finish::Refused(_) => false,
                     };
                     assert!(right, "{id:?} ends with a reason that holds, not {reason:?}");
                 }
@@ -132,6 +139,16 @@ impl Ledger {
         self.clients.get(&id).is_some_and(|c| c.choices.iter().any(|c| c.end.is_none()))
     }
 
+    /// Checks that everybody who has not ended fits the device.
+    ///
+    /// # Panics
+    /// If somebody does not.
+    pub fn check_lengths(&self, model_len_max: u32) {
+        for (id, client) in self.clients.iter().filter(|(id, _)| self.is_open(**id)) {
+            assert!(length(&client.request) <= model_len_max, "{id:?} fits");
+        }
+    }
+
     /// Checks that everybody's story has an end.
     ///
     /// # Panics
@@ -155,6 +172,11 @@ impl Client {
         assert_eq!(choice.end, None, "nothing comes after the end");
         choice
     }
+}
+
+/// Prompt and output together.
+fn length(request: &Request) -> u32 {
+    u32::try_from(request.tokens.len()).expect("a short prompt") + request.max_new_tokens
 }
 
 /// The tokens of one choice, alone.

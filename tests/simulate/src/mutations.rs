@@ -276,7 +276,7 @@ const STEPS: &[Mutation] = &[
         "<= u64::from(model_len_max) + 1",
     ),
     of("cache-off-shares", "admission.rs", "{ 0 } else { arrival + 1 }", "{ 0 } else { 1 }"),
-    of("whole-prompts-share", "admission.rs", "&& !self.frame.whole;", ";"),
+    of("whole-prompts-share", "admission.rs", " && !self.frame.whole", ""),
     of("deadline-is-one-late", "scheduler.rs", "|at| at <= now)", "|at| at < now)"),
     of(
         "earliest-deadline-is-kept",

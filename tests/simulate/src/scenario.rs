@@ -31,6 +31,8 @@ pub struct Scenario {
     pub arrivals: Vec<(Micros, Request)>,
     /// Clients that leave.
     pub cancels: Vec<(Micros, RequestId)>,
+    /// What a lost device may be when it comes back; empty where it is what it was.
+    pub comes_back: Vec<Limits>,
     /// Masks come late.
     pub late: bool,
     /// Bad luck by step.
@@ -64,9 +66,11 @@ impl Scenario {
         cancels.sort_unstable();
         let incidents = incidents(&mut rng);
         let late = rng.once_in(3);
+        let count = *rng.choose(&[0, 0, 1, 2]);
+        let comes_back = (0..count).map(|_| Limits { vocab, ..self::limits(&mut rng) }).collect();
         let cost =
             Cost { step_us: 100.0, weights_us: 0.0, row_us: 5.0, context_us: 0.0, output_us: 0.0 };
-        Self { seed, limits, policy, vocab, cost, arrivals, cancels, late, incidents }
+        Self { seed, limits, policy, vocab, cost, arrivals, cancels, comes_back, late, incidents }
     }
 }
 

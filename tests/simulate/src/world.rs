@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimbal_batch::{Adapter, AdapterSlot, Batch, BlockId, SeqSlot, StepId};
+use gimbal_batch::{Adapter, AdapterSlot, Batch, BlockId, Limits, SeqSlot, StepId};
 use gimbal_hal::{Backend, DeviceError};
 use gimbal_scheduler::{Event, Micros, RequestId, SampleEvent, Scheduler, Stats};
 use gimbal_sim::{Config, Incident, Reads, Script, SimBackend, Time};
@@ -45,6 +45,8 @@ pub fn run(scenario: &Scenario) -> Stats {
 
 struct World<'a> {
     scenario: &'a Scenario,
+    /// Of the device there is now.
+    limits: Limits,
     scheduler: Scheduler,
     device: SimBackend,
     config: Config,
@@ -96,6 +98,7 @@ impl<'a> World<'a> {
             late: Vec::new(),
             rng: Rng::new(!scenario.seed),
             flights: VecDeque::new(),
+            limits: scenario.limits.clone(),
             scenario,
         }
     }
@@ -173,7 +176,7 @@ impl<'a> World<'a> {
     fn schedule(&mut self) {
         while let Some(step) = self.scheduler.schedule(self.past.now, &mut self.batch) {
             self.write_masks();
-            let legal = self.batch.check(&self.scenario.limits);
+            let legal = self.batch.check(&self.limits);
             assert!(legal.is_ok(), "{legal:?}");
             self.check_owners();
             let tables = |p: &gimbal_batch::Part| (p.slot, self.batch.table(p).to_vec());
@@ -204,7 +207,7 @@ impl<'a> World<'a> {
 
     /// A block that is written belongs to one sequence, in this step and in those in flight.
     fn check_owners(&self) {
-        let block_tokens = self.scenario.limits.kv.block_tokens;
+        let block_tokens = self.limits.kv.block_tokens;
         for part in &self.batch.parts {
             let table = self.batch.table(part);
             let written = part.start / block_tokens..=(part.start + part.rows - 1) / block_tokens;
@@ -258,16 +261,24 @@ impl<'a> World<'a> {
     fn lose(&mut self) {
         self.past.losses += 1;
         self.flights.clear();
-        self.device = SimBackend::new(self.scenario.limits.clone(), self.config.clone());
         self.scheduler.lost(self.past.now, &mut self.events);
         self.tell();
+        if !self.scenario.comes_back.is_empty() {
+            self.limits = self.rng.choose(&self.scenario.comes_back).clone();
+            self.past.now.0 += u64::from(self.rng.below(300));
+            self.scheduler.relimit(&self.limits, self.past.now, &mut self.events);
+            self.past.model_len_max = Some(self.scheduler.model_len_max());
+            self.tell();
+            self.ledger.check_lengths(self.scheduler.model_len_max());
+        }
+        self.device = SimBackend::new(self.limits.clone(), self.config.clone());
     }
 
     fn audit(&self) {
         self.scheduler.audit();
         let stats = self.scheduler.stats();
         let blocks = stats.blocks_used + stats.blocks_cached + stats.blocks_free;
-        assert_eq!(blocks, self.scenario.limits.kv.blocks, "blocks are conserved");
+        assert_eq!(blocks, self.limits.kv.blocks, "blocks are conserved");
         assert!(
             stats.running <= self.scenario.policy.max_rolling_batch_size,
             "the batch is bounded"

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use super::WireError;
+use super::error::WireError;
 use super::reader::Reader;
 use super::writer::Writer;
 use crate::{

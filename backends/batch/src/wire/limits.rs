@@ -1,6 +1,6 @@
 //! What a device can do, as bytes.
 
-use super::WireError;
+use super::error::WireError;
 use super::reader::Reader;
 use super::writer::Writer;
 use crate::{Bucket, Kv, Limits, Prefill, Sampling, Shape};

@@ -1,8 +1,9 @@
-//! A step's outcome, and how a device failed, as bytes.
+//! A step's outcome as bytes.
 
+use super::error::WireError;
+use super::frame::FRAME_BYTES_MAX;
 use super::reader::Reader;
 use super::writer::Writer;
-use super::{FRAME_BYTES_MAX, Fault, WireError};
 use crate::{Answer, Outcome, RowFault};
 
 /// Numbers in one answer: no more fit a frame.
@@ -64,47 +65,4 @@ fn read_sample(r: &mut Reader<'_>) -> Result<Answer, WireError> {
         top.push((r.u32("an alternative")?, r.f32("its logprob")?));
     }
     Ok(Answer::Sample { token, logprob, top })
-}
-
-pub(super) fn write_fault(fault: &Fault, w: &mut Writer<'_>) {
-    match fault {
-        Fault::Memory { need_bytes, have_bytes } => {
-            w.u8(0);
-            w.u64(*need_bytes);
-            w.u64(*have_bytes);
-        }
-        Fault::Lost { why } => {
-            w.u8(1);
-            w.text(why);
-        }
-        Fault::Model { why } => {
-            w.u8(2);
-            w.text(why);
-        }
-        Fault::Library { library, why } => {
-            w.u8(3);
-            w.text(library);
-            w.text(why);
-        }
-        Fault::Bug { why } => {
-            w.u8(4);
-            w.text(why);
-        }
-    }
-}
-
-pub(super) fn read_fault(r: &mut Reader<'_>) -> Result<Fault, WireError> {
-    let class = r.u8("a fault")?;
-    let mut text = |what| r.text(what).map(str::to_owned);
-    Ok(match class {
-        0 => Fault::Memory {
-            need_bytes: r.u64("bytes asked for")?,
-            have_bytes: r.u64("bytes there were")?,
-        },
-        1 => Fault::Lost { why: text("a reason")? },
-        2 => Fault::Model { why: text("a reason")? },
-        3 => Fault::Library { library: text("a library")?, why: text("a reason")? },
-        4 => Fault::Bug { why: text("a panic's message")? },
-        found => return Err(WireError::Tag { what: "fault", found }),
-    })
 }

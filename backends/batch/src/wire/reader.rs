@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use super::{TEXT_BYTES_MAX, WireError};
+use super::error::WireError;
+use super::frame::TEXT_BYTES_MAX;
 
 /// What is left of one frame.
 #[derive(Clone, Debug)]

@@ -7,6 +7,7 @@ use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
 
+use super::frame::TEXT_BYTES_MAX;
 use super::*;
 use crate::check::tests::limits;
 use crate::*;

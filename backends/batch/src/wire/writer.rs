@@ -1,6 +1,7 @@
 //! Numbers, lists and texts to bytes, into a buffer that is used again.
 
-use super::{FRAME_BYTES_MAX, PREFIX_BYTES, TEXT_BYTES_MAX, WireError};
+use super::error::WireError;
+use super::frame::{FRAME_BYTES_MAX, PREFIX_BYTES, TEXT_BYTES_MAX};
 
 /// One frame being written.
 pub(super) struct Writer<'a>(&'a mut Vec<u8>);
