@@ -164,20 +164,14 @@ fn says(bytes: &[u8], greets: bool) -> Result<Vec<u32>, DeviceError> {
         drop(theirs.read_to_end(&mut rest));
     });
     let patience = Duration::from_millis(50);
+    let slice = Duration::from_millis(5);
     let answer = Remote::over(ours, b"", patience).and_then(|mut device| {
-        loop {
-            match within(&mut device, 1, Duration::from_millis(5)) {
-                Err(DeviceError::Timeout { .. }) => {
-                    // The step is still queued.
-                    match device.collect(Duration::from_millis(5)) {
-                        Err(DeviceError::Timeout { .. }) => {}
-                        Err(error) => break Err(error),
-                        Ok(_) => panic!("nothing was answered"),
-                    }
-                }
-                other => break other,
-            }
+        let mut answer = within(&mut device, 1, slice);
+        // A step that is not answered stays queued, until patience ends.
+        while matches!(answer, Err(DeviceError::Timeout { .. })) {
+            answer = device.collect(slice).map(|_| panic!("nothing was answered"));
         }
+        answer
     });
     other.join().expect("no panic");
     answer
