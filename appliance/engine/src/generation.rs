@@ -272,7 +272,7 @@ impl Generation {
 
     fn refusal(&self, refusal: &SchedulerRefusal) -> Refusal {
         let refusal = Refusal::of_scheduler(refusal, self.queue);
-        crate::service::note_refusal(&self.model, &refusal);
+        meters::note_refusal(&self.model, refusal.reason());
         refusal
     }
 }

@@ -56,6 +56,8 @@ mod tests {
             pending,
             progress: Micros(5),
             request_interval: Duration::ZERO,
+            limits: crate::validation::tests::limits().into(),
+            model_len_max: 1,
         };
         let health = of_lane(&state, Micros(5 + seconds * 1_000_000), Duration::from_secs(30));
         let said = match health {

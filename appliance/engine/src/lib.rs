@@ -38,8 +38,8 @@
 //! 4. the edge flushes the last frames and closes its connections;
 //! 5. the process exits, at most 28 s after 1.
 //!
-//! Reading order: `request` (asked and answered), `refusal`, `gate` (permits), `lane` and `runner`
-//! (the thread), `recovery` (losses and bugs), `generation` (tokens to text), `validation`,
+//! Reading order: `request` (asked and answered), `constraint`, `refusal`, `gate` (permits), `lane/` (the
+//! thread, its device, losses and bugs), `generation` (tokens to text), `validation`,
 //! `text_pool` (threads for texts), `prompt`, `service`, `edge` (how its requests are taken), `registry` (all
 //! models) and `ledger` (the memory they claim), `health`, `drain`, `meters` (all metrics in one table), `record` (a lane's).
 //!
@@ -54,6 +54,7 @@
 #![forbid(unsafe_code)]
 
 mod clock;
+mod constraint;
 mod drain;
 mod edge;
 mod gate;
@@ -62,19 +63,19 @@ mod health;
 mod lane;
 mod ledger;
 pub mod meters;
+mod place;
 mod prompt;
 mod record;
-mod recovery;
 mod refusal;
 mod registry;
 mod request;
-mod runner;
 mod service;
 pub mod text_pool;
 mod validation;
 mod warm;
 
 pub use clock::Clock;
+pub use constraint::{Constrain, Constraint};
 pub use drain::Drained;
 pub use edge::{Edge, OutputFormatter};
 pub use gate::Permit;
@@ -82,12 +83,13 @@ pub use generation::Generation;
 pub use health::Health;
 pub use lane::{Condition, LaneSource, LaneState, Reopen};
 pub use ledger::{Claimed, Ledger};
+pub use place::Place;
 pub use refusal::{QueueNumbers, Refusal};
 pub use registry::{Entry, Loading, ModelState, Models, ModelsError};
 pub use request::{
     Completed, Delta, FinishReason, GenerateRequest, Prompt, TokenInfo, Turn, Usage,
 };
-pub use service::{Place, Service, ServiceConfig};
+pub use service::{Service, ServiceConfig};
 pub use warm::{NotWarm, WarmUp};
 
 pub use gimbal_batch::SampleParams;

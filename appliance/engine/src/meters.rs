@@ -148,6 +148,11 @@ pub fn describe() {
     }
 }
 
+/// A request was not admitted.
+pub(crate) fn note_refusal(model: &str, reason: &'static str) {
+    counter!(REFUSED, "model" => model.to_owned(), "reason" => reason).increment(1);
+}
+
 const HEAD: &str = "\
 # Metrics
 

@@ -1,4 +1,4 @@
-//! What a lane records: the handles of its metrics, and when things happened to a request.
+//! What a lane records: the handles of its metrics.
 //!
 //! What they are called stands in `meters.rs`. Handles bind to the recorder that is installed when a
 //! lane starts: install it first. Next: `lane.rs`.
@@ -11,41 +11,19 @@ use gimbal_scheduler::{Micros, Policy, Stats};
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
 use crate::clock::between;
-use crate::lane::LaneEvent;
+use crate::lane::{LaneEvent, Times};
 use crate::meters::{
     CANCELLED, DECODE, E2E, INFERENCE, INFO, ITL, KV_BLOCKS, KV_INFO, LANE_INFO, LOSSES,
     PREEMPTIONS, PREFILL, QUEUE, REFUSED, REQUEST_CHOICES, REQUEST_LIMIT, REQUEST_LONGEST,
     REQUEST_OUTPUT, REQUEST_PREEMPTIONS, REQUEST_PROMPT, REQUESTS, RESTARTS, ROW_FAULTS, ROWS,
     RUNNING, SLOTS_USED, STEP, STEP_TOKENS, STEPS, Station, TOKENS, TPOT, TTFT, TURNS, WAITING,
 };
+use crate::place::Place;
 use crate::request::FinishReason;
-use crate::service::Place;
-
-/// When things happened to a request.
-pub(crate) struct Times {
-    /// At the edge.
-    pub(crate) arrived: Micros,
-    /// In the lane.
-    pub(crate) admitted: Micros,
-    /// The step that holds its first rows.
-    pub(crate) scheduled: Option<Micros>,
-    pub(crate) prompt_tokens: u32,
-    pub(crate) max_new_tokens: u32,
-    /// How often its sequences gave up their blocks.
-    pub(crate) preemptions: u32,
-    pub(crate) choices: Vec<Progress>,
-}
-
-/// How far a choice is.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Progress {
-    tokens: u32,
-    first: Option<Micros>,
-    newest: Option<Micros>,
-}
 
 /// Handles of one lane.
 pub(crate) struct LaneMeters {
+    labels: Vec<Label>,
     /// What was told last.
     told: RefCell<Stats>,
     kv_info: Gauge,
@@ -105,6 +83,7 @@ impl LaneMeters {
         let queue_full = [("model", model.to_owned()), ("reason", "queue_full".to_owned())];
         counter!(REFUSED, &queue_full).increment(0);
         Self {
+            labels: labels.clone(),
             told: RefCell::default(),
             kv_info: Gauge::noop(),
             blocks: ["used", "cached", "free"].map(blocks),
@@ -143,15 +122,9 @@ impl LaneMeters {
     }
 
     /// Says how large the KV cache is.
-    pub(crate) fn note_kv(
-        &mut self,
-        (model, lane): (&str, u16),
-        limits: &Limits,
-        policy: &Policy,
-        model_len_max: u32,
-    ) {
+    pub(crate) fn note_kv(&mut self, limits: &Limits, policy: &Policy, model_len_max: u32) {
         let tokens = u64::from(limits.kv.blocks) * u64::from(limits.kv.block_tokens);
-        let mut labels = labels(model, lane);
+        let mut labels = self.labels.clone();
         labels.extend([
             Label::new("block_tokens", limits.kv.block_tokens.to_string()),
             Label::new("blocks", limits.kv.blocks.to_string()),

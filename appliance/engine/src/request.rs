@@ -10,6 +10,8 @@ use gimbal_batch::SampleParams;
 use gimbal_scheduler::{Client, Priority};
 use serde_json::{Map, Value};
 
+use crate::constraint::Constrain;
+
 /// One request for text.
 #[derive(Clone, Debug)]
 pub struct GenerateRequest {
@@ -45,6 +47,8 @@ pub struct GenerateRequest {
     pub salt: u64,
     /// Who asks: seats and threads are shared between clients.
     pub client: Client,
+    /// What may come, where not everything may.
+    pub constrain: Option<Arc<dyn Constrain>>,
     /// It is somebody's: false for the first request of a model, which no metric counts.
     pub is_counted: bool,
 }
@@ -70,6 +74,7 @@ impl GenerateRequest {
             priority: Priority::default(),
             salt: 0,
             client: Client::default(),
+            constrain: None,
             is_counted: true,
         }
     }

@@ -12,11 +12,11 @@ use gimbal_batch::{AdapterSlot, Limits, SampleParams};
 use gimbal_hal::DeviceError;
 use gimbal_scheduler::{Policy, Request, RequestId};
 use gimbal_text::{ChatTemplate, StopStrings, Tokenizer};
-use metrics::counter;
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
 use crate::clock::{Clock, between};
+use crate::constraint::Constrain;
 use crate::edge::Edge;
 use crate::gate::{Gate, Permit, Shut};
 use crate::generation::{self, Choice, Generation};
@@ -24,6 +24,7 @@ use crate::health::{self, Health};
 use crate::lane::{Admission, Lane, LaneSource, LaneState};
 use crate::ledger::Claimed;
 use crate::meters::{self, Station};
+use crate::place::Place;
 use crate::record::note_place;
 use crate::request::{GenerateRequest, Prompt, Usage};
 use crate::{QueueNumbers, Refusal, validation};
@@ -58,23 +59,6 @@ pub struct ServiceConfig {
     pub place: Place,
     /// The memory it holds, given back with the model.
     pub claimed: Option<Claimed>,
-}
-
-/// On what a model runs, for people: the engine reads none of it.
-#[derive(Clone, Debug, Default)]
-pub struct Place {
-    /// Version of the binary.
-    pub version: String,
-    /// The platform's name.
-    pub platform: String,
-    /// The first device by the vendor's name.
-    pub device: String,
-    /// It answers from hashes, not from a model.
-    pub is_simulated: bool,
-    /// Stable ids of each lane's devices.
-    pub lanes: Vec<Vec<String>>,
-    /// Platforms that were asked before, and why each was passed over.
-    pub passed: Vec<(String, String)>,
 }
 
 /// A model that serves.
@@ -179,14 +163,14 @@ impl Service {
 
     /// What each lane's device can do.
     #[must_use]
-    pub fn limits(&self) -> &Limits {
-        &self.lanes[0].limits
+    pub fn limits(&self) -> Arc<Limits> {
+        self.lanes[0].state().limits
     }
 
     /// Tokens of prompt and output together, at most.
     #[must_use]
     pub fn max_model_len(&self) -> u32 {
-        self.lanes[0].model_len_max
+        self.lanes[0].state().model_len_max
     }
 
     /// Limits and order of every lane.
@@ -261,7 +245,7 @@ impl Service {
     }
 
     fn validate(&self, request: &GenerateRequest) -> Result<(), Refusal> {
-        validation::check(request, self.limits(), self.choices_max)?;
+        validation::check(request, &self.limits(), self.choices_max)?;
         validation::check_answer(request, self.max_model_len())
     }
 
@@ -337,8 +321,13 @@ impl Service {
             closed: false,
         };
         let is_counted = request.is_counted;
+        let constrain = request.constrain.iter();
+        let begin =
+            |constrain: &Arc<dyn Constrain>| (0..choices).map(|_| constrain.begin()).collect();
+        let constraints = constrain.map(begin).next().unwrap_or_default();
         let request = self.scheduler_request(id, prompt, max_new_tokens, &request);
-        let admission = Admission { request, is_counted, events: sender, permit, arrived };
+        let admission =
+            Admission { request, is_counted, events: sender, permit, arrived, constraints };
         let sent = lane.admit(Box::new(admission));
         Station::Admit.record(between(admitting, self.clock.now()));
         if sent {
@@ -376,7 +365,7 @@ impl Service {
             client: request.client,
             priority: request.priority,
             deadline: request.deadline.map(|d| self.clock.after(d)),
-            masked: false,
+            masked: request.constrain.is_some(),
         }
     }
 
@@ -431,7 +420,7 @@ impl Service {
     }
 
     fn note(&self, refusal: Refusal) -> Refusal {
-        note_refusal(&self.name, &refusal);
+        meters::note_refusal(&self.name, refusal.reason());
         refusal
     }
 }
@@ -439,9 +428,4 @@ impl Service {
 /// The longest channel tokio makes; longer than any context.
 fn mpsc_max() -> usize {
     tokio::sync::Semaphore::MAX_PERMITS
-}
-
-pub(crate) fn note_refusal(model: &str, refusal: &Refusal) {
-    let (model, reason) = (model.to_owned(), refusal.reason());
-    counter!(meters::REFUSED, "model" => model, "reason" => reason).increment(1);
 }

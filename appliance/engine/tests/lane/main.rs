@@ -3,6 +3,7 @@
 //! Reading order: `rig` (a service and a device that waits), `promises`, `lanes` (two of them), `bugs`.
 
 mod bugs;
+mod devices;
 mod lanes;
 mod models;
 

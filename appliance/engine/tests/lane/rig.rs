@@ -78,6 +78,16 @@ pub(crate) fn request(prompt: &str, max_new_tokens: u32) -> GenerateRequest {
     GenerateRequest { max_new_tokens: Some(max_new_tokens), ..GenerateRequest::new(prompt) }
 }
 
+/// Waits until it is so.
+pub(crate) async fn until(mut so: impl FnMut() -> bool) {
+    let wait = async {
+        while !so() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), wait).await.expect("it comes to be so");
+}
+
 /// What one request gets: its tokens and its end.
 pub(crate) async fn answer(
     service: &Service,
@@ -93,6 +103,12 @@ pub(crate) async fn answer(
 pub(crate) struct Held {
     inner: Box<dyn Backend>,
     steps: Arc<Mutex<Receiver<()>>>,
+}
+
+/// A device whose steps finish one for each message; without its sender all do.
+pub(crate) fn held(inner: Box<dyn Backend>) -> (Box<dyn Backend>, SyncSender<()>) {
+    let (sender, steps) = sync_channel(1024);
+    (Box::new(Held { inner, steps: Arc::new(Mutex::new(steps)) }), sender)
 }
 
 /// A lane on a held device. Each message lets one step finish; without its sender all do.

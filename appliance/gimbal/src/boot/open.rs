@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gimbal_engine::{LaneSource, Place, Service, ServiceConfig};
-use gimbal_hal::{Artifact, Backend, Class, DeviceError, Placement, Servable};
+use gimbal_hal::{Artifact, Backend, Class, DeviceError, Group, Placement, Seat, Servable};
 use gimbal_model::Model;
 use tracing::info;
 
@@ -85,9 +85,19 @@ fn lanes(open: &Opener) -> Result<Vec<LaneSource>, DeviceError> {
 struct Opener(Arc<Plan>);
 
 impl Opener {
+    /// One copy: a device, or a group of them.
     fn open(&self, replica: usize) -> Result<Box<dyn Backend>, DeviceError> {
+        let ranks = self.0.fit.replicas[replica].devices.len();
+        let rank = |rank| self.open_seat(Seat { replica, rank });
+        match ranks {
+            1 => rank(0),
+            ranks => Ok(Box::new(Group::new((0..ranks).map(rank).collect::<Result<_, _>>()?)?)),
+        }
+    }
+
+    fn open_seat(&self, seat: Seat) -> Result<Box<dyn Backend>, DeviceError> {
         let plan = &self.0;
-        match plan.platform.open(&plan.fit, replica, &plan.artifact)? {
+        match plan.platform.open(&plan.fit, seat, &plan.artifact)? {
             Servable::Generate(backend) => Ok(backend),
             Servable::Infer(_) => Err(does_not_generate()),
         }

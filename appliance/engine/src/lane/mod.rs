@@ -1,33 +1,37 @@
 //! A lane from outside: one OS thread that owns a scheduler and a backend, and the two channels
 //! that lead to it.
 //!
-//! What happens on the thread stands in `runner.rs`. Next: `runner.rs`.
+//! Reading order: `message` (what crosses the channels), `live` (a request inside), `device` (the
+//! backend, and how it is opened again), `runner` (the thread's loop), `recovery` (losses and bugs).
+
+mod device;
+mod live;
+mod message;
+mod recovery;
+mod runner;
 
 use std::sync::Mutex;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
 
-use gimbal_batch::Limits;
 use gimbal_hal::{Backend, DeviceError};
-use gimbal_scheduler::{Finish, Micros, Policy, Refusal, Request, RequestId, Stats};
-use tokio::sync::{mpsc, watch};
+use gimbal_scheduler::{Policy, RequestId};
+use tokio::sync::watch;
 
+pub use self::device::Reopen;
+pub(crate) use self::live::Times;
+pub(crate) use self::message::{Admission, Command, LaneEvent};
+pub use self::message::{Condition, LaneState};
+use self::runner::Runner;
 use crate::clock::Clock;
-use crate::gate::Permit;
 use crate::record::LaneMeters;
-use crate::request::FinishReason;
-use crate::runner::Runner;
-
-/// Opens the device again after it was lost.
-pub type Reopen = Box<dyn FnMut() -> Result<Box<dyn Backend>, DeviceError> + Send>;
 
 /// An opened device and the way to open it again.
 pub struct LaneSource {
     /// The device, ready.
     pub backend: Box<dyn Backend>,
-    /// Called on the lane's thread after a loss, a few times at most. The new device must have the
-    /// same limits.
+    /// Called after a loss, a few times at most, on a thread of its own: the lane goes on to take
+    /// commands. The new device may have other limits.
     pub reopen: Reopen,
 }
 
@@ -37,88 +41,12 @@ impl std::fmt::Debug for LaneSource {
     }
 }
 
-/// What a lane says about itself after every step and whenever it falls idle.
-#[derive(Clone, Debug)]
-pub struct LaneState {
-    /// The scheduler's books.
-    pub stats: Stats,
-    /// Whether it can work.
-    pub condition: Condition,
-    /// There is work, so a step should finish soon.
-    pub pending: bool,
-    /// When a step finished last, or work began after idleness.
-    pub progress: Micros,
-    /// Between two requests that end, on average; zero while unknown.
-    pub request_interval: Duration,
-}
-
-/// Whether a lane can work.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Condition {
-    /// Yes.
-    Running,
-    /// The device is being opened again.
-    Reopening {
-        /// What happened to it.
-        why: String,
-    },
-    /// No, for good.
-    Stopped {
-        /// What happened.
-        why: String,
-    },
-}
-
-/// What a lane is told. A permit's holder sends at most one of each, so the channel cannot fill.
-#[derive(Debug)]
-pub(crate) enum Command {
-    Admit(Box<Admission>),
-    Cancel(RequestId),
-    Stop,
-}
-
-/// A request on its way in.
-#[derive(Debug)]
-pub(crate) struct Admission {
-    pub(crate) request: Request,
-    pub(crate) is_counted: bool,
-    pub(crate) events: mpsc::Sender<LaneEvent>,
-    pub(crate) permit: Permit,
-    pub(crate) arrived: Micros,
-}
-
-/// What a lane tells the one who waits for a request.
-#[derive(Debug)]
-pub(crate) enum LaneEvent {
-    Refused(Refusal),
-    /// `waited` is the time in the scheduler's queue.
-    Started {
-        cached_tokens: u32,
-        waited: Micros,
-    },
-    Token {
-        choice: u16,
-        token: u32,
-        logprob: f32,
-        top: Vec<(u32, f32)>,
-        finish: Option<Finish>,
-    },
-    Finished {
-        choice: u16,
-        finish: Finish,
-    },
-    /// All choices ended for a reason the scheduler does not know.
-    Failed(FinishReason),
-}
-
 /// A handle; dropping the last one stops the lane.
 #[derive(Debug)]
 pub(crate) struct Lane {
     commands: SyncSender<Command>,
     state: watch::Receiver<LaneState>,
     thread: Mutex<Option<JoinHandle<()>>>,
-    pub(crate) limits: Limits,
-    pub(crate) model_len_max: u32,
 }
 
 impl Lane {
@@ -132,15 +60,12 @@ impl Lane {
     ) -> Result<Self, DeviceError> {
         // An Admit and a Cancel for each permit, and Stop.
         let (commands, receiver) = sync_channel(2 * places as usize + 8);
-        let limits = source.backend.limits().clone();
         let meters = LaneMeters::new(model, number);
-        let (mut runner, state) = Runner::new(source, policy.clone(), clock, receiver, meters);
-        let model_len_max = runner.scheduler.model_len_max();
-        runner.meters.note_kv((model, number), &limits, policy, model_len_max);
+        let (runner, state) = Runner::new(source, policy.clone(), clock, receiver, meters);
         let name = format!("lane-{number}");
         let spawned = std::thread::Builder::new().name(name).spawn(move || runner.run());
         let thread = spawned.map_err(|e| DeviceError::Lost { why: format!("no thread: {e}") })?;
-        Ok(Self { commands, state, thread: Mutex::new(Some(thread)), limits, model_len_max })
+        Ok(Self { commands, state, thread: Mutex::new(Some(thread)) })
     }
 
     /// Hands a request over; gives it back if the lane has stopped.
@@ -203,6 +128,8 @@ impl Canceller {
 
 #[cfg(test)]
 mod tests {
+    use gimbal_scheduler::{Micros, Stats};
+
     use super::*;
 
     #[test]
@@ -213,10 +140,11 @@ mod tests {
             condition: Condition::Running,
             pending: false,
             progress: Micros(0),
-            request_interval: Duration::ZERO,
+            request_interval: std::time::Duration::ZERO,
+            limits: crate::validation::tests::limits().into(),
+            model_len_max: 1,
         });
-        let limits = crate::validation::tests::limits();
-        let lane = Lane { commands, state, thread: Mutex::new(None), limits, model_len_max: 1 };
+        let lane = Lane { commands, state, thread: Mutex::new(None) };
         assert_eq!(lane.state().condition, Condition::Running);
         drop(sender);
         assert!(matches!(lane.state().condition, Condition::Stopped { .. }));

@@ -5,21 +5,23 @@
 //! stands in `recovery.rs`. Next: `recovery.rs`.
 
 use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
 use gimbal_batch::{Batch, Limits, Outcome, StepId};
-use gimbal_hal::{Backend, DeviceError};
+use gimbal_hal::DeviceError;
 use gimbal_scheduler::{Event, Finish, Micros, Policy, RequestId, SampleEvent, Scheduler};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::watch;
 use tracing::trace;
 
+use super::LaneSource;
+use super::device::{Device, Reopen, guarded};
+use super::live::{Constrained, Live, Progress, Times};
+use super::message::{Admission, Command, Condition, LaneEvent, LaneState};
 use crate::clock::{Clock, between};
-use crate::gate::Permit;
-use crate::lane::{Admission, Command, Condition, LaneEvent, LaneSource, LaneState, Reopen};
 use crate::meters::Station;
-use crate::record::{LaneMeters, Progress, Times};
-use crate::recovery::guarded;
+use crate::record::LaneMeters;
 use crate::request::FinishReason;
 
 /// How long `collect` waits before commands are looked at again: the longest a cancel waits on a
@@ -29,40 +31,33 @@ const COLLECT_SLICE: Duration = Duration::from_millis(20);
 const PAUSE: Duration = Duration::from_millis(10);
 
 /// Everything a lane owns.
-pub(crate) struct Runner {
-    pub(crate) scheduler: Scheduler,
-    /// `None` while the device is lost.
-    pub(crate) backend: Option<Box<dyn Backend>>,
-    pub(crate) reopen: Reopen,
-    pub(crate) limits: Limits,
-    pub(crate) policy: Policy,
-    pub(crate) clock: Clock,
-    pub(crate) commands: Receiver<Command>,
-    pub(crate) live: HashMap<RequestId, Live>,
-    pub(crate) events: Vec<Event>,
+pub(super) struct Runner {
+    pub(super) scheduler: Scheduler,
+    pub(super) device: Device,
+    /// `None` while it is being used.
+    pub(super) reopen: Option<Reopen>,
+    pub(super) limits: Arc<Limits>,
+    pub(super) policy: Policy,
+    pub(super) clock: Clock,
+    pub(super) commands: Receiver<Command>,
+    pub(super) live: HashMap<RequestId, Live>,
+    pub(super) events: Vec<Event>,
     batch: Batch,
     /// Steps submitted and not collected, the oldest first.
-    pub(crate) in_flight: VecDeque<(StepId, Micros)>,
-    pub(crate) meters: LaneMeters,
+    pub(super) in_flight: VecDeque<(StepId, Micros)>,
+    pub(super) meters: LaneMeters,
     state: watch::Sender<LaneState>,
-    pub(crate) condition: Condition,
-    progress: Micros,
+    pub(super) condition: Condition,
+    pub(super) progress: Micros,
+    /// Some request may be constrained.
+    is_constrained: bool,
     /// Tokens that the newest step brought.
     step_tokens: u32,
     /// Of all requests, as far as each was told of its own.
     preemptions: u64,
     ended: Ends,
     /// Losses and restarts since a step was last committed.
-    pub(crate) failures: u32,
-}
-
-/// A request inside.
-pub(crate) struct Live {
-    events: mpsc::Sender<LaneEvent>,
-    _permit: Permit,
-    times: Times,
-    is_counted: bool,
-    unfinished: u16,
+    pub(super) failures: u32,
 }
 
 /// How often requests end.
@@ -74,32 +69,34 @@ struct Ends {
 
 /// Whether to go on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Flow {
+pub(super) enum Flow {
     On,
     Stop,
 }
 
 impl Runner {
-    pub(crate) fn new(
+    pub(super) fn new(
         source: LaneSource,
         policy: Policy,
         clock: Clock,
         commands: Receiver<Command>,
         meters: LaneMeters,
     ) -> (Self, watch::Receiver<LaneState>) {
-        let limits = source.backend.limits().clone();
-        let scheduler = Scheduler::new(limits.clone(), policy.clone());
+        let limits = Arc::new(source.backend.limits().clone());
+        let scheduler = Scheduler::new((*limits).clone(), policy.clone());
         let (state, watcher) = watch::channel(LaneState {
             stats: scheduler.stats(),
             condition: Condition::Running,
             pending: false,
             progress: clock.now(),
             request_interval: Duration::ZERO,
+            limits: Arc::clone(&limits),
+            model_len_max: scheduler.model_len_max(),
         });
-        let runner = Self {
+        let mut runner = Self {
             scheduler,
-            backend: Some(source.backend),
-            reopen: source.reopen,
+            device: Device::Open(source.backend),
+            reopen: Some(source.reopen),
             limits,
             policy,
             clock,
@@ -112,24 +109,49 @@ impl Runner {
             state,
             condition: Condition::Running,
             progress: clock.now(),
+            is_constrained: false,
             step_tokens: 0,
             preemptions: 0,
             ended: Ends::default(),
             failures: 0,
         };
+        runner.note_limits();
         runner.publish();
         (runner, watcher)
     }
 
+    /// Runs the lane until it is told to stop or gives up. The device is dropped on this thread.
+    pub(super) fn run(mut self) {
+        while self.guarded_turn() == Flow::On {}
+        // Whoever is still inside: a lane that gave up has told them already.
+        self.fail_all(&FinishReason::Drained);
+        if !matches!(self.condition, Condition::Stopped { .. }) {
+            self.condition = Condition::Stopped { why: "the server is shutting down".into() };
+        }
+        self.publish();
+        self.meters.end();
+        self.device.close();
+    }
+
+    /// Says what the device can do.
+    pub(super) fn note_limits(&mut self) {
+        let model_len_max = self.scheduler.model_len_max();
+        self.meters.note_kv(&self.limits, &self.policy, model_len_max);
+    }
+
     /// One round: commands, steps, news.
-    pub(crate) fn turn(&mut self) -> Flow {
+    pub(super) fn turn(&mut self) -> Flow {
         if self.take_commands() == Flow::Stop {
-            self.fail_all(&FinishReason::Drained);
             return Flow::Stop;
         }
         let now = self.clock.now();
         self.scheduler.expire(now, &mut self.events);
         self.deliver();
+        if !matches!(self.device, Device::Open(_)) {
+            let flow = self.watch_opening(now);
+            self.publish();
+            return if flow == Flow::On { self.pause(PAUSE) } else { flow };
+        }
         let moved = match self.advance() {
             Ok(moved) => moved,
             Err(error) => return self.recover(&error),
@@ -149,7 +171,7 @@ impl Runner {
 
     /// Takes what has been sent; with nothing to do, waits for it.
     fn take_commands(&mut self) -> Flow {
-        if self.scheduler.is_idle() {
+        if self.scheduler.is_idle() && matches!(self.device, Device::Open(_)) {
             self.publish();
             let Ok(command) = self.commands.recv() else { return Flow::Stop };
             self.progress = self.clock.now();
@@ -171,7 +193,7 @@ impl Runner {
     }
 
     /// Waits for a command, for a while.
-    pub(crate) fn pause(&mut self, at_most: Duration) -> Flow {
+    pub(super) fn pause(&mut self, at_most: Duration) -> Flow {
         match self.commands.recv_timeout(at_most) {
             Ok(command) => self.handle(command),
             Err(RecvTimeoutError::Timeout) => Flow::On,
@@ -189,7 +211,7 @@ impl Runner {
     }
 
     fn admit(&mut self, admission: Admission) {
-        let Admission { request, is_counted, events, permit, arrived } = admission;
+        let Admission { request, is_counted, events, permit, arrived, constraints } = admission;
         let (id, choices) = (request.id, request.choices);
         let prompt_tokens = u32::try_from(request.tokens.len()).unwrap_or(u32::MAX);
         let max_new_tokens = request.max_new_tokens;
@@ -207,20 +229,24 @@ impl Runner {
             preemptions: 0,
             choices: vec![Progress::default(); usize::from(choices)],
         };
-        let live = Live { events, _permit: permit, times, is_counted, unfinished: choices };
+        let constrained = |constraint| Constrained { constraint, mask: None, is_held: false };
+        let constrained: Vec<_> = constraints.into_iter().map(constrained).collect();
+        self.is_constrained |= !constrained.is_empty();
+        let live =
+            Live { events, _permit: permit, times, is_counted, unfinished: choices, constrained };
         self.live.insert(id, live);
     }
 
     /// Fills the pipeline, then takes the oldest step. False if there was nothing to do.
     fn advance(&mut self) -> Result<bool, DeviceError> {
-        let Some(backend) = &mut self.backend else {
-            return Err(DeviceError::Lost { why: "no device is open".into() });
-        };
         while self.in_flight.len() < self.limits.depth as usize {
             let now = self.clock.now();
+            self.ask_masks();
             let plan = || self.scheduler.schedule(now, &mut self.batch);
             let Some(step) = Station::Schedule.span().in_scope(plan) else { break };
+            self.fill_masks();
             let scheduled = self.clock.now();
+            let Device::Open(backend) = &mut self.device else { return Err(not_open()) };
             let submit = || guarded(|| backend.submit(step, &self.batch));
             Station::Submit.span().in_scope(submit)?;
             self.in_flight.push_back((step, scheduled));
@@ -230,6 +256,7 @@ impl Runner {
         }
         let Some(&(oldest, submitted)) = self.in_flight.front() else { return Ok(false) };
         let from = self.clock.now();
+        let Device::Open(backend) = &mut self.device else { return Err(not_open()) };
         let collect = || guarded(|| backend.collect(COLLECT_SLICE));
         match Station::Collect.span().in_scope(collect) {
             Ok((step, outcome)) => {
@@ -254,6 +281,43 @@ impl Runner {
         self.meters.commit.record(between(now, self.clock.now()));
     }
 
+    /// Asks for the masks that are not known yet; who must wait for one is left out of the step.
+    fn ask_masks(&mut self) {
+        if !self.is_constrained {
+            return;
+        }
+        let mut is_any = false;
+        for (id, live) in &mut self.live {
+            for (choice, constrained) in (0_u16..).zip(&mut live.constrained) {
+                is_any = true;
+                if constrained.mask.is_none() {
+                    constrained.mask = constrained.constraint.mask();
+                }
+                let is_late = constrained.mask.is_none();
+                if is_late != constrained.is_held {
+                    constrained.is_held = is_late;
+                    match is_late {
+                        true => self.scheduler.hold(*id, choice),
+                        false => self.scheduler.free(*id, choice),
+                    }
+                }
+            }
+        }
+        self.is_constrained = is_any;
+    }
+
+    /// Writes masks into the step that was just scheduled.
+    fn fill_masks(&mut self) {
+        if !self.is_constrained {
+            return;
+        }
+        for (output, (id, choice)) in self.batch.outputs.iter_mut().zip(self.scheduler.outputs()) {
+            let constrained =
+                self.live.get(&id).and_then(|l| l.constrained.get(usize::from(choice)));
+            output.mask = constrained.and_then(|constrained| constrained.mask.clone());
+        }
+    }
+
     /// Looks up whose sequences gave up their blocks, where any did.
     fn note_preemptions(&mut self) {
         let all = self.scheduler.stats().preemptions;
@@ -267,7 +331,7 @@ impl Runner {
     }
 
     /// Hands all events to those who wait. Who no longer does is cancelled.
-    pub(crate) fn deliver(&mut self) {
+    pub(super) fn deliver(&mut self) {
         let mut gone = Vec::new();
         while !self.events.is_empty() {
             let mut events = std::mem::take(&mut self.events);
@@ -305,6 +369,7 @@ impl Runner {
             }
         };
         let live = self.live.get_mut(&id)?;
+        live.accept(&news);
         if live.is_counted {
             self.step_tokens += self.meters.note(&mut live.times, &news, now);
         }
@@ -322,7 +387,7 @@ impl Runner {
     }
 
     /// Says how things stand. Also called before waiting, so that an idle lane shows zeros.
-    pub(crate) fn publish(&self) {
+    pub(super) fn publish(&self) {
         let stats = self.scheduler.stats();
         self.meters.publish(&stats);
         let reopening = self.condition != Condition::Running;
@@ -332,15 +397,9 @@ impl Runner {
             pending: reopening || !self.scheduler.is_idle(),
             progress: self.progress,
             request_interval: self.ended.interval,
+            limits: Arc::clone(&self.limits),
+            model_len_max: self.scheduler.model_len_max(),
         });
-    }
-}
-
-impl Live {
-    /// Ends all choices for a reason the scheduler does not know.
-    pub(crate) fn fail(self, finish: &FinishReason) {
-        // Nobody may be waiting any more.
-        drop(self.events.try_send(LaneEvent::Failed(finish.clone())));
     }
 }
 
@@ -354,6 +413,10 @@ impl Ends {
         }
         self.newest = Some(now);
     }
+}
+
+fn not_open() -> DeviceError {
+    DeviceError::Lost { why: "no device is open".to_owned() }
 }
 
 /// True when `next` is the end of the choice that `event` is a token of.

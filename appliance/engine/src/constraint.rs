@@ -1,0 +1,34 @@
+//! What may come next in a continuation, decided by somebody else: a grammar.
+//!
+//! Masks are made beside the steps. The lane asks before each step; a mask that is late costs its own
+//! row only. Next: `request.rs`.
+
+use gimbal_batch::TokenMask;
+
+/// Decides the next token of one continuation.
+pub trait Constraint: Send {
+    /// Tokens that may come next; `None` while that is being found out. Asked before every step until
+    /// it is known, so it never waits.
+    fn mask(&mut self) -> Option<TokenMask>;
+
+    /// A token was chosen; the next mask is for what follows it.
+    fn accept(&mut self, token: u32);
+}
+
+/// Begins a constraint for each continuation of a request.
+pub trait Constrain: Send + Sync {
+    /// One for a continuation that has no token yet.
+    fn begin(&self) -> Box<dyn Constraint>;
+}
+
+impl std::fmt::Debug for dyn Constraint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Constraint")
+    }
+}
+
+impl std::fmt::Debug for dyn Constrain {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Constrain")
+    }
+}
