@@ -12,6 +12,7 @@ use crate::key::Key;
 use crate::request::{Micros, Refusal, Request};
 use crate::scheduler::{Job, Scheduler};
 use crate::sequence::{Domain, Rank, Sequence, State};
+use crate::spans;
 
 impl Scheduler {
     /// Puts a request into the queue.
@@ -46,7 +47,9 @@ impl Scheduler {
         }
         let accepted = self.limits.accepts(&request.params, request.masked);
         accepted.map_err(Refusal::Unsupported)?;
-        self.check_length(request)
+        self.check_length(request)?;
+        let rows_max = |end| self.frame.span_rows_max(&self.limits, end);
+        spans::check(&request.spans, request.tokens.len(), &self.limits, rows_max)
     }
 
     fn check_length(&self, request: &Request) -> Result<(), Refusal> {
@@ -150,6 +153,7 @@ impl Scheduler {
             rank: Rank { priority: Reverse(request.priority), arrival: job.arrival, choice },
             job: job_key,
             prompt: Arc::clone(&request.tokens),
+            spans: Arc::clone(&request.spans),
             output: Vec::new(),
             output_max: request.max_new_tokens,
             params,

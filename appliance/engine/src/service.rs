@@ -362,6 +362,7 @@ impl Service {
         Request {
             id,
             tokens,
+            spans: Arc::default(),
             max_new_tokens,
             params: Arc::new(SampleParams {
                 seed,
