@@ -45,6 +45,10 @@ impl Scheduler {
         if self.adapters.generation(request.adapter).is_none() {
             return Err(Refusal::Invalid { what: "the adapter must be loaded" });
         }
+        if request.tokens.iter().any(|token| *token >= self.limits.vocab) {
+            // A tokenizer may know more tokens than the model has rows for.
+            return Err(Refusal::Invalid { what: "a token is not one of the model's vocabulary" });
+        }
         let accepted = self.limits.accepts(&request.params, request.masked);
         accepted.map_err(Refusal::Unsupported)?;
         self.check_length(request)?;
