@@ -12,6 +12,7 @@ use crate::key::Key;
 use crate::request::{Micros, Refusal, Request};
 use crate::scheduler::{Job, Scheduler};
 use crate::sequence::{Domain, Rank, Sequence, State};
+use crate::spans;
 
 impl Scheduler {
     /// Puts a request into the queue.
@@ -44,9 +45,15 @@ impl Scheduler {
         if self.adapters.generation(request.adapter).is_none() {
             return Err(Refusal::Invalid { what: "the adapter must be loaded" });
         }
+        if request.tokens.iter().any(|token| *token >= self.limits.vocab) {
+            // A tokenizer may know more tokens than the model has rows for.
+            return Err(Refusal::Invalid { what: "a token is not one of the model's vocabulary" });
+        }
         let accepted = self.limits.accepts(&request.params, request.masked);
         accepted.map_err(Refusal::Unsupported)?;
-        self.check_length(request)
+        self.check_length(request)?;
+        let rows_max = |end| self.frame.span_rows_max(&self.limits, end);
+        spans::check(&request.spans, request.tokens.len(), &self.limits, rows_max)
     }
 
     fn check_length(&self, request: &Request) -> Result<(), Refusal> {
@@ -150,6 +157,7 @@ impl Scheduler {
             rank: Rank { priority: Reverse(request.priority), arrival: job.arrival, choice },
             job: job_key,
             prompt: Arc::clone(&request.tokens),
+            spans: Arc::clone(&request.spans),
             output: Vec::new(),
             output_max: request.max_new_tokens,
             params,

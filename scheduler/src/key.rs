@@ -5,6 +5,8 @@
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
+use crate::spans::Span;
+
 /// A map by [`Key`]; the key is a good hash already.
 pub(crate) type KeyMap<T> = std::collections::HashMap<Key, T, BuildHasherDefault<KeyHasher>>;
 
@@ -22,15 +24,30 @@ impl Key {
         siphash(secret, [salt, adapter, lonely].into_iter())
     }
 
-    /// The next link of the chain.
-    pub(crate) fn then(self, secret: [u64; 2], mut tokens: impl Iterator<Item = u32>) -> Self {
-        // Two tokens a word. All blocks of a cache have one length, so padding misleads nobody.
+    /// The next link of the chain: a block's tokens, and the spans that have tokens among them.
+    pub(crate) fn then(
+        self,
+        secret: [u64; 2],
+        mut tokens: impl Iterator<Item = u32>,
+        spans: &[Span],
+    ) -> Self {
+        // Two tokens a word. All blocks of a cache have one length, so padding misleads nobody, and
+        // what follows them are spans.
         let pairs = std::iter::from_fn(|| {
             let low = tokens.next()?;
             Some(u64::from(low) | u64::from(tokens.next().unwrap_or(0)) << 32)
         });
-        siphash(secret, [self.low, self.high].into_iter().chain(pairs))
+        let halves = |digest: u128| [0, 64].map(|shift| low_word(digest >> shift));
+        let spans = spans.iter().flat_map(|span| {
+            let [low, high] = halves(span.digest);
+            [u64::from(span.start) | u64::from(span.end()) << 32, low, high]
+        });
+        siphash(secret, [self.low, self.high].into_iter().chain(pairs).chain(spans))
     }
+}
+
+fn low_word(wide: u128) -> u64 {
+    u64::try_from(wide & u128::from(u64::MAX)).expect("64 bits were left")
 }
 
 impl Hash for Key {
@@ -106,6 +123,8 @@ fn rounds<const N: usize>(v: &mut [u64; 4]) {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
     use super::*;
 
     /// Values of OpenSSL 3 (`openssl mac -macopt size:16 SIPHASH`), key 00..0f, message 00..n.
@@ -127,12 +146,29 @@ mod tests {
         let base = root(0, 0, 0);
         for other in [root(1, 0, 0), root(0, 1, 0), root(0, 0, 1)] {
             assert_ne!(base, other);
-            assert_ne!(base.then([1, 2], [7].into_iter()), other.then([1, 2], [7].into_iter()));
+            assert_ne!(
+                base.then([1, 2], [7].into_iter(), &[]),
+                other.then([1, 2], [7].into_iter(), &[])
+            );
         }
         assert_ne!(base, Key::root([1, 3], 0, 0, 0));
-        let block = |tokens: [u32; 3]| base.then([1, 2], tokens.into_iter());
+        let block = |tokens: [u32; 3]| base.then([1, 2], tokens.into_iter(), &[]);
         for other in [[9, 2, 3], [1, 9, 3], [1, 2, 9], [2, 1, 3]] {
             assert_ne!(block([1, 2, 3]), block(other));
         }
+        let wide = |start, digest, rows: usize| {
+            let row: Arc<[f32]> = Arc::default();
+            Span { start, digest, rows: vec![row; rows].into() }
+        };
+        let image = |start, digest| wide(start, digest, 2);
+        let block = |spans: &[Span]| base.then([1, 2], [1, 2, 3].into_iter(), spans);
+        let (one, other) = (image(1, 5), image(2, 5));
+        let spans = [one.clone(), image(1, 6), image(1, 5 | 1 << 64), other.clone(), wide(1, 5, 1)];
+        for (at, span) in spans.iter().enumerate() {
+            let span = std::slice::from_ref(span);
+            assert_ne!(block(span), block(&[]));
+            assert!(at == 0 || block(span) != block(&spans[..1]));
+        }
+        assert_ne!(block(&[one.clone(), other]), block(&[one]));
     }
 }

@@ -4,8 +4,8 @@
 //! writes the next legal step for the device; [`Scheduler::commit`] takes its outcome and says
 //! what became of whom. Time is an argument.
 //!
-//! Reading order: `request` (what goes in and out), `sequence` (the four counters), `scheduler`
-//! (the state and its ends), `admission`, `plan`, `fairness` and `prompts` (who gets seats and rows),
+//! Reading order: `request` and `spans` (what goes in and out), `sequence` (the four counters), `scheduler`
+//! (the state and its ends), `admission`, `plan`, `fairness` and `prompts` (who gets seats and rows), `step`,
 //! `adapters`, `holding`, `commit`, `loss` (the
 //! verbs), `shape` (what the
 //! device allows), `blocks` and `key` (KV memory and the prefix cache), `drafts`, `pace`, `slab`. Beside
@@ -37,6 +37,8 @@ mod scheduler;
 mod sequence;
 mod shape;
 mod slab;
+mod spans;
+mod step;
 
 pub use adapters::AdapterRefusal;
 pub use batcher::{Batcher, BatcherPolicy, RowsRequest};
@@ -45,6 +47,7 @@ pub use request::{
     Stats,
 };
 pub use scheduler::Scheduler;
+pub use spans::Span;
 
 /// A length as it crosses crates.
 fn count(length: usize) -> u32 {

@@ -1,19 +1,18 @@
-//! The next step: who gets rows, and the batch that says so.
+//! The next step: who gets rows.
 //!
 //! Decode rows come first, then prompts that were begun, then new ones, then guesses. Blocks are
-//! taken here and nowhere else. Next: `commit.rs`.
+//! taken here and nowhere else. Next: `step.rs`.
 
-use std::sync::Arc;
-
-use gimbal_batch::{Batch, Open, Output, Part, SeqSlot, Shape, StepId, Want};
+use gimbal_batch::{Batch, Shape, StepId};
 
 use crate::count;
 use crate::drafts::guess;
 use crate::key::Key;
 use crate::request::{Event, Micros};
-use crate::scheduler::{Lead, Planned, Scheduler, Step};
+use crate::scheduler::{Lead, Scheduler};
 use crate::sequence::{Sequence, State};
 use crate::shape::{Need, Room};
+use crate::spans::uncut_blocks;
 
 /// Most tokens for which memory is set aside when a sequence starts.
 const OUTPUT_RESERVE: u32 = 1 << 16;
@@ -101,12 +100,34 @@ impl Scheduler {
     /// seated, and prompts share what decode rows leave.
     fn plan_mixed(&mut self, now: Micros, calm: bool) {
         while calm && self.start_next(now).is_some() {}
-        let mut room = Room::varlen(self.budget(), self.frame.whole);
+        let lead = self.span_lead();
+        let span_rows = lead.map_or(0, |(_, rows)| rows);
+        let mut room = Room::varlen(self.budget().max(span_rows), self.frame.whole);
+        if let Some((key, rows)) = lead {
+            let granted = self.grant_more(key, rows, &mut room);
+            assert!(granted, "admission has seen that every span fits a step");
+        }
         self.grant_all(Sequence::is_decoding, &mut room);
         self.plan_prompts(&mut room);
         if self.policy.drafts_max > 0 {
             self.draft(&mut room);
         }
+    }
+
+    /// A prompt that stands before a span, and the span's rows: it leads every second step, for its
+    /// rows are not parted and may never fit beside those of all others.
+    fn span_lead(&mut self) -> Option<(usize, u32)> {
+        let span = |key: &usize| {
+            let sequence = &self.sequences[*key];
+            let rows = sequence.span_rows().filter(|_| sequence.is_prefilling())?;
+            Some((*key, rows))
+        };
+        let lead = match self.newest_lead {
+            Lead::Decode => self.running.iter().find_map(span),
+            Lead::Prefill => None,
+        };
+        self.newest_lead = if lead.is_some() { Lead::Prefill } else { Lead::Decode };
+        lead
     }
 
     /// Gives rows to all of a kind that have none; false when one gets none.
@@ -255,7 +276,8 @@ impl Scheduler {
         sequence.name_blocks(&job.domain, tokens);
         let full = (tokens / job.domain.block_tokens) as usize;
         let found = |key: &&Key| self.blocks.find(**key).is_some();
-        sequence.keys[..full].iter().take_while(found).count()
+        let hits = sequence.keys[..full].iter().take_while(found).count();
+        uncut_blocks(&sequence.spans, hits, job.domain.block_tokens)
     }
 
     /// Running sequences that will need another block.
@@ -325,75 +347,8 @@ impl Scheduler {
             self.cover(key);
         }
     }
-
-    /// Turns planned rows into a batch and a step in flight.
-    fn write(&mut self, now: Micros, batch: &mut Batch) -> Option<StepId> {
-        let id = StepId(self.next_step);
-        let empty = Step { id, scheduled: now, prompt_rows: 0, parts: Vec::new() };
-        let mut step = self.spare.pop().unwrap_or(empty);
-        (step.id, step.scheduled, step.prompt_rows) = (id, now, 0);
-        step.parts.clear();
-        // Tables grow with every block; without sharing they never name more than all blocks.
-        batch.blocks.reserve(self.limits.kv.blocks as usize);
-        for key in &self.running {
-            let sequence = &mut self.sequences[*key];
-            if sequence.rows > 0 {
-                let planned = write_part(*key, sequence, batch);
-                sequence.served = id.0 + 1;
-                if planned.start < count(sequence.prompt.len()) {
-                    self.totals.prefill_tokens += u64::from(planned.rows);
-                    step.prompt_rows += planned.rows;
-                } else {
-                    self.totals.decode_tokens += u64::from(planned.rows);
-                }
-                step.parts.push(planned);
-            }
-        }
-        if step.parts.is_empty() {
-            self.spare.push(step);
-            return None;
-        }
-        batch.closes.append(&mut self.closes);
-        self.adapters.write(batch);
-        self.steps.push_back(step);
-        self.next_step += 1;
-        self.totals.steps += 1;
-        Some(id)
-    }
 }
 
-fn need(sequence: &Sequence) -> Need {
-    Need { cached: sequence.cached, pending: sequence.pending() }
-}
-
-fn write_part(key: usize, s: &mut Sequence, batch: &mut Batch) -> Planned {
-    let State::Running(slot) = s.state else { unreachable!("only running sequences have rows") };
-    let rows = std::mem::take(&mut s.rows);
-    let start = s.cached;
-    let first_block = count(batch.blocks.len());
-    batch.blocks.extend(&s.table);
-    let blocks = first_block..count(batch.blocks.len());
-    batch.parts.push(Part { slot, rows, start, blocks, adapter: s.adapter });
-    batch.tokens.extend((start..start + rows).map(|position| s.token(position)));
-    let drafts = count(s.drafts.len());
-    let outputs = if start + rows == s.known() + s.promised + drafts { 1 + drafts } else { 0 };
-    let end = count(batch.tokens.len());
-    let wanted = (end - outputs..end).map(|row| Output { row, want: Want::Sample, mask: None });
-    batch.outputs.extend(wanted);
-    if !std::mem::replace(&mut s.opened, true) {
-        batch.opens.push(open(slot, s));
-    }
-    s.cached += rows;
-    s.promised += outputs;
-    s.in_flight += 1;
-    Planned { sequence: key, start, rows, outputs }
-}
-
-fn open(slot: SeqSlot, s: &Sequence) -> Open {
-    let tokens = match s.output.is_empty() {
-        true => Arc::clone(&s.prompt),
-        false => s.prompt.iter().chain(&s.output).copied().collect(),
-    };
-    let params = Arc::clone(&s.params);
-    Open { slot, tokens, prompt: count(s.prompt.len()), params }
+fn need(sequence: &Sequence) -> Need<'_> {
+    Need { cached: sequence.cached, pending: sequence.pending(), spans: &sequence.spans }
 }

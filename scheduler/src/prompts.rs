@@ -8,6 +8,9 @@ use crate::scheduler::Scheduler;
 use crate::sequence::Rank;
 use crate::shape::{Need, Room};
 
+/// Rows left to give to a prompt, its rank, and where it is.
+type Left = (u32, Rank, usize);
+
 impl Scheduler {
     /// Gives rows to prompts that run.
     pub(crate) fn plan_prompts(&mut self, room: &mut Room) {
@@ -19,9 +22,11 @@ impl Scheduler {
                 self.grant_more(key, most, room);
             }
         }
-        while let Some((.., key)) = self.shortest().filter(|_| !room.is_full()) {
-            if !self.grant_more(key, room.rows(), room) {
-                break;
+        let mut after = None;
+        while let Some(next) = self.shortest(after).filter(|_| !room.is_full()) {
+            if !self.grant_more(next.2, room.rows(), room) {
+                // It stands before a span that does not fit; others may not.
+                after = Some(next);
             }
         }
     }
@@ -32,23 +37,26 @@ impl Scheduler {
         prompts.take(2).count() > 1
     }
 
-    /// The running prompt with the fewest rows left to give: how many, whose, and where it is.
-    fn shortest(&self) -> Option<(u32, Rank, usize)> {
+    /// The running prompt with the fewest rows left to give, of those `after` one: how many, whose,
+    /// and where it is.
+    fn shortest(&self, after: Option<Left>) -> Option<Left> {
         let left = |key: &usize| {
             let s = &self.sequences[*key];
             let left = s.pending().saturating_sub(s.rows);
             (s.is_prefilling() && left > 0).then_some((left, s.rank, *key))
         };
-        self.running.iter().filter_map(left).min()
+        let is_next = |left: &Left| after.is_none_or(|after| *left > after);
+        self.running.iter().filter_map(left).filter(is_next).min()
     }
 
     /// Gives a sequence up to `most` rows beside those it has; false when it gets none.
-    fn grant_more(&mut self, key: usize, most: u32, room: &mut Room) -> bool {
+    pub(crate) fn grant_more(&mut self, key: usize, most: u32, room: &mut Room) -> bool {
         let sequence = &mut self.sequences[key];
         let had = sequence.rows;
         let need = Need {
             cached: sequence.cached + had,
             pending: sequence.pending().saturating_sub(had).min(most),
+            spans: &sequence.spans,
         };
         let rows = room.grant(need);
         if rows == 0 {

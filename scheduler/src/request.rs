@@ -6,6 +6,8 @@ use std::sync::Arc;
 
 use gimbal_batch::{AdapterSlot, Cannot, RowFault, SampleParams};
 
+use crate::spans::Span;
+
 /// A point in time, in microseconds since any fixed start; the caller's clock.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Micros(pub u64);
@@ -35,6 +37,8 @@ pub struct Request {
     pub id: RequestId,
     /// The prompt; at least one token.
     pub tokens: Arc<[u32]>,
+    /// Tokens of the prompt whose embeddings are given, in order.
+    pub spans: Arc<[Span]>,
     /// Tokens to generate at most, for each choice; at least 1.
     pub max_new_tokens: u32,
     /// Tokens that end a choice.
@@ -208,6 +212,8 @@ pub struct Stats {
     pub steps: u64,
     /// Prompt rows computed.
     pub prefill_tokens: u64,
+    /// Prompt rows whose embeddings were injected.
+    pub injected_tokens: u64,
     /// Rows computed to continue a sequence.
     pub decode_tokens: u64,
     /// Prompt tokens taken from the prefix cache.

@@ -12,6 +12,7 @@ use gimbal_batch::{AdapterSlot, BlockId, SampleParams, SeqSlot, Token};
 use crate::count;
 use crate::key::Key;
 use crate::request::{Client, Priority, RequestId};
+use crate::spans::{Span, among};
 
 /// The order in which sequences are served; the greatest is preempted first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -41,6 +42,7 @@ pub(crate) struct Sequence {
     /// Its job; valid until the sequence ends, so not for zombies.
     pub(crate) job: usize,
     pub(crate) prompt: Arc<[u32]>,
+    pub(crate) spans: Arc<[Span]>,
     pub(crate) output: Vec<u32>,
     pub(crate) output_max: u32,
     pub(crate) params: Arc<SampleParams>,
@@ -117,6 +119,12 @@ impl Sequence {
         !self.masked && !self.params.has_penalties()
     }
 
+    /// Rows of the span before which it stands, if it does.
+    pub(crate) fn span_rows(&self) -> Option<u32> {
+        let next = among(&self.spans, self.cached, self.cached + 1).first()?;
+        Some(next.end() - self.cached)
+    }
+
     /// What the row at `position` reads.
     pub(crate) fn token(&self, position: u32) -> Token {
         match self.known_token(position) {
@@ -145,7 +153,8 @@ impl Sequence {
             let first = count(self.keys.len() * size);
             let tokens = (first..first + domain.block_tokens)
                 .map(|p| self.known_token(p).expect("only known tokens are named"));
-            let key = parent.then(domain.secret, tokens);
+            let spans = among(&self.spans, first, first + domain.block_tokens);
+            let key = parent.then(domain.secret, tokens, spans);
             self.keys.push(key);
         }
     }

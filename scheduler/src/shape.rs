@@ -9,6 +9,7 @@ use gimbal_batch::{Bucket, Limits, Prefill, Shape};
 
 use crate::pace::Pace;
 use crate::request::Policy;
+use crate::spans::{Span, uncut};
 
 /// What follows from limits and policy once and for all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +58,18 @@ impl Frame {
         }
     }
 
+    /// Rows that a span may have which ends at that token.
+    pub(crate) fn span_rows_max(&self, limits: &Limits, end: u32) -> u32 {
+        match &limits.shape {
+            _ if self.whole => u32::MAX,
+            Shape::Varlen { .. } => self.rows,
+            Shape::Buckets(buckets) => {
+                let reach = buckets.iter().filter(|bucket| bucket.context >= end);
+                reach.map(|bucket| bucket.rows_each).max().unwrap_or(0)
+            }
+        }
+    }
+
     /// A pace of which nothing was measured yet.
     pub(crate) fn pace(&self, limits: &Limits) -> Pace {
         Pace::new(limits.kv.block_tokens.min(self.rows), self.rows)
@@ -80,11 +93,11 @@ impl Room {
     }
 
     /// The bucket that serves the `lead` best, then the most `decodes`, then wastes the least.
-    pub(crate) fn bucket(
+    pub(crate) fn bucket<'a>(
         buckets: &[Bucket],
         whole: bool,
-        lead: Need,
-        decodes: &(impl Iterator<Item = Need> + Clone),
+        lead: Need<'a>,
+        decodes: &(impl Iterator<Item = Need<'a>> + Clone),
     ) -> Self {
         let room = |b: &Bucket| Self {
             rows: u32::MAX,
@@ -104,12 +117,13 @@ impl Room {
     }
 
     /// Rows that `need` may have.
-    pub(crate) fn grant(&self, need: Need) -> u32 {
+    pub(crate) fn grant(&self, need: Need<'_>) -> u32 {
         if self.parts == 0 {
             return 0;
         }
         let reach = self.context.saturating_sub(need.cached);
         let rows = need.pending.min(self.rows).min(self.rows_each).min(reach);
+        let rows = uncut(need.spans, need.cached, rows);
         if self.whole && rows < need.pending { 0 } else { rows }
     }
 
@@ -136,10 +150,12 @@ impl Room {
 }
 
 /// What a sequence wants of a step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Need {
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Need<'a> {
     pub(crate) cached: u32,
     pub(crate) pending: u32,
+    /// Rows that are not parted.
+    pub(crate) spans: &'a [Span],
 }
 
 #[cfg(test)]
@@ -154,7 +170,7 @@ mod tests {
         [bucket(1, 8, 64), bucket(1, 32, 64), bucket(2, 1, 64), bucket(4, 1, 32), bucket(4, 1, 64)];
 
     fn check(lead: (u32, u32), decodes: &[u32], whole: bool, expect: Bucket) {
-        let need = |(cached, pending)| Need { cached, pending };
+        let need = |(cached, pending)| Need { cached, pending, spans: &[] };
         let decodes = decodes.iter().map(|cached| need((*cached, 1)));
         let found = Room::bucket(&BUCKETS, whole, need(lead), &decodes);
         let found = bucket(found.parts, found.rows_each, found.context);
@@ -174,10 +190,9 @@ mod tests {
 
     #[test]
     fn a_whole_prompt_is_granted_whole_or_not() {
-        let room = Room::varlen(8, true);
-        assert_eq!(room.grant(Need { cached: 0, pending: 9 }), 0);
-        assert_eq!(room.grant(Need { cached: 0, pending: 8 }), 8);
-        let room = Room::varlen(8, false);
-        assert_eq!(room.grant(Need { cached: 0, pending: 9 }), 8);
+        let grant = |room: Room, pending| room.grant(Need { cached: 0, pending, spans: &[] });
+        assert_eq!(grant(Room::varlen(8, true), 9), 0);
+        assert_eq!(grant(Room::varlen(8, true), 8), 8);
+        assert_eq!(grant(Room::varlen(8, false), 9), 8);
     }
 }

@@ -351,6 +351,7 @@ impl Service {
         Request {
             id,
             tokens,
+            spans: Arc::default(),
             max_new_tokens,
             params: Arc::new(SampleParams {
                 seed,

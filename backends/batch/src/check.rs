@@ -1,7 +1,7 @@
 //! When a batch, or what a device says of itself, is legal.
 //!
-//! Schedulers assert it after planning, backends before computing (pair assertions); a batch that
-//! fails is a bug of the caller, never of a user. No number in a batch makes a check panic: batches
+//! Backends assert it before computing, the simulation after every plan (pair assertions); a batch
+//! that fails is a bug of the caller, never of a user. No number in a batch makes a check panic: batches
 //! also come over a wire. Next: `accept.rs`.
 
 use std::fmt;

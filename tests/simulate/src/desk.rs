@@ -10,7 +10,8 @@ use gimbal_batch::{
 };
 use gimbal_hal::Backend;
 use gimbal_scheduler::{
-    AdapterRefusal, Event, Finish, Micros, Policy, Priority, Refusal, Request, RequestId, Scheduler,
+    AdapterRefusal, Event, Finish, Micros, Policy, Priority, Refusal, Request, RequestId,
+    Scheduler, Span,
 };
 use gimbal_sim::{Config, Cost, Incident, Reads, Script, SimBackend, Time};
 
@@ -28,7 +29,7 @@ pub fn limits() -> Limits {
         context_tokens_max: 128,
         vocab: VOCAB,
         adapters_max: 2,
-        inject_width: 2,
+        inject_width: 3,
         depth: 1,
         sampling: Sampling::HOST,
         batch_invariant: true,
@@ -57,6 +58,7 @@ pub fn request(id: u64, prompt_tokens: u32, max_new_tokens: u32) -> Request {
     Request {
         id: RequestId(id),
         tokens: (first..first + prompt_tokens).collect(),
+        spans: Arc::default(),
         max_new_tokens,
         stop_tokens: Arc::new([]),
         params: Arc::new(SampleParams::default()),
@@ -68,6 +70,14 @@ pub fn request(id: u64, prompt_tokens: u32, max_new_tokens: u32) -> Request {
         deadline: None,
         masked: false,
     }
+}
+
+/// An image of `rows` tokens from `start` on, whose numbers say what it is, which row of it, and of
+/// how many.
+#[must_use]
+pub fn image(start: u32, rows: u16, digest: u8) -> Span {
+    let row = |at: u16| Arc::from([f32::from(digest), f32::from(at), f32::from(rows)]);
+    Span { start, digest: digest.into(), rows: (0..rows).map(row).collect() }
 }
 
 /// A scheduler, its device, and everything it said.

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use gimbal_batch::SampleParams;
 use gimbal_scheduler::{Event, Finish, Micros, Refusal, Request, RequestId};
-use gimbal_sim::{Chain, Row};
+use gimbal_sim::{Chain, Row, injected};
 
 use crate::scenario::mask;
 
@@ -112,6 +112,11 @@ impl Ledger {
                         Finish::Refused(Refusal::TooLong { max_model_len, .. }) => {
                             past.model_len_max == Some(max_model_len) && length > max_model_len
                         }
+                        Finish::Refused(Refusal::TooManyRows { rows, rows_max }) => {
+                            let mut spans = client.request.spans.iter();
+                            let is_one = spans.any(|span| span.end() - span.start == rows);
+                            is_one && rows > rows_max && past.model_len_max.is_some()
+                        }
                         Finish::Refused(_) => false,
                     };
                     assert!(right, "{id:?} ends with a reason that holds, not {reason:?}");
@@ -179,11 +184,21 @@ fn length(request: &Request) -> u32 {
     u32::try_from(request.tokens.len()).expect("a short prompt") + request.max_new_tokens
 }
 
+/// What is known after the prompt.
+fn prompt(request: &Request, adapter: u64) -> Chain {
+    let row = |(at, token): (u32, &u32)| {
+        let span = request.spans.iter().find(|span| (span.start..span.end()).contains(&at));
+        let numbers = span.map(|span| injected(&span.rows[(at - span.start) as usize]));
+        Row { token: *token, adapter, injected: numbers.unwrap_or(0) }
+    };
+    (0..).zip(&*request.tokens).map(row).fold(Chain::default(), Chain::then)
+}
+
 /// The tokens of one choice, alone.
 fn truth(request: &Request, adapter: u64, choice: u16, vocab: u32) -> Vec<u32> {
     let seed = request.params.seed.wrapping_add(u64::from(choice));
     let params = SampleParams { seed, ..(*request.params).clone() };
-    let mut chain = Chain::of(&request.tokens, adapter);
+    let mut chain = prompt(request, adapter);
     let mut tokens = Vec::new();
     for generated in 0..request.max_new_tokens {
         let mask = request.masked.then(|| mask(vocab, generated));

@@ -9,9 +9,10 @@ use std::time::Duration;
 use gimbal_batch::{
     AdapterSlot, Bucket, Kv, Limits, Prefill, SampleParams, Sampling, Shape, TokenMask,
 };
-use gimbal_scheduler::{Client, Micros, Policy, Priority, Request, RequestId};
+use gimbal_scheduler::{Client, Micros, Policy, Priority, Request, RequestId, Span};
 use gimbal_sim::{Cost, Incident};
 
+use crate::desk::image;
 use crate::rng::Rng;
 
 /// Everything that decides a run.
@@ -107,7 +108,7 @@ fn limits(rng: &mut Rng) -> Limits {
         context_tokens_max: 64,
         vocab: 0,
         adapters_max: 1,
-        inject_width: 0,
+        inject_width: 3,
         depth: *rng.choose(&[1, 2, 2, 3]),
         sampling: Sampling::HOST,
         batch_invariant: true,
@@ -150,6 +151,8 @@ struct Crowd {
     prefix: Vec<u32>,
     stop_tokens: Arc<[u32]>,
     prompt_max: u32,
+    /// One request in so many has an image.
+    images: u32,
 }
 
 impl Crowd {
@@ -157,7 +160,8 @@ impl Crowd {
         let stop_tokens = (0..rng.below(3)).map(|_| rng.below(vocab)).collect();
         let capacity = limits.kv.blocks * limits.kv.block_tokens;
         let prompt_max = capacity.min(30);
-        Self { vocab, prefix: tokens(rng, vocab, 30), stop_tokens, prompt_max }
+        let images = *rng.choose(&[2, 9, 1000]);
+        Self { vocab, prefix: tokens(rng, vocab, 30), stop_tokens, prompt_max, images }
     }
 
     fn request(&self, rng: &mut Rng, id: u64, at: u64) -> Request {
@@ -176,6 +180,7 @@ impl Crowd {
         Request {
             id: RequestId(id),
             tokens: prompt.into(),
+            spans: self.spans(rng, length),
             max_new_tokens: rng.within(1, 20),
             stop_tokens: Arc::clone(&self.stop_tokens),
             params: Arc::new(params),
@@ -187,6 +192,19 @@ impl Crowd {
             masked: self.vocab > 2 && rng.once_in(6),
             client: Client { address: u64::from(rng.below(3)), key: u64::from(rng.below(2)) },
         }
+    }
+
+    /// One of a few images here and there, among tokens that look like any others.
+    fn spans(&self, rng: &mut Rng, length: u32) -> Arc<[Span]> {
+        let mut spans = Vec::new();
+        let mut start = rng.below(6);
+        while rng.once_in(self.images) && start < length {
+            let rows = u16::try_from(rng.within(1, (length - start).min(7))).expect("few rows");
+            let digest = *rng.choose(&[1, 2]);
+            spans.push(image(start, rows, digest));
+            start += u32::from(rows) + rng.below(4);
+        }
+        spans.into()
     }
 }
 

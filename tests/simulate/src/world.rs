@@ -179,6 +179,7 @@ impl<'a> World<'a> {
             let legal = self.batch.check(&self.limits);
             assert!(legal.is_ok(), "{legal:?}");
             self.check_owners();
+            self.check_images();
             let tables = |p: &gimbal_batch::Part| (p.slot, self.batch.table(p).to_vec());
             let tables = self.batch.parts.iter().map(tables).collect();
             let begin = self.flights.back().map_or(self.past.now, |flight| flight.done);
@@ -224,6 +225,29 @@ impl<'a> World<'a> {
                         part.slot
                     );
                 }
+            }
+        }
+    }
+
+    /// An image is injected row by row in one part, from its first to its last.
+    fn check_images(&self) {
+        let mut end = 0;
+        for part in &self.batch.parts {
+            let rows = end..end + part.rows;
+            end = rows.end;
+            let given = self.batch.inject.iter().filter(|(row, _)| rows.contains(row));
+            let given: Vec<_> =
+                given.map(|(row, numbers)| (*row, numbers[1], numbers[2])).collect();
+            let mut left = given.as_slice();
+            while let Some((first, at, count)) = left.first() {
+                assert!(*at == 0.0, "an image begins with its first row");
+                let next: Vec<_> = (*first..).zip(0..).take(left.len()).collect();
+                let is_next = |((row, at, _), (r, a)): &(&(u32, f32, f32), (u32, u16))| {
+                    row == r && *at == f32::from(*a)
+                };
+                let run = left.iter().zip(next).take_while(is_next).count();
+                assert!(run as f64 == f64::from(*count), "an image is not parted");
+                left = &left[run..];
             }
         }
     }

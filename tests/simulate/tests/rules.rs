@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use gimbal_batch::{Limits, Prefill, SampleParams, Sampling, SeqSlot, Shape, Token};
 use gimbal_scheduler::{Event, Finish, Micros, Policy, Priority, Refusal, Request, RequestId};
-use gimbal_simulate::desk::{Desk, limits, policy, request};
+use gimbal_simulate::desk::{Desk, VOCAB, limits, policy, request};
 
 fn desk(change: impl FnOnce(&mut Limits, &mut Policy)) -> Desk {
     let (mut limits, mut policy) = (limits(), policy());
@@ -159,10 +159,18 @@ fn refusals_carry_numbers() {
     for request in unsupported {
         assert!(matches!(desk.admit(request), Err(Refusal::Unsupported { .. })));
     }
-    let invalid = [request(2, 0, 3), request(2, 3, 0), Request { choices: 0, ..request(2, 3, 3) }];
+    let tokens = |last| Request { tokens: [1, last].into(), ..request(2, 3, 3) };
+    let invalid = [
+        request(2, 0, 3),
+        request(2, 3, 0),
+        Request { choices: 0, ..request(2, 3, 3) },
+        tokens(VOCAB),
+        tokens(u32::MAX),
+    ];
     for request in invalid {
         assert!(matches!(desk.admit(request), Err(Refusal::Invalid { .. })));
     }
+    desk.admit(tokens(VOCAB - 1)).expect("the last token there is");
     desk.finish();
 }
 

@@ -30,6 +30,7 @@ fn every_seed_keeps_every_rule() {
     assert!(total(|s| s.prefix_hit_tokens) > seeds / 60, "sharing happens");
     assert!(total(|s| s.drafts_accepted) > seeds / 60, "right guesses happen");
     assert!(total(|s| s.drafts_proposed - s.drafts_accepted) > seeds / 60, "wrong guesses happen");
+    assert!(total(|s| s.injected_tokens) > seeds, "images happen");
     assert!(total(|s| s.row_faults) > seeds / 60, "faults happen");
     assert!(total(|s| s.losses) > seeds / 60, "losses happen");
 }

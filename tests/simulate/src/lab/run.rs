@@ -113,6 +113,7 @@ impl Lab<'_> {
         let request = Request {
             id,
             tokens: Arc::clone(&visit.prompt),
+            spans: Arc::default(),
             max_new_tokens: visit.output_tokens,
             stop_tokens: Arc::new([]),
             params: Arc::new(SampleParams::default()),

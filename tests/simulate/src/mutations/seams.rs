@@ -6,7 +6,7 @@ use super::{Mutation, of};
 /// All of them, by promise.
 pub(super) const SEAMS: &[Mutation] = &[
     of("loss-keeps-adapters", "loss.rs", "self.adapters.reset();", ""),
-    of("adapters-are-not-told", "plan.rs", "self.adapters.write(batch);", ""),
+    of("adapters-are-not-told", "step.rs", "self.adapters.write(batch);", ""),
     of(
         "adapters-are-told-for-ever",
         "adapters.rs",
@@ -55,6 +55,54 @@ pub(super) const SEAMS: &[Mutation] = &[
         "self.expire(now, events);\n        self.limits",
         "self.limits",
     ),
+    of("tokens-the-model-does-not-know", "admission.rs", "*token >= self.limits.vocab", "false"),
+    of("images-are-parted", "shape.rs", "uncut(need.spans, need.cached, rows)", "rows"),
+    of(
+        "cached-images-are-parted",
+        "plan.rs",
+        "uncut_blocks(&sequence.spans, hits, job.domain.block_tokens)",
+        "hits",
+    ),
+    of("images-are-all-alike", "key.rs", ".chain(pairs).chain(spans))", ".chain(pairs))"),
+    of(
+        "half-a-digest-counts",
+        "key.rs",
+        "let [low, high] = halves",
+        "let [low, _] = halves(span.digest);\n            let [high, _] = halves",
+    ),
+    of(
+        "where-an-image-begins-does-not-matter",
+        "key.rs",
+        "[u64::from(span.start) | u64::from(span.end()) << 32,",
+        "[0,",
+    ),
+    of(
+        "images-are-not-injected",
+        "step.rs",
+        "batch.inject.extend((first..)",
+        "batch.inject.extend((first..first)",
+    ),
+    of(
+        "images-are-injected-late",
+        "step.rs",
+        "+ (span.start - start);",
+        "+ (span.start - start) + 1;",
+    ),
+    of(
+        "images-never-lead",
+        "plan.rs",
+        "let lead = self.span_lead();",
+        "let lead: Option<(usize, u32)> = None;",
+    ),
+    of(
+        "images-always-lead",
+        "plan.rs",
+        "Lead::Prefill => None,",
+        "Lead::Prefill => self.running.iter().find_map(span),",
+    ),
+    of("images-keep-within-the-time", "plan.rs", "self.budget().max(span_rows)", "self.budget()"),
+    of("images-of-any-size", "spans.rs", "if rows > rows_max {", "if rows > 9 * rows_max {"),
+    of("a-blocked-image-blocks-others", "prompts.rs", "after = Some(next);", "break;"),
     of("batches-of-tensors-outgrow", "batcher.rs", "request.rows > rows_max - rows", "false"),
     of("kinds-of-tensors-are-mixed", "batcher.rs", "w.request.kind == kind", "true"),
     of(
