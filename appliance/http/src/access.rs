@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use tracing::info;
 
 use crate::AppState;
+use crate::connections::Crowded;
 use crate::fault::{Door, Fault, Kind, Schema};
 use crate::journal::Note;
-use crate::serve::Crowded;
+use crate::repeats::Alike;
 use crate::state::unix_ms;
 
 /// Routes that must be answered whatever else happens; a line each in the log would hide the others.
@@ -79,27 +80,19 @@ pub(crate) async fn observe(
     if !is_polled {
         let method = METHODS.iter().find(|known| **known == method).map_or("other", Method::as_str);
         let request_id = id.to_str().unwrap_or_default();
-        log(&app, Seen { method, route: route.to_owned(), status }, request_id, from.elapsed());
+        log(&app, Alike { method, route: route.to_owned(), status }, request_id, from.elapsed());
     }
     response.headers_mut().insert(REQUEST_ID, id);
     response
 }
 
-/// What makes two lines of the log the same.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct Seen {
-    method: &'static str,
-    route: String,
-    status: u16,
-}
-
 /// A line for each answer that cost something, and one a second for all that are the same.
-fn log(app: &AppState, seen: Seen, request_id: &str, took: Duration) {
+fn log(app: &AppState, seen: Alike, request_id: &str, took: Duration) {
     let is_answer = seen.status < 400 && GENERATING.contains(&seen.route.as_str());
     let times = if is_answer { Some(1) } else { app.repeats().note(&seen, Instant::now()) };
     let Some(times) = times else { return };
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-    let Seen { method, route, status } = seen;
+    let Alike { method, route, status } = seen;
     match times {
         1 => info!(request_id, method, route, status, ms, "request"),
         _ => info!(request_id, method, route, status, ms, times, "requests"),
@@ -111,7 +104,7 @@ pub(crate) async fn tell_rest(app: &AppState) {
     loop {
         tokio::time::sleep(REST_PERIOD).await;
         let rest = app.repeats().rest(Instant::now());
-        for (Seen { method, route, status }, times) in rest {
+        for (Alike { method, route, status }, times) in rest {
             info!(method, route, status, times, "requests");
         }
     }

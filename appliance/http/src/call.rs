@@ -12,8 +12,8 @@ use crate::AppState;
 use crate::budget::Share;
 use crate::fault::{Door, Fault};
 use crate::fields::{Fields, ignored_header};
+use crate::framing::Framing;
 use crate::peer::Peer;
-use crate::stream::Framing;
 
 /// The header that names body fields which had no effect.
 const IGNORED: &str = "x-gimbal-ignored";

@@ -129,6 +129,10 @@ impl Drop for Place {
     }
 }
 
+/// Marks requests of connections that came when all places were taken.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Crowded;
+
 #[cfg(test)]
 mod tests {
     use super::*;

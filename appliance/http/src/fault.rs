@@ -82,6 +82,37 @@ pub(crate) enum Door {
 }
 
 impl Fault {
+    /// The fault in words that are ours alone.
+    pub(crate) fn note(&self) -> Note {
+        let message = match self.kind {
+            Kind::UnknownModel => "there is no model of that name".to_owned(),
+            Kind::UnknownRoute => "there is no such route".to_owned(),
+            Kind::Method => "the route does not take this method".to_owned(),
+            Kind::Forbidden => "a web page or a name that is not allowed".to_owned(),
+            // Their messages may quote what is wrong; the client has read it.
+            Kind::Invalid | Kind::Unsupported => {
+                let what = self.field.as_deref().unwrap_or("the body");
+                let verdict = match self.kind {
+                    Kind::Invalid => "is not valid",
+                    _ => "asks for what is not supported",
+                };
+                format!("{what} {verdict}")
+            }
+            Kind::TooLong
+            | Kind::BodyTooLarge
+            | Kind::BodyTooSlow
+            | Kind::MediaType
+            | Kind::QueueFull
+            | Kind::Deadline
+            | Kind::TimedOut
+            | Kind::Loading
+            | Kind::Draining
+            | Kind::Unavailable
+            | Kind::Internal => self.message.clone(),
+        };
+        Note { code: self.kind.code(), message }
+    }
+
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         let (message, details) = (message.into(), Box::default());
         Self { kind, message, field: None, details, retry_after_ms: None }
@@ -176,7 +207,7 @@ impl Fault {
         let body = Body::from(self.body(schema, door).to_string());
         let mut response = Response::new(body);
         *response.status_mut() = self.status_in(schema, door);
-        response.extensions_mut().insert(Note::of(self));
+        response.extensions_mut().insert(self.note());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         if let Some(ms) = self.retry_after_ms {

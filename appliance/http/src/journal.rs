@@ -9,49 +9,14 @@ use std::sync::{Mutex, PoisonError};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 
-use crate::fault::{Fault, Kind};
-
 /// Entries that are kept: what fits a screen.
 const ENTRIES_MAX: usize = 20;
 
 /// What a response tells the journal by an extension.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Note {
-    code: &'static str,
-    message: String,
-}
-
-impl Note {
-    /// The fault in words that are ours alone.
-    pub(crate) fn of(fault: &Fault) -> Self {
-        let message = match fault.kind {
-            Kind::UnknownModel => "there is no model of that name".to_owned(),
-            Kind::UnknownRoute => "there is no such route".to_owned(),
-            Kind::Method => "the route does not take this method".to_owned(),
-            Kind::Forbidden => "a web page or a name that is not allowed".to_owned(),
-            // Their messages may quote what is wrong; the client has read it.
-            Kind::Invalid | Kind::Unsupported => {
-                let what = fault.field.as_deref().unwrap_or("the body");
-                let verdict = match fault.kind {
-                    Kind::Invalid => "is not valid",
-                    _ => "asks for what is not supported",
-                };
-                format!("{what} {verdict}")
-            }
-            Kind::TooLong
-            | Kind::BodyTooLarge
-            | Kind::BodyTooSlow
-            | Kind::MediaType
-            | Kind::QueueFull
-            | Kind::Deadline
-            | Kind::TimedOut
-            | Kind::Loading
-            | Kind::Draining
-            | Kind::Unavailable
-            | Kind::Internal => fault.message.clone(),
-        };
-        Self { code: fault.kind.code(), message }
-    }
+    pub(crate) code: &'static str,
+    pub(crate) message: String,
 }
 
 /// One kind of event.
@@ -112,9 +77,10 @@ impl Journal {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fault::{Fault, Kind};
 
     fn add(journal: &Journal, at: u64, route: &str, kind: Kind) {
-        let note = Note::of(&Fault::new(kind, "secret"));
+        let note = Fault::new(kind, "secret").note();
         journal.add(at, route, StatusCode::BAD_REQUEST, note);
     }
 

@@ -43,6 +43,7 @@ mod dashboard;
 mod exposition;
 mod fault;
 mod fields;
+mod framing;
 mod generations;
 mod hangup;
 mod journal;

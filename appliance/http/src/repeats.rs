@@ -66,6 +66,14 @@ impl<K: Clone + Eq + Hash> Repeats<K> {
     }
 }
 
+/// What makes two lines of the log the same.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(crate) struct Alike {
+    pub(crate) method: &'static str,
+    pub(crate) route: String,
+    pub(crate) status: u16,
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -26,7 +26,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::Instant;
 use tracing::{debug, warn};
 
-use crate::connections::{Connections, Place};
+use crate::connections::{Connections, Crowded, Place};
 use crate::hangup::{Hangups, Watcher};
 use crate::peer::Peer;
 use crate::repeats::Repeats;
@@ -221,7 +221,3 @@ fn drop_trailing_slash(uri: &mut Uri) {
 }
 
 type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
-
-/// Marks requests of connections that came when all places were taken.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Crowded;

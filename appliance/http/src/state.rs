@@ -9,13 +9,12 @@ use gimbal_engine::{Entry, Health, ModelState, Models, ModelsError, Service};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::access::Seen;
 use crate::boot::{About, Timeline};
 use crate::budget::Budget;
 use crate::exposition::Exposition;
 use crate::fault::{Door, Fault, Kind, Schema};
 use crate::journal::Journal;
-use crate::repeats::Repeats;
+use crate::repeats::{Alike, Repeats};
 use crate::settings::HttpSettings;
 use crate::work::Work;
 
@@ -37,7 +36,7 @@ struct Inner {
     models: Arc<Models>,
     timeline: Mutex<Timeline>,
     journal: Journal,
-    repeats: Mutex<Repeats<Seen>>,
+    repeats: Mutex<Repeats<Alike>>,
     exposition: Option<Exposition>,
     bodies: Arc<Budget>,
     answers: Arc<Budget>,
@@ -203,7 +202,7 @@ impl AppState {
     }
 
     /// What the log has told lately.
-    pub(crate) fn repeats(&self) -> MutexGuard<'_, Repeats<Seen>> {
+    pub(crate) fn repeats(&self) -> MutexGuard<'_, Repeats<Alike>> {
         self.0.repeats.lock().unwrap_or_else(PoisonError::into_inner)
     }
 

@@ -14,11 +14,11 @@ use axum::http::{HeaderName, HeaderValue, Response, header};
 use bytes::Bytes;
 use futures_core::Stream;
 use gimbal_engine::{Delta, Usage};
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tracing::debug;
 
 use crate::call::Call;
+use crate::framing::Framing;
 use crate::generations::Generations;
 use crate::peer::Peer;
 
@@ -26,45 +26,6 @@ use crate::peer::Peer;
 const FRAMES_MAX: usize = 16;
 
 /// The media type of server-sent events. Python's `requests` takes text without a charset for Latin-1.
-const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
-
-/// How a stream is framed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Framing {
-    /// One JSON value a line, and nothing else.
-    Lines,
-    /// Server-sent events as LMI and TGI write them: no space after the colon, no `[DONE]`.
-    PlainEvents,
-    /// Server-sent events as OpenAI writes them.
-    Events,
-}
-
-impl Framing {
-    fn content_type(self) -> &'static str {
-        match self {
-            Self::Lines => "application/jsonlines",
-            Self::PlainEvents | Self::Events => EVENT_STREAM,
-        }
-    }
-
-    /// Adds a value.
-    pub(crate) fn frame(self, value: &Value, out: &mut String) {
-        let frame = match self {
-            Self::Lines => format!("{value}\n"),
-            Self::PlainEvents => format!("data:{value}\n\n"),
-            Self::Events => format!("data: {value}\n\n"),
-        };
-        out.push_str(&frame);
-    }
-
-    /// Adds what ends a stream that did not fail.
-    pub(crate) fn done(self, out: &mut String) {
-        if self == Self::Events {
-            out.push_str("data: [DONE]\n\n");
-        }
-    }
-}
-
 /// How a schema writes a stream.
 pub(crate) trait Encode: Send + 'static {
     /// What comes before the first token.

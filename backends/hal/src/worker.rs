@@ -133,6 +133,6 @@ fn guarded<T>(call: impl FnOnce() -> Result<T, DeviceError>) -> Result<T, Fault>
     }
 }
 
-fn invalid(error: impl ToString) -> io::Error {
-    io::Error::new(ErrorKind::InvalidData, error.to_string())
+fn invalid(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> io::Error {
+    io::Error::new(ErrorKind::InvalidData, error)
 }

@@ -12,7 +12,7 @@ use gimbal_batch::{
 };
 use gimbal_hal::{Backend, DeviceError};
 
-use crate::cells::Cells;
+use crate::cells::{Cells, Reads};
 use crate::cost::Cost;
 use crate::script::{Incident, Script};
 use crate::tokens::{Row, injected};
@@ -39,15 +39,6 @@ pub enum Time {
     Virtual,
     /// `collect` sleeps.
     Real,
-}
-
-/// How carefully KV is read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reads {
-    /// An output reads every token before it, and compares them with the slot's history.
-    All,
-    /// An output reads the newest cell, a summary: for long simulations.
-    Newest,
 }
 
 /// The simulated device.

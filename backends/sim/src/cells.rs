@@ -5,8 +5,16 @@
 
 use gimbal_batch::{BlockId, Kv};
 
-use crate::backend::Reads;
 use crate::tokens::{Chain, Row};
+
+/// How carefully KV is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reads {
+    /// An output reads every token before it, and compares them with the slot's history.
+    All,
+    /// An output reads the newest cell, a summary: for long simulations.
+    Newest,
+}
 
 /// Cells for every token that fits the cache.
 #[derive(Clone, Debug)]

@@ -23,7 +23,8 @@ mod platform;
 mod script;
 mod tokens;
 
-pub use backend::{Config, Reads, SimBackend, Time};
+pub use backend::{Config, SimBackend, Time};
+pub use cells::Reads;
 pub use cost::Cost;
 pub use device::Device;
 pub use platform::SimPlatform;

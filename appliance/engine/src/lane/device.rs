@@ -12,6 +12,21 @@ use tracing::warn;
 /// Opens the device again after it was lost.
 pub type Reopen = Box<dyn FnMut() -> Result<Box<dyn Backend>, DeviceError> + Send>;
 
+/// An opened device and the way to open it again.
+pub struct LaneSource {
+    /// The device, ready.
+    pub backend: Box<dyn Backend>,
+    /// Called after a loss, a few times at most, on a thread of its own: the lane goes on to take
+    /// commands. The new device may have other limits.
+    pub reopen: Reopen,
+}
+
+impl std::fmt::Debug for LaneSource {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("LaneSource").field("limits", self.backend.limits()).finish_non_exhaustive()
+    }
+}
+
 /// What an opening thread gives back: the way to open, and what came of it.
 type Opened = (Reopen, Result<Box<dyn Backend>, DeviceError>);
 

@@ -14,32 +14,17 @@ use std::sync::Mutex;
 use std::sync::mpsc::{SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use gimbal_hal::{Backend, DeviceError};
+use gimbal_hal::DeviceError;
 use gimbal_scheduler::{Policy, RequestId};
 use tokio::sync::watch;
 
-pub use self::device::Reopen;
+pub use self::device::{LaneSource, Reopen};
 pub(crate) use self::live::Times;
 pub(crate) use self::message::{Admission, Command, LaneEvent};
 pub use self::message::{Condition, LaneState};
 use self::runner::Runner;
 use crate::clock::Clock;
 use crate::record::LaneMeters;
-
-/// An opened device and the way to open it again.
-pub struct LaneSource {
-    /// The device, ready.
-    pub backend: Box<dyn Backend>,
-    /// Called after a loss, a few times at most, on a thread of its own: the lane goes on to take
-    /// commands. The new device may have other limits.
-    pub reopen: Reopen,
-}
-
-impl std::fmt::Debug for LaneSource {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("LaneSource").field("limits", self.backend.limits()).finish_non_exhaustive()
-    }
-}
 
 /// A handle; dropping the last one stops the lane.
 #[derive(Debug)]

@@ -15,8 +15,7 @@ use gimbal_scheduler::{Event, Finish, Micros, Policy, RequestId, SampleEvent, Sc
 use tokio::sync::watch;
 use tracing::trace;
 
-use super::LaneSource;
-use super::device::{Device, Reopen, guarded};
+use super::device::{Device, LaneSource, Reopen, guarded};
 use super::live::{Constrained, Live, Progress, Times};
 use super::message::{Admission, Command, Condition, LaneEvent, LaneState};
 use crate::clock::{Clock, between};

@@ -89,7 +89,7 @@ async fn a_stop_ends_a_lane_whose_device_is_being_opened() {
     let (go, wait) = sync_channel::<()>(1);
     let wait = Mutex::new(wait);
     let reopen = move || {
-        drop(wait.lock().expect("no panic").recv());
+        wait.lock().expect("no panic").recv().expect_err("the test lets go");
         Ok(sim(1, &Script::default()))
     };
     let backend = sim(1, &Script::new(&[(0, Incident::Lost)]));

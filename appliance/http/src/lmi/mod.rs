@@ -6,6 +6,7 @@
 
 mod request;
 mod response;
+mod shown;
 
 pub(crate) use request::invocation;
 pub(crate) use response::number;

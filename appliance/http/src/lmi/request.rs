@@ -10,38 +10,16 @@ use serde_json::Value;
 use crate::call::{Call, tell_ignored};
 use crate::fault::{Fault, Kind};
 use crate::fields::Fields;
+use crate::framing::Framing;
 use crate::generations::Generations;
 use crate::lmi::response::{Answer, Lines};
+use crate::lmi::shown::{Asked, Shown};
 use crate::names::Scope;
 use crate::sampling::Narrowing;
-use crate::stream::Framing;
 use crate::typed::{PROMPTS_MAX, STOP_TOKENS_MAX, STOPS_MAX};
-use crate::{copies, stream, whole};
+use crate::{stream, whole};
 
 const MAX_NEW_TOKENS: u32 = 30;
-
-/// What the parameters ask of the answer.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Shown {
-    pub(crate) details: bool,
-    pub(crate) prefill: bool,
-    pub(crate) full_text: bool,
-    /// Alternatives to each token.
-    pub(crate) top: u8,
-    /// As TGI shows it.
-    pub(crate) tgi: bool,
-}
-
-impl Shown {
-    /// Refuses answers that are little else than many copies of a long input.
-    fn check_copies(self, texts: &[String], choices: u16) -> Result<(), Fault> {
-        if !self.full_text {
-            return Ok(());
-        }
-        let bytes: usize = texts.iter().map(String::len).sum();
-        copies::check("parameters.return_full_text", bytes, choices)
-    }
-}
 
 /// Answers a body that is neither chat nor completion.
 pub(crate) async fn invocation(
@@ -107,16 +85,6 @@ pub(crate) async fn invocation(
     };
     tell_ignored(&mut response, &[&fields, &parameters]);
     Ok(response)
-}
-
-/// One input, as answers repeat it.
-#[derive(Debug, Default)]
-pub(crate) struct Asked {
-    pub(crate) text: String,
-    /// Its tokens.
-    pub(crate) prompt: Vec<u32>,
-    /// What decided all randomness, also where nobody chose it.
-    pub(crate) seed: i64,
 }
 
 /// Any seed that every JSON reader can hold.

@@ -11,9 +11,10 @@ use serde_json::{Map, Value, json};
 
 use crate::budget::Share;
 use crate::fault::{Door, Fault, Schema};
+use crate::framing::Framing;
 use crate::generations::fault_of;
-use crate::lmi::request::{Asked, Shown};
-use crate::stream::{Encode, Framing};
+use crate::lmi::shown::{Asked, Shown};
+use crate::stream::Encode;
 
 /// Writes answers as the parameters ask.
 #[derive(Clone, Debug)]

@@ -16,9 +16,10 @@ use super::{done, finish_name, logprobs, usage};
 use crate::call::{Call, tell_ignored};
 use crate::fault::{Door, Fault, Schema};
 use crate::fields::Fields;
+use crate::framing::Framing;
 use crate::generations::{Generations, fault_of};
 use crate::names::Scope;
-use crate::stream::{self, Encode, Framing};
+use crate::stream::{self, Encode};
 use crate::whole;
 
 /// Answers a conversation.

@@ -22,9 +22,10 @@ use crate::call::{Call, tell_ignored};
 use crate::copies;
 use crate::fault::{Door, Fault, Schema};
 use crate::fields::Fields;
+use crate::framing::Framing;
 use crate::generations::{Generations, fault_of};
 use crate::names::Scope;
-use crate::stream::{self, Encode, Framing};
+use crate::stream::{self, Encode};
 use crate::typed::{PROMPTS_MAX, Prompts};
 use crate::whole;
 

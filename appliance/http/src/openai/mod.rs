@@ -17,7 +17,7 @@ pub(crate) use tokens::{detokenize, tokenize};
 use gimbal_engine::{FinishReason, Usage};
 use serde_json::{Value, json};
 
-use crate::stream::Framing;
+use crate::framing::Framing;
 
 /// The name of a finish reason; what failed is told as an error instead.
 fn finish_name(finish: &FinishReason) -> &'static str {
