@@ -26,6 +26,14 @@ pub(crate) struct Process {
     pub(crate) kernels: KernelChoice,
     /// Where libonnxruntime is, if that was said.
     pub(crate) onnxruntime: Option<PathBuf>,
+    /// Devices that may be used, by id or number; empty takes all.
+    pub(crate) devices: Vec<String>,
+    /// Whether the CPU computes where an accelerator cannot be used.
+    pub(crate) fallback: Fallback,
+    /// Which devices are held by processes of their own.
+    pub(crate) worker: Workers,
+    /// A file of simulated devices.
+    pub(crate) simulation: Option<PathBuf>,
     /// Folder for packed weights; `None` where there is none or none is wanted.
     pub(crate) packed_cache: Option<PathBuf>,
     /// How long a drain may take.
@@ -44,11 +52,51 @@ impl Process {
             threads,
             kernels: kernels(settings),
             onnxruntime: path("onnxruntime"),
+            devices: list(settings, "devices"),
+            fallback: match settings.text("devices_fallback") {
+                Some("allow") => Fallback::Allow,
+                Some("refuse") => Fallback::Refuse,
+                _ => Fallback::Auto,
+            },
+            worker: match settings.text("worker") {
+                Some("on") => Workers::All,
+                Some("off") => Workers::None,
+                _ => Workers::Accelerators,
+            },
+            simulation: path("simulation"),
             packed_cache: packed_cache(settings),
             drain: settings.seconds("drain_timeout_s"),
             http: http(settings),
         }
     }
+}
+
+/// Whether the CPU computes where an accelerator is there and cannot be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fallback {
+    /// Not under SageMaker.
+    Auto,
+    /// It does, and says so.
+    Allow,
+    /// The boot ends with the reason.
+    Refuse,
+}
+
+/// Which devices are held by processes of their own.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Workers {
+    /// Those that are not the host's own processor.
+    Accelerators,
+    /// All.
+    All,
+    /// None: a driver that crashes takes the server with it.
+    None,
+}
+
+/// Words with commas between them.
+fn list(settings: &Settings, key: &str) -> Vec<String> {
+    let words = settings.text(key).unwrap_or_default().split(',').map(str::trim);
+    words.filter(|word| !word.is_empty()).map(str::to_owned).collect()
 }
 
 fn kernels(settings: &Settings) -> KernelChoice {
@@ -64,6 +112,8 @@ pub(crate) struct ModelConfig {
     pub(crate) name: Option<String>,
     /// What is asked of a device.
     pub(crate) profile: Profile,
+    /// Share of an accelerator's memory that it may take.
+    pub(crate) memory_share: f64,
     /// What is asked of the scheduler.
     pub(crate) policy: Policy,
     /// Continuations of one request, at most.
@@ -82,6 +132,7 @@ impl ModelConfig {
         Self {
             name: settings.text("served_model_name").map(str::to_owned),
             profile: profile(settings),
+            memory_share: settings.number("device_memory_share").unwrap_or(1.0),
             policy: policy(settings),
             choices_max: u16::try_from(settings.whole("max_choices")).unwrap_or(u16::MAX),
             watchdog: settings.seconds("watchdog_timeout_s"),
@@ -93,6 +144,7 @@ impl ModelConfig {
 
 fn profile(settings: &Settings) -> Profile {
     let small = |key: &str| settings.integer(key).map(|n| u32::try_from(n).unwrap_or(u32::MAX));
+    let few = |key: &str| settings.integer(key).map(|n| u16::try_from(n).unwrap_or(u16::MAX));
     let dtype = settings.text("kv_cache_dtype");
     let dtype = KvDtype::ALL.into_iter().find(|(name, _)| Some(*name) == dtype);
     Profile {
@@ -106,8 +158,8 @@ fn profile(settings: &Settings) -> Profile {
             Some("q4") => Some(Quantize::Q4),
             _ => None,
         },
-        replicas: None,
-        ranks: None,
+        replicas: few("replicas"),
+        ranks: few("tensor_parallel_degree"),
     }
 }
 
@@ -184,7 +236,17 @@ mod tests {
     use super::*;
 
     /// What is read elsewhere, where it is also told where it came from.
-    const ELSEWHERE: [&str; 5] = ["model", "host", "port", "log_level", "log_format"];
+    const ELSEWHERE: [&str; 8] = [
+        "model",
+        "host",
+        "port",
+        "log_level",
+        "log_format",
+        // Told to mean nothing, as long as no platform asks for them.
+        "libcuda",
+        "libnrt",
+        "neuronx_cc",
+    ];
 
     fn config(flags: &[(String, String)]) -> String {
         let given = Given { flags: flags.to_vec(), ..Given::default() };

@@ -142,7 +142,9 @@ impl Setting {
     /// What would be legal.
     pub(crate) fn parse(&self, text: &str) -> Result<Value, String> {
         let word = text.trim();
-        if word == "auto" && self.allows_auto() {
+        // LMI's word for as many as there are.
+        let is_max = word == "max" && matches!(self.kind, Kind::Integer { .. });
+        if (word == "auto" || is_max) && self.allows_auto() {
             return Ok(Value::Auto);
         }
         match self.kind {

@@ -69,6 +69,82 @@ pub static TABLE: &[Setting] = &[
             (Value::Auto, "beside the binary, appended to it, else the loader's search path")
         },
     },
+    library("libcuda", "Path of libcuda.so.1."),
+    library("libnrt", "Path of libnrt.so.1."),
+    library("neuronx_cc", "Path of the compiler neuronx-cc."),
+    Setting {
+        key: "devices",
+        scope: Scope::Process(Names::Nothing),
+        doc: "Devices that may be used, by id or by number on their platform, with commas.",
+        unit: "",
+        kind: Kind::Text,
+        environment: &[],
+        default: |_| (Value::Auto, "all that are there"),
+    },
+    Setting {
+        key: "devices_fallback",
+        scope: Scope::Process(Names::Nothing),
+        doc: "Whether the CPU computes where an accelerator is there and cannot be used.",
+        unit: "",
+        kind: Kind::Choice(&["auto", "allow", "refuse"]),
+        environment: &[],
+        default: |_| {
+            (Value::Text("auto".to_owned()), "refuse under SageMaker, where somebody pays for it")
+        },
+    },
+    Setting {
+        key: "device_memory_share",
+        scope: Scope::Model(Names::Nothing),
+        doc: "Share of an accelerator's memory that the model may take.",
+        unit: "",
+        kind: Kind::Number { min: 0.05, max: 1.0 },
+        environment: &[
+            "OPTION_GPU_MEMORY_UTILIZATION",
+            "SM_VLLM_GPU_MEMORY_UTILIZATION",
+            "CUDA_MEMORY_FRACTION",
+        ],
+        default: |_| (Value::Number(0.9), "drivers and libraries need some"),
+    },
+    Setting {
+        key: "replicas",
+        scope: Scope::Model(Names::Nothing),
+        doc: "Copies of the model, each on devices of its own.",
+        unit: "",
+        kind: Kind::Integer { min: 1, max: 64 },
+        environment: &["SM_VLLM_DATA_PARALLEL_SIZE"],
+        default: |_| (Value::Auto, "as many as the platform finds useful"),
+    },
+    Setting {
+        key: "tensor_parallel_degree",
+        scope: Scope::Model(Names::Nothing),
+        doc: "Devices that share one copy of the model.",
+        unit: "devices",
+        kind: Kind::Integer { min: 1, max: 64 },
+        environment: &[
+            "OPTION_TENSOR_PARALLEL_DEGREE",
+            "SM_VLLM_TENSOR_PARALLEL_SIZE",
+            "NUM_SHARD",
+        ],
+        default: |_| (Value::Auto, "as few as hold the model"),
+    },
+    Setting {
+        key: "worker",
+        scope: Scope::Process(Names::Nothing),
+        doc: "Whether each device is held by a process of its own, which may die without the server.",
+        unit: "",
+        kind: Kind::Choice(&["auto", "on", "off"]),
+        environment: &[],
+        default: |_| (Value::Text("auto".to_owned()), "on for accelerators, off for the CPU"),
+    },
+    Setting {
+        key: "simulation",
+        scope: Scope::Process(Names::Path),
+        doc: "A YAML file of simulated devices, to try losses, fallbacks and placements without any.",
+        unit: "",
+        kind: Kind::Text,
+        environment: &[],
+        default: |_| (Value::Auto, "one simulated device, asked for by backend: sim"),
+    },
     Setting {
         key: "quantize",
         scope: Scope::Model(Names::Nothing),
@@ -398,6 +474,19 @@ pub static TABLE: &[Setting] = &[
         default: |_| (Value::Text("auto".to_owned()), "text on a terminal, JSON otherwise"),
     },
 ];
+
+/// The path of a vendor's library or program.
+const fn library(key: &'static str, doc: &'static str) -> Setting {
+    Setting {
+        key,
+        scope: Scope::Process(Names::Library),
+        doc,
+        unit: "",
+        kind: Kind::Text,
+        environment: &[],
+        default: |_| (Value::Auto, "the vendor's folder, else the loader's search path"),
+    }
+}
 
 /// The setting of that name; `-` counts as `_`.
 #[must_use]

@@ -35,7 +35,7 @@ pub use group::Group;
 pub use host::Host;
 pub use infer::{Infer, Port, Servable, Signature, Tensor, TensorData};
 pub use placement::{Batching, Claim, DeviceId, DeviceInfo, Fit, Kind, Placement, Seat, Unfit};
-pub use platform::{Class, Packed, Platform, Probe, Reading, Tools};
+pub use platform::{Class, DEVICE_SETTINGS, Packed, Platform, Probe, Reading, Tools};
 pub use profile::{KvDtype, Profile, Quantize};
 pub use remote::{Remote, Told};
 pub use report::{KernelFigure, KernelReport, Peaks};

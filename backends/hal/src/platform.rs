@@ -44,6 +44,10 @@ pub trait Platform: Send + Sync {
     /// If there is no such seat: a bug of the caller.
     fn open(&self, fit: &Fit, seat: Seat, artifact: &Artifact) -> Result<Servable, DeviceError>;
 
+    /// Settings that mean something to these devices and not to all others, of
+    /// [`DEVICE_SETTINGS`].
+    fn settings(&self) -> &'static [&'static str];
+
     /// What commands may ask beside serving.
     fn tools(&self) -> Option<&dyn Tools> {
         None
@@ -54,6 +58,23 @@ pub trait Platform: Send + Sync {
         Vec::new()
     }
 }
+
+/// Settings that mean nothing on some devices: where they do not, a person is told.
+pub const DEVICE_SETTINGS: [&str; 13] = [
+    "threads",
+    "kernels",
+    "onnxruntime",
+    "packed_cache",
+    "quantize",
+    "kv_cache_dtype",
+    "replicas",
+    "tensor_parallel_degree",
+    "device_memory_share",
+    "libcuda",
+    "libnrt",
+    "neuronx_cc",
+    "simulation",
+];
 
 /// What kind of devices a platform has, the preferred first.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -68,13 +68,6 @@ pub(crate) fn fit(
         sampling: Sampling::HOST,
         batch_invariant: true,
     };
-    for (setting, asked) in
-        [("replicas", profile.replicas), ("tensor_parallel_degree", profile.ranks)]
-    {
-        if let Some(asked) = asked.filter(|n| *n > 1) {
-            why.push(format!("{setting} = {asked} means nothing on one CPU: 1 is used"));
-        }
-    }
     Ok(Fit {
         replicas: vec![Placement { devices: vec![device.clone()] }],
         claims: vec![Claim { device: device.id.clone(), bytes: fixed + kv_bytes }],

@@ -122,6 +122,10 @@ impl Platform for OnnxPlatform {
         Ok(Servable::Generate(Box::new(CpuBackend::open(fit, model, resources)?)))
     }
 
+    fn settings(&self) -> &'static [&'static str] {
+        &["threads", "kernels", "onnxruntime", "packed_cache", "quantize", "kv_cache_dtype"]
+    }
+
     fn tools(&self) -> Option<&dyn Tools> {
         Some(self)
     }

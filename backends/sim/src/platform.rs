@@ -11,7 +11,7 @@ use gimbal_hal::{
 use crate::backend::{Config, SimBackend};
 
 /// The platform's name.
-const NAME: &str = "sim";
+pub const NAME: &str = "sim";
 /// Bytes a token is said to keep in the KV cache.
 const TOKEN_BYTES: u64 = 1024;
 /// Tokens of a block.
@@ -97,7 +97,10 @@ impl Platform for SimPlatform {
         let each = context.div_ceil(BLOCK_TOKENS);
         let blocks = match profile.kv_bytes {
             Some(bytes) => u32::try_from(bytes / block_bytes).unwrap_or(u32::MAX),
-            None => each.saturating_mul(profile.sequences_max).min(BLOCKS_MAX),
+            None => {
+                let room = u32::try_from(have_bytes / block_bytes).unwrap_or(u32::MAX);
+                each.saturating_mul(profile.sequences_max).min(BLOCKS_MAX).min(room)
+            }
         };
         let need_bytes = u64::from(blocks.max(1)) * block_bytes;
         if need_bytes > have_bytes || blocks == 0 {
@@ -140,6 +143,10 @@ impl Platform for SimPlatform {
             .map_err(|_| refused(format!("{vocab} tokens are more than 32 bits can name")))?;
         let config = Config { vocab, ..self.config.clone() };
         Ok(Servable::Generate(Box::new(SimBackend::new(limits.clone(), config))))
+    }
+
+    fn settings(&self) -> &'static [&'static str] {
+        &["replicas", "tensor_parallel_degree", "device_memory_share", "simulation"]
     }
 
     fn readings(&self) -> Vec<Reading> {

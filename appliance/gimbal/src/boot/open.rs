@@ -4,13 +4,18 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use gimbal_engine::{LaneSource, Place, Service, ServiceConfig};
-use gimbal_hal::{Artifact, Backend, Class, DeviceError, Group, Placement, Seat, Servable};
+use gimbal_hal::{
+    Artifact, Backend, Class, DeviceError, DeviceInfo, Fit, Group, Placement, Probe, Profile, Seat,
+    Servable,
+};
 use gimbal_model::Model;
 use tracing::info;
 
-use super::millis;
-use super::plan::Plan;
+use super::plan::{Plan, share};
+use super::probing::probe;
+use super::{millis, worker};
 use crate::failure::Failure;
+use crate::host::host;
 use crate::readiness;
 use crate::words::Words;
 
@@ -75,7 +80,7 @@ fn lanes(open: &Opener) -> Result<Vec<LaneSource>, DeviceError> {
     let lane = |replica| {
         let open = open.clone();
         let backend = open.open(replica)?;
-        Ok(LaneSource { backend, reopen: Box::new(move || open.open(replica)) })
+        Ok(LaneSource { backend, reopen: Box::new(move || open.reopen(replica)) })
     };
     (0..open.0.fit.replicas.len()).map(lane).collect()
 }
@@ -85,19 +90,59 @@ fn lanes(open: &Opener) -> Result<Vec<LaneSource>, DeviceError> {
 struct Opener(Arc<Plan>);
 
 impl Opener {
-    /// One copy: a device, or a group of them.
+    /// One copy, where it was planned.
     fn open(&self, replica: usize) -> Result<Box<dyn Backend>, DeviceError> {
-        let ranks = self.0.fit.replicas[replica].devices.len();
-        let rank = |rank| self.open_seat(Seat { replica, rank });
+        self.open_in(&self.0.fit, replica)
+    }
+
+    /// A device, or a group of them.
+    fn open_in(&self, fit: &Fit, replica: usize) -> Result<Box<dyn Backend>, DeviceError> {
+        let ranks = fit.replicas[replica].devices.len();
+        let rank = |rank| self.open_seat(fit, Seat { replica, rank });
         match ranks {
             1 => rank(0),
             ranks => Ok(Box::new(Group::new((0..ranks).map(rank).collect::<Result<_, _>>()?)?)),
         }
     }
 
-    fn open_seat(&self, seat: Seat) -> Result<Box<dyn Backend>, DeviceError> {
+    /// The same after a loss: the devices are looked for again, and may have less memory.
+    fn reopen(&self, replica: usize) -> Result<Box<dyn Backend>, DeviceError> {
         let plan = &self.0;
-        match plan.platform.open(&plan.fit, seat, &plan.artifact)? {
+        if plan.platform.class() == Class::Host {
+            return self.open(replica);
+        }
+        let placed = &plan.fit.replicas[replica].devices;
+        let found = match probe(plan.platform.as_ref(), &host(), &plan.process) {
+            Probe::Found(found) => found,
+            Probe::Absent { why } => return Err(DeviceError::Lost { why }),
+        };
+        let again = |was: &DeviceInfo| {
+            let now = found.iter().find(|now| now.id == was.id).cloned();
+            let now = now.map(|now| share(now, plan.platform.as_ref(), &plan.config));
+            now.ok_or_else(|| DeviceError::Lost {
+                why: format!("{} is not there any more", was.id),
+            })
+        };
+        let devices = placed.iter().map(again).collect::<Result<Vec<_>, _>>()?;
+        // Other models' claims are not looked at: what is smaller than it was is what matters here.
+        let less = |(was, now): (&DeviceInfo, &DeviceInfo)| now.memory_bytes < was.memory_bytes;
+        if !placed.iter().zip(&devices).any(less) {
+            return self.open(replica);
+        }
+        let ranks = u16::try_from(devices.len()).ok();
+        let profile = Profile { replicas: Some(1), ranks, ..plan.config.profile.clone() };
+        let fit = plan.platform.fit(&devices, &plan.artifact, &profile);
+        let fit = fit.map_err(|unfit| DeviceError::Lost { why: unfit.to_string() })?;
+        self.open_in(&fit, 0)
+    }
+
+    fn open_seat(&self, fit: &Fit, seat: Seat) -> Result<Box<dyn Backend>, DeviceError> {
+        let Plan { process, platform, artifact, config, .. } = &*self.0;
+        if worker::is_wanted(process, platform.as_ref()) {
+            let patience = config.watchdog;
+            return worker::open(process, patience, platform.as_ref(), fit, seat, artifact);
+        }
+        match platform.open(fit, seat, artifact)? {
             Servable::Generate(backend) => Ok(backend),
             Servable::Infer(_) => Err(does_not_generate()),
         }

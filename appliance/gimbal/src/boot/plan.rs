@@ -9,15 +9,16 @@ use std::time::Instant;
 
 use gimbal_engine::{Claimed, Ledger};
 use gimbal_hal::{
-    Artifact, Class, DeviceError, DeviceInfo, Fit, Host, Packed, Platform, Probe, Profile, Tools,
-    Unfit,
+    Artifact, Class, DEVICE_SETTINGS, DeviceInfo, Fit, Host, Packed, Platform, Probe, Profile,
+    Tools, Unfit,
 };
 use gimbal_model::{Model, Text};
-use gimbal_settings::Settings;
+use gimbal_settings::{Settings, Source};
 use tracing::{info, warn};
 
-use super::millis;
 use super::platforms::platforms;
+use super::probing::probe;
+use super::{fallback, millis};
 use crate::config::{ModelConfig, Process};
 use crate::failure::Failure;
 use crate::folder::cache_problem;
@@ -25,9 +26,8 @@ use crate::host::host;
 
 /// What a process may compute on, and what its models have claimed of it.
 pub(crate) struct Devices {
+    process: Process,
     platforms: Vec<Arc<dyn Platform>>,
-    /// The platform that was asked for.
-    named: Option<String>,
     /// Another machine that is planned for; nothing but its processor is known.
     elsewhere: Option<Host>,
     ledger: Arc<Ledger>,
@@ -36,6 +36,7 @@ pub(crate) struct Devices {
 /// A model that was fitted, has claimed its memory and can be opened.
 pub(crate) struct Plan {
     pub(super) name: String,
+    pub(super) process: Process,
     pub(super) platform: Arc<dyn Platform>,
     pub(super) artifact: Artifact,
     /// The model's, until it is opened.
@@ -49,14 +50,20 @@ pub(crate) struct Plan {
 
 impl Devices {
     /// Those of this machine.
-    pub(crate) fn here(process: &Process) -> Self {
-        let (platforms, named) = (platforms(process), process.backend.clone());
-        Self { platforms, named, elsewhere: None, ledger: Arc::default() }
+    ///
+    /// # Errors
+    /// What the platforms are made of cannot be read.
+    pub(crate) fn here(process: &Process) -> Result<Self, Failure> {
+        let (process, platforms) = (process.clone(), platforms(process)?);
+        Ok(Self { process, platforms, elsewhere: None, ledger: Arc::default() })
     }
 
     /// Those of another machine.
-    pub(crate) fn of(process: &Process, host: Host) -> Self {
-        Self { elsewhere: Some(host), ..Self::here(process) }
+    ///
+    /// # Errors
+    /// As `here`.
+    pub(crate) fn of(process: &Process, host: Host) -> Result<Self, Failure> {
+        Ok(Self { elsewhere: Some(host), ..Self::here(process)? })
     }
 
     /// Reads the model and decides where and how it runs; no weight is read. Of two models of a
@@ -81,21 +88,35 @@ impl Devices {
         let name = name.unwrap_or_else(|| artifact.file_name());
         let mut passed: Vec<(String, Failure)> = Vec::new();
         for platform in self.candidates() {
-            match self.fit(platform.as_ref(), &artifact, &config.profile, settings) {
-                Ok((found, fit)) => {
+            if platform.class() == Class::Host {
+                fallback::check(&self.process, &passed, self.elsewhere.is_some())?;
+            }
+            match self.fit(platform.as_ref(), &artifact, &config, settings) {
+                Ok((found, mut fit)) => {
+                    fit.why.extend(meaningless(platform.as_ref(), settings));
                     let claimed = Some(self.ledger.claim(&name, &fit.claims, &found));
                     let told = |(platform, why): (String, Failure)| (platform, why.to_string());
                     let passed = passed.into_iter().map(told).collect();
                     let platform = Arc::clone(platform);
-                    let plan =
-                        Plan { name, platform, artifact, text, fit, config, passed, claimed };
+                    let process = self.process.clone();
+                    let plan = Plan {
+                        name,
+                        process,
+                        platform,
+                        artifact,
+                        text,
+                        fit,
+                        config,
+                        passed,
+                        claimed,
+                    };
                     plan.tell();
                     return Ok(plan);
                 }
                 Err(why) => passed.push((platform.name().to_owned(), why)),
             }
         }
-        Err(none_fits(passed, self.named.as_deref()))
+        Err(none_fits(passed, self.process.backend.as_deref()))
     }
 
     /// What each platform that can be chosen says of the model, by name of platform and device.
@@ -104,10 +125,10 @@ impl Devices {
         artifact: &Artifact,
         settings: &Settings,
     ) -> Vec<(String, Result<Fit, String>)> {
-        let profile = ModelConfig::of(settings).profile;
+        let config = ModelConfig::of(settings);
         let of = |platform: &Arc<dyn Platform>| {
             let name = platform.name();
-            match self.fit(platform.as_ref(), artifact, &profile, settings) {
+            match self.fit(platform.as_ref(), artifact, &config, settings) {
                 Err(why) => (name.to_owned(), Err(why.to_string())),
                 Ok((found, fit)) => {
                     let device = found.first().map(|d| d.name.as_str()).unwrap_or_default();
@@ -120,7 +141,7 @@ impl Devices {
 
     /// The platform that was named, or all that are no simulation, the preferred first.
     fn candidates(&self) -> impl Iterator<Item = &Arc<dyn Platform>> {
-        self.platforms.iter().filter(|platform| match &self.named {
+        self.platforms.iter().filter(|platform| match &self.process.backend {
             Some(name) => platform.name() == name,
             None => {
                 platform.class() != Class::Simulated
@@ -134,19 +155,61 @@ impl Devices {
         &self,
         platform: &dyn Platform,
         artifact: &Artifact,
-        profile: &Profile,
+        config: &ModelConfig,
         settings: &Settings,
     ) -> Result<(Vec<DeviceInfo>, Fit), Failure> {
-        let host = self.elsewhere.clone().unwrap_or_else(host);
-        match platform.probe(&host) {
+        let found = match &self.elsewhere {
+            Some(host) => platform.probe(host),
+            None => probe(platform, &host(), &self.process),
+        };
+        match found {
             Probe::Absent { why } => Err(Failure::unavailable(why)),
             Probe::Found(found) => {
                 let left = self.ledger.left(found.clone());
-                let fit = fit(platform, &left, artifact, profile, settings)?;
+                let left = left.into_iter().map(|device| share(device, platform, config)).collect();
+                let left: Vec<DeviceInfo> = left;
+                let fit = fit(platform, &left, artifact, &config.profile, settings)?;
                 Ok((found, fit))
             }
         }
     }
+}
+
+/// What of a device's memory the model may take: on an accelerator, the share that is set.
+pub(super) fn share(
+    device: DeviceInfo,
+    platform: &dyn Platform,
+    config: &ModelConfig,
+) -> DeviceInfo {
+    if platform.class() != Class::Accelerator {
+        return device;
+    }
+    let share = device.memory_total_bytes as f64 * config.memory_share;
+    #[expect(clippy::cast_possible_truncation, reason = "a part of a u64")]
+    #[expect(clippy::cast_sign_loss, reason = "the share is above 0")]
+    let bytes = share as u64;
+    if bytes >= device.memory_bytes {
+        return device;
+    }
+    let memory_why = format!(
+        "device_memory_share = {} of {} bytes; {}",
+        config.memory_share, device.memory_total_bytes, device.memory_why
+    );
+    DeviceInfo { memory_bytes: bytes, memory_why, ..device }
+}
+
+/// Settings that somebody said and that mean nothing on this platform's devices.
+fn meaningless(platform: &dyn Platform, settings: &Settings) -> Vec<String> {
+    let understood = platform.settings();
+    let said = DEVICE_SETTINGS.iter().filter(|key| !understood.contains(key)).filter_map(|key| {
+        let entry = settings.entry(key);
+        let is_said = !matches!(entry.source, Source::Default(_));
+        is_said.then(|| {
+            let name = platform.name();
+            format!("{key} = {} (from {}) means nothing on {name}", entry.value, entry.source)
+        })
+    });
+    said.collect()
 }
 
 /// The failure of a boot for which there is no device: the last platform's own, which is that of the
@@ -164,7 +227,7 @@ fn none_fits(mut passed: Vec<(String, Failure)>, named: Option<&str>) -> Failure
 }
 
 /// Takes the tokenizer's data out of a model, before others hold it.
-fn take_text(artifact: &mut Artifact) -> Text {
+pub(super) fn take_text(artifact: &mut Artifact) -> Text {
     match artifact {
         Artifact::Decoder(model) => Arc::get_mut(model).map(Model::take_text).unwrap_or_default(),
         Artifact::Onnx(_) | Artifact::Bundle(_) => Text::default(),
@@ -229,14 +292,14 @@ impl Plan {
 /// Asks the host's own platform for what only its tools can tell.
 ///
 /// # Errors
-/// No platform of the host has tools: a bug of the list.
+/// What the platforms are made of cannot be read.
 pub(crate) fn with_tools<T>(
     process: &Process,
     ask: impl FnOnce(&dyn Tools) -> T,
-) -> Result<T, DeviceError> {
-    let all = platforms(process);
+) -> Result<T, Failure> {
+    let all = platforms(process)?;
     let tools = all.iter().filter(|p| p.class() == Class::Host).find_map(|p| p.tools());
-    let missing = || DeviceError::Model { why: "no platform has tools".to_owned() };
+    let missing = || Failure::unavailable("no platform has tools");
     tools.map(ask).ok_or_else(missing)
 }
 

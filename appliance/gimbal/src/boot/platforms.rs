@@ -5,13 +5,17 @@ use std::sync::Arc;
 
 use gimbal_hal::{DeviceError, Platform};
 use gimbal_onnx::{OnnxPlatform, OnnxSettings};
-use gimbal_sim::{Cost, Reads, Script, SimPlatform, Time};
 
+use super::simulation::Simulation;
 use crate::bundle::Bundle;
 use crate::config::Process;
+use crate::failure::Failure;
 
 /// All of them, the preferred first.
-pub(crate) fn platforms(process: &Process) -> Vec<Arc<dyn Platform>> {
+///
+/// # Errors
+/// The file of simulated devices cannot be read.
+pub(crate) fn platforms(process: &Process) -> Result<Vec<Arc<dyn Platform>>, Failure> {
     let set = process.onnxruntime.clone();
     let onnx = OnnxPlatform::new(OnnxSettings {
         library: Arc::new(move || library(set.as_deref())),
@@ -19,20 +23,10 @@ pub(crate) fn platforms(process: &Process) -> Vec<Arc<dyn Platform>> {
         threads: process.threads,
         kernels: process.kernels,
     });
-    let mut all: Vec<Arc<dyn Platform>> = vec![Arc::new(onnx), Arc::new(simulator())];
+    let mut all: Vec<Arc<dyn Platform>> =
+        vec![Arc::new(onnx), Arc::new(Simulation::of(process.simulation.clone())?)];
     all.sort_by_key(|platform| platform.class());
-    all
-}
-
-/// A device that answers with hashes, about as fast as a small CPU.
-fn simulator() -> SimPlatform {
-    SimPlatform::new(gimbal_sim::Config {
-        vocab: 0,
-        cost: Cost { step_us: 1000.0, row_us: 100.0, ..Cost::NONE },
-        time: Time::Real,
-        reads: Reads::All,
-        script: Script::new(&[]),
-    })
+    Ok(all)
 }
 
 /// Where ONNX Runtime is: as set, beside the binary, appended to it; `None` leaves it to the loader.

@@ -128,7 +128,7 @@ fn examine(matches: &ArgMatches) -> Result<Case, Failure> {
             (Asked { settings, models: Vec::new() }, Some(failure.to_string()))
         }
     };
-    let devices = Devices::here(&Process::of(&settings));
+    let devices = Devices::here(&Process::of(&settings))?;
     let mut plans = Vec::new();
     let planned = |Wanted { name, path, settings }: Wanted| {
         let is_named = !matches!(settings.entry("model").source, Source::Default(_));

@@ -34,7 +34,7 @@ pub(super) fn flags() -> [Arg; 6] {
 pub(crate) fn run(settings: &Settings, matches: &ArgMatches, model: &Path) -> Result<(), Failure> {
     // A person watches: only what is wrong is worth a line beside the text.
     logging::start(settings, Some("warn"));
-    let service = Devices::here(&Process::of(settings)).plan(None, settings, model)?.open()?;
+    let service = Devices::here(&Process::of(settings))?.plan(None, settings, model)?.open()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(anyhow::Error::from)?;
     runtime.block_on(print(&service, request(matches), matches.get_flag("token-ids")))

@@ -77,7 +77,7 @@ fn facts(model: &Model, artifact: &Artifact, settings: &Settings) -> Result<Valu
         "chat_template": words.template_source,
         "kv_bytes_per_token": kv,
         "memory": memory,
-        "runs_on": places(artifact, settings),
+        "runs_on": places(artifact, settings)?,
     }))
 }
 
@@ -97,7 +97,8 @@ fn architecture(c: &Decoder) -> Value {
 }
 
 /// What each platform says of the model.
-fn places(artifact: &Artifact, settings: &Settings) -> Vec<Value> {
+fn places(artifact: &Artifact, settings: &Settings) -> Result<Vec<Value>, Failure> {
+    let devices = Devices::here(&Process::of(settings))?;
     let say = |(platform, fit): (String, Result<Fit, String>)| match fit {
         Ok(fit) => json!({
             "platform": platform, "fits": true, "device_bytes": fit.bytes(),
@@ -105,7 +106,7 @@ fn places(artifact: &Artifact, settings: &Settings) -> Vec<Value> {
         }),
         Err(why) => json!({ "platform": platform, "fits": false, "why": [why] }),
     };
-    Devices::here(&Process::of(settings)).fits(artifact, settings).into_iter().map(say).collect()
+    Ok(devices.fits(artifact, settings).into_iter().map(say).collect())
 }
 
 fn lines(facts: &Value) -> String {

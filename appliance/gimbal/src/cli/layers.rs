@@ -139,6 +139,16 @@ pub(super) fn defaults() -> Result<Settings, Failure> {
     Ok(Settings::resolve(&facts(), &Given::default())?)
 }
 
+/// Settings by flags alone: what a parent tells its child.
+pub(super) fn of_flags(matches: &ArgMatches) -> Result<Settings, Failure> {
+    let flags = TABLE.iter().filter_map(|setting| {
+        let value = matches.get_many::<String>(setting.key)?.next_back()?;
+        Some((setting.key.replace('_', "-"), value.clone()))
+    });
+    let given = Given { flags: flags.collect(), paths: PATHS, ..Given::default() };
+    Ok(Settings::resolve(&facts(), &given)?)
+}
+
 /// Looks at paths as this process sees them.
 pub(super) const PATHS: Paths =
     Paths { is_there: |path| Path::new(path).exists(), inside: config_file::inside };

@@ -1,7 +1,7 @@
 //! The command line, made from the table of settings.
 //!
 //! Each command is a file: `serve`, `generate`, `plan`, `inspect`, `pack`, `import`, `probe`, `doctor`, `bench`,
-//! `shell` (completions and manual pages), `notices` (licences); `layers` resolves settings.
+//! `worker` (a device in a process of its own), `shell` (completions and manual pages), `notices` (licences); `layers` resolves settings.
 
 mod bench;
 mod config_file;
@@ -22,6 +22,7 @@ mod probe;
 mod serve;
 mod shell;
 mod signals;
+mod worker;
 
 use std::ffi::OsString;
 
@@ -51,6 +52,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failu
     };
     match name {
         "probe" => return probe::run(matches),
+        "worker" => return worker::run(matches),
         "doctor" => return doctor::run(matches),
         "bench" => return bench::run(matches),
         "import" => return import::run(matches),
@@ -114,7 +116,15 @@ fn command() -> Command {
     let json = Arg::new("json").long("json").num_args(0).help("Print JSON");
     let probe = Command::new("probe")
         .about("Shows the machine, its family and which devices there are, and why not")
-        .arg(json.clone());
+        .arg(json.clone())
+        .arg(
+            Arg::new("platform")
+                .long("platform")
+                .value_name("NAME")
+                .help("Look for one platform's devices, by flags alone, and print them as JSON"),
+        )
+        .args(flags());
+    let worker = Command::new("worker").hide(true).args(flags());
     let doctor = Command::new("doctor")
         .about("Checks what serving needs of this machine, with a remedy for each finding")
         .arg(model)
@@ -127,7 +137,17 @@ fn command() -> Command {
         .args_override_self(true)
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .subcommands([serve, generate, plan, inspect, pack, probe, doctor, bench::command()])
+        .subcommands([
+            serve,
+            generate,
+            plan,
+            inspect,
+            pack,
+            probe,
+            doctor,
+            worker,
+            bench::command(),
+        ])
         .subcommands([import::command()])
         .subcommands(shell::commands())
         .subcommands(notices::commands())

@@ -20,7 +20,7 @@ pub(crate) fn run(settings: &Settings, model: &Path) -> Result<(), Failure> {
         return Err(Failure::usage("no folder to pack into; set --packed-cache FOLDER"));
     }
     let started = Instant::now();
-    let devices = Devices::here(&process);
+    let devices = Devices::here(&process)?;
     let Packed { path, bytes, was_there } = devices.plan(None, settings, model)?.pack(settings)?;
     let done = match was_there {
         true => "was there".to_owned(),

@@ -29,8 +29,8 @@ pub(super) fn flags() -> [Arg; 3] {
 pub(crate) fn run(asked: &Asked, matches: &ArgMatches) -> Result<(), Failure> {
     let process = Process::of(&asked.settings);
     let devices = match layers::instance(matches)?.map(host::of_instance) {
-        Some(other) => Devices::of(&process, other),
-        None => Devices::here(&process),
+        Some(other) => Devices::of(&process, other)?,
+        None => Devices::here(&process)?,
     };
     let mut plans = Vec::new();
     for Wanted { name, path, settings } in &asked.models {

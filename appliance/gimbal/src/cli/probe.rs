@@ -4,14 +4,15 @@
 //! The form of `--json` is written down in `docs/json.md`; a test compares the two.
 
 use std::fmt::Write as _;
+use std::sync::Arc;
 
 use clap::ArgMatches;
-use gimbal_hal::{DeviceInfo, Probe};
+use gimbal_hal::{DeviceInfo, Platform, Probe};
 use gimbal_machine::{Accelerator, Catalogue, Cpu, Identity, Imds, Machine, State};
 use serde_json::{Value, json};
 
 use super::layers;
-use crate::boot::platforms;
+use crate::boot::{platforms, probe};
 use crate::config::Process;
 use crate::failure::Failure;
 use crate::{host, print};
@@ -21,15 +22,32 @@ type Found = (&'static str, Probe);
 
 /// Runs the command.
 pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    if let Some(name) = matches.get_one::<String>("platform") {
+        return one(name, &Process::of(&layers::of_flags(matches)?));
+    }
     let machine = Machine::here(Imds::OnEc2);
     let host = host::of(&machine);
-    let platforms = platforms(&Process::of(&layers::defaults()?));
-    let found: Vec<Found> = platforms.iter().map(|p| (p.name(), p.probe(&host))).collect();
+    let process = Process::of(&layers::resolve(matches)?.settings);
+    let platforms = platforms(&process)?;
+    let look = |p: &Arc<dyn Platform>| (p.name(), probe(p.as_ref(), &host, &process));
+    let found: Vec<Found> = platforms.iter().map(look).collect();
     let text = match matches.get_flag("json") {
         true => format!("{:#}\n", as_json(&machine, &found)),
         false => as_text(&machine, &found),
     };
     print::stdout(text)
+}
+
+/// One platform, looked for in this process: what a server asks a child for, since a driver may crash.
+fn one(name: &str, process: &Process) -> Result<(), Failure> {
+    let platforms = platforms(process)?;
+    let platform = platforms.iter().find(|platform| platform.name() == name).ok_or_else(|| {
+        let names: Vec<&str> = platforms.iter().map(|platform| platform.name()).collect();
+        Failure::usage(format!("--platform {name}: there is {}", names.join(", ")))
+    })?;
+    let found = platform.probe(&host::of(&Machine::here(Imds::Never)));
+    let json = serde_json::to_string(&found).map_err(anyhow::Error::from)?;
+    print::stdout(json + "\n")
 }
 
 /// Bytes for people.

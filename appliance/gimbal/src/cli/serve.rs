@@ -59,7 +59,7 @@ async fn serve(asked: Asked, connections_max: usize) -> Result<(), Failure> {
     let is_local = address.ip().is_loopback();
     let process = Process::of(settings);
     let web = WebRules { is_local, ..process.http.web.clone() };
-    let devices = Arc::new(Devices::here(&process));
+    let devices = Arc::new(Devices::here(&process)?);
     let http = HttpSettings { connections_max, web, ..process.http };
     let state = AppState::new(http, Some(exposition));
     state.set_about(about(settings));

@@ -108,7 +108,7 @@ pub(super) fn cache_folder(case: &Case) -> Finding {
 
 pub(super) fn library(case: &Case) -> Finding {
     let loaded = boot::with_tools(&Process::of(&case.settings), |tools| tools.load());
-    match loaded.and_then(|loaded| loaded) {
+    match loaded.and_then(|loaded| Ok(loaded?)) {
         Ok(library) => ok(format!("{library} loads")),
         Err(error) => fail(
             error.to_string(),
