@@ -195,11 +195,9 @@ job_queue_size=500
     fn lmis_documented_file_is_imported_with_reasons() {
         let expect = [
             "# What serving.properties means to Gimbal. Check it: gimbal plan --config FILE",
-            "device_memory_share: 0.9  # serving.properties:9",
             "job_queue_size: 500  # serving.properties:10",
             "max_model_len: 4096  # serving.properties:8",
             "max_rolling_batch_size: 64  # serving.properties:7",
-            "tensor_parallel_degree: auto  # serving.properties:6",
             "# Without effect:",
             "#   serving.properties:1 engine: one engine serves every model",
             "#   serving.properties:2 option.async_mode: the rolling batch is always on",
@@ -207,6 +205,8 @@ job_queue_size=500
             "#   serving.properties:4 option.entryPoint: no Python runs here",
             "#   serving.properties:5 option.model_id: \
              a model's folder has no say in model: it names a file or folder of this machine",
+            "#   serving.properties:6: auto is the default of tensor_parallel_degree",
+            "#   serving.properties:9: 0.9 is the default of device_memory_share",
         ];
         let found = import("serving.properties", LMI.as_bytes(), Paths::default())
             .expect("a known kind of file");
