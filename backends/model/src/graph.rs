@@ -78,6 +78,17 @@ pub enum Pair {
     Halves,
 }
 
+impl Pair {
+    /// The two columns of pair `i` of so many in a head.
+    #[must_use]
+    pub const fn columns(self, i: usize, pairs: usize) -> (usize, usize) {
+        match self {
+            Self::Adjacent => (2 * i, 2 * i + 1),
+            Self::Halves => (i, i + pairs),
+        }
+    }
+}
+
 /// Rotary frequencies in radians a position, one for each pair; columns past the pairs stay.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RopeTable {
@@ -112,10 +123,7 @@ impl RopeTable {
     /// The two columns of pair `i` in a head.
     #[must_use]
     pub fn columns(&self, i: usize) -> (usize, usize) {
-        match self.pair {
-            Pair::Adjacent => (2 * i, 2 * i + 1),
-            Pair::Halves => (i, i + self.frequencies.len()),
-        }
+        self.pair.columns(i, self.frequencies.len())
     }
 }
 

@@ -5,6 +5,7 @@
 use std::ops::Range;
 
 use gimbal_hal::KvDtype;
+use gimbal_model::graph::Pair;
 use gimbal_model::weights::{DType, bf16_to_f32};
 use half::f16;
 
@@ -26,6 +27,9 @@ pub(super) static KERNELS: Kernels = Kernels {
     silu_mul,
     gelu_mul,
     attend,
+    add,
+    rotate,
+    to_int8,
     to_f16,
     peak,
     read,
@@ -221,6 +225,34 @@ unsafe fn attend(task: &Attend<'_>, out: &mut [f32]) {
             acc.iter_mut().for_each(|acc| *acc *= by);
         }
     }
+}
+
+fn add(row: &mut [f32], other: &[f32]) {
+    row.iter_mut().zip(other).for_each(|(x, add)| *x += add);
+}
+
+fn rotate(head: &mut [f32], angles: &[[f32; 2]], pair: Pair) {
+    rotate_from(0, head, angles, pair);
+}
+
+/// Rotates all pairs from `first` on: the rest of what vectors leave.
+pub(super) fn rotate_from(first: usize, head: &mut [f32], angles: &[[f32; 2]], pair: Pair) {
+    for (i, [cos, sin]) in angles.iter().enumerate().skip(first) {
+        let (a, b) = pair.columns(i, angles.len());
+        (head[a], head[b]) = (head[a] * cos - head[b] * sin, head[a] * sin + head[b] * cos);
+    }
+}
+
+fn to_int8(x: &[f32], out: &mut [[u8; 1]]) -> f32 {
+    let clamped = |x: f32| x.clamp(-65504.0, 65504.0);
+    let most = x.iter().fold(0.0_f32, |most, x| most.max(clamped(*x).abs()));
+    let (d, by) = scale(most);
+    for (out, x) in out.iter_mut().zip(x) {
+        #[expect(clippy::cast_possible_truncation, reason = "at most 127, rounded; NaN becomes 0")]
+        let rounded = (clamped(*x) * by).round_ties_even() as i8;
+        *out = [rounded.cast_unsigned()];
+    }
+    d
 }
 
 fn to_f16(x: &[f32], out: &mut [[u8; 2]]) {

@@ -4,6 +4,7 @@
 
 use std::ops::Range;
 
+use gimbal_model::graph::Pair;
 use gimbal_model::weights::DType;
 
 use crate::kv_cache::{BLOCK_TOKENS, StateLayout};
@@ -194,6 +195,13 @@ pub struct Kernels {
     /// Writes `[rows][group · head_dim]`; its caller promises that no thread writes the tile's
     /// queries or the sequence's blocks meanwhile.
     pub(crate) attend: unsafe fn(&Attend<'_>, &mut [f32]),
+    /// Adds the second row to the first.
+    pub(crate) add: fn(&mut [f32], &[f32]),
+    /// Rotates the pairs of a head by their cosines and sines; columns past the pairs stay.
+    pub(crate) rotate: fn(&mut [f32], &[[f32; 2]], Pair),
+    /// f32 to int8, and their scale: `max|x| / 127`. What f16 would not hold is clamped as there, so that
+    /// no scale is infinite; what is no number becomes 0.
+    pub(crate) to_int8: fn(&[f32], &mut [[u8; 1]]) -> f32,
     /// f32 to f16 in bytes, rounded to nearest even, clamped to the finite range.
     pub(crate) to_f16: fn(&[f32], &mut [[u8; 2]]),
     /// Computes blocks of 32 columns and eight rows of weights without touching memory, some for

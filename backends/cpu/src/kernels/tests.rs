@@ -2,6 +2,7 @@
 
 use gimbal_batch::BlockId;
 use gimbal_hal::KvDtype;
+use gimbal_model::graph::Pair;
 use gimbal_model::weights::{DType, Tensor};
 
 use super::table::{ActBlock, Acts, Arithmetic, Attend, Columns, Linear};
@@ -167,10 +168,60 @@ fn row_kernels_are_equal_to_the_bit() {
             (k.to_f16)(&x.iter().map(|x| x * 1e4).collect::<Vec<_>>(), &mut half);
             let mut blocks = vec![ActBlock::default(); cols / 32];
             (k.quantise)(&x, &mut blocks);
-            (normed, gates, half, blocks)
+            let mut sum = x[..cols - 3].to_vec();
+            (k.add)(&mut sum, &weight[..cols - 3]);
+            (normed, gates, half, blocks, sum)
         });
         let results: Vec<_> = results.collect();
         assert!(results.iter().all(|r| *r == results[0]), "{cols} columns");
+    }
+}
+
+#[test]
+fn heads_are_rotated_alike_and_as_defined() {
+    let mut noise = Noise(11);
+    for pairs in [1, 3, 4, 5, 8, 10, 12, 16, 27, 32, 64] {
+        let angles: Vec<[f32; 2]> = (0..pairs).map(|_| [noise.float(), noise.float()]).collect();
+        let head = noise.floats(2 * pairs + 8);
+        for pair in [Pair::Adjacent, Pair::Halves] {
+            for k in all() {
+                let mut found = head.clone();
+                (k.rotate)(&mut found, &angles, pair);
+                let mut expect = head.clone();
+                for (i, [cos, sin]) in angles.iter().enumerate() {
+                    let (a, b) = pair.columns(i, pairs);
+                    expect[a] = head[a] * cos - head[b] * sin;
+                    expect[b] = head[a] * sin + head[b] * cos;
+                }
+                assert_eq!(found, expect, "{} {pairs} {pair:?}", k.name);
+            }
+        }
+    }
+}
+
+/// Numbers of every kind a row can hold, those that are none included.
+#[test]
+fn rows_are_rounded_to_int8_alike_and_within_half_a_step() {
+    let mut noise = Noise(13);
+    let odd = [f32::NAN, f32::INFINITY, f32::NEG_INFINITY, 1e30, 1e-40, -0.0, f32::MIN_POSITIVE];
+    for (cols, by) in [(8, 1.0), (64, 1e3), (96, 1e-42), (512, 1e-3), (8, 0.0)] {
+        for odds in [0, odd.len()] {
+            let mut x: Vec<f32> = noise.floats(cols).iter().map(|x| x * by).collect();
+            odd[..odds].iter().zip(&mut x).for_each(|(odd, x)| *x = *odd);
+            let results = all().into_iter().map(|k| {
+                let mut out = vec![[0; 1]; cols];
+                let scale = (k.to_int8)(&x, &mut out);
+                (scale, out)
+            });
+            let results: Vec<_> = results.collect();
+            assert!(results.iter().all(|r| *r == results[0]), "{cols} {by} {odds}: {x:?}");
+            let (scale, out) = &results[0];
+            assert!(scale.is_finite());
+            for (x, [q]) in x.iter().zip(out).filter(|(x, _)| x.abs() <= 65504.0 && by != 1e-42) {
+                let error = (x - f32::from(q.cast_signed()) * scale).abs();
+                assert!(error <= 0.501 * scale, "{x} is {q} of {scale}");
+            }
+        }
     }
 }
 

@@ -200,12 +200,12 @@ impl Work<'_> {
             }
             KvDtype::Int8 => {
                 let mut bytes = [[0; 1]; HEAD_DIM_MAX];
-                let scale = to_int8(key, &mut bytes[..dim]);
+                let scale = (self.kernels.to_int8)(key, &mut bytes[..dim]);
                 // SAFETY: as above; the scale is this row's too.
                 unsafe { self.write_scale(keys.start, at, scale) };
                 // SAFETY: as above.
                 unsafe { self.write_key(keys.start, at, &bytes[..dim]) };
-                let scale = to_int8(value, &mut bytes[..dim]);
+                let scale = (self.kernels.to_int8)(value, &mut bytes[..dim]);
                 // SAFETY: as above.
                 unsafe { self.write_scale(values.start, at, scale) };
                 // SAFETY: as above.
@@ -318,8 +318,8 @@ impl Work<'_> {
 
     /// Adds the biases of the columns from `first` on.
     fn add_bias(&self, columns: &mut [f32], first: usize) {
-        if let Some(bias) = self.node.bias.get(first..) {
-            columns.iter_mut().zip(bias).for_each(|(x, bias)| *x += bias);
+        if let Some(bias) = self.node.bias.get(first..first + columns.len()) {
+            (self.kernels.add)(columns, bias);
         }
     }
 
@@ -336,23 +336,6 @@ impl Work<'_> {
         let Some((rope, table)) = &self.node.rope else { return };
         let pairs = table.frequencies.len();
         let angles = &self.plan.angles[*rope][row * pairs..(row + 1) * pairs];
-        for (i, (cos, sin)) in angles.iter().enumerate() {
-            let (a, b) = table.columns(i);
-            (head[a], head[b]) = (head[a] * cos - head[b] * sin, head[a] * sin + head[b] * cos);
-        }
+        (self.kernels.rotate)(head, angles, table.pair);
     }
-}
-
-/// Rounds a key or value to int8 and returns its scale: `max|x| / 127`. What f16 would not hold is
-/// clamped as there, so that no scale is infinite.
-fn to_int8(x: &[f32], out: &mut [[u8; 1]]) -> f32 {
-    let clamped = |x: f32| x.clamp(-65504.0, 65504.0);
-    let most = x.iter().fold(0.0_f32, |most, x| most.max(clamped(*x).abs()));
-    let by = if most == 0.0 { 0.0 } else { 127.0 / most };
-    for (out, x) in out.iter_mut().zip(x) {
-        #[expect(clippy::cast_possible_truncation, reason = "at most 127, rounded; NaN becomes 0")]
-        let rounded = (clamped(*x) * by).round_ties_even() as i8;
-        *out = [rounded.cast_unsigned()];
-    }
-    most / 127.0
 }

@@ -78,7 +78,7 @@ impl Residual<'_> {
             // SAFETY: as above.
             let hidden = unsafe { hidden.slice_mut(range.clone()) };
             (cpu.kernels.rms_norm)(&made[range], &norm.weight, norm.eps, normed);
-            hidden.iter_mut().zip(&*normed).for_each(|(x, add)| *x += add);
+            (cpu.kernels.add)(hidden, normed);
         });
     }
 }

@@ -26,7 +26,7 @@ pub(super) struct Plan {
     /// True when no sequence has two rows, so that a tile may write what it reads.
     pub(super) is_decode: bool,
     /// Cosines and sines, `[rope][row][pair]`.
-    pub(super) angles: Vec<Vec<(f32, f32)>>,
+    pub(super) angles: Vec<Vec<[f32; 2]>>,
 }
 
 /// A few rows of one sequence.
@@ -67,7 +67,8 @@ impl Plan {
         self.angles.resize(ropes.len(), Vec::new());
         for (angles, rope) in self.angles.iter_mut().zip(ropes) {
             angles.clear();
-            angles.extend(self.positions.iter().flat_map(|p| rope.angles(*p)));
+            angles
+                .extend(self.positions.iter().flat_map(|p| rope.angles(*p)).map(<[f32; 2]>::from));
         }
     }
 }

@@ -2,11 +2,11 @@
 //!
 //! Where a file is silent, what llama.cpp takes counts: that is what such files were made for.
 
+use super::family::{FAMILIES, Family};
 use super::gguf_keys::{self, shown};
 use super::rope::KINDS;
 use super::{
-    FAMILIES, Facts, Family, LAYERS_MAX, SIZE_MAX, Scaling, cut_fused, decoder, known, lengthened,
-    missing_tensor,
+    Facts, LAYERS_MAX, SIZE_MAX, Scaling, cut_fused, decoder, known, lengthened, missing_tensor,
 };
 use crate::weights::{Gguf, Value, Weights};
 use crate::{Decoder, ModelError};

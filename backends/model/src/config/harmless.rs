@@ -1,10 +1,51 @@
-//! Names of keys that a `config.json` may have without changing a number here.
+//! Names of keys that a `config.json` may have without changing a number here, and the values of some
+//! that say so.
 //!
 //! Nothing is decided here; `keys.rs` is. **Source**: Hugging Face `configuration_utils.py` and
 //! `generation/configuration_utils.py` of Transformers 4 and 5, and the real files whose key names
 //! are in `tests/golden/config_keys.json`.
 
-use super::keys::Neutral;
+use serde_json::Value;
+
+/// Values that mean "not used".
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Neutral {
+    /// 0, as a count of experts.
+    Zero,
+    /// 1, as a multiplier.
+    One,
+    /// True, as of causal attention.
+    True,
+    /// A list of `full_attention` alone.
+    Full,
+    /// None but those that every key may have.
+    Nothing,
+}
+
+impl Neutral {
+    pub(super) fn allows(self, value: &Value) -> bool {
+        match self {
+            Self::Zero => value.as_f64() == Some(0.0),
+            Self::One => value.as_f64() == Some(1.0),
+            Self::True => value.as_bool() == Some(true),
+            Self::Full => {
+                let all = value.as_array().map(|all| all.iter().all(|v| v == "full_attention"));
+                all == Some(true)
+            }
+            Self::Nothing => false,
+        }
+    }
+
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Zero => "0 or no such key",
+            Self::One => "1 or no such key",
+            Self::True => "true or no such key",
+            Self::Full => "full_attention alone or no such key",
+            Self::Nothing => "no such key",
+        }
+    }
+}
 
 /// Members of `rope_scaling` and `rope_parameters` that the reader knows. A member that the kind
 /// does not use changes nothing, as in Transformers.

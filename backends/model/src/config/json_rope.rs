@@ -7,7 +7,7 @@
 use serde_json::{Map, Value};
 
 use super::Scaling;
-use super::json::{Config, broken, float, whole};
+use super::json_file::{Config, broken, float, whole};
 use super::rope::KINDS;
 use crate::ModelError;
 use crate::graph::{Pair, RopeTable};

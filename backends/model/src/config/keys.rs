@@ -9,7 +9,7 @@ use std::path::Path;
 use serde_json::{Map, Value};
 
 use super::class::Class;
-use super::harmless::{ENDINGS, HARMLESS, NEUTRAL, ROPE, STARTS};
+use super::harmless::{ENDINGS, HARMLESS, NEUTRAL, Neutral, ROPE, STARTS};
 use crate::ModelError;
 
 /// Keys that every class computes with or checks.
@@ -47,46 +47,6 @@ pub(super) enum Known {
     Neutral(Neutral),
     /// Nobody knows it.
     No,
-}
-
-/// Values that mean "not used".
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Neutral {
-    /// 0, as a count of experts.
-    Zero,
-    /// 1, as a multiplier.
-    One,
-    /// True, as of causal attention.
-    True,
-    /// A list of `full_attention` alone.
-    Full,
-    /// None but those that every key may have.
-    Nothing,
-}
-
-impl Neutral {
-    fn allows(self, value: &Value) -> bool {
-        match self {
-            Self::Zero => value.as_f64() == Some(0.0),
-            Self::One => value.as_f64() == Some(1.0),
-            Self::True => value.as_bool() == Some(true),
-            Self::Full => {
-                let all = value.as_array().map(|all| all.iter().all(|v| v == "full_attention"));
-                all == Some(true)
-            }
-            Self::Nothing => false,
-        }
-    }
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Zero => "0 or no such key",
-            Self::One => "1 or no such key",
-            Self::True => "true or no such key",
-            Self::Full => "full_attention alone or no such key",
-            Self::Nothing => "no such key",
-        }
-    }
 }
 
 /// What is known of a top-level key.

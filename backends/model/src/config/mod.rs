@@ -5,10 +5,12 @@
 //! `keys.rs` and `gguf_keys.rs` know the keys, `class.rs` what a silent file means.
 
 mod class;
+mod family;
 mod gguf;
 mod gguf_keys;
 mod harmless;
 mod json;
+mod json_file;
 mod json_rope;
 mod keys;
 mod names;
@@ -18,14 +20,16 @@ mod tests;
 
 use std::path::Path;
 
-use crate::decoder::{Decoder, HeadNorm, Layer};
-use crate::graph::{Act, Graph, Pair};
+use crate::decoder::{Decoder, Layer};
+use crate::graph::{Graph, Pair};
 use crate::weights::Weights;
 use crate::{ModelError, graph};
 
+pub(crate) use family::Family;
 pub(crate) use gguf::from_gguf;
 pub(crate) use gguf_keys::shown;
-pub(crate) use json::{Config, from_json};
+pub(crate) use json::from_json;
+pub(crate) use json_file::Config;
 pub(crate) use names::{canonical_name, has_unit_offset, is_no_weight};
 pub(crate) use rope::Scaling;
 
@@ -33,80 +37,6 @@ pub(crate) use rope::Scaling;
 const SIZE_MAX: u64 = 1 << 24;
 /// More layers than any real model.
 const LAYERS_MAX: usize = 1024;
-
-/// What a family does that others do not.
-pub(crate) struct Family {
-    /// Its `general.architecture` in a GGUF file.
-    name: &'static str,
-    /// Its `model_type`s in a `config.json`.
-    model_types: &'static [&'static str],
-    /// Which columns rotate together in a GGUF file; `config.json` always means halves.
-    pair: Pair,
-    head_norms: Option<HeadNorm>,
-    pre_norms: bool,
-    post_norms: bool,
-    act: Act,
-    /// Embeddings are multiplied with the root of their columns, and norms store `weight - 1` in
-    /// safetensors.
-    gemma: bool,
-    /// Where there is a window, every so many layers one has none; 0 where all have it.
-    window_period: usize,
-    /// Every so many layers one does not rotate.
-    rope_period: usize,
-}
-
-const PLAIN: Family = Family {
-    name: "llama",
-    model_types: &["llama", "mistral"],
-    pair: Pair::Adjacent,
-    head_norms: None,
-    pre_norms: true,
-    post_norms: false,
-    act: Act::Silu,
-    gemma: false,
-    window_period: 0,
-    rope_period: 0,
-};
-
-/// Families the builder knows. **Source**: llama.cpp `src/models/*.cpp` and, for the pairs,
-/// `llama_model_rope_type`; Hugging Face `modeling_*.py` of the model types.
-const FAMILIES: [Family; 7] = [
-    // Llama 2 and 3, SmolLM2, Mistral.
-    PLAIN,
-    // Qwen 2 and 2.5.
-    Family { name: "qwen2", model_types: &["qwen2"], pair: Pair::Halves, ..PLAIN },
-    Family {
-        name: "qwen3",
-        model_types: &["qwen3"],
-        pair: Pair::Halves,
-        head_norms: Some(HeadNorm::Head),
-        ..PLAIN
-    },
-    Family {
-        name: "gemma3",
-        model_types: &["gemma3_text"],
-        pair: Pair::Halves,
-        head_norms: Some(HeadNorm::Head),
-        post_norms: true,
-        act: Act::GeluTanh,
-        gemma: true,
-        window_period: 6,
-        ..PLAIN
-    },
-    Family { name: "phi3", model_types: &["phi3"], pair: Pair::Halves, ..PLAIN },
-    // OLMo 2, and OLMo 3 with a window.
-    Family {
-        name: "olmo2",
-        model_types: &["olmo2", "olmo3"],
-        pair: Pair::Halves,
-        head_norms: Some(HeadNorm::Row),
-        pre_norms: false,
-        post_norms: true,
-        window_period: 4,
-        ..PLAIN
-    },
-    Family { name: "smollm3", model_types: &["smollm3"], rope_period: 4, ..PLAIN },
-];
 
 /// What a model's files say, in one form for both kinds.
 pub(crate) struct Facts {

@@ -2,7 +2,7 @@
 //!
 //! Shapes and types are not looked at. Next: `mod.rs` (which weights a graph needs).
 
-use super::Family;
+use super::family::Family;
 
 /// The name a tensor has in GGUF, `None` for names of no family we know.
 pub(crate) fn canonical_name(family: &Family, name: &str) -> Option<String> {

@@ -9,7 +9,8 @@ use serde_json::{Map, Value, json};
 
 use super::class::{CLASSES, class};
 use super::harmless::HARMLESS;
-use super::json::{Config, facts};
+use super::json::facts;
+use super::json_file::Config;
 use super::keys::{Known, known, known_rope};
 use super::{Facts, Scaling};
 use crate::ModelError;

@@ -1,11 +1,26 @@
-//! Arrays of GGUF metadata: they stay in the mapped file and are read element by element.
+//! Values of GGUF metadata. Arrays stay in the mapped file and are read element by element.
 //!
 //! A vocabulary has a million strings and a hostile file two hundred million bytes; neither is
 //! copied before somebody asks, and a file's array costs no memory at all. Next: `gguf.rs`.
 
 use std::ops::Range;
 
-use super::Value;
+/// A metadata value.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    /// Any unsigned integer type.
+    Unsigned(u64),
+    /// Any signed integer type.
+    Signed(i64),
+    /// f32 or f64.
+    Float(f64),
+    /// A bool.
+    Bool(bool),
+    /// A UTF-8 string; invalid bytes were replaced.
+    Text(String),
+    /// An array; it stays in the file (see `Gguf::array`).
+    Array(Array),
+}
 
 /// Where an array lies in its file; checked when the file was read.
 #[derive(Clone, Debug, PartialEq, Eq)]

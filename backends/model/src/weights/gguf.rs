@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::elements::{self, Array, Elements};
+use super::elements::{self, Array, Elements, Value};
 use super::{DType, Entry, Mapping, Weights};
 use crate::ModelError;
 
@@ -23,23 +23,6 @@ const TENSORS_MAX: usize = 1 << 18;
 const NAME_BYTES_MAX: usize = u16::MAX as usize;
 /// Longest string value; the largest known chat template has 60 KB.
 const TEXT_BYTES_MAX: usize = 16 << 20;
-
-/// A metadata value.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Value {
-    /// Any unsigned integer type.
-    Unsigned(u64),
-    /// Any signed integer type.
-    Signed(i64),
-    /// f32 or f64.
-    Float(f64),
-    /// A bool.
-    Bool(bool),
-    /// A UTF-8 string; invalid bytes were replaced.
-    Text(String),
-    /// An array; it stays in the file (see `Gguf::array`).
-    Array(Array),
-}
 
 /// An opened file.
 #[derive(Clone, Debug)]

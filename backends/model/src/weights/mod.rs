@@ -17,8 +17,8 @@ use std::time::UNIX_EPOCH;
 use sha2::{Digest, Sha256};
 
 pub use dtype::{DType, Unpacked, bf16_to_f32, f16_to_f32};
-pub use elements::{Array, Elements};
-pub use gguf::{Gguf, Value};
+pub use elements::{Array, Elements, Value};
+pub use gguf::Gguf;
 pub use map::Mapping;
 
 /// Bytes of a tensor that a fingerprint reads at three places.
