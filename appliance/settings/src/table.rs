@@ -318,7 +318,7 @@ pub static TABLE: &[Setting] = &[
     Setting {
         key: "watchdog_timeout_s",
         scope: Scope::Process(Names::Nothing),
-        doc: "Without a finished step for so long while work waits, /ping answers 503.",
+        doc: "Without a finished step for so long while work waits, /ping answers 503 and a worker is replaced.",
         unit: "seconds",
         kind: Kind::Integer { min: 1, max: 3600 },
         environment: &[],

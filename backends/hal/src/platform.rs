@@ -21,6 +21,11 @@ pub trait Platform: Send + Sync {
     /// What kind of devices these are: it decides the order in which platforms are tried.
     fn class(&self) -> Class;
 
+    /// True if answers are made up, also where they pass for those of real devices.
+    fn is_simulated(&self) -> bool {
+        self.class() == Class::Simulated
+    }
+
     /// Looks for devices. A missing or broken driver is a reason, never an error.
     fn probe(&self, host: &Host) -> Probe;
 
@@ -95,6 +100,11 @@ pub enum Probe {
     /// None, and why.
     Absent {
         /// What was looked for and not found.
+        why: String,
+    },
+    /// Something is there and cannot be asked: a driver that crashes or hangs.
+    Broken {
+        /// What it did.
         why: String,
     },
 }

@@ -27,7 +27,6 @@ pub(super) struct Live {
 pub(super) struct Constrained {
     pub(super) constraint: Box<dyn Constraint>,
     pub(super) mask: Option<TokenMask>,
-    pub(super) is_held: bool,
 }
 
 impl Live {

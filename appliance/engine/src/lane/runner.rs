@@ -162,6 +162,10 @@ impl Runner {
             self.meters.step_tokens.record(brought);
         }
         self.publish();
+        if !moved && self.scheduler.stats().held > 0 {
+            // It is a grammar that is late, not the device.
+            self.progress = now;
+        }
         if !moved && !self.scheduler.is_idle() {
             return self.pause(PAUSE);
         }
@@ -228,7 +232,7 @@ impl Runner {
             preemptions: 0,
             choices: vec![Progress::default(); usize::from(choices)],
         };
-        let constrained = |constraint| Constrained { constraint, mask: None, is_held: false };
+        let constrained = |constraint| Constrained { constraint, mask: None };
         let constrained: Vec<_> = constraints.into_iter().map(constrained).collect();
         self.is_constrained |= !constrained.is_empty();
         let live =
@@ -292,13 +296,10 @@ impl Runner {
                 if constrained.mask.is_none() {
                     constrained.mask = constrained.constraint.mask();
                 }
-                let is_late = constrained.mask.is_none();
-                if is_late != constrained.is_held {
-                    constrained.is_held = is_late;
-                    match is_late {
-                        true => self.scheduler.hold(*id, choice),
-                        false => self.scheduler.free(*id, choice),
-                    }
+                // Said each time: a choice that does not exist yet cannot be held.
+                match constrained.mask.is_none() {
+                    true => self.scheduler.hold(*id, choice),
+                    false => self.scheduler.free(*id, choice),
                 }
             }
         }

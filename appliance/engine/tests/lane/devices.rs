@@ -102,9 +102,11 @@ async fn a_stop_ends_a_lane_whose_device_is_being_opened() {
     drop(go);
 }
 
-/// Allows tokens of one remainder by 3, in turns; the first masks are late until they are let go.
+/// Allows tokens of one remainder by 3, in turns; masks are late until they are let go, and each one
+/// but the first once more.
 struct Turns {
     next: u32,
+    is_new: bool,
     is_late: Arc<AtomicBool>,
     asked: Arc<AtomicU32>,
 }
@@ -117,14 +119,14 @@ struct EveryThird {
 impl Constrain for EveryThird {
     fn begin(&self) -> Box<dyn Constraint> {
         let (is_late, asked) = (Arc::clone(&self.is_late), Arc::clone(&self.asked));
-        Box::new(Turns { next: 0, is_late, asked })
+        Box::new(Turns { next: 0, is_new: false, is_late, asked })
     }
 }
 
 impl Constraint for Turns {
     fn mask(&mut self) -> Option<TokenMask> {
         self.asked.fetch_add(1, Ordering::SeqCst);
-        if self.is_late.load(Ordering::SeqCst) {
+        if self.is_late.load(Ordering::SeqCst) || std::mem::take(&mut self.is_new) {
             return None;
         }
         let word = |w: u32| {
@@ -137,6 +139,7 @@ impl Constraint for Turns {
     fn accept(&mut self, token: u32) {
         assert_eq!(token % 3, self.next, "only what was allowed comes");
         self.next = (self.next + 1) % 3;
+        self.is_new = true;
     }
 }
 
@@ -157,6 +160,9 @@ async fn masks_hold_and_a_late_one_costs_its_own_row_only() {
             generation.complete().await.0
         });
         until(|| asked.load(Ordering::SeqCst) > 0).await;
+        let noted = service.states()[0].progress;
+        until(|| service.states()[0].progress > noted).await;
+        assert_eq!(service.health(), Health::Serving, "the device is not what is late");
         // Nothing comes of the one that waits; everything of the other.
         assert_eq!(answer(&service, request("abc", 30)).await, free, "depth {depth}");
         assert!(!masked.is_finished());

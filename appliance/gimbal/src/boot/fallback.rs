@@ -5,6 +5,7 @@
 
 use gimbal_machine::{Imds, Machine};
 
+use super::plan::NotHere;
 use crate::config::{Fallback, Process};
 use crate::failure::Failure;
 
@@ -14,7 +15,7 @@ use crate::failure::Failure;
 /// There is an accelerator, and the CPU shall not take its place.
 pub(super) fn check(
     process: &Process,
-    passed: &[(String, Failure)],
+    passed: &[(String, NotHere)],
     is_elsewhere: bool,
 ) -> Result<(), Failure> {
     // Whoever named the CPU, or plans for another machine, has decided.
@@ -29,7 +30,8 @@ pub(super) fn check(
         _ => return Ok(()),
     };
     let on_bus = machine.accelerators.iter().map(ToString::to_string);
-    let tried = passed.iter().map(|(name, why)| format!("{name}: {why}"));
+    let tried = passed.iter().filter(|(_, not)| not.is_there);
+    let tried = tried.map(|(name, not)| format!("{name}: {}", not.why));
     let there: Vec<String> = on_bus.chain(tried).collect();
     if there.is_empty() {
         return Ok(());

@@ -68,7 +68,7 @@ impl Plan {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             platform: self.platform.name().to_owned(),
             device: self.device().to_owned(),
-            is_simulated: self.platform.class() == Class::Simulated,
+            is_simulated: self.platform.is_simulated(),
             lanes: self.fit.replicas.iter().map(ids).collect(),
             passed: self.passed.clone(),
         }
@@ -114,7 +114,7 @@ impl Opener {
         let placed = &plan.fit.replicas[replica].devices;
         let found = match probe(plan.platform.as_ref(), &host(), &plan.process) {
             Probe::Found(found) => found,
-            Probe::Absent { why } => return Err(DeviceError::Lost { why }),
+            Probe::Absent { why } | Probe::Broken { why } => return Err(DeviceError::Lost { why }),
         };
         let again = |was: &DeviceInfo| {
             let now = found.iter().find(|now| now.id == was.id).cloned();
@@ -130,7 +130,7 @@ impl Opener {
             return self.open(replica);
         }
         let ranks = u16::try_from(devices.len()).ok();
-        let profile = Profile { replicas: Some(1), ranks, ..plan.config.profile.clone() };
+        let profile = Profile { replicas: Some(1), ranks, ..plan.fit.profile.clone() };
         let fit = plan.platform.fit(&devices, &plan.artifact, &profile);
         let fit = fit.map_err(|unfit| DeviceError::Lost { why: unfit.to_string() })?;
         self.open_in(&fit, 0)

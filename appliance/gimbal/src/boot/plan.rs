@@ -33,6 +33,13 @@ pub(crate) struct Devices {
     ledger: Arc<Ledger>,
 }
 
+/// Why a model does not run on a platform.
+pub(super) struct NotHere {
+    pub(super) why: Failure,
+    /// A device is there; it does not work, or the model does not fit it.
+    pub(super) is_there: bool,
+}
+
 /// A model that was fitted, has claimed its memory and can be opened.
 pub(crate) struct Plan {
     pub(super) name: String,
@@ -86,7 +93,7 @@ impl Devices {
         let config = ModelConfig::of(settings);
         let name = name.map(str::to_owned).or_else(|| config.name.clone());
         let name = name.unwrap_or_else(|| artifact.file_name());
-        let mut passed: Vec<(String, Failure)> = Vec::new();
+        let mut passed: Vec<(String, NotHere)> = Vec::new();
         for platform in self.candidates() {
             if platform.class() == Class::Host {
                 fallback::check(&self.process, &passed, self.elsewhere.is_some())?;
@@ -95,7 +102,7 @@ impl Devices {
                 Ok((found, mut fit)) => {
                     fit.why.extend(meaningless(platform.as_ref(), settings));
                     let claimed = Some(self.ledger.claim(&name, &fit.claims, &found));
-                    let told = |(platform, why): (String, Failure)| (platform, why.to_string());
+                    let told = |(platform, not): (String, NotHere)| (platform, not.why.to_string());
                     let passed = passed.into_iter().map(told).collect();
                     let platform = Arc::clone(platform);
                     let process = self.process.clone();
@@ -113,7 +120,7 @@ impl Devices {
                     plan.tell();
                     return Ok(plan);
                 }
-                Err(why) => passed.push((platform.name().to_owned(), why)),
+                Err(not) => passed.push((platform.name().to_owned(), not)),
             }
         }
         Err(none_fits(passed, self.process.backend.as_deref()))
@@ -129,7 +136,7 @@ impl Devices {
         let of = |platform: &Arc<dyn Platform>| {
             let name = platform.name();
             match self.fit(platform.as_ref(), artifact, &config, settings) {
-                Err(why) => (name.to_owned(), Err(why.to_string())),
+                Err(not) => (name.to_owned(), Err(not.why.to_string())),
                 Ok((found, fit)) => {
                     let device = found.first().map(|d| d.name.as_str()).unwrap_or_default();
                     (format!("{name} ({device})"), Ok(fit))
@@ -157,18 +164,24 @@ impl Devices {
         artifact: &Artifact,
         config: &ModelConfig,
         settings: &Settings,
-    ) -> Result<(Vec<DeviceInfo>, Fit), Failure> {
+    ) -> Result<(Vec<DeviceInfo>, Fit), NotHere> {
         let found = match &self.elsewhere {
             Some(host) => platform.probe(host),
             None => probe(platform, &host(), &self.process),
         };
         match found {
-            Probe::Absent { why } => Err(Failure::unavailable(why)),
+            Probe::Absent { why } => {
+                Err(NotHere { why: Failure::unavailable(why), is_there: false })
+            }
+            Probe::Broken { why } => {
+                Err(NotHere { why: Failure::unavailable(why), is_there: true })
+            }
             Probe::Found(found) => {
                 let left = self.ledger.left(found.clone());
                 let left = left.into_iter().map(|device| share(device, platform, config)).collect();
                 let left: Vec<DeviceInfo> = left;
-                let fit = fit(platform, &left, artifact, &config.profile, settings)?;
+                let fit = fit(platform, &left, artifact, &config.profile, settings);
+                let fit = fit.map_err(|unfit| NotHere { why: unfit.into(), is_there: true })?;
                 Ok((found, fit))
             }
         }
@@ -214,15 +227,16 @@ fn meaningless(platform: &dyn Platform, settings: &Settings) -> Vec<String> {
 
 /// The failure of a boot for which there is no device: the last platform's own, which is that of the
 /// host, with what the others said before.
-fn none_fits(mut passed: Vec<(String, Failure)>, named: Option<&str>) -> Failure {
-    let Some((_, last)) = passed.pop() else {
+fn none_fits(mut passed: Vec<(String, NotHere)>, named: Option<&str>) -> Failure {
+    let Some((_, NotHere { why: last, .. })) = passed.pop() else {
         let named = named.unwrap_or("auto");
         return Failure::unavailable(format!("no device for backend = {named}"));
     };
     if passed.is_empty() {
         return last;
     }
-    let others: Vec<String> = passed.iter().map(|(name, why)| format!("{name}: {why}")).collect();
+    let others: Vec<String> =
+        passed.iter().map(|(name, not)| format!("{name}: {}", not.why)).collect();
     last.context(format!("no device fits the model ({})", others.join("; ")))
 }
 
@@ -246,7 +260,7 @@ impl Plan {
         for why in &self.fit.why {
             info!(why, "planned");
         }
-        if self.platform.class() == Class::Simulated {
+        if self.platform.is_simulated() {
             warn!("SIMULATED: tokens come from a hash, not from the model");
         }
     }

@@ -7,7 +7,7 @@ use std::io::Read;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use gimbal_hal::{Class, Host, Platform, Probe};
+use gimbal_hal::{Class, DeviceInfo, Host, Platform, Probe};
 
 use super::child;
 use crate::config::Process;
@@ -16,52 +16,53 @@ use crate::config::Process;
 const PROBE_TIME: Duration = Duration::from_secs(10);
 /// How often a child that looks is looked at.
 const POLL: Duration = Duration::from_millis(5);
-/// Bytes of a child's answer that are read.
-const ANSWER_BYTES_MAX: u64 = 1 << 20;
+/// Bytes of a child's answer that are read: what a pipe holds without a reader.
+const ANSWER_BYTES_MAX: u64 = 1 << 16;
 
-/// Looks for a platform's devices; of those settings that were asked for by name, only those.
+/// Looks for a platform's devices; where some were asked for, exactly those.
 pub(crate) fn probe(platform: &dyn Platform, host: &Host, process: &Process) -> Probe {
     let found = match platform.class() {
         Class::Accelerator => in_child(platform.name(), process),
         Class::Host | Class::Simulated => platform.probe(host),
     };
-    let Probe::Found(devices) = found else { return found };
-    if process.devices.is_empty() {
-        return Probe::Found(devices);
-    }
-    let there: Vec<String> = devices.iter().map(|device| device.id.to_string()).collect();
-    let named = |word: &String| {
-        devices.iter().any(|d| *word == d.ordinal.to_string() || *word == d.id.as_str())
-    };
-    let wanted = &process.devices;
-    let left: Vec<_> = devices
-        .iter()
-        .filter(|d| wanted.contains(&d.ordinal.to_string()) || wanted.contains(&d.id.to_string()))
-        .cloned()
-        .collect();
-    match left.is_empty() {
-        false => Probe::Found(left),
-        true => {
-            let missing: Vec<&str> =
-                wanted.iter().filter(|word| !named(word)).map(String::as_str).collect();
-            let (missing, there) = (missing.join(", "), there.join(", "));
-            Probe::Absent { why: format!("devices = {missing}: not there; there is {there}") }
-        }
+    match found {
+        Probe::Found(devices) => only(devices, platform.name(), &process.devices),
+        none @ (Probe::Absent { .. } | Probe::Broken { .. }) => none,
     }
 }
 
+/// The devices that are named, all of which must be there. A number counts on every platform, an id on
+/// its own.
+fn only(devices: Vec<DeviceInfo>, platform: &str, named: &[String]) -> Probe {
+    if named.is_empty() {
+        return Probe::Found(devices);
+    }
+    let is_ours = |word: &&String| word.split_once(':').is_none_or(|(name, _)| name == platform);
+    let is = |d: &DeviceInfo, word: &str| d.id.as_str() == word || d.ordinal.to_string() == word;
+    let ours: Vec<&String> = named.iter().filter(is_ours).collect();
+    let missing = ours.iter().filter(|word| !devices.iter().any(|d| is(d, word)));
+    let missing: Vec<&str> = missing.map(|word| word.as_str()).collect();
+    let there = || devices.iter().map(|d| d.id.to_string()).collect::<Vec<_>>().join(", ");
+    if ours.is_empty() || !missing.is_empty() {
+        let what = if ours.is_empty() { named.join(", ") } else { missing.join(", ") };
+        let there = there();
+        return Probe::Absent { why: format!("devices = {what}: not there; there is {there}") };
+    }
+    Probe::Found(devices.into_iter().filter(|d| ours.iter().any(|word| is(d, word))).collect())
+}
+
 fn in_child(name: &str, process: &Process) -> Probe {
-    let absent = |why: String| Probe::Absent { why };
+    let broken = |why: String| Probe::Broken { why };
     let mut command = match child::command() {
         Ok(command) => command,
-        Err(error) => return absent(format!("its probe cannot be started: {error}")),
+        Err(error) => return broken(format!("its probe cannot be started: {error}")),
     };
     command.args(["probe", "--json", "--platform", name]).args(child::flags(process));
     let answer = run(&mut command);
     match answer {
         Ok(json) => serde_json::from_slice(&json)
-            .unwrap_or_else(|error| absent(format!("its probe gave no answer: {error}"))),
-        Err(why) => absent(why),
+            .unwrap_or_else(|error| broken(format!("its probe gave no answer: {error}"))),
+        Err(why) => broken(why),
     }
 }
 
@@ -69,12 +70,6 @@ fn in_child(name: &str, process: &Process) -> Probe {
 fn run(command: &mut Command) -> Result<Vec<u8>, String> {
     let spawned = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn();
     let mut child = spawned.map_err(|error| format!("its probe cannot be started: {error}"))?;
-    let stdout = child.stdout.take();
-    let reader = std::thread::spawn(move || {
-        let mut answer = Vec::new();
-        let read = stdout.map(|out| out.take(ANSWER_BYTES_MAX).read_to_end(&mut answer));
-        read.is_none_or(|read| read.is_ok()).then_some(answer)
-    });
     let until = Instant::now() + PROBE_TIME;
     let status = loop {
         match child.try_wait() {
@@ -93,6 +88,10 @@ fn run(command: &mut Command) -> Result<Vec<u8>, String> {
     if !status.success() {
         return Err(format!("its probe crashed ({status})"));
     }
-    let answer = reader.join().ok().flatten();
-    answer.ok_or_else(|| "its probe's answer cannot be read".to_owned())
+    let mut answer = Vec::new();
+    let read = child.stdout.take().map(|out| out.take(ANSWER_BYTES_MAX).read_to_end(&mut answer));
+    match read {
+        Some(Err(error)) => Err(format!("its probe's answer cannot be read: {error}")),
+        _ => Ok(answer),
+    }
 }

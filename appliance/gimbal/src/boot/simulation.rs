@@ -117,6 +117,10 @@ impl Platform for Simulation {
         self.class
     }
 
+    fn is_simulated(&self) -> bool {
+        true
+    }
+
     fn probe(&self, host: &Host) -> Probe {
         let machine = match self.machine() {
             Ok(machine) => machine,

@@ -82,7 +82,9 @@ fn as_text(machine: &Machine, found: &[Found]) -> String {
     for (name, probe) in found {
         match probe {
             Probe::Found(devices) => lines.extend(devices.iter().map(|d| ("device", line(d)))),
-            Probe::Absent { why } => lines.push(("device", format!("{name}: none ({why})"))),
+            Probe::Absent { why } | Probe::Broken { why } => {
+                lines.push(("device", format!("{name}: none ({why})")));
+            }
         }
     }
     lines.iter().fold(String::new(), |mut text, (name, value)| {
@@ -209,7 +211,9 @@ fn accelerator(a: &Accelerator) -> Value {
 
 fn platform(name: &str, probe: &Probe) -> Value {
     match probe {
-        Probe::Absent { why } => json!({ "platform": name, "devices": [], "why": why }),
+        Probe::Absent { why } | Probe::Broken { why } => {
+            json!({ "platform": name, "devices": [], "why": why })
+        }
         Probe::Found(devices) => {
             let device = |d: &DeviceInfo| {
                 json!({
