@@ -166,14 +166,14 @@ fn broken_clients_are_told_and_harm_nobody() -> anyhow::Result<()> {
 
     // A body that never comes, and a socket that is closed for writing after the request.
     let mut half = TcpStream::connect(address)?;
-    write!(half, "POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-length: 100\r\n\r\n{{")?;
+    write!(half, "POST /invocations HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 100\r\n\r\n{{")?;
     half.shutdown(Shutdown::Both)?;
     let mut closed = TcpStream::connect(address)?;
     let body = json!({ "inputs": "Hello", "parameters": { "max_new_tokens": 3 } }).to_string();
     let length = body.len();
     write!(
         closed,
-        "POST /invocations HTTP/1.1\r\nhost: x\r\ncontent-length: {length}\r\n\r\n{body}"
+        "POST /invocations HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: {length}\r\n\r\n{body}"
     )?;
     closed.shutdown(Shutdown::Write)?;
     closed.set_read_timeout(Some(Duration::from_secs(20)))?;
