@@ -66,7 +66,7 @@ impl Browser {
     /// It is installed and does not start.
     pub fn start() -> anyhow::Result<Option<Self>> {
         if Command::new("chromium").arg("--version").output().is_err() {
-            eprintln!("skip: chromium is not installed (apt-get install chromium)");
+            crate::skip("the dashboard: chromium is not installed (apt-get install chromium)");
             return Ok(None);
         }
         // Tests of one process may each have a browser.

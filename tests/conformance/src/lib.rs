@@ -19,7 +19,12 @@ pub mod server;
 pub mod teacher;
 pub mod tokenizer;
 
+use std::fs::File;
+use std::io::Write;
 use std::path::PathBuf;
+
+/// Names the file in which `cargo xtask test` counts what was not tried.
+const SKIPS: &str = "GIMBAL_TEST_SKIPS";
 
 /// The default model: `GIMBAL_TEST_MODEL`, set by `cargo xtask test`.
 #[must_use]
@@ -34,11 +39,26 @@ pub fn library_path() -> Option<PathBuf> {
 }
 
 /// The path that a variable names; says so where it is not set.
+///
+/// # Panics
+/// It is not set although `cargo xtask test` runs this, which sets them all.
 #[must_use]
 pub fn path_of(variable: &str) -> Option<PathBuf> {
     let path = std::env::var_os(variable).map(PathBuf::from);
     if path.is_none() {
+        assert!(std::env::var_os(SKIPS).is_none(), "`cargo xtask test` does not set {variable}");
         eprintln!("skip: {variable} is not set; `cargo xtask test` sets it");
     }
     path
+}
+
+/// Tells that something is not tested because this machine lacks it; `cargo xtask test` counts.
+pub fn skip(lack: &str) {
+    eprintln!("skip: {lack}");
+    let Some(list) = std::env::var_os(SKIPS) else { return };
+    let list = File::options().create(true).append(true).open(list);
+    // One write for a line, so that those of other processes stay whole.
+    if let Err(error) = list.and_then(|mut list| list.write_all(format!("{lack}\n").as_bytes())) {
+        eprintln!("a skip that is not counted: {error}");
+    }
 }

@@ -37,7 +37,7 @@ pub fn platforms(library: &Path) -> Vec<OnnxPlatform> {
     let of = |(name, kernels): (&str, KernelChoice)| match kernels.table() {
         Ok(_) => Some(OnnxPlatform::new(OnnxSettings { kernels, ..Rig::settings(library, 2) })),
         Err(why) => {
-            eprintln!("skip: kernels {name}: {why}");
+            crate::skip(&format!("kernels {name}: {why}"));
             None
         }
     };

@@ -15,6 +15,7 @@ mod dist;
 mod fuzz;
 mod golden;
 mod models;
+mod nextest;
 mod peers;
 mod perf;
 mod prerequisites;

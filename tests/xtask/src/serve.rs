@@ -21,11 +21,11 @@ pub(crate) fn run(flags: &[String]) -> anyhow::Result<()> {
 pub(crate) fn build() -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     command::run(cargo.current_dir(root()).args(["build", "--release", "--package", "gimbal"]))?;
-    Ok(release("gimbal"))
+    Ok(built("release", "gimbal"))
 }
 
-/// Where a program of the release build lies.
-pub(crate) fn release(program: &str) -> PathBuf {
+/// Where a program of a profile's build lies.
+pub(crate) fn built(profile: &str, program: &str) -> PathBuf {
     let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    target.unwrap_or_else(|| root().join("target")).join("release").join(program)
+    target.unwrap_or_else(|| root().join("target")).join(profile).join(program)
 }

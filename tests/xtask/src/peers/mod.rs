@@ -153,7 +153,7 @@ pub(crate) fn build_program(name: &str) -> anyhow::Result<PathBuf> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(root()).args(["build", "--release", "--package", "gimbal-conformance"]);
     command::run(cargo.args(["--bin", name]))?;
-    Ok(serve::release(name))
+    Ok(serve::built("release", name))
 }
 
 /// What the program that measures our library prints; `more` are its arguments after the threads.
