@@ -68,7 +68,7 @@ pub enum HeadNorm {
 #[must_use]
 pub fn decoder(c: &Decoder) -> Graph {
     let mut g = Graph { ropes: c.ropes.clone(), ..Graph::default() };
-    let table = g.weight("token_embd.weight", c.vocab, c.hidden, Cut::Whole);
+    let table = g.weight("token_embd.weight", c.vocab, c.hidden, Cut::Vocab);
     let mut x = g.add(Op::Embed(table), &[]);
     if let Some(by) = c.embed_scale {
         x = g.add(Op::Scale(by), &[x]);
@@ -82,7 +82,7 @@ pub fn decoder(c: &Decoder) -> Graph {
     let x = norm(&mut g, c, "output_norm", x);
     let x = g.add(Op::Pick, &[x]);
     let weight =
-        if c.tied { table } else { g.weight("output.weight", c.vocab, c.hidden, Cut::Whole) };
+        if c.tied { table } else { g.weight("output.weight", c.vocab, c.hidden, Cut::Vocab) };
     g.add(Op::Linear { weight, bias: None }, &[x]);
     g
 }
@@ -138,11 +138,11 @@ fn biased(g: &mut Graph, name: &str, out: usize, cut: Cut, x: Val) -> Val {
 }
 
 fn head_norm(g: &mut Graph, c: &Decoder, kind: HeadNorm, name: &str, x: Val) -> Val {
-    let group = match kind {
-        HeadNorm::Head => c.head_dim,
-        HeadNorm::Row => g.node(x).cols,
+    let (group, cut) = match kind {
+        HeadNorm::Head => (c.head_dim, Cut::Whole),
+        HeadNorm::Row => (g.node(x).cols, Cut::Out { unit: c.head_dim }),
     };
-    let weight = g.weight(&format!("{name}.weight"), group, 1, Cut::Whole);
+    let weight = g.weight(&format!("{name}.weight"), group, 1, cut);
     g.add(Op::RmsNorm { weight, eps: c.eps, group }, &[x])
 }
 

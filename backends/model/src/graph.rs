@@ -27,6 +27,9 @@ pub enum Cut {
         /// Columns that stay together.
         unit: usize,
     },
+    /// Rows are tokens: each rank has a slice of the vocabulary, or all of it where that does not
+    /// divide.
+    Vocab,
 }
 
 /// A weight by its name in the model file, as `[out, inp]`; vectors have `inp == 1`.
@@ -187,8 +190,27 @@ pub enum Op {
     Softcap(f32),
     /// Keeps the wanted rows: `Tokens` to `Outputs`.
     Pick,
-    /// Sum over the ranks of a group; written only by `shard`.
+    /// Sum over the ranks of a group. This and all that follow are written only by `shard`.
     AllReduce,
+    /// Columns of all ranks side by side, in their order.
+    AllGather {
+        /// How many ranks there are.
+        ranks: usize,
+    },
+    /// `Embed` of a rank's slice of the vocabulary, which begins at token `rank · out`; tokens of
+    /// other ranks are rows of zeros.
+    EmbedShard(WeightId),
+    /// Adds `[cols, 1]` to every row: the bias of a `Linear` whose partial results were summed.
+    Bias(WeightId),
+    /// Mean of a row's squares: one column.
+    MeanSquare,
+    /// `x / sqrt(m + eps) · weight` of x and m: an `RmsNorm` whose row lies on several ranks.
+    Normalize {
+        /// `[cols, 1]`.
+        weight: WeightId,
+        /// Added to the mean square.
+        eps: f32,
+    },
 }
 
 /// An operation with its inputs and the shape it makes.
@@ -279,7 +301,7 @@ impl Graph {
         let arg = |i: usize| (self.node(args[i]).rows, self.node(args[i]).cols);
         let wants = |n: usize| assert_eq!(args.len(), n, "{op:?} takes {n} inputs");
         match *op {
-            Op::Embed(table) => {
+            Op::Embed(table) | Op::EmbedShard(table) => {
                 wants(0);
                 (Rows::Tokens, self.weights[table.0].inp)
             }
@@ -325,6 +347,25 @@ impl Graph {
                 wants(1);
                 assert_eq!(arg(0).0, Rows::Tokens);
                 (Rows::Outputs, arg(0).1)
+            }
+            Op::AllGather { ranks } => {
+                wants(1);
+                (arg(0).0, arg(0).1 * ranks)
+            }
+            Op::Bias(bias) => {
+                wants(1);
+                assert_eq!(self.weights[bias.0].out, arg(0).1, "{op:?}");
+                arg(0)
+            }
+            Op::MeanSquare => {
+                wants(1);
+                (arg(0).0, 1)
+            }
+            Op::Normalize { weight, .. } => {
+                wants(2);
+                assert_eq!(arg(1), (arg(0).0, 1), "{op:?}");
+                assert_eq!(self.weights[weight.0].out, arg(0).1, "{op:?}");
+                arg(0)
             }
         }
     }

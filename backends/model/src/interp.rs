@@ -2,7 +2,11 @@
 //!
 //! It knows no blocks, batches or threads: a sequence's keys and values simply lie in a growing
 //! vector. It shares beliefs with its author, so it is itself held to golden vectors of an
-//! independent implementation (`tests/golden`).
+//! independent implementation (`tests/golden`). Next: `interp/group.rs` runs sharded graphs.
+
+mod group;
+
+pub use group::Group;
 
 use crate::graph::{Act, Graph, Node, Op, RopeTable, State, WeightId};
 use crate::weights::Weights;
@@ -18,6 +22,8 @@ pub struct Interp {
     weights: Vec<Matrix>,
     /// `[sequence][state][position]`.
     sequences: Vec<Vec<Vec<KeyValue>>>,
+    /// Which rank of a group; 0 alone.
+    rank: usize,
 }
 
 #[derive(Clone, Debug)]
@@ -58,12 +64,26 @@ impl Interp {
     /// As `new`, with weights given as `[weight][out][inp]`.
     #[must_use]
     pub fn with_weights(graph: &Graph, weights: Vec<Matrix>) -> Self {
-        Self { graph: graph.clone(), weights, sequences: Vec::new() }
+        Self { graph: graph.clone(), weights, sequences: Vec::new(), rank: 0 }
     }
 
     /// Runs the next tokens of some sequences; returns one row for each of `outputs`, which count
     /// rows over all runs.
+    ///
+    /// # Panics
+    /// If the graph is one of several ranks': those run in a [`Group`].
     pub fn forward(&mut self, runs: &[Run<'_>], outputs: &[usize]) -> Matrix {
+        let rows = self.rows(runs);
+        let mut values: Vec<Matrix> = Vec::with_capacity(self.graph.nodes.len());
+        for n in 0..self.graph.nodes.len() {
+            let node = self.graph.nodes[n].clone();
+            values.push(self.eval(&node, &values, &rows, outputs));
+        }
+        values.pop().unwrap_or_default()
+    }
+
+    /// Places the next tokens of some sequences behind what is kept of them.
+    fn rows(&mut self, runs: &[Run<'_>]) -> Vec<Row> {
         let mut rows = Vec::new();
         for run in runs {
             while self.sequences.len() <= run.sequence {
@@ -76,12 +96,7 @@ impl Interp {
                 token: *token,
             }));
         }
-        let mut values: Vec<Matrix> = Vec::with_capacity(self.graph.nodes.len());
-        for n in 0..self.graph.nodes.len() {
-            let node = self.graph.nodes[n].clone();
-            values.push(self.eval(&node, &values, &rows, outputs));
-        }
-        values.pop().unwrap_or_default()
+        rows
     }
 
     fn eval(&mut self, node: &Node, values: &[Matrix], rows: &[Row], outputs: &[usize]) -> Matrix {
@@ -107,12 +122,29 @@ impl Interp {
             Op::Scale(by) => map(arg(0), |x| x * by),
             Op::Softcap(cap) => map(arg(0), |x| cap * (x / cap).tanh()),
             Op::Pick => outputs.iter().map(|row| arg(0)[*row].clone()).collect(),
-            Op::AllReduce => arg(0).clone(),
+            Op::EmbedShard(table) => {
+                rows.iter().map(|r| self.embed_shard(table, r.token)).collect()
+            }
+            Op::Bias(bias) => arg(0).iter().map(|x| add_bias(x, self.weight(bias))).collect(),
+            Op::MeanSquare => arg(0).iter().map(|x| vec![mean_square(x)]).collect(),
+            Op::Normalize { weight, eps } => {
+                let row =
+                    |(x, m): (&Vec<f32>, &Vec<f32>)| normalize(x, m[0], self.weight(weight), eps);
+                arg(0).iter().zip(arg(1)).map(row).collect()
+            }
+            Op::AllReduce | Op::AllGather { .. } => panic!("{:?}: ranks run in a Group", node.op),
         }
     }
 
     fn weight(&self, id: WeightId) -> &Matrix {
         &self.weights[id.0]
+    }
+
+    /// The row of a token in this rank's slice of the vocabulary; zeros for other ranks' tokens.
+    fn embed_shard(&self, table: WeightId, token: u32) -> Vec<f32> {
+        let table = self.weight(table);
+        let at = (token as usize).checked_sub(self.rank * table.len());
+        at.and_then(|at| table.get(at)).cloned().unwrap_or_else(|| vec![0.0; table[0].len()])
     }
 
     fn attend(&mut self, node: &Node, [q, k, v]: [&Matrix; 3], rows: &[Row]) -> Matrix {
@@ -177,7 +209,19 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn rms_norm(x: &[f32], weight: &Matrix, eps: f32) -> Vec<f32> {
-    let scale = (dot(x, x) / x.len() as f32 + eps).sqrt().recip();
+    normalize(x, mean_square(x), weight, eps)
+}
+
+fn add_bias(x: &[f32], bias: &Matrix) -> Vec<f32> {
+    x.iter().zip(bias).map(|(x, b)| x + b[0]).collect()
+}
+
+fn mean_square(x: &[f32]) -> f32 {
+    dot(x, x) / x.len() as f32
+}
+
+fn normalize(x: &[f32], mean_square: f32, weight: &Matrix, eps: f32) -> Vec<f32> {
+    let scale = (mean_square + eps).sqrt().recip();
     x.iter().zip(weight).map(|(x, w)| x * scale * w[0]).collect()
 }
 

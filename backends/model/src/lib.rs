@@ -2,8 +2,8 @@
 //!
 //! Reading order: `graph` (the IR), `decoder` (configuration → graph), `config/` (what the files say →
 //! configuration), `weights/` (mapped files, their readers, block types), `shard` (a graph for
-//! one of several ranks), `interp` (the slow oracle every backend is compared with), `model/` (all
-//! of it, opened), `onnx_file` (a model that is an `.onnx` file), `json_text` (JSON as Python
+//! one of several ranks, and what it reads of each weight), `interp` (the slow oracle every
+//! backend is compared with; `interp/group` runs ranks together), `model/` (all of it, opened), `onnx_file` (a model that is an `.onnx` file), `json_text` (JSON as Python
 //! writes it).
 //!
 //! # Invariants
@@ -29,4 +29,4 @@ pub use decoder::{Decoder, HeadNorm, Layer, decoder};
 pub use error::{ModelError, printable};
 pub use model::{Model, Text, TextData, name_of};
 pub use onnx_file::OnnxFile;
-pub use shard::shard;
+pub use shard::{Ranks, Shards, ranks_possible, shard};

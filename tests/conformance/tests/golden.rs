@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use anyhow::Context;
 use gimbal_conformance::golden::{self, Greedy, Tokens};
 use gimbal_conformance::{model_path, quality, tokenizer};
-use gimbal_model::interp::{Interp, Run};
+use gimbal_model::interp::{Group, Interp, Run};
 use gimbal_model::weights::{DType, Tensor};
-use gimbal_model::{Model, Text};
+use gimbal_model::{Model, Text, ranks_possible, shard};
 use gimbal_text::Tokenizer;
 use serde::Deserialize;
 
@@ -32,6 +32,28 @@ fn the_interpreter_equals_the_f32_reference() -> anyhow::Result<()> {
             logits = interp.forward(&[Run { sequence, tokens: &next }], &[0]).remove(0);
         }
         assert_eq!(tokens, case.tokens, "{:?}", case.text);
+    }
+    Ok(())
+}
+
+/// The real file's blocks among ranks: 9 heads and 3 of keys and values give three. As above.
+#[test]
+fn three_ranks_equal_the_f32_reference() -> anyhow::Result<()> {
+    let Some(path) = model_path() else { return Ok(()) };
+    let Model { graph, weights, .. } = Model::open(&path)?;
+    let block = |name: &str| weights.block(name);
+    assert_eq!(ranks_possible(&graph, &block, 8).count, 3);
+    let shards = shard(&graph, &block, 3).map_err(anyhow::Error::msg)?;
+    let mut group = Group::new(&shards, &weights).map_err(anyhow::Error::msg)?;
+    let golden: Greedy = golden::read("smollm2")?;
+    for (sequence, case) in golden.cases.iter().enumerate() {
+        let (run, last) = (Run { sequence, tokens: &case.prompt }, case.prompt.len() - 1);
+        let logits = group.forward(&[run], &[last]).remove(0);
+        for (id, expect) in &case.logits {
+            let found = logits[id.parse::<usize>()?];
+            assert!((found - expect).abs() < 1e-3, "{:?} {id}: {found}, not {expect}", case.text);
+        }
+        assert_eq!(Some(&quality::choice(&logits)), case.tokens.first(), "{:?}", case.text);
     }
     Ok(())
 }

@@ -1,13 +1,15 @@
 //! Weights as they lie in a mapped file.
 //!
 //! Reading order: `dtype` (block types and their exact values), `map` (the mapping), `gguf` with
-//! `elements` and `safetensors` (the readers). Nothing is copied: a tensor is a view of a mapping.
+//! `elements` and `safetensors` (the readers), `shard` (what one rank reads of a tensor). Nothing is
+//! copied: a tensor is a view of a mapping.
 
 mod dtype;
 mod elements;
 mod gguf;
 mod map;
 pub(crate) mod safetensors;
+mod shard;
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -20,6 +22,7 @@ pub use dtype::{DType, Unpacked, bf16_to_f32, f16_to_f32};
 pub use elements::{Array, Elements, Value};
 pub use gguf::Gguf;
 pub use map::Mapping;
+pub use shard::Shard;
 
 /// Bytes of a tensor that a fingerprint reads at three places.
 const SAMPLE: usize = 1024;
@@ -144,6 +147,14 @@ impl Weights {
         let Entry { dtype, rows, cols, file, bytes } = self.entries.get(name)?;
         let bytes = &self.mappings[*file].bytes()[bytes.clone()];
         Some(Tensor { dtype: *dtype, rows: *rows, cols: *cols, bytes })
+    }
+
+    /// Elements of the blocks in which a tensor's columns lie; 1 for floats and for no tensor.
+    ///
+    /// What `shard` asks where weights are used as they lie in the file.
+    #[must_use]
+    pub fn block(&self, name: &str) -> usize {
+        self.entries.get(name).map_or(1, |entry| entry.dtype.block().0)
     }
 
     /// Bytes of all tensors.
