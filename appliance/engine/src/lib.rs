@@ -41,7 +41,8 @@
 //! Reading order: `request` (asked and answered), `constraint`, `refusal`, `gate` (permits), `lane/` (the
 //! thread, its device, losses and bugs), `generation` (tokens to text), `validation`,
 //! `text_pool` (threads for texts), `prompt`, `service`, `edge` (how its requests are taken), `registry` (all
-//! models) and `ledger` (the memory they claim), `health`, `drain`, `meters` (all metrics in one table), `record` (a lane's).
+//! models) and `ledger` (the memory they claim), `readings` (of devices), `health`, `drain`,
+//! `meters` (all metrics in one table), `record` (a lane's).
 //!
 //! # Invariants
 //! - One thread touches a scheduler and its backend; it never waits for a client.
@@ -65,6 +66,7 @@ mod ledger;
 pub mod meters;
 mod place;
 mod prompt;
+mod readings;
 mod record;
 mod refusal;
 mod registry;
@@ -84,6 +86,7 @@ pub use health::Health;
 pub use lane::{Condition, LaneSource, LaneState, Reopen};
 pub use ledger::{Claimed, Ledger};
 pub use place::Place;
+pub use readings::{Ask, Readings};
 pub use refusal::{QueueNumbers, Refusal};
 pub use registry::{Entry, Loading, ModelState, Models, ModelsError};
 pub use request::{
@@ -93,4 +96,5 @@ pub use service::{Service, ServiceConfig};
 pub use warm::{NotWarm, WarmUp};
 
 pub use gimbal_batch::SampleParams;
+pub use gimbal_hal::Reading;
 pub use gimbal_scheduler::{Client, Micros, Policy, Priority, Stats};

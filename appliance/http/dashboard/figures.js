@@ -153,6 +153,18 @@ function percent(share) {
   return share > 0 && share < 0.01 ? "<1 %" : `${Math.round(100 * share)} %`;
 }
 
+/** Bytes in the largest unit that leaves a whole number before the point. */
+function bytes(value) {
+  if (value === null || value === undefined) return "–";
+  const units = ["B", "KiB", "MiB", "GiB", "TiB"];
+  let unit = 0;
+  while (value >= 1024 && unit < units.length - 1) {
+    value /= 1024;
+    unit += 1;
+  }
+  return `${number(value)} ${units[unit]}`;
+}
+
 /** Seconds as [number, unit]. */
 function duration(seconds) {
   if (seconds === null || seconds === undefined) return ["–", ""];

@@ -94,6 +94,7 @@ function showStatus(status) {
   show("version", status.version || "–");
   show("settings", status.settings_hash || "–");
   showBoot(status.boot);
+  showDevices(status.devices);
   showRefusals(status.refusals, status.now_unix_ms);
 }
 
@@ -110,13 +111,46 @@ function showBoot({ phases, ready_ms: ready }) {
   drawBar("boot", parts, label);
 }
 
+function cell(text, name) {
+  const made = document.createElement("td");
+  made.textContent = text;
+  if (name) made.className = name;
+  return made;
+}
+
+/** Replaces the rows of a table; without any, it says so in words. */
+function fill(id, rows, columns, words) {
+  const none = document.createElement("tr");
+  none.append(Object.assign(cell(words, "none"), { colSpan: columns }));
+  document.querySelector(`#${id} tbody`).replaceChildren(...(rows.length ? rows : [none]));
+}
+
+/** What a device does not tell is a dash. */
+function showDevices(devices) {
+  const rows = devices.map((one) => {
+    const row = document.createElement("tr");
+    const [used, all] = [one.memory_used_bytes, one.memory_bytes];
+    const memory = used === null ? bytes(all) : `${bytes(used)} of ${bytes(all)}`;
+    const celsius = one.temperature_celsius;
+    const errors = cell(number(one.errors));
+    if (one.errors > 0) errors.dataset.tone = "busy";
+    const cells = [
+      cell(one.device, "code"),
+      cell(one.load_ratio === null ? "–" : percent(one.load_ratio)),
+      cell(memory),
+      cell(celsius === null ? "–" : `${number(Math.round(celsius))} °C`),
+      errors,
+    ];
+    // Where there is no room for a head, each cell says what it is.
+    const names = ["", "Load", "Memory", "Temperature", "Errors"];
+    cells.forEach((one, i) => names[i] && (one.dataset.name = names[i]));
+    row.append(...cells);
+    return row;
+  });
+  fill("devices", rows, 5, "Not asked yet.");
+}
+
 function showRefusals(refusals, now) {
-  const cell = (text, name) => {
-    const made = document.createElement("td");
-    made.textContent = text;
-    if (name) made.className = name;
-    return made;
-  };
   const rows = refusals.map((one) => {
     const row = document.createElement("tr");
     const age = (now - one.unix_ms) / 1000;
@@ -133,9 +167,7 @@ function showRefusals(refusals, now) {
     row.append(when, cell(one.route, "code"), status, why);
     return row;
   });
-  const none = document.createElement("tr");
-  none.append(Object.assign(cell("None.", "none"), { colSpan: 4 }));
-  document.querySelector("#refusals tbody").replaceChildren(...(rows.length ? rows : [none]));
+  fill("refusals", rows, 4, "None.");
 }
 
 function showMetrics(series, status, at) {

@@ -11,6 +11,9 @@ use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder, Promet
 /// nobody scrapes.
 const UPKEEP: Duration = Duration::from_secs(5);
 
+/// A gauge whose value is not known any more: the recorder has no way to forget it.
+const UNKNOWN: &str = " NaN\n";
+
 /// The installed recorder.
 #[derive(Clone)]
 pub struct Exposition(PrometheusHandle);
@@ -38,7 +41,7 @@ impl Exposition {
     }
 
     pub(crate) fn render(&self) -> String {
-        self.0.render()
+        without_unknown(self.0.render())
     }
 
     /// Runs until dropped.
@@ -47,5 +50,26 @@ impl Exposition {
             tokio::time::sleep(UPKEEP).await;
             self.0.run_upkeep();
         }
+    }
+}
+
+/// The exposition without gauges that are not known any more.
+fn without_unknown(text: String) -> String {
+    if !text.contains(UNKNOWN) {
+        return text;
+    }
+    text.split_inclusive('\n').filter(|line| !line.ends_with(UNKNOWN)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_known_any_more_is_left_out() {
+        let text = "# TYPE a gauge\na{b=\"1 NaN\"} 1\na{b=\"2\"} NaN\na{b=\"3\"} 0.5\n";
+        let expect = "# TYPE a gauge\na{b=\"1 NaN\"} 1\na{b=\"3\"} 0.5\n";
+        assert_eq!(without_unknown(text.to_owned()), expect);
+        assert_eq!(without_unknown(expect.to_owned()), expect);
     }
 }

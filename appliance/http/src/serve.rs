@@ -99,7 +99,8 @@ async fn upkeep(state: AppState) {
             None => std::future::pending().await,
         }
     };
-    tokio::join!(metrics, access::tell_rest(&state));
+    let devices = state.readings().watch(state.models());
+    tokio::join!(metrics, access::tell_rest(&state), devices);
 }
 
 /// Everything a new connection needs.

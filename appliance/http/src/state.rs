@@ -5,7 +5,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
-use gimbal_engine::{Entry, Health, ModelState, Models, ModelsError, Service};
+use gimbal_engine::{Entry, Health, ModelState, Models, ModelsError, Readings, Service};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -34,6 +34,7 @@ struct Inner {
     phase: RwLock<Phase>,
     about: RwLock<About>,
     models: Arc<Models>,
+    readings: Arc<Readings>,
     timeline: Mutex<Timeline>,
     journal: Journal,
     repeats: Mutex<Repeats<Alike>>,
@@ -70,6 +71,7 @@ impl AppState {
             phase: RwLock::new(phase),
             about: RwLock::default(),
             models: Arc::default(),
+            readings: Arc::default(),
             timeline: Mutex::new(Timeline::start(FIRST_PHASE)),
             journal: Journal::default(),
             repeats: Mutex::default(),
@@ -136,6 +138,12 @@ impl AppState {
     #[must_use]
     pub fn models(&self) -> &Arc<Models> {
         &self.0.models
+    }
+
+    /// How devices are; asked while the edge is open.
+    #[must_use]
+    pub fn readings(&self) -> &Arc<Readings> {
+        &self.0.readings
     }
 
     /// The models that can be asked.

@@ -1,11 +1,11 @@
-//! `/status`: what metrics cannot hold. Health, the boot's phases, names and limits, the newest
-//! refusals.
+//! `/status`: what metrics cannot hold. Health, the boot's phases, names and limits, how devices are,
+//! the newest refusals.
 //!
-//! Figures that change by the second are in `/metrics` and only there. Next: `dashboard.rs`.
+//! Other figures that change by the second are in `/metrics` and only there. Next: `dashboard.rs`.
 
 use axum::body::Body;
 use axum::http::Response;
-use gimbal_engine::{Condition, Entry, Health, ModelState, Service};
+use gimbal_engine::{Condition, Entry, Health, ModelState, Reading, Service};
 use serde_json::{Map, Value, json};
 
 use crate::state::unix_ms;
@@ -36,7 +36,20 @@ fn body(app: &AppState) -> Value {
         "settings_hash": about.settings_hash,
         "boot": app.boot(),
         "models": app.models().list().iter().map(of_entry).collect::<Vec<_>>(),
+        "devices": app.readings().list().iter().map(of_device).collect::<Vec<_>>(),
         "refusals": app.journal().json(),
+    })
+}
+
+fn of_device((platform, reading): &(&'static str, Reading)) -> Value {
+    json!({
+        "platform": platform,
+        "device": reading.device.as_str(),
+        "memory_bytes": reading.memory_total_bytes,
+        "memory_used_bytes": reading.memory_used_bytes,
+        "load_ratio": reading.load,
+        "temperature_celsius": reading.temperature,
+        "errors": reading.errors,
     })
 }
 

@@ -1,16 +1,11 @@
-//! Who the machine says it is: vendor, instance, region, container, SageMaker.
+//! Who the machine says it is: vendor, instance, region, container, SageMaker. Next: `container.rs`.
 
+use crate::container;
 use crate::machine::Around;
 use crate::tree::Tree;
 
 /// The vendor EC2 writes on Nitro.
 const EC2: &str = "Amazon EC2";
-/// Files that container runtimes leave, and which one.
-const CONTAINER_MARKS: [(&str, &str); 2] =
-    [("/.dockerenv", "docker"), ("/run/.containerenv", "podman")];
-/// Words in the path of a container's cgroup.
-const CGROUP_MARKS: [&str; 6] = ["docker", "kubepods", "containerd", "libpod", "lxc", "ecs"];
-
 /// Identity; empty where nothing tells.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Identity {
@@ -39,6 +34,7 @@ impl Identity {
         let xen = tree.word("/sys/hypervisor/uuid").is_some_and(|uuid| uuid.starts_with("ec2"));
         let is_ec2 = vendor.as_deref() == Some(EC2) || xen;
         let tag = dmi("board_asset_tag").filter(|tag| is_ec2 && tag.starts_with("i-"));
+        let container = container::find(tree, around);
         let variable = |name| around.variable(name).map(str::to_owned);
         let named = variable("SM_CURRENT_INSTANCE_TYPE");
         let instance = product.clone().filter(|name| is_ec2 && is_type(name)).or(named);
@@ -49,8 +45,8 @@ impl Identity {
             region: ["AWS_REGION", "AWS_DEFAULT_REGION", "SAGEMAKER_REGION"]
                 .into_iter()
                 .find_map(variable),
-            container: container(tree),
-            sagemaker: sagemaker(tree, around),
+            sagemaker: sagemaker(tree, around, container.is_some()),
+            container,
             vendor,
             product,
         }
@@ -67,23 +63,12 @@ fn is_type(name: &str) -> bool {
     })
 }
 
-fn container(tree: Tree<'_>) -> Option<String> {
-    if let Some((mark, runtime)) = CONTAINER_MARKS.iter().find(|(mark, _)| tree.exists(mark)) {
-        return Some(format!("{runtime} ({mark})"));
-    }
-    let groups = tree.text("/proc/1/cgroup").or_else(|| tree.text("/proc/self/cgroup"))?;
-    let word = CGROUP_MARKS.iter().find(|word| {
-        groups.split(|c: char| !c.is_ascii_alphanumeric()).any(|part| part == **word)
-    })?;
-    Some(format!("{word} (cgroup)"))
-}
-
-fn sagemaker(tree: Tree<'_>, around: &Around) -> Option<String> {
+fn sagemaker(tree: Tree<'_>, around: &Around, in_container: bool) -> Option<String> {
     let is_name = |name: &&str| name.starts_with("SAGEMAKER_") || name.starts_with("SM_");
     if let Some(name) = around.names().find(is_name) {
         return Some(format!("variable {name}"));
     }
     // The folder alone may come from an image that was made for SageMaker and runs elsewhere.
-    let is_mounted = tree.exists("/opt/ml/model") && container(tree).is_some();
+    let is_mounted = in_container && tree.exists("/opt/ml/model");
     is_mounted.then(|| "/opt/ml/model in a container".to_owned())
 }

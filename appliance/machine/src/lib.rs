@@ -5,8 +5,8 @@
 //! the family of a machine; [`Family::layers`] gives its settings.
 //!
 //! Reading order: `machine`, then a fact each in `cpu`, `memory`, `cgroup`, `limits`, `numa`, `system`,
-//! `identity` (with `imds`), `accelerator`; `tree` is how files are read. Then `catalogue`, `family`,
-//! `instance`, and `embedded`, the files of `firmware-configs`.
+//! `identity` (with `imds` and `container`), `accelerator`; `tree` is how files are read. Then
+//! `catalogue`, `family`, `instance`, and `embedded`, the files of `firmware-configs`.
 //!
 //! **Invariants.** Nothing here fails: what cannot be read is absent or has a reason. No file is
 //! written, nothing is opened but files below the root and, where asked for, one address of the
@@ -18,6 +18,7 @@
 mod accelerator;
 mod catalogue;
 mod cgroup;
+mod container;
 mod cpu;
 mod cpuset;
 mod embedded;

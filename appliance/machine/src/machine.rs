@@ -103,6 +103,17 @@ impl Machine {
         Self::read(Path::new("/"), &Around::process(imds))
     }
 
+    /// Memory as it is now, without any other fact: what machine and groups have, and how much of that
+    /// is taken, in bytes; `None` where nothing tells.
+    #[must_use]
+    pub fn memory_now(root: &Path) -> Option<(u64, u64)> {
+        let tree = Tree(root);
+        let now =
+            Self { memory: Memory::read(tree), cgroup: Cgroup::read(tree), ..Self::default() };
+        let total = Some(now.memory_bytes()).filter(|bytes| *bytes > 0)?;
+        Some((total, total.saturating_sub(now.memory_free_bytes())))
+    }
+
     /// CPUs the process may run on, before its quota; 0 where nothing tells.
     #[must_use]
     pub fn cpus(&self) -> u32 {

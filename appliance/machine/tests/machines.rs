@@ -90,6 +90,9 @@ fn a_container_has_what_its_cgroup_leaves() {
     assert_eq!((machine.cpu.threads, machine.cpus(), machine.cores()), (8, 4, 1.5));
     assert_eq!(machine.memory_bytes(), 2 << 30);
     assert_eq!(machine.memory_free_bytes(), (2 << 30) - 104_857_600);
+    let folder = Folder::of("epyc-container-v2");
+    assert_eq!(Machine::memory_now(&folder.0), Some((2 << 30, 104_857_600)));
+    assert_eq!(Machine::memory_now(&Folder::new().0), None);
     assert_eq!(machine.identity.container.as_deref(), Some("docker (/.dockerenv)"));
     assert_eq!(family(&machine).0, "amd");
 }

@@ -22,8 +22,8 @@ const NOT_SETTINGS: [&str; 2] = ["GIMBAL_SEED", "GIMBAL_TEST_"];
 /// What defaults depend on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Facts {
-    /// The process runs in a container or under SageMaker.
-    pub in_container: bool,
+    /// The process runs in a container or under SageMaker, and how that is known.
+    pub in_container: Option<&'static str>,
 }
 
 /// Everything that was said, by layer.

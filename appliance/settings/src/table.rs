@@ -23,12 +23,9 @@ pub static TABLE: &[Setting] = &[
         unit: "",
         kind: Kind::Text,
         environment: &["SM_VLLM_HOST"],
-        default: |facts| {
-            if facts.in_container {
-                (Value::Text("0.0.0.0".to_owned()), "in a container or under SageMaker")
-            } else {
-                (Value::Text("127.0.0.1".to_owned()), "not in a container: this machine only")
-            }
+        default: |facts| match facts.in_container {
+            Some(why) => (Value::Text("0.0.0.0".to_owned()), why),
+            None => (Value::Text("127.0.0.1".to_owned()), "not in a container: this machine only"),
         },
     },
     Setting {

@@ -5,7 +5,7 @@
 //! they hold), `store` (where they lie; `packed_file` the file, `writer` the thread that writes it),
 //! `memory` and `kv_cache`, `affinity`, `contention` and `pool` (threads), `kernels/` (arithmetic),
 //! `turns` and `cpu` (threads and kernels, shared by all models), `ops/` (the fused nodes), `measure` (kernels against what the CPU can
-//! do).
+//! do), `sensors` (how the CPU is).
 //!
 //! # Invariants
 //! - A row's result depends on its tokens and position only: every reduction runs in an order that
@@ -26,6 +26,7 @@ mod ops;
 mod pack;
 mod packed_file;
 mod pool;
+mod sensors;
 mod store;
 mod turns;
 mod unpack;
@@ -41,4 +42,5 @@ pub use measure::measure;
 pub use ops::attention::HEAD_DIM_MAX;
 pub use ops::executor::Executor;
 pub use pack::{BLOCK, LANES, Packing, packed_type};
+pub use sensors::{Condition, Sensors};
 pub use store::{Stored, keep, open, packed_bytes};

@@ -58,7 +58,8 @@ pub trait Platform: Send + Sync {
         None
     }
 
-    /// How the devices are now; empty where nothing can be read.
+    /// How the devices are now; empty where nothing can be read. The server asks every few seconds, in
+    /// its own process also where workers hold the devices, on a thread that may wait.
     fn readings(&self) -> Vec<Reading> {
         Vec::new()
     }

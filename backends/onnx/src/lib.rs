@@ -16,4 +16,4 @@ mod session;
 mod step;
 
 pub use gimbal_cpu::KernelChoice;
-pub use platform::{Locate, OnnxPlatform, OnnxSettings};
+pub use platform::{Locate, MemoryNow, OnnxPlatform, OnnxSettings};

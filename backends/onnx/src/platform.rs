@@ -4,19 +4,23 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use gimbal_cpu::{Cpu, KernelChoice};
+use gimbal_cpu::{Condition, Cpu, KernelChoice, Sensors};
 use gimbal_hal::{
-    Artifact, Class, DeviceError, DeviceInfo, Fit, Host, KernelReport, Packed, Platform, Probe,
-    Profile, Quantize, Seat, Servable, Tools, Unfit,
+    Artifact, Class, DeviceError, DeviceId, DeviceInfo, Fit, Host, KernelReport, Packed, Platform,
+    Probe, Profile, Quantize, Reading, Seat, Servable, Tools, Unfit,
 };
 use gimbal_model::Model;
 
-use crate::probe::NAME;
+use crate::probe::{DEVICE, NAME};
 use crate::session;
 use crate::step::{CpuBackend, Resources};
 
 /// Finds libonnxruntime, when it is needed; `None` leaves it to the loader.
 pub type Locate = Arc<dyn Fn() -> Result<Option<PathBuf>, DeviceError> + Send + Sync>;
+
+/// Tells how much memory the process may have and how much of it is taken, in bytes; `None` where
+/// nothing tells.
+pub type MemoryNow = Arc<dyn Fn() -> Option<(u64, u64)> + Send + Sync>;
 
 /// What the process's settings say to this platform.
 #[derive(Clone)]
@@ -41,18 +45,32 @@ impl fmt::Debug for OnnxSettings {
 }
 
 /// CPUs through ONNX Runtime. Clones are the same platform.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct OnnxPlatform {
     settings: OnnxSettings,
+    memory: Option<MemoryNow>,
+    sensors: Arc<Sensors>,
     /// Made when the first model is opened, shared by all.
     cpu: Arc<Mutex<Option<Arc<Cpu>>>>,
 }
 
+impl fmt::Debug for OnnxPlatform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OnnxPlatform").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
 impl OnnxPlatform {
-    /// The platform as the settings want it.
+    /// The platform as the settings want it. Readings tell no memory.
     #[must_use]
     pub fn new(settings: OnnxSettings) -> Self {
-        Self { settings, cpu: Arc::default() }
+        Self { settings, memory: None, sensors: Arc::default(), cpu: Arc::default() }
+    }
+
+    /// The same, whose readings tell memory as the host counts it.
+    #[must_use]
+    pub fn with_memory(self, memory: MemoryNow) -> Self {
+        Self { memory: Some(memory), ..self }
     }
 
     /// The threads and kernels that compute for all models; the first one's device says how many.
@@ -129,6 +147,20 @@ impl Platform for OnnxPlatform {
     fn tools(&self) -> Option<&dyn Tools> {
         Some(self)
     }
+
+    /// The processor as anybody uses it: workers of this server count as well.
+    fn readings(&self) -> Vec<Reading> {
+        let (total, used) = self.memory.as_ref().and_then(|now| now()).unzip();
+        let Condition { load, temperature, errors } = self.sensors.read();
+        vec![Reading {
+            device: DeviceId::new(NAME, DEVICE),
+            memory_used_bytes: used,
+            memory_total_bytes: total,
+            load,
+            temperature,
+            errors,
+        }]
+    }
 }
 
 impl Tools for OnnxPlatform {
@@ -179,5 +211,26 @@ mod tests {
         assert!(Arc::ptr_eq(&first, &platform.clone().cpu(None).expect("the same")));
         let other = OnnxPlatform::new(settings).cpu(None).expect("kernels there are");
         assert!(!Arc::ptr_eq(&first, &other));
+    }
+
+    #[test]
+    fn readings_are_of_the_one_device_and_tell_what_is_known() {
+        let settings = OnnxSettings {
+            library: Arc::new(|| Ok(None)),
+            packed_cache: None,
+            threads: None,
+            kernels: KernelChoice::Auto,
+        };
+        let platform = OnnxPlatform::new(settings);
+        let [reading] = &platform.readings()[..] else { panic!("one processor") };
+        let memory = (reading.memory_used_bytes, reading.memory_total_bytes);
+        assert_eq!(
+            (reading.device.as_str(), memory, reading.load),
+            ("onnx:cpu", (None, None), None)
+        );
+        let platform = platform.with_memory(Arc::new(|| Some((100, 30))));
+        let [reading] = &platform.readings()[..] else { panic!("one processor") };
+        let memory = (reading.memory_used_bytes, reading.memory_total_bytes);
+        assert_eq!(memory, (Some(30), Some(100)));
     }
 }

@@ -5,11 +5,14 @@ use gimbal_hal::{DeviceId, DeviceInfo, Host};
 /// The platform's name.
 pub(crate) const NAME: &str = "onnx";
 
+/// The one device's name.
+pub(crate) const DEVICE: &str = "cpu";
+
 /// The CPU as the one device of this platform.
 pub(crate) fn cpu(host: &Host) -> DeviceInfo {
     DeviceInfo {
         platform: NAME.to_owned(),
-        id: DeviceId::new(NAME, "cpu"),
+        id: DeviceId::new(NAME, DEVICE),
         ordinal: 0,
         name: host.cpu.clone(),
         driver: None,

@@ -27,6 +27,6 @@ pub use backend::{Config, SimBackend, Time};
 pub use cells::Reads;
 pub use cost::Cost;
 pub use device::Device;
-pub use platform::{NAME, SimPlatform};
+pub use platform::{NAME, Sensors, SimPlatform};
 pub use script::{Incident, Script};
 pub use tokens::{Chain, Row, injected};

@@ -29,6 +29,8 @@ pub struct SimPlatform {
     pub config: Config,
     /// Memory of each device, in bytes; one entry a device.
     pub devices: Vec<u64>,
+    /// What each device tells of itself beside its memory.
+    pub sensors: Sensors,
     /// What it passes for.
     pub class: Class,
     /// Which steps a device takes; `None` is any mixture of the profile's rows.
@@ -39,6 +41,19 @@ pub struct SimPlatform {
     pub depth: u32,
 }
 
+/// What a device tells of itself; `None` is what it does not.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Sensors {
+    /// Memory in use, in bytes.
+    pub memory_used_bytes: Option<u64>,
+    /// Share of the time in which it computes, from 0 to 1.
+    pub load: Option<f64>,
+    /// Degrees Celsius.
+    pub temperature: Option<f64>,
+    /// Errors since it was started.
+    pub errors: Option<u64>,
+}
+
 impl SimPlatform {
     /// One device of 1 GiB that is asked for by name only.
     #[must_use]
@@ -46,6 +61,7 @@ impl SimPlatform {
         Self {
             config,
             devices: vec![1 << 30],
+            sensors: Sensors::default(),
             class: Class::Simulated,
             shape: None,
             prefill: Prefill::Chunked,
@@ -152,11 +168,11 @@ impl Platform for SimPlatform {
     fn readings(&self) -> Vec<Reading> {
         let reading = |(ordinal, bytes): (u16, &u64)| Reading {
             device: DeviceId::new(NAME, &ordinal.to_string()),
-            memory_used_bytes: None,
+            memory_used_bytes: self.sensors.memory_used_bytes,
             memory_total_bytes: Some(*bytes),
-            load: None,
-            temperature: None,
-            errors: Some(0),
+            load: self.sensors.load,
+            temperature: self.sensors.temperature,
+            errors: self.sensors.errors,
         };
         (0..).zip(&self.devices).map(reading).collect()
     }

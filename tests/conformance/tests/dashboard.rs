@@ -85,6 +85,19 @@ fn check_names(browser: &mut Browser, page: &Page) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// A name is a text whatever it says, and what a device does not tell is a dash.
+fn check_devices(browser: &mut Browser, page: &Page) -> anyhow::Result<()> {
+    assert_eq!(texts(browser, page, "#devices td")?, ["Not asked yet."]);
+    let device = "showDevices([{
+        device: '<b>x</b>', load_ratio: 0.004, memory_bytes: 4294967296,
+        memory_used_bytes: 1610612736, temperature_celsius: null, errors: 2,
+    }])";
+    browser.evaluate(page, device)?;
+    let expect = ["<b>x</b>", "<1 %", "1.5 GiB of 4 GiB", "–", "2"];
+    assert_eq!(texts(browser, page, "#devices tbody td")?, expect);
+    Ok(())
+}
+
 #[test]
 fn a_busy_server_shows_its_figures_and_one_that_is_gone_says_so() -> anyhow::Result<()> {
     let Some((model, library)) = setup() else { return Ok(()) };
@@ -165,12 +178,14 @@ fn figures_are_what_the_exposition_says() -> anyhow::Result<()> {
         const phases = [{ phase: 'listen', ms: 1 }, { phase: 'open', ms: 2 }];
         const boot = { phases, ready_ms: null };
         clearTimeout(timer);
-        showStatus({ health, boot, models: [], refusals: [], now_unix_ms: 0, started_unix_ms: 0 });
+        const none = { models: [], devices: [], refusals: [] };
+        showStatus({ health, boot, ...none, now_unix_ms: 0, started_unix_ms: 0 });
         const textOf = (id) => document.getElementById(id).textContent;
         return [textOf('notice'), textOf('boot-aside')].join(' ');
     })()";
     let told = browser.evaluate(&page, loading)?;
     assert_eq!(told, "The model is loading. Phase open. in progress");
+    check_devices(&mut browser, &page)?;
     assert_eq!(browser.complaints(), Vec::<String>::new(), "the console is silent");
     Ok(())
 }

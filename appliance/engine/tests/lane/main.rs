@@ -1,6 +1,6 @@
 //! Tests of the engine on the simulated device.
 //!
-//! Reading order: `rig` (a service and a device that waits), `promises`, `lanes` (two of them), `bugs`.
+//! Reading order: `rig` (a service and a device that waits), `promises`, `lanes` (two of them), `readings`, `bugs`.
 
 mod bugs;
 mod devices;
@@ -8,4 +8,5 @@ mod lanes;
 mod models;
 
 mod promises;
+mod readings;
 mod rig;

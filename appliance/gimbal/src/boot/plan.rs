@@ -7,7 +7,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gimbal_engine::{Claimed, Ledger};
+use gimbal_engine::{Claimed, Ledger, Readings};
 use gimbal_hal::{
     Artifact, Class, DEVICE_SETTINGS, DeviceInfo, Fit, Host, Packed, Platform, Probe, Profile,
     Tools, Unfit,
@@ -71,6 +71,14 @@ impl Devices {
     /// As `here`.
     pub(crate) fn of(process: &Process, host: Host) -> Result<Self, Failure> {
         Ok(Self { elsewhere: Some(host), ..Self::here(process)? })
+    }
+
+    /// Hands every platform to those who watch how devices are.
+    pub(crate) fn watched_by(&self, readings: &Readings) {
+        for platform in &self.platforms {
+            let asked = Arc::clone(platform);
+            readings.add(platform.name(), Arc::new(move || asked.readings()));
+        }
     }
 
     /// Reads the model and decides where and how it runs; no weight is read. Of two models of a

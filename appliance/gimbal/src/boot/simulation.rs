@@ -10,7 +10,7 @@ use gimbal_hal::{
     Artifact, Class, DeviceError, DeviceInfo, Fit, Host, Platform, Probe, Profile, Reading, Seat,
     Servable, Unfit,
 };
-use gimbal_sim::{Config, Cost, Incident, Reads, Script, SimPlatform, Time};
+use gimbal_sim::{Config, Cost, Incident, Reads, Script, Sensors, SimPlatform, Time};
 use serde::Deserialize;
 
 use crate::failure::Failure;
@@ -32,6 +32,11 @@ struct Machine {
     devices: u16,
     /// Memory of each.
     memory_bytes: u64,
+    /// What each tells of itself when it is asked how it is; without a word it tells nothing.
+    memory_used_bytes: Option<u64>,
+    load: Option<f64>,
+    temperature: Option<f64>,
+    errors: Option<u64>,
     /// What becomes of those who look for them.
     probe: Probing,
     /// Microseconds of a step, and of each of its rows.
@@ -59,6 +64,10 @@ impl Default for Machine {
             accelerator: false,
             devices: 1,
             memory_bytes: 1 << 30,
+            memory_used_bytes: None,
+            load: None,
+            temperature: None,
+            errors: None,
             probe: Probing::default(),
             step_us: 1000.0,
             row_us: 100.0,
@@ -98,7 +107,9 @@ impl Simulation {
             script: Script::new(&incidents),
         };
         let devices = vec![machine.memory_bytes; usize::from(machine.devices)];
-        SimPlatform { devices, class: self.class, ..SimPlatform::new(config) }
+        let Machine { memory_used_bytes, load, temperature, errors, .. } = *machine;
+        let sensors = Sensors { memory_used_bytes, load, temperature, errors };
+        SimPlatform { devices, sensors, class: self.class, ..SimPlatform::new(config) }
     }
 
     /// As the file is now; one that cannot be read any more is as a machine without devices.

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use clap::ArgMatches;
-use gimbal_machine::{Catalogue, Family, Imds, Instance, Machine};
+use gimbal_machine::{Catalogue, Family, Identity, Imds, Instance, Machine};
 use gimbal_model::json_text;
 use gimbal_settings::{
     ConfigFile, Facts, Format, Given, Ignored, Origin, Paths, Settings, Source, TABLE,
@@ -160,8 +160,14 @@ pub(super) fn model(settings: &Settings) -> PathBuf {
 
 /// What defaults depend on, on this machine.
 pub(super) fn facts() -> Facts {
-    let identity = &machine().identity;
-    Facts { in_container: identity.sagemaker.is_some() || identity.container.is_some() }
+    static WHY: OnceLock<Option<String>> = OnceLock::new();
+    Facts { in_container: WHY.get_or_init(|| in_container(&machine().identity)).as_deref() }
+}
+
+/// How it is known that this is a container, or SageMaker.
+fn in_container(identity: &Identity) -> Option<String> {
+    let container = identity.container.iter().map(|how| format!("in a container: {how}"));
+    container.chain(identity.sagemaker.iter().map(|how| format!("under SageMaker: {how}"))).next()
 }
 
 /// This machine, read once; nobody on the network is asked.

@@ -63,6 +63,7 @@ async fn serve(asked: Asked, connections_max: usize) -> Result<(), Failure> {
     let http = HttpSettings { connections_max, web, ..process.http };
     let state = AppState::new(http, Some(exposition));
     state.set_about(about(settings));
+    devices.watched_by(state.readings());
     info!(%address, version = env!("CARGO_PKG_VERSION"), "listening");
     // Signals count from here on: a SIGTERM during the boot ends it.
     let mut signals = Signals::listen().map_err(anyhow::Error::from)?;

@@ -47,6 +47,7 @@ async fn status_tells_the_boot_and_then_the_model() {
     let first = first.json();
     assert_eq!(first["health"]["state"], "loading");
     assert_eq!((&first["models"], &first["boot"]["ready_ms"]), (&json!([]), &Value::Null));
+    assert_eq!(first["devices"], json!([]));
     server.app.set_phase("open", Some(0.5));
     let loading = server.get("/status").await.json();
     assert_eq!(loading["health"]["phase"], "open");
@@ -64,7 +65,7 @@ async fn status_tells_the_boot_and_then_the_model() {
     assert_eq!(phases, ["listen", "open"]);
     assert!(serving["boot"]["ready_ms"].is_number());
     let model = json!({
-        "id": "status", "state": "serving", "reason": null, "platform": "", "device": "a device",
+        "id": "status", "state": "serving", "reason": null, "platform": "sim", "device": "a device",
         "is_simulated": false, "passed_over": [], "lanes": 1,
         "placement": [{
             "lane": 0, "devices": ["sim:0"], "state": "running", "reason": null, "losses": 0,

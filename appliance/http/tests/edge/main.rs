@@ -3,7 +3,7 @@
 //! Reading order: `rig` (server), `client` (HTTP by hand), `contract` (every situation, its
 //! status and its body), `answers` (shapes, and equality over routes), `clients` (what they rely on), `metrics`, `lmi` (its schema, and TGI's), `limits` (full queues, bad
 //! clients), `overload` (during a two-second step), `losses` (a killed device), `boot` (before and
-//! after serving), `dashboard` (the page and `/status`).
+//! after serving), `dashboard` (the page and `/status`), `readings` (how devices are).
 
 mod answers;
 mod boot;
@@ -19,4 +19,5 @@ mod metrics;
 mod names;
 mod openapi;
 mod overload;
+mod readings;
 mod rig;

@@ -7,9 +7,10 @@ use std::collections::BTreeSet;
 use gimbal_engine::Policy;
 use gimbal_engine::meters::{Kind, TABLE};
 use gimbal_http::HttpSettings;
-use gimbal_sim::Script;
+use gimbal_sim::{Script, Sensors};
 use serde_json::{Value, json};
 
+use crate::readings;
 use crate::rig::{Server, lane, limits, policy};
 
 /// Names of vLLM's tests and dashboards.
@@ -46,6 +47,10 @@ fn names() -> (Vec<String>, BTreeSet<String>) {
 #[tokio::test]
 async fn every_metric_of_the_table_is_told() {
     let server = server("told").await;
+    let (used, load, temperature) = (Some(7), Some(0.5), Some(40.0));
+    let told = Sensors { memory_used_bytes: used, load, temperature, errors: Some(0) };
+    readings::Devices::new("told", told).join(&server);
+    readings::ask(&server).await;
     let body = json!({"prompt": "abc", "max_tokens": 3, "temperature": 0});
     assert_eq!(server.post("/v1/completions", &body).await.status, 200);
     server.service().idle().await;

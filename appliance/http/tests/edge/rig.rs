@@ -112,6 +112,7 @@ pub(crate) fn service(name: &str, policy: Policy, lane: LaneSource, edge: Edge) 
     let config = ServiceConfig::new(name, Arc::new(tokenizer), policy, vec![lane]);
     let place = Place {
         device: "a device".to_owned(),
+        platform: "sim".to_owned(),
         lanes: vec![vec!["sim:0".to_owned()]],
         ..Place::default()
     };

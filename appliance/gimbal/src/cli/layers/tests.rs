@@ -215,3 +215,23 @@ fn several_models_have_names_paths_and_settings_of_their_own() {
         assert!(why.contains(expect), "{line:?}: {why}");
     }
 }
+
+#[test]
+fn who_listens_to_all_addresses_can_say_why() {
+    let check = |name: &str, host: &str, source: &str| {
+        let folder = Folder::of(&format!("containers/{name}"));
+        let machine = Machine::read(&folder.0, &gimbal_machine::Around::default());
+        let why: Option<&'static str> = in_container(&machine.identity).map(|why| &*why.leak());
+        let settings = Settings::resolve(&Facts { in_container: why }, &Given::default());
+        let settings = settings.expect("nothing is said");
+        let entry = settings.entry("host");
+        assert_eq!((settings.text("host"), entry.source.to_string()), (Some(host), source.into()));
+    };
+    let containerd = "default: in a container: containerd (mount of /)";
+    check("containerd-v2", "0.0.0.0", containerd);
+    check("crio-v2", "0.0.0.0", "default: in a container: CRI-O (mount of /)");
+    let none = "default: not in a container: this machine only";
+    check("host-of-containers", "127.0.0.1", none);
+    let sagemaker = Identity { sagemaker: Some("variable SM_X".to_owned()), ..Identity::default() };
+    assert_eq!(in_container(&sagemaker).as_deref(), Some("under SageMaker: variable SM_X"));
+}
