@@ -101,3 +101,6 @@ fn failed(loading: Option<Loading>, failure: Failure) -> Failure {
     }
     failure
 }
+
+#[cfg(test)]
+mod tests;

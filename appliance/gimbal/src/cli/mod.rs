@@ -87,6 +87,18 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failu
     }
 }
 
+/// Settings and models of a command line of `gimbal serve`.
+#[cfg(test)]
+pub(crate) fn asked(
+    line: Vec<OsString>,
+) -> Result<(gimbal_settings::Settings, Vec<Wanted>), Failure> {
+    let matches =
+        command().try_get_matches_from(line).map_err(|e| Failure::usage(e.to_string()))?;
+    let (_, matches) = matches.subcommand().ok_or_else(|| Failure::usage("a command is needed"))?;
+    let asked = layers::resolve(matches)?;
+    Ok((asked.settings, asked.models))
+}
+
 fn command() -> Command {
     let model = Arg::new("MODEL")
         .help("A GGUF file, or a folder with one or with config.json and safetensors [default: the setting model: /opt/ml/model]");
