@@ -1,7 +1,7 @@
 //! The files of `firmware-configs`, in the binary.
 
 /// One file: its path in the repository and its text.
-pub(crate) type File = (&'static str, &'static str);
+pub type File = (&'static str, &'static str);
 
 macro_rules! files {
     ($($path:literal),* $(,)?) => {
@@ -31,6 +31,15 @@ pub(crate) const FRAGMENTS: &[File] = files![
     "firmware-configs/fragments/many-rows.yaml",
 ];
 
+/// What holds on the devices of a platform, by the platform's name.
+pub(crate) const ACCELERATORS: &[File] = files!["firmware-configs/accelerators/sim.yaml"];
+
+/// Settings for models on a platform's devices, path and text, where something is known of them.
+#[must_use]
+pub fn accelerator_settings(platform: &str) -> Option<File> {
+    ACCELERATORS.iter().copied().find(|(path, _)| stem(path) == platform)
+}
+
 /// `NAME` of `…/NAME.yaml`.
 pub(crate) fn stem(path: &'static str) -> &'static str {
     let name = path.rsplit('/').next().unwrap_or(path);
@@ -48,17 +57,17 @@ mod tests {
     fn every_file_of_the_folder_is_in_the_table() {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let mut found = BTreeSet::new();
-        for folder in
-            ["firmware-configs", "firmware-configs/families", "firmware-configs/fragments"]
-        {
-            for entry in std::fs::read_dir(root.join(folder)).expect("the folder is there") {
+        for folder in ["", "/accelerators", "/families", "/fragments"] {
+            let folder = format!("firmware-configs{folder}");
+            for entry in std::fs::read_dir(root.join(&folder)).expect("the folder is there") {
                 let name = entry.expect("a name").file_name().into_string().expect("text");
                 if name.ends_with(".yaml") {
                     found.insert(format!("{folder}/{name}"));
                 }
             }
         }
-        let table = FAMILIES.iter().chain(FRAGMENTS).chain([&INSTANCES]);
+        let files = [ACCELERATORS, FAMILIES, FRAGMENTS].concat();
+        let table = files.iter().chain([&INSTANCES]);
         assert_eq!(found, table.map(|(path, _)| (*path).to_owned()).collect());
     }
 

@@ -38,6 +38,7 @@ pub use catalogue::Catalogue;
 pub use cgroup::{Cgroup, MemoryLimit};
 pub use cpu::{Cache, Cpu};
 pub use cpuset::CpuSet;
+pub use embedded::{File, accelerator_settings};
 pub use family::{Fact, Family, Processor, WEIGHT_BYTES};
 pub use identity::Identity;
 pub use imds::{IMDS_ADDRESS, Imds, Metadata};

@@ -20,7 +20,6 @@ const REASONS: &[(&str, &str)] = &[
     ("option.tensor_parallel_size", "ranks are planned from the model and the devices"),
     ("option.pipeline_parallel_size", "a model is not cut over machines"),
     ("option.pipeline_parallel_degree", "a model is not cut over machines"),
-    ("option.dtype", "weights keep the exact values of their file"),
     ("option.chat_template", "chat_template names a template; the model's own is used"),
     ("option.quantization", "weights keep the exact values of their file"),
     ("option.quantize", "weights keep the exact values of their file"),

@@ -1,4 +1,4 @@
-//! Layers: built-in < files, in the order given < environment < files of one model among several <
+//! Layers: built-in < family < devices < files, in the order given < environment < files of one model among several <
 //! flags.
 //!
 //! What a person writes with our names (flags, `GIMBAL_*`, our own files) must be right: a slip is an
@@ -6,6 +6,7 @@
 //! far as it can be; the rest is listed with its reason and never stops a boot.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use crate::files::{ConfigFile, Format, Line, Origin};
 use crate::foreign;
@@ -29,6 +30,10 @@ pub struct Facts {
 /// Everything that was said, by layer.
 #[derive(Clone, Debug, Default)]
 pub struct Given {
+    /// What is known of the machine's family, the weakest first.
+    pub firmware: Vec<ConfigFile>,
+    /// What is known of the devices that a model may run on; see [`Settings::on`].
+    pub device: Vec<ConfigFile>,
     /// Files, the weakest first.
     pub files: Vec<ConfigFile>,
     /// Files that beat the environment: a model's own among several, and what names it.
@@ -78,8 +83,11 @@ impl Settings {
             (setting.key, Entry { value, source, is_foreign, overrode: Vec::new() })
         };
         let entries = TABLE.iter().map(default).collect();
-        let mut settings = Self { entries, ignored: given.ignored.clone() };
-        settings.read_files(&given.files, given.paths)?;
+        let said = Arc::new((*facts, given.clone()));
+        let mut settings = Self { entries, ignored: given.ignored.clone(), said };
+        for files in [&given.firmware, &given.device, &given.files] {
+            settings.read_files(files, given.paths)?;
+        }
         settings.read_environment(&given.environment, given.paths)?;
         settings.read_files(&given.of_model, given.paths)?;
         for (name, text) in &given.flags {
@@ -88,6 +96,16 @@ impl Settings {
             settings.set(setting, text, source)?;
         }
         Ok(settings)
+    }
+
+    /// The same, where a model runs on devices of which `file` knows something: a layer between the
+    /// machine's family and everything that a person or a model says.
+    ///
+    /// # Errors
+    /// The file is broken.
+    pub fn on(&self, file: ConfigFile) -> Result<Self, SettingError> {
+        let (facts, given) = &*self.said;
+        Self::resolve(facts, &Given { device: vec![file], ..given.clone() })
     }
 
     fn read_files(&mut self, files: &[ConfigFile], paths: Paths) -> Result<(), SettingError> {

@@ -117,6 +117,19 @@ pub struct Setting {
 }
 
 impl Setting {
+    /// The path of a vendor's library or program.
+    pub(crate) const fn library(key: &'static str, doc: &'static str) -> Self {
+        Self {
+            key,
+            scope: Scope::Process(Names::Library),
+            doc,
+            unit: "",
+            kind: Kind::Text,
+            environment: &[],
+            default: |_| (Value::Auto, "the vendor's folder, else the loader's search path"),
+        }
+    }
+
     /// True where a value may be left for the program to decide.
     #[must_use]
     pub fn allows_auto(&self) -> bool {

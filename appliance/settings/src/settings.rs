@@ -4,10 +4,12 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
+use crate::resolve::{Facts, Given};
 use crate::setting::Value;
 
 /// Where a value came from.
@@ -77,6 +79,8 @@ pub struct Entry {
 pub struct Settings {
     pub(crate) entries: BTreeMap<&'static str, Entry>,
     pub(crate) ignored: Vec<Ignored>,
+    /// What they came from, for [`Settings::on`].
+    pub(crate) said: Arc<(Facts, Given)>,
 }
 
 impl Settings {

@@ -66,9 +66,9 @@ pub static TABLE: &[Setting] = &[
             (Value::Auto, "beside the binary, appended to it, else the loader's search path")
         },
     },
-    library("libcuda", "Path of libcuda.so.1."),
-    library("libnrt", "Path of libnrt.so.1."),
-    library("neuronx_cc", "Path of the compiler neuronx-cc."),
+    Setting::library("libcuda", "Path of libcuda.so.1."),
+    Setting::library("libnrt", "Path of libnrt.so.1."),
+    Setting::library("neuronx_cc", "Path of the compiler neuronx-cc."),
     Setting {
         key: "devices",
         scope: Scope::Process(Names::Nothing),
@@ -150,6 +150,17 @@ pub static TABLE: &[Setting] = &[
         kind: Kind::Choice(&["none", "q8", "q4"]),
         environment: &[],
         default: |_| (Value::Text("none".to_owned()), "weights are served as they were made"),
+    },
+    Setting {
+        key: "dtype",
+        scope: Scope::Model(Names::Nothing),
+        doc: "What an accelerator computes float weights in; a CPU computes in f32 what the file has.",
+        unit: "",
+        kind: Kind::Choice(&[
+            "auto", "fp16", "bf16", "fp32", "half", "float16", "bfloat16", "float", "float32",
+        ]),
+        environment: &["OPTION_DTYPE", "SM_VLLM_DTYPE", "DTYPE"],
+        default: |_| (Value::Text("auto".to_owned()), "what the file has"),
     },
     Setting {
         key: "packed_cache",
@@ -471,19 +482,6 @@ pub static TABLE: &[Setting] = &[
         default: |_| (Value::Text("auto".to_owned()), "text on a terminal, JSON otherwise"),
     },
 ];
-
-/// The path of a vendor's library or program.
-const fn library(key: &'static str, doc: &'static str) -> Setting {
-    Setting {
-        key,
-        scope: Scope::Process(Names::Library),
-        doc,
-        unit: "",
-        kind: Kind::Text,
-        environment: &[],
-        default: |_| (Value::Auto, "the vendor's folder, else the loader's search path"),
-    }
-}
 
 /// The setting of that name; `-` counts as `_`.
 #[must_use]

@@ -66,12 +66,13 @@ pub trait Platform: Send + Sync {
 }
 
 /// Settings that mean nothing on some devices: where they do not, a person is told.
-pub const DEVICE_SETTINGS: [&str; 13] = [
+pub const DEVICE_SETTINGS: [&str; 14] = [
     "threads",
     "kernels",
     "onnxruntime",
     "packed_cache",
     "quantize",
+    "dtype",
     "kv_cache_dtype",
     "replicas",
     "tensor_parallel_degree",

@@ -99,6 +99,9 @@ fn the_platform_the_exit_code_and_the_sentence() -> anyhow::Result<()> {
         let told = String::from_utf8([output.stdout, output.stderr].concat())?;
         let case = format!("{text:?} {flags:?} SageMaker {is_sagemaker}: {told}");
         assert_eq!(output.status.code(), Some(*code), "{case}");
+        // What is known of a device stays behind where the device does.
+        let is_on_sim = told.contains("planned: on sim:");
+        assert_eq!(told.contains("firmware-configs/accelerators/sim.yaml"), is_on_sim, "{case}");
         for word in *words {
             assert!(told.contains(word), "{word:?} of {case}");
         }

@@ -19,6 +19,7 @@ use tracing::{info, warn};
 use super::platforms::platforms;
 use super::probing::probe;
 use super::{fallback, millis};
+use crate::cli;
 use crate::config::{ModelConfig, Process};
 use crate::failure::Failure;
 use crate::folder::cache_problem;
@@ -50,6 +51,8 @@ pub(crate) struct Plan {
     pub(super) text: Text,
     pub(super) fit: Fit,
     pub(super) config: ModelConfig,
+    /// What `config` was made of: settings as they are on this platform's devices.
+    settings: Settings,
     /// Platforms that were asked before, and why each was passed over.
     pub(super) passed: Vec<(String, String)>,
     pub(super) claimed: Option<Claimed>,
@@ -98,17 +101,19 @@ impl Devices {
             took_ms = millis(started),
             "model read"
         );
-        let config = ModelConfig::of(settings);
-        let name = name.map(str::to_owned).or_else(|| config.name.clone());
+        let name = name.map(str::to_owned).or_else(|| ModelConfig::of(settings).name);
         let name = name.unwrap_or_else(|| artifact.file_name());
         let mut passed: Vec<(String, NotHere)> = Vec::new();
         for platform in self.candidates() {
             if platform.class() == Class::Host {
                 fallback::check(&self.process, &passed, self.elsewhere.is_some())?;
             }
-            match self.fit(platform.as_ref(), &artifact, &config, settings) {
+            // What is known of one platform's devices is never left on for another's.
+            let settings = cli::on(platform.name(), settings)?;
+            let config = ModelConfig::of(&settings);
+            match self.fit(platform.as_ref(), &artifact, &config, &settings) {
                 Ok((found, mut fit)) => {
-                    fit.why.extend(meaningless(platform.as_ref(), settings));
+                    fit.why.extend(meaningless(platform.as_ref(), &settings));
                     let claimed = Some(self.ledger.claim(&name, &fit.claims, &found));
                     let told = |(platform, not): (String, NotHere)| (platform, not.why.to_string());
                     let passed = passed.into_iter().map(told).collect();
@@ -122,6 +127,7 @@ impl Devices {
                         text,
                         fit,
                         config,
+                        settings,
                         passed,
                         claimed,
                     };
@@ -140,10 +146,14 @@ impl Devices {
         artifact: &Artifact,
         settings: &Settings,
     ) -> Vec<(String, Result<Fit, String>)> {
-        let config = ModelConfig::of(settings);
+        let fit = |platform: &Arc<dyn Platform>| {
+            let broken = |why| NotHere { why, is_there: false };
+            let settings = cli::on(platform.name(), settings).map_err(broken)?;
+            self.fit(platform.as_ref(), artifact, &ModelConfig::of(&settings), &settings)
+        };
         let of = |platform: &Arc<dyn Platform>| {
             let name = platform.name();
-            match self.fit(platform.as_ref(), artifact, &config, settings) {
+            match fit(platform) {
                 Err(not) => (name.to_owned(), Err(not.why.to_string())),
                 Ok((found, fit)) => {
                     let device = found.first().map(|d| d.name.as_str()).unwrap_or_default();
@@ -276,6 +286,11 @@ impl Plan {
     /// The name clients use.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// The model's settings, as they are where it runs.
+    pub(crate) fn settings(&self) -> &Settings {
+        &self.settings
     }
 
     /// One sentence for each decision.

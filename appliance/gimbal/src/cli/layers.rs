@@ -17,8 +17,6 @@ use gimbal_settings::{
 use super::{config_file, models};
 use crate::failure::Failure;
 
-/// Where the embedded files of families say they lie.
-const FIRMWARE: &str = "firmware-configs/";
 /// Our own file in the working folder.
 const OWN_FILE: &str = "gimbal.yaml";
 /// Files beside a model, the weakest first; the first has its own sampling defaults.
@@ -93,7 +91,7 @@ fn gather(matches: &ArgMatches, own: Origin) -> Result<Given, Failure> {
         Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
     });
     let mut given = Given {
-        files: firmware(family(instance(matches)?)),
+        firmware: firmware(family(instance(matches)?)),
         environment: environment.collect(),
         flags: flags.collect(),
         paths: PATHS,
@@ -125,11 +123,7 @@ fn with_model(
     let beside = beside(folder, &mut given.ignored);
     match name {
         Some(_) => drop(given.of_model.splice(..0, beside)),
-        None => {
-            let is_firmware = |file: &ConfigFile| file.path.starts_with(FIRMWARE);
-            let firmware = given.files.iter().take_while(|file| is_firmware(file)).count();
-            drop(given.files.splice(firmware..firmware, beside));
-        }
+        None => drop(given.files.splice(..0, beside)),
     }
     Ok(Settings::resolve(&facts(), &given)?)
 }
@@ -194,14 +188,28 @@ fn family(instance: Option<&Instance>) -> &'static Family {
 }
 
 fn firmware(family: &Family) -> Vec<ConfigFile> {
-    let file = |(path, text): (&str, &str)| ConfigFile {
+    family.layers().into_iter().map(embedded).collect()
+}
+
+/// Settings of a model where it runs on a platform's devices.
+///
+/// # Errors
+/// None: a test reads every embedded file.
+pub(crate) fn on(platform: &str, settings: &Settings) -> Result<Settings, Failure> {
+    match gimbal_machine::accelerator_settings(platform) {
+        Some(file) => Ok(settings.on(embedded(file))?),
+        None => Ok(settings.clone()),
+    }
+}
+
+fn embedded((path, text): (&str, &str)) -> ConfigFile {
+    ConfigFile {
         path: path.to_owned(),
         bytes: text.into(),
         format: Format::Yaml,
         origin: Origin::Operator,
         section: None,
-    };
-    family.layers().into_iter().map(file).collect()
+    }
 }
 
 /// The file of `--config`, which is trusted as it was given.

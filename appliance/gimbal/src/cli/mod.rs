@@ -29,7 +29,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgAction, Command};
 use gimbal_settings::TABLE;
 
-pub(crate) use layers::Wanted;
+pub(crate) use layers::{Wanted, on};
 
 use crate::failure::Failure;
 use crate::print;

@@ -44,9 +44,9 @@ pub(crate) fn run(asked: &Asked, matches: &ArgMatches) -> Result<(), Failure> {
         let plan = devices.plan(name.as_deref(), settings, path)?;
         let named = name.iter().map(|name| format!("model {name}"));
         let why: Vec<String> = named.chain(plan.why()).collect();
+        show(plan.settings(), matches, &why)?;
         // What it claims counts for those after it.
         plans.push(plan);
-        show(settings, matches, &why)?;
     }
     Ok(())
 }

@@ -32,7 +32,7 @@ fn later_layers_win_and_remember_what_they_beat() {
             file(
                 "serving.properties",
                 Format::Properties,
-                "engine=Python\noption.max_rolling_batch_size=8\noption.dtype=fp16\njob_queue_size=7\n",
+                "engine=Python\noption.max_rolling_batch_size=8\noption.quantize=awq\njob_queue_size=7\n",
             ),
         ],
         environment: pairs(&[("OPTION_MAX_ROLLING_BATCH_SIZE", "16"), ("OPTION_ENTRYPOINT", "x")]),
@@ -64,7 +64,7 @@ fn later_layers_win_and_remember_what_they_beat() {
         ignored,
         [
             "engine (serving.properties:1): one engine serves every model",
-            "option.dtype (serving.properties:3): weights keep the exact values of their file",
+            "option.quantize (serving.properties:3): weights keep the exact values of their file",
             "OPTION_ENTRYPOINT (environment OPTION_ENTRYPOINT): no Python runs here",
         ]
     );
@@ -319,4 +319,27 @@ fn values_of_others_are_marked() {
     let settings = Settings::resolve(&Facts::default(), &given).expect("all legal");
     let marked: Vec<_> = settings.entries().filter(|(_, e)| e.is_foreign).map(|(k, _)| k).collect();
     assert_eq!(marked, ["job_queue_size", "max_model_len"]);
+}
+
+/// What is known of devices beats the machine's family and nothing else, and is gone elsewhere.
+#[test]
+fn a_device_lies_between_the_family_and_what_is_said() {
+    let family = "max_rolling_batch_size: 4\nstep_time_max_ms: 3\n";
+    let given = Given {
+        firmware: vec![file("family.yaml", Format::Yaml, family)],
+        files: vec![file("gimbal.yaml", Format::Yaml, "job_queue_size: 7\n")],
+        ..Given::default()
+    };
+    let on_host = Settings::resolve(&Facts::default(), &given).expect("all legal");
+    let device = "max_rolling_batch_size: 16\njob_queue_size: 9\n";
+    let on_device = on_host.on(file("device.yaml", Format::Yaml, device)).expect("all legal");
+    let values = |settings: &Settings| {
+        ["max_rolling_batch_size", "step_time_max_ms", "job_queue_size"]
+            .map(|key| settings.integer(key))
+    };
+    assert_eq!(values(&on_host), [Some(4), Some(3), Some(7)]);
+    assert_eq!(values(&on_device), [Some(16), Some(3), Some(7)]);
+    assert_eq!(on_device.entry("max_rolling_batch_size").source.to_string(), "device.yaml:1");
+    let wrong = on_host.on(file("device.yaml", Format::Yaml, "max_rolling_bach_size: 1\n"));
+    assert!(wrong.expect_err("a slip").to_string().contains("max_rolling_batch_size"));
 }

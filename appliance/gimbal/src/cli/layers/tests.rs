@@ -235,3 +235,21 @@ fn who_listens_to_all_addresses_can_say_why() {
     let sagemaker = Identity { sagemaker: Some("variable SM_X".to_owned()), ..Identity::default() };
     assert_eq!(in_container(&sagemaker).as_deref(), Some("under SageMaker: variable SM_X"));
 }
+
+/// What devices bring is the model's: the process was set up before any was looked for.
+#[test]
+fn devices_change_nothing_of_the_process() {
+    let settings =
+        Settings::resolve(&Facts::default(), &Given::default()).expect("nothing is said");
+    let on_device = on("sim", &settings).expect("our own file");
+    let (mut changed, mut of_process) = (0, 0);
+    for setting in TABLE {
+        let is_same = on_device.entry(setting.key) == settings.entry(setting.key);
+        changed += usize::from(!is_same);
+        let is_process = matches!(setting.scope, gimbal_settings::Scope::Process(_));
+        of_process += usize::from(!is_same && is_process);
+    }
+    assert!(changed > 0, "the file says something");
+    assert_eq!(of_process, 0);
+    assert_eq!(on("onnx", &settings).expect("no file").hash(), settings.hash());
+}
