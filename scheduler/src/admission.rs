@@ -45,7 +45,7 @@ impl Scheduler {
         if self.adapters.generation(request.adapter).is_none() {
             return Err(Refusal::Invalid { what: "the adapter must be loaded" });
         }
-        if request.tokens.iter().any(|token| *token >= self.limits.vocab) {
+        if request.tokens.iter().any(|token| token.get() >= self.limits.vocab) {
             // A tokenizer may know more tokens than the model has rows for.
             return Err(Refusal::Invalid { what: "a token is not one of the model's vocabulary" });
         }

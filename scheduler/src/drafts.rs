@@ -3,6 +3,8 @@
 //! Guesses only ever cost rows: a step samples at each of them and keeps those it would have
 //! chosen itself. Next: `commit.rs`.
 
+use gimbal_batch::TokenId;
+
 /// Tokens that must agree before a continuation is taken for a guess. Two gives many wrong
 /// guesses in prose; prompt lookup decoding was published with three.
 const AGREE: usize = 3;
@@ -12,10 +14,10 @@ const LOOK_BACK: usize = 1024;
 
 /// Appends at most `drafts_max` guesses for what follows `length` tokens.
 pub(crate) fn guess(
-    token: impl Fn(usize) -> u32,
+    token: impl Fn(usize) -> TokenId,
     length: usize,
     drafts_max: usize,
-    drafts: &mut Vec<u32>,
+    drafts: &mut Vec<TokenId>,
 ) {
     let Some(newest) = length.checked_sub(AGREE) else { return };
     let first = newest.saturating_sub(LOOK_BACK);
@@ -32,7 +34,8 @@ mod tests {
 
     fn check(tokens: &[u32], drafts_max: usize, expect: &[u32]) {
         let mut drafts = Vec::new();
-        guess(|at| tokens[at], tokens.len(), drafts_max, &mut drafts);
+        guess(|at| TokenId::new(tokens[at]), tokens.len(), drafts_max, &mut drafts);
+        let drafts: Vec<u32> = drafts.into_iter().map(TokenId::get).collect();
         assert_eq!(drafts, expect);
     }
 

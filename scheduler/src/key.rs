@@ -5,6 +5,8 @@
 
 use std::hash::{BuildHasherDefault, Hash, Hasher};
 
+use gimbal_batch::TokenId;
+
 use crate::spans::Span;
 
 /// A map by [`Key`]; the key is a good hash already.
@@ -28,14 +30,14 @@ impl Key {
     pub(crate) fn then(
         self,
         secret: [u64; 2],
-        mut tokens: impl Iterator<Item = u32>,
+        mut tokens: impl Iterator<Item = TokenId>,
         spans: &[Span],
     ) -> Self {
         // Two tokens a word. All blocks of a cache have one length, so padding misleads nobody, and
         // what follows them are spans.
         let pairs = std::iter::from_fn(|| {
-            let low = tokens.next()?;
-            Some(u64::from(low) | u64::from(tokens.next().unwrap_or(0)) << 32)
+            let low = tokens.next()?.get();
+            Some(u64::from(low) | u64::from(tokens.next().map_or(0, TokenId::get)) << 32)
         });
         let halves = |digest: u128| [0, 64].map(|shift| low_word(digest >> shift));
         let spans = spans.iter().flat_map(|span| {
@@ -127,6 +129,10 @@ mod tests {
 
     use super::*;
 
+    fn ids<const N: usize>(ids: [u32; N]) -> impl Iterator<Item = TokenId> {
+        ids.into_iter().map(TokenId::new)
+    }
+
     /// Values of OpenSSL 3 (`openssl mac -macopt size:16 SIPHASH`), key 00..0f, message 00..n.
     #[test]
     fn siphash_equals_another_implementation() {
@@ -146,13 +152,10 @@ mod tests {
         let base = root(0, 0, 0);
         for other in [root(1, 0, 0), root(0, 1, 0), root(0, 0, 1)] {
             assert_ne!(base, other);
-            assert_ne!(
-                base.then([1, 2], [7].into_iter(), &[]),
-                other.then([1, 2], [7].into_iter(), &[])
-            );
+            assert_ne!(base.then([1, 2], ids([7]), &[]), other.then([1, 2], ids([7]), &[]));
         }
         assert_ne!(base, Key::root([1, 3], 0, 0, 0));
-        let block = |tokens: [u32; 3]| base.then([1, 2], tokens.into_iter(), &[]);
+        let block = |tokens: [u32; 3]| base.then([1, 2], ids(tokens), &[]);
         for other in [[9, 2, 3], [1, 9, 3], [1, 2, 9], [2, 1, 3]] {
             assert_ne!(block([1, 2, 3]), block(other));
         }
@@ -161,7 +164,7 @@ mod tests {
             Span { start, digest, rows: vec![row; rows].into() }
         };
         let image = |start, digest| wide(start, digest, 2);
-        let block = |spans: &[Span]| base.then([1, 2], [1, 2, 3].into_iter(), spans);
+        let block = |spans: &[Span]| base.then([1, 2], ids([1, 2, 3]), spans);
         let (one, other) = (image(1, 5), image(2, 5));
         let spans = [one.clone(), image(1, 6), image(1, 5 | 1 << 64), other.clone(), wide(1, 5, 1)];
         for (at, span) in spans.iter().enumerate() {

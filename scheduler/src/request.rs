@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use gimbal_batch::{AdapterSlot, Cannot, RowFault, SampleParams};
+use gimbal_batch::{AdapterSlot, Cannot, RowFault, SampleParams, TokenId};
 
 use crate::spans::Span;
 
@@ -36,13 +36,13 @@ pub struct Request {
     /// Its name.
     pub id: RequestId,
     /// The prompt; at least one token.
-    pub tokens: Arc<[u32]>,
+    pub tokens: Arc<[TokenId]>,
     /// Tokens of the prompt whose embeddings are given, in order.
     pub spans: Arc<[Span]>,
     /// Tokens to generate at most, for each choice; at least 1.
     pub max_new_tokens: u32,
     /// Tokens that end a choice.
-    pub stop_tokens: Arc<[u32]>,
+    pub stop_tokens: Arc<[TokenId]>,
     /// How tokens are chosen. Choice `i` uses `seed + i`.
     pub params: Arc<SampleParams>,
     /// Independent continuations (`n`); at least 1.
@@ -136,11 +136,11 @@ pub struct SampleEvent {
     /// Which continuation.
     pub choice: u16,
     /// The token.
-    pub token: u32,
+    pub token: TokenId,
     /// Its log probability, where asked for.
     pub logprob: f32,
     /// Alternatives, where asked for.
-    pub top: Vec<(u32, f32)>,
+    pub top: Vec<(TokenId, f32)>,
 }
 
 /// Why a choice ended.

@@ -7,7 +7,7 @@
 use std::cmp::Reverse;
 use std::sync::Arc;
 
-use gimbal_batch::{AdapterSlot, BlockId, SampleParams, SeqSlot, Token};
+use gimbal_batch::{AdapterSlot, BlockId, SampleParams, SeqSlot, Token, TokenId};
 
 use crate::count;
 use crate::key::Key;
@@ -41,9 +41,9 @@ pub(crate) struct Sequence {
     pub(crate) rank: Rank,
     /// Its job; valid until the sequence ends, so not for zombies.
     pub(crate) job: usize,
-    pub(crate) prompt: Arc<[u32]>,
+    pub(crate) prompt: Arc<[TokenId]>,
     pub(crate) spans: Arc<[Span]>,
-    pub(crate) output: Vec<u32>,
+    pub(crate) output: Vec<TokenId>,
     pub(crate) output_max: u32,
     pub(crate) params: Arc<SampleParams>,
     pub(crate) client: Client,
@@ -64,7 +64,7 @@ pub(crate) struct Sequence {
     /// Rows in the step being planned.
     pub(crate) rows: u32,
     /// Guesses that follow the newest token in the step being planned or in flight.
-    pub(crate) drafts: Vec<u32>,
+    pub(crate) drafts: Vec<TokenId>,
     /// Blocks that hold tokens `0..`, in order.
     pub(crate) table: Vec<BlockId>,
     /// Names of the full blocks of the known tokens, as far as they were needed.
@@ -137,7 +137,7 @@ impl Sequence {
     }
 
     /// The token at `position`, once the host knows it.
-    pub(crate) fn known_token(&self, position: u32) -> Option<u32> {
+    pub(crate) fn known_token(&self, position: u32) -> Option<TokenId> {
         let position = position as usize;
         match position.checked_sub(self.prompt.len()) {
             None => Some(self.prompt[position]),

@@ -3,7 +3,7 @@
 //! Masks are made beside the steps. The lane asks before each step; a mask that is late costs its own
 //! row only. Next: `request.rs`.
 
-use gimbal_batch::TokenMask;
+use gimbal_batch::{TokenId, TokenMask};
 
 /// Decides the next token of one continuation.
 pub trait Constraint: Send {
@@ -12,7 +12,7 @@ pub trait Constraint: Send {
     fn mask(&mut self) -> Option<TokenMask>;
 
     /// A token was chosen; the next mask is for what follows it.
-    fn accept(&mut self, token: u32);
+    fn accept(&mut self, token: TokenId);
 }
 
 /// Begins a constraint for each continuation of a request.

@@ -8,6 +8,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
+use gimbal_batch::TokenId;
 use gimbal_scheduler::{Finish, Refusal as SchedulerRefusal};
 use gimbal_text::{Decoder, StopStrings, Stopped, Tokenizer};
 use metrics::{Label, counter};
@@ -30,7 +31,7 @@ pub struct Generation {
     pub(crate) canceller: Canceller,
     pub(crate) lane: watch::Receiver<LaneState>,
     pub(crate) clock: Clock,
-    pub(crate) prompt: Arc<[u32]>,
+    pub(crate) prompt: Arc<[TokenId]>,
     pub(crate) usage: Usage,
     pub(crate) choices: Vec<Choice>,
     /// Deltas that are not yet taken.
@@ -148,10 +149,9 @@ impl Generation {
         self.usage
     }
 
-    /// The prompt's tokens.
-    #[must_use]
-    pub fn prompt(&self) -> &[u32] {
-        &self.prompt
+    /// The prompt's tokens, as the tokenizer numbers them.
+    pub fn prompt(&self) -> impl ExactSizeIterator<Item = u32> {
+        self.prompt.iter().map(|id| id.get())
     }
 
     fn take(&mut self, event: LaneEvent) {
@@ -180,8 +180,8 @@ impl Generation {
     fn take_token(
         &mut self,
         index: u16,
-        token: u32,
-        (logprob, top): (f32, Vec<(u32, f32)>),
+        token: TokenId,
+        (logprob, top): (f32, Vec<(TokenId, f32)>),
         finish: Option<Finish>,
     ) {
         self.started = true;
@@ -189,6 +189,9 @@ impl Generation {
             return;
         };
         self.usage.completion_tokens += 1;
+        let token = token.get();
+        // Both lists have items of one size, so the memory stays.
+        let top = top.into_iter().map(|(id, logprob)| (id.get(), logprob)).collect();
         let special = self.tokenizer.is_control(token);
         let shown = !(special && self.skip_special_tokens);
         let bytes = if shown { self.tokenizer.bytes(token) } else { &[] };

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use gimbal_batch::{AdapterSlot, Limits, SampleParams};
+use gimbal_batch::{AdapterSlot, Limits, SampleParams, TokenId};
 use gimbal_hal::DeviceError;
 use gimbal_scheduler::{Policy, Request, RequestId};
 use gimbal_text::{ChatTemplate, StopStrings, Tokenizer};
@@ -290,14 +290,14 @@ impl Service {
             tokens.drain(..tokens.len().saturating_sub(*keep as usize));
         }
         let max_new_tokens = self.check_len(tokens.len(), *max_new_tokens)?;
-        let number = self.route(&tokens);
+        let prompt: Arc<[TokenId]> = tokens.into_iter().map(TokenId::new).collect();
+        let number = self.route(&prompt);
         let lane = &self.lanes[number];
         let choices = request.choices;
         // Every token, a start and an end of each choice: a lane never waits for a client.
         let news_max = (max_new_tokens as usize + 2).saturating_mul(usize::from(choices)) + 1;
         let (sender, events) = mpsc::channel(news_max.min(mpsc_max()));
         let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let prompt: Arc<[u32]> = tokens.into();
         let prompt_tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
         let stops = StopStrings::new(Arc::clone(&request.stop), request.include_stop);
         let mut generation = Generation {
@@ -340,12 +340,13 @@ impl Service {
     fn scheduler_request(
         &self,
         id: RequestId,
-        tokens: Arc<[u32]>,
+        tokens: Arc<[TokenId]>,
         max_new_tokens: u32,
         request: &GenerateRequest,
     ) -> Request {
         let ends = self.tokenizer.end_tokens().iter().filter(|_| !request.ignore_eos);
-        let stop_tokens: Arc<[u32]> = ends.chain(request.stop_token_ids.iter()).copied().collect();
+        let ends = ends.chain(request.stop_token_ids.iter());
+        let stop_tokens: Arc<[TokenId]> = ends.map(|id| TokenId::new(*id)).collect();
         let min_tokens = request.min_new_tokens;
         let seed = request.seed.unwrap_or_else(gimbal_text::random);
         Request {
@@ -387,7 +388,7 @@ impl Service {
     }
 
     /// The lane for a prompt: the one that has its prefix, unless it is much busier than another.
-    fn route(&self, tokens: &[u32]) -> usize {
+    fn route(&self, tokens: &[TokenId]) -> usize {
         let load = |lane: &Lane| {
             let stats = lane.state().stats;
             stats.running + stats.waiting
@@ -396,7 +397,8 @@ impl Service {
             return 0;
         };
         let prefix = &tokens[..tokens.len().min(AFFINITY_TOKENS)];
-        let fold = |sum: u64, id: &u32| (sum ^ u64::from(*id)).wrapping_mul(0x0100_0000_01B3);
+        let fold =
+            |sum: u64, id: &TokenId| (sum ^ u64::from(id.get())).wrapping_mul(0x0100_0000_01B3);
         let hash = prefix.iter().fold(0xCBF2_9CE4_8422_2325, fold);
         let preferred = usize::try_from(hash % self.lanes.len() as u64).unwrap_or(0);
         let slack = self.policy.max_rolling_batch_size / 4;

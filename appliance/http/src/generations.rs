@@ -69,8 +69,8 @@ impl Generations {
     }
 
     /// The prompt's tokens of one of them.
-    pub(crate) fn prompt(&self, index: usize) -> &[u32] {
-        self.running.get(index).map_or(&[], Generation::prompt)
+    pub(crate) fn prompt(&self, index: usize) -> Vec<u32> {
+        self.running.get(index).map_or_else(Vec::new, |running| running.prompt().collect())
     }
 
     /// What one of them has cost.

@@ -96,7 +96,11 @@ mod tests {
         check(neuron, &greedy(), false, None);
         let penalty = "a repetition, presence or frequency penalty";
         check(neuron, &SampleParams { presence_penalty: 0.1, ..greedy() }, false, Some(penalty));
-        let ends = |n: u32| SampleParams { ends: (0..n).collect(), min_tokens: 1, ..greedy() };
+        let ends = |n: u32| SampleParams {
+            ends: (0..n).map(TokenId::new).collect(),
+            min_tokens: 1,
+            ..greedy()
+        };
         check(neuron, &ends(2), false, None);
         let three = "3 tokens that end an answer asked, at most 2 given";
         check(neuron, &ends(3), false, Some(three));

@@ -2,6 +2,8 @@
 //!
 //! Faults of a whole device are not here: they are the hal's `DeviceError`. Next: `check.rs`.
 
+use crate::token::TokenId;
+
 /// One entry for each `Output` of the batch, in order.
 pub type Outcome = Vec<Result<Answer, RowFault>>;
 
@@ -11,11 +13,11 @@ pub enum Answer {
     /// The chosen token.
     Sample {
         /// The token.
-        token: u32,
+        token: TokenId,
         /// Its log probability in the model's raw distribution, where logprobs were asked for.
         logprob: f32,
         /// Alternatives, most probable first, of the raw distribution.
-        top: Vec<(u32, f32)>,
+        top: Vec<(TokenId, f32)>,
     },
     /// Log probabilities, one for each token asked.
     Score(Vec<f32>),

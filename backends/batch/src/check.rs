@@ -68,7 +68,7 @@ impl Batch {
             rows += part.rows;
         }
         rule(rows as usize == self.tokens.len(), "parts cover the rows exactly")?;
-        let known = |t: &Token| !matches!(t, Token::Id(id) if *id >= limits.vocab);
+        let known = |t: &Token| !matches!(t, Token::Id(id) if id.get() >= limits.vocab);
         rule(self.tokens.iter().all(known), "a token is one of the vocabulary")?;
         self.check_outputs(rows, limits)?;
         self.check_inject(rows, limits)?;
@@ -119,7 +119,7 @@ impl Batch {
                 Want::Score { ids } => {
                     let few = ids.len() as u64 <= u64::from(able.scores_max);
                     rule(few && able.scores_max > 0, "the device scores so many tokens")?;
-                    let known = ids.iter().all(|id| *id < limits.vocab);
+                    let known = ids.iter().all(|id| id.get() < limits.vocab);
                     rule(known, "a scored token is one of the vocabulary")?;
                 }
                 Want::Row => rule(able.rows, "the device gives output rows")?,
@@ -172,7 +172,7 @@ impl Batch {
             let tokens = 1..=limits.context_tokens_max as usize;
             rule(tokens.contains(&open.tokens.len()), "an opened slot has tokens for its context")?;
             rule(open.prompt as usize <= open.tokens.len(), "a prompt is some of the tokens")?;
-            let known = open.tokens.iter().all(|id| *id < limits.vocab);
+            let known = open.tokens.iter().all(|id| id.get() < limits.vocab);
             rule(known, "an opened slot's tokens are of the vocabulary")?;
             let accepted = limits.accepts(&open.params, false).is_ok();
             rule(accepted, "the device understands an opened slot's parameters")?;

@@ -4,8 +4,8 @@
 //! without knowing each other.
 //!
 //! Reading order: `limits` (what a device can do), `step` (what is asked), `answer` (what comes
-//! back), `params` (how a token is chosen), `accept` (what a device refuses), `check` (when a batch is
-//! legal), `wire` (all of it as bytes).
+//! back), `token` (its name), `params` (how it is chosen), `accept` (what a device refuses), `check`
+//! (when a batch is legal), `wire` (all of it as bytes).
 //!
 //! # Invariants
 //! - Padding is absent: a batch holds only real rows. Padding belongs to the backend.
@@ -18,6 +18,7 @@ mod check;
 mod limits;
 mod params;
 mod step;
+mod token;
 pub mod wire;
 
 pub use accept::Cannot;
@@ -28,3 +29,4 @@ pub use params::{SampleParams, TokenMask};
 pub use step::{
     Adapter, AdapterSlot, Batch, BlockId, Open, Output, Part, SeqSlot, StepId, Token, Want,
 };
+pub use token::TokenId;

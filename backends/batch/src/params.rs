@@ -4,6 +4,8 @@
 
 use std::sync::Arc;
 
+use crate::token::TokenId;
+
 /// Sampling parameters of one sequence; `Default` is greedy.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SampleParams {
@@ -29,7 +31,7 @@ pub struct SampleParams {
     /// Tokens of output before which none of `ends` is chosen.
     pub min_tokens: u32,
     /// Tokens that end an output; empty where `min_tokens` is 0.
-    pub ends: Arc<[u32]>,
+    pub ends: Arc<[TokenId]>,
 }
 
 impl Default for SampleParams {
@@ -74,7 +76,8 @@ pub struct TokenMask(pub Arc<[u32]>);
 impl TokenMask {
     /// True when `token` may be chosen.
     #[must_use]
-    pub fn allows(&self, token: u32) -> bool {
-        self.0.get(token as usize / 32).is_some_and(|word| word >> (token % 32) & 1 == 1)
+    pub fn allows(&self, token: TokenId) -> bool {
+        let word = self.0.get(token.index() / 32);
+        word.is_some_and(|word| word >> (token.get() % 32) & 1 == 1)
     }
 }

@@ -8,6 +8,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use crate::params::{SampleParams, TokenMask};
+use crate::token::TokenId;
 
 /// A physical block of the KV cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -80,7 +81,7 @@ impl Batch {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Token {
     /// A token the host knows.
-    Id(u32),
+    Id(TokenId),
     /// The newest token sampled in this part's slot; the host may not know it yet.
     Last,
 }
@@ -107,7 +108,7 @@ pub struct Open {
     pub slot: SeqSlot,
     /// All tokens known so far, the prompt first. Tokens sampled later in the slot are appended
     /// by the backend.
-    pub tokens: Arc<[u32]>,
+    pub tokens: Arc<[TokenId]>,
     /// How many of `tokens` are the prompt.
     pub prompt: u32,
     /// How tokens are chosen.
@@ -133,7 +134,7 @@ pub enum Want {
     /// Log probabilities of the given tokens as the next one.
     Score {
         /// The tokens to score.
-        ids: Arc<[u32]>,
+        ids: Arc<[TokenId]>,
     },
     /// The model's output row itself (an embedding).
     Row,

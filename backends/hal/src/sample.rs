@@ -11,7 +11,9 @@
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-use gimbal_batch::{Answer, Batch, Output, Part, RowFault, SampleParams, SeqSlot, Token, Want};
+use gimbal_batch::{
+    Answer, Batch, Output, Part, RowFault, SampleParams, SeqSlot, Token, TokenId, Want,
+};
 
 /// Noise spans less than this many nats: `-ln(-ln(u))` for `u` in `[2^-54, 1 - 2^-54]`.
 const NOISE_SPAN: f32 = 42.0;
@@ -22,13 +24,13 @@ const HEAD: usize = 512;
 #[derive(Debug)]
 pub struct Sampler {
     slots: Vec<Slot>,
-    candidates: Vec<(u32, f32)>,
+    candidates: Vec<(TokenId, f32)>,
 }
 
 #[derive(Clone, Debug, Default)]
 struct Slot {
     /// By position; the newest sampled token is the last one.
-    tokens: Vec<u32>,
+    tokens: Vec<TokenId>,
     prompt: usize,
     params: Arc<SampleParams>,
 }
@@ -45,7 +47,7 @@ impl Sampler {
     ///
     /// # Panics
     /// If `Token::Last` stands where no token was sampled: a bug of the caller.
-    pub fn begin(&mut self, batch: &Batch, ids: &mut Vec<u32>) {
+    pub fn begin(&mut self, batch: &Batch, ids: &mut Vec<TokenId>) {
         for slot in &batch.closes {
             self.slots[slot.0 as usize] = Slot::default();
         }
@@ -94,7 +96,7 @@ impl Sampler {
             Want::Row => Ok(Answer::Row(logits.to_vec())),
             Want::Score { ids } => {
                 let log_sum = log_sum_exp(logits);
-                let of = |id: &u32| logits.get(*id as usize).map_or(f32::MIN, |l| l - log_sum);
+                let of = |id: &TokenId| logits.get(id.index()).map_or(f32::MIN, |l| l - log_sum);
                 Ok(Answer::Score(ids.iter().map(of).collect()))
             }
             Want::Sample => {
@@ -113,7 +115,7 @@ impl Sampler {
                     self.slots[part.slot.0 as usize].tokens.push(token);
                 }
                 let raw = raw.as_deref().unwrap_or(logits);
-                let logprob = params.logprobs.map_or(0.0, |_| raw[token as usize] - log_sum);
+                let logprob = params.logprobs.map_or(0.0, |_| raw[token.index()] - log_sum);
                 let top = top.into_iter().map(|(id, l)| (id, l - log_sum)).collect();
                 Ok(Answer::Sample { token, logprob, top })
             }
@@ -127,14 +129,14 @@ impl Sampler {
         output: &Output,
         params: &SampleParams,
         logits: &mut [f32],
-    ) -> Result<u32, RowFault> {
+    ) -> Result<TokenId, RowFault> {
         let slot = &self.slots[slot.0 as usize];
         if params.has_penalties() {
             let seen = &slot.tokens[..slot.tokens.len().min(position as usize + 1)];
             penalise(seen, slot.prompt, params, logits);
         }
         if let Some(mask) = &output.mask {
-            for (id, logit) in (0..).zip(logits.iter_mut()) {
+            for (id, logit) in all_ids().zip(logits.iter_mut()) {
                 if !mask.allows(id) {
                     *logit = f32::NEG_INFINITY;
                 }
@@ -143,22 +145,23 @@ impl Sampler {
         let outputs = (position as usize + 1).saturating_sub(slot.prompt);
         if outputs < params.min_tokens as usize {
             for end in params.ends.iter() {
-                if let Some(logit) = logits.get_mut(*end as usize) {
+                if let Some(logit) = logits.get_mut(end.index()) {
                     *logit = f32::NEG_INFINITY;
                 }
             }
         }
         let best = argmax(logits);
-        let Some((token, most)) = best.filter(|(_, l)| *l > f32::NEG_INFINITY) else {
+        let Some((best, most)) = best.filter(|(_, l)| *l > f32::NEG_INFINITY) else {
             return Err(RowFault::EmptyMask);
         };
+        let token = TokenId::new(best);
         if params.is_greedy() {
             return Ok(token);
         }
         let kept = &mut self.candidates;
         kept.clear();
         let floor = most - NOISE_SPAN * params.temperature;
-        let near = (0..).zip(logits.iter()).filter(|(_, l)| **l >= floor);
+        let near = all_ids().zip(logits.iter()).filter(|(_, l)| **l >= floor);
         kept.extend(near.map(|(id, l)| (id, (l - most) / params.temperature)));
         keep_top_k(kept, params.top_k as usize);
         keep_top_p(kept, params.top_p);
@@ -166,7 +169,7 @@ impl Sampler {
             let floor = params.min_p.ln();
             kept.retain(|(_, l)| *l >= floor);
         }
-        let noisy = |(id, l): &(u32, f32)| (*id, l + gumbel(params.seed, position, *id));
+        let noisy = |(id, l): &(TokenId, f32)| (*id, l + gumbel(params.seed, position, *id));
         let chosen = kept.iter().map(noisy).max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
         Ok(chosen.map_or(token, |(id, _)| id))
     }
@@ -180,6 +183,11 @@ pub fn argmax(values: &[f32]) -> Option<(u32, f32)> {
     let most = most.fold(f32::NEG_INFINITY, f32::max);
     let index = values.iter().position(|v| *v == most)?;
     Some((u32::try_from(index).ok()?, most))
+}
+
+/// The token of each logit, in order.
+fn all_ids() -> impl Iterator<Item = TokenId> {
+    (0..).map(TokenId::new)
 }
 
 fn all_finite(values: &[f32]) -> bool {
@@ -203,12 +211,12 @@ fn log_sum_exp(logits: &[f32]) -> f32 {
 }
 
 /// Repetition over prompt and output; presence and frequency over the output alone.
-fn penalise(seen: &[u32], prompt: usize, params: &SampleParams, logits: &mut [f32]) {
-    let mut sorted: Vec<(u32, bool)> =
+fn penalise(seen: &[TokenId], prompt: usize, params: &SampleParams, logits: &mut [f32]) {
+    let mut sorted: Vec<(TokenId, bool)> =
         seen.iter().enumerate().map(|(i, id)| (*id, i >= prompt)).collect();
     sorted.sort_unstable();
     for same in sorted.chunk_by(|a, b| a.0 == b.0) {
-        let Some(logit) = logits.get_mut(same[0].0 as usize) else { continue };
+        let Some(logit) = logits.get_mut(same[0].0.index()) else { continue };
         let by = params.repetition_penalty;
         *logit = if *logit > 0.0 { *logit / by } else { *logit * by };
         let count = same.iter().filter(|(_, is_output)| *is_output).count();
@@ -218,21 +226,21 @@ fn penalise(seen: &[u32], prompt: usize, params: &SampleParams, logits: &mut [f3
     }
 }
 
-fn descending(a: &(u32, f32), b: &(u32, f32)) -> Ordering {
+fn descending(a: &(TokenId, f32), b: &(TokenId, f32)) -> Ordering {
     b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
 }
 
-fn top_of(logits: &[f32], count: usize) -> Vec<(u32, f32)> {
+fn top_of(logits: &[f32], count: usize) -> Vec<(TokenId, f32)> {
     if count == 0 {
         return Vec::new();
     }
-    let mut all: Vec<(u32, f32)> = (0..).zip(logits.iter().copied()).collect();
+    let mut all: Vec<(TokenId, f32)> = all_ids().zip(logits.iter().copied()).collect();
     keep_top_k(&mut all, count);
     all.sort_unstable_by(descending);
     all
 }
 
-fn keep_top_k(kept: &mut Vec<(u32, f32)>, k: usize) {
+fn keep_top_k(kept: &mut Vec<(TokenId, f32)>, k: usize) {
     if k > 0 && k < kept.len() {
         kept.select_nth_unstable_by(k - 1, descending);
         kept.truncate(k);
@@ -240,7 +248,7 @@ fn keep_top_k(kept: &mut Vec<(u32, f32)>, k: usize) {
 }
 
 /// Keeps the smallest set of most probable candidates whose share reaches `p`.
-fn keep_top_p(kept: &mut Vec<(u32, f32)>, p: f32) {
+fn keep_top_p(kept: &mut Vec<(TokenId, f32)>, p: f32) {
     if p >= 1.0 || kept.is_empty() {
         return;
     }
@@ -266,9 +274,10 @@ fn keep_top_p(kept: &mut Vec<(u32, f32)>, p: f32) {
 
 /// Standard Gumbel noise as a pure function: adding it to log probabilities and taking the maximum
 /// samples the distribution exactly. **Source**: Maddison et al. 2014, §2.
-fn gumbel(seed: u64, position: u32, token: u32) -> f32 {
+fn gumbel(seed: u64, position: u32, token: TokenId) -> f32 {
     let bits =
-        mix(mix(seed ^ 0x9e37_79b9_7f4a_7c15) ^ (u64::from(position) << 32 | u64::from(token)));
+        mix(mix(seed ^ 0x9e37_79b9_7f4a_7c15)
+            ^ (u64::from(position) << 32 | u64::from(token.get())));
     // 53 random bits, centred, so that u is never 0 or 1.
     let u = ((bits >> 11) as f64 + 0.5) / (1_u64 << 53) as f64;
     #[expect(clippy::cast_possible_truncation, reason = "f32 is the logits' type")]

@@ -7,6 +7,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
+use gimbal_batch::TokenId;
 use gimbal_cpu::{Executor, Fused};
 use gimbal_hal::DeviceError;
 use ort::environment::Environment;
@@ -59,9 +60,9 @@ impl Session {
     ///
     /// # Errors
     /// What a node or ONNX Runtime said.
-    pub(crate) fn run(&mut self, ids: &[u32]) -> Result<(), DeviceError> {
+    pub(crate) fn run(&mut self, ids: &[TokenId]) -> Result<(), DeviceError> {
         let lost = |e: ort::Error| DeviceError::Lost { why: format!("ONNX Runtime: {e}") };
-        let ids: Vec<i32> = ids.iter().map(|id| id.cast_signed()).collect();
+        let ids: Vec<i32> = ids.iter().map(|id| id.get().cast_signed()).collect();
         let input = Tensor::<i32>::from_array(([ids.len()], ids)).map_err(lost)?;
         self.session.run(ort::inputs![&input]).map_err(lost)?;
         Ok(())

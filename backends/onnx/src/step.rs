@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimbal_batch::{Batch, Limits, Outcome, Shape, StepId};
+use gimbal_batch::{Batch, Limits, Outcome, Shape, StepId, TokenId};
 use gimbal_cpu::{Cpu, Executor, Stored, fuse};
 use gimbal_hal::sample::Sampler;
 use gimbal_hal::{Backend, DeviceError, Fit, Profile};
@@ -33,7 +33,7 @@ pub(crate) struct CpuBackend {
     _stored: Stored,
     queued: Option<StepId>,
     batch: Batch,
-    ids: Vec<u32>,
+    ids: Vec<TokenId>,
     /// The thread that computes has said so to the kernel.
     is_settled: bool,
 }

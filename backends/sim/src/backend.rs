@@ -8,7 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimbal_batch::{
-    Answer, Batch, Limits, Open, Outcome, Part, RowFault, SampleParams, StepId, Token, Want,
+    Answer, Batch, Limits, Open, Outcome, Part, RowFault, SampleParams, StepId, Token, TokenId,
+    Want,
 };
 use gimbal_hal::{Backend, DeviceError};
 
@@ -58,7 +59,7 @@ pub struct SimBackend {
 #[derive(Debug)]
 struct Slot {
     /// Opened with, and sampled since.
-    history: Vec<u32>,
+    history: Vec<TokenId>,
     params: Arc<SampleParams>,
     /// A row of it failed: what its KV says no longer matters.
     failed: bool,

@@ -3,7 +3,7 @@
 //! As real KV does, a cell depends on its own token and on every token before it. Next:
 //! `backend.rs`.
 
-use gimbal_batch::{BlockId, Kv};
+use gimbal_batch::{BlockId, Kv, TokenId};
 
 use crate::tokens::{Chain, Row};
 
@@ -68,7 +68,7 @@ impl Cells {
 
     /// What a row after `tokens` should know of them, with what was injected among them: a prefix
     /// that another slot has computed brings its injected rows along.
-    pub(crate) fn expected(&self, table: &[BlockId], tokens: &[u32], adapter: u64) -> Chain {
+    pub(crate) fn expected(&self, table: &[BlockId], tokens: &[TokenId], adapter: u64) -> Chain {
         (0..).zip(tokens).fold(Chain::default(), |chain, (position, token)| {
             let injected = self.at(table, position).row.injected;
             chain.then(Row { token: *token, adapter, injected })

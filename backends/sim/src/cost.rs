@@ -80,7 +80,7 @@ fn float(n: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use gimbal_batch::{AdapterSlot, Part, SeqSlot, Token};
+    use gimbal_batch::{AdapterSlot, Part, SeqSlot, Token, TokenId};
 
     const COST: Cost =
         Cost { step_us: 1000.0, weights_us: 100.0, row_us: 10.0, context_us: 1.0, output_us: 0.0 };
@@ -95,7 +95,7 @@ mod tests {
         };
         let parts: Vec<_> = (0..).zip(parts).map(part).collect();
         let rows: u32 = parts.iter().map(|p| p.rows).sum();
-        let tokens = vec![Token::Id(0); rows as usize];
+        let tokens = vec![Token::Id(TokenId::new(0)); rows as usize];
         let batch = Batch { tokens, parts, ..Batch::default() };
         assert_eq!(COST.of(&batch, shape), Duration::from_micros(expect_us));
     }

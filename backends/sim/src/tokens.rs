@@ -2,7 +2,7 @@
 //!
 //! Next: `cells.rs`.
 
-use gimbal_batch::{Answer, RowFault, SampleParams, TokenMask};
+use gimbal_batch::{Answer, RowFault, SampleParams, TokenId, TokenMask};
 
 /// Everything a sequence has read so far, in one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -14,22 +14,22 @@ impl Chain {
     pub fn then(self, row: Row) -> Self {
         let Row { token, adapter, injected } = row;
         let word = |number: u64, kind| if number == 0 { 0 } else { mix(number ^ kind) };
-        Self(mix(self.0 ^ u64::from(token) ^ word(adapter, 1) ^ word(injected, 2)))
+        Self(mix(self.0 ^ u64::from(token.get()) ^ word(adapter, 1) ^ word(injected, 2)))
     }
 
     /// The state after a whole prompt, computed with the adapter of that generation; 0 is the base
     /// model.
     #[must_use]
-    pub fn of(tokens: &[u32], adapter: u64) -> Self {
-        let row = |token: &u32| Row { adapter, ..Row::of(*token) };
+    pub fn of(tokens: &[TokenId], adapter: u64) -> Self {
+        let row = |token: &TokenId| Row { adapter, ..Row::of(*token) };
         tokens.iter().map(row).fold(Self::default(), Self::then)
     }
 
     /// The token that follows; a vocabulary of `vocab` tokens. Seeds count unless greedy.
     #[must_use]
-    pub fn next_token(self, vocab: u32, params: &SampleParams) -> u32 {
+    pub fn next_token(self, vocab: u32, params: &SampleParams) -> TokenId {
         let noise = if params.is_greedy() { 0 } else { mix(params.seed ^ 0x5eed) };
-        low32(mix(self.0 ^ noise) % u64::from(vocab))
+        TokenId::new(low32(mix(self.0 ^ noise) % u64::from(vocab)))
     }
 
     /// The answer of a sampled row.
@@ -42,12 +42,15 @@ impl Chain {
         params: &SampleParams,
         mask: Option<&TokenMask>,
     ) -> Result<Answer, RowFault> {
-        let first = self.next_token(vocab, params);
-        let mut order = (first..vocab).chain(0..first);
-        let allowed = |token: &u32| mask.is_none_or(|mask| mask.allows(*token));
+        let first = self.next_token(vocab, params).get();
+        let mut order = (first..vocab).chain(0..first).map(TokenId::new);
+        let allowed = |token: &TokenId| mask.is_none_or(|mask| mask.allows(*token));
         let token = order.find(allowed).ok_or(RowFault::EmptyMask)?;
         let count = params.logprobs.map_or(0, u32::from);
-        let rank = |n| ((token + n) % vocab, self.logprob((token + n) % vocab) - small(n));
+        let rank = |n| {
+            let next = TokenId::new((token.get() + n) % vocab);
+            (next, self.logprob(next) - small(n))
+        };
         let top: Vec<_> = (0..count.min(vocab)).map(rank).collect();
         let logprob = if params.logprobs.is_some() { self.logprob(token) } else { 0.0 };
         Ok(Answer::Sample { token, logprob, top })
@@ -55,8 +58,8 @@ impl Chain {
 
     /// The log probability of `token` as the next one: some number in (−1, 0].
     #[must_use]
-    pub fn logprob(self, token: u32) -> f32 {
-        -small(low32(mix(self.0 ^ u64::from(token)) % 1000)) / 1000.0
+    pub fn logprob(self, token: TokenId) -> f32 {
+        -small(low32(mix(self.0 ^ u64::from(token.get())) % 1000)) / 1000.0
     }
 
     /// The output row: eight numbers in [0, 1).
@@ -70,7 +73,7 @@ impl Chain {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Row {
     /// Its token.
-    pub token: u32,
+    pub token: TokenId,
     /// The generation of its adapter; 0 is the base model.
     pub adapter: u64,
     /// A hash of the numbers that were injected; 0 where none were.
@@ -80,7 +83,7 @@ pub struct Row {
 impl Row {
     /// A row of the base model with nothing injected.
     #[must_use]
-    pub fn of(token: u32) -> Self {
+    pub fn of(token: TokenId) -> Self {
         Self { token, adapter: 0, injected: 0 }
     }
 }
@@ -112,14 +115,19 @@ fn small(n: u32) -> f32 {
 mod tests {
     use super::*;
 
+    fn ids<const N: usize>(ids: [u32; N]) -> [TokenId; N] {
+        ids.map(TokenId::new)
+    }
+
     #[test]
     fn every_token_the_adapter_and_injected_numbers_decide() {
-        let base = Chain::of(&[1, 2, 3], 0);
+        let base = Chain::of(&ids([1, 2, 3]), 0);
         for (tokens, adapter) in [([9, 2, 3], 0), ([1, 2, 9], 0), ([1, 2, 3], 1)] {
-            assert_ne!(base, Chain::of(&tokens, adapter));
+            assert_ne!(base, Chain::of(&ids(tokens), adapter));
         }
         let with = |numbers: &[f32]| {
-            Chain::of(&[1, 2], 0).then(Row { injected: injected(numbers), ..Row::of(3) })
+            let row = Row { injected: injected(numbers), ..Row::of(TokenId::new(3)) };
+            Chain::of(&ids([1, 2]), 0).then(row)
         };
         for numbers in [[0.0, 0.0], [0.0, 1.0], [1.0, 0.0]] {
             assert_ne!(base, with(&numbers));
@@ -129,10 +137,13 @@ mod tests {
 
     #[test]
     fn masks_and_seeds_are_honoured() {
-        let (chain, greedy) = (Chain::of(&[4, 5], 0), SampleParams::default());
+        let (chain, greedy) = (Chain::of(&ids([4, 5]), 0), SampleParams::default());
         let only = |bits: u32| TokenMask([bits].into());
         let sampled = chain.sample(32, &greedy, Some(&only(1 << 7)));
-        assert_eq!(sampled, Ok(Answer::Sample { token: 7, logprob: 0.0, top: Vec::new() }));
+        assert_eq!(
+            sampled,
+            Ok(Answer::Sample { token: TokenId::new(7), logprob: 0.0, top: Vec::new() })
+        );
         assert_eq!(chain.sample(32, &greedy, Some(&only(0))), Err(RowFault::EmptyMask));
         let seeded = |seed| {
             let params = SampleParams { temperature: 1.0, seed, ..SampleParams::default() };

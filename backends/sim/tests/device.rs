@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use gimbal_batch::{
     Adapter, AdapterSlot, Answer, Batch, BlockId, Kv, Limits, Open, Output, Part, Prefill,
-    RowFault, SampleParams, Sampling, SeqSlot, Shape, StepId, Token, Want,
+    RowFault, SampleParams, Sampling, SeqSlot, Shape, StepId, Token, TokenId, Want,
 };
 use gimbal_hal::{Backend, DeviceError};
 use gimbal_sim::{
@@ -46,13 +46,13 @@ fn batch(tokens: &[Token], start: u32, want: Want) -> Batch {
 
 /// The first step of a prompt of five tokens.
 fn prompt(want: Want) -> Batch {
-    let ids = [3, 1, 4, 1, 5];
+    let ids = [3, 1, 4, 1, 5].map(TokenId::new);
     let params = Arc::new(SampleParams::default());
     let open = Open { slot: SeqSlot(0), tokens: ids.into(), prompt: 5, params };
     Batch { opens: vec![open], ..batch(&ids.map(Token::Id), 0, want) }
 }
 
-fn token(answer: &Result<Answer, RowFault>) -> u32 {
+fn token(answer: &Result<Answer, RowFault>) -> TokenId {
     match answer {
         Ok(Answer::Sample { token, .. }) => *token,
         other => panic!("a sample was asked, not {other:?}"),
@@ -65,7 +65,7 @@ fn two_steps_in_flight_give_the_tokens_of_a_hash() {
         let mut device = device(Time::Virtual, reads, &[]);
         device.submit(StepId(0), &prompt(Want::Sample)).expect("alive");
         device.submit(StepId(1), &batch(&[Token::Last], 5, Want::Sample)).expect("alive");
-        let chain = Chain::of(&[3, 1, 4, 1, 5], 0);
+        let chain = Chain::of(&[3, 1, 4, 1, 5].map(TokenId::new), 0);
         let first = chain.next_token(VOCAB, &SampleParams::default());
         let chain = chain.then(Row::of(first));
         let second = chain.next_token(VOCAB, &SampleParams::default());
@@ -79,14 +79,17 @@ fn two_steps_in_flight_give_the_tokens_of_a_hash() {
 #[test]
 fn scores_and_rows_are_answered() {
     let mut device = device(Time::Virtual, Reads::All, &[]);
-    let ids = Arc::from([7, 8]);
+    let ids = Arc::from([7, 8].map(TokenId::new));
     device.submit(StepId(0), &prompt(Want::Score { ids })).expect("alive");
-    device.submit(StepId(1), &batch(&[Token::Id(9)], 5, Want::Row)).expect("alive");
-    let chain = Chain::of(&[3, 1, 4, 1, 5], 0);
+    device.submit(StepId(1), &batch(&[Token::Id(TokenId::new(9))], 5, Want::Row)).expect("alive");
+    let chain = Chain::of(&[3, 1, 4, 1, 5].map(TokenId::new), 0);
     let (_, scores) = device.collect(Duration::ZERO).expect("alive");
-    assert_eq!(scores, [Ok(Answer::Score(vec![chain.logprob(7), chain.logprob(8)]))]);
+    assert_eq!(
+        scores,
+        [Ok(Answer::Score([7, 8].map(|id| chain.logprob(TokenId::new(id))).to_vec()))]
+    );
     let (_, row) = device.collect(Duration::ZERO).expect("alive");
-    assert_eq!(row, [Ok(Answer::Row(chain.then(Row::of(9)).row()))]);
+    assert_eq!(row, [Ok(Answer::Row(chain.then(Row::of(TokenId::new(9))).row()))]);
 }
 
 #[test]
@@ -189,7 +192,7 @@ fn injected_rows_and_adapters_change_the_answer() {
     }
     assert_eq!(answers[5], answer(Some(1), row([1.0, 0.0])));
     let numbers = injected(&[1.0, 0.0]);
-    let rows = [3, 1, 4, 1, 5].map(Row::of);
+    let rows = [3, 1, 4, 1, 5].map(TokenId::new).map(Row::of);
     let rows = (0..).zip(rows).map(|(at, row)| Row {
         adapter: 1,
         injected: if at == 1 { numbers } else { 0 },

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimbal_batch::{AdapterSlot, Answer, Shape, StepId, Token, Want};
+use gimbal_batch::{AdapterSlot, Answer, Shape, StepId, Token, TokenId, Want};
 use gimbal_batch::{Batch, BlockId, Kv, Open, Output, Part, SampleParams, SeqSlot};
 use gimbal_hal::{
     Artifact, Host, KvDtype, Placement, Platform, Probe, Profile, Seat, Servable, Unfit,
@@ -115,19 +115,19 @@ fn an_opened_model_uses_its_own_vocabulary() {
     let fit = platform.fit(&devices, &model, &profile()).expect("it fits");
     let opened = platform.open(&fit, Seat::default(), &model).expect("it opens");
     let Servable::Generate(mut backend) = opened else { panic!("it generates") };
-    let (slot, adapter) = (SeqSlot(0), AdapterSlot(0));
+    let (slot, adapter, nine) = (SeqSlot(0), AdapterSlot(0), TokenId::new(9));
     let params = Arc::new(SampleParams::default());
     let batch = Batch {
-        tokens: vec![Token::Id(9)],
+        tokens: vec![Token::Id(nine)],
         parts: vec![Part { slot, rows: 1, start: 0, blocks: 0..1, adapter }],
         blocks: vec![BlockId(0)],
         outputs: vec![Output { row: 0, want: Want::Sample, mask: None }],
-        opens: vec![Open { slot, tokens: [9].into(), prompt: 1, params: Arc::clone(&params) }],
+        opens: vec![Open { slot, tokens: [nine].into(), prompt: 1, params: Arc::clone(&params) }],
         ..Batch::default()
     };
     backend.submit(StepId(0), &batch).expect("alive");
     let (_, outcome) = backend.collect(Duration::ZERO).expect("alive");
-    let token = Chain::of(&[9], 0).next_token(77, &params);
+    let token = Chain::of(&[nine], 0).next_token(77, &params);
     assert_eq!(outcome, [Ok(Answer::Sample { token, logprob: 0.0, top: Vec::new() })]);
 }
 

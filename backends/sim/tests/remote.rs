@@ -10,7 +10,7 @@ use std::time::Duration;
 use gimbal_batch::wire;
 use gimbal_batch::{
     AdapterSlot, Answer, Batch, BlockId, Kv, Limits, Open, Output, Part, Prefill, SampleParams,
-    Sampling, SeqSlot, Shape, StepId, Token, Want,
+    Sampling, SeqSlot, Shape, StepId, Token, TokenId, Want,
 };
 use gimbal_hal::{Backend, DeviceError, Group, Remote, worker};
 use gimbal_sim::{Config, Cost, Incident, Reads, Script, SimBackend, Time};
@@ -56,7 +56,7 @@ fn remote(script: &Script) -> (Remote, JoinHandle<std::io::Result<()>>) {
 
 /// The first step of a prompt, or the one after it.
 fn batch(step: u64) -> Batch {
-    let ids = [3, 1, 4, 1, 5];
+    let ids = [3, 1, 4, 1, 5].map(TokenId::new);
     let (slot, adapter) = (SeqSlot(0), AdapterSlot(0));
     let (tokens, start, opens) = match step {
         0 => {
@@ -78,7 +78,7 @@ fn batch(step: u64) -> Batch {
 }
 
 /// Runs steps two at a time and gives their tokens.
-fn tokens(device: &mut dyn Backend, steps: u64) -> Result<Vec<u32>, DeviceError> {
+fn tokens(device: &mut dyn Backend, steps: u64) -> Result<Vec<TokenId>, DeviceError> {
     within(device, steps, LONG)
 }
 
@@ -86,7 +86,7 @@ fn within(
     device: &mut dyn Backend,
     steps: u64,
     timeout: Duration,
-) -> Result<Vec<u32>, DeviceError> {
+) -> Result<Vec<TokenId>, DeviceError> {
     let mut tokens = Vec::new();
     for step in 0..steps + 1 {
         if step < steps {
@@ -105,7 +105,7 @@ fn within(
     Ok(tokens)
 }
 
-fn lost(answer: Result<Vec<u32>, DeviceError>, expect: &str) {
+fn lost(answer: Result<Vec<TokenId>, DeviceError>, expect: &str) {
     match answer {
         Err(DeviceError::Lost { why }) => assert!(why.contains(expect), "{expect:?} in {why:?}"),
         other => panic!("a loss was expected, not {other:?}"),
@@ -149,7 +149,7 @@ fn what_a_device_says_of_its_end_crosses_the_socket() {
 }
 
 /// The other end says these bytes after its greeting, and then nothing.
-fn says(bytes: &[u8], greets: bool) -> Result<Vec<u32>, DeviceError> {
+fn says(bytes: &[u8], greets: bool) -> Result<Vec<TokenId>, DeviceError> {
     let (ours, mut theirs) = UnixStream::pair().expect("a socket");
     let bytes = bytes.to_vec();
     let other = std::thread::spawn(move || {
@@ -182,7 +182,8 @@ fn broken_messages_end_the_worker_and_nothing_else() {
     let mut answer = Vec::new();
     wire::write_answer(StepId(0), &Vec::new(), &mut answer).expect("short");
     let mut wrong = Vec::new();
-    let outcome = vec![Ok(Answer::Sample { token: 1, logprob: 0.0, top: Vec::new() })];
+    let outcome =
+        vec![Ok(Answer::Sample { token: TokenId::new(1), logprob: 0.0, top: Vec::new() })];
     wire::write_answer(StepId(7), &outcome, &mut wrong).expect("short");
     let mut hello = Vec::new();
     wire::write_hello(&limits(8), &mut hello).expect("legal");

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{anyhow, bail};
 use gimbal_batch::{
     AdapterSlot, Answer, Batch, BlockId, Open, Outcome, Output, Part, SampleParams, SeqSlot,
-    StepId, Token, Want,
+    StepId, Token, TokenId, Want,
 };
 use gimbal_hal::{Artifact, Backend, Host, KvDtype, Platform, Probe, Profile, Seat, Servable};
 use gimbal_onnx::{KernelChoice, OnnxPlatform, OnnxSettings};
@@ -148,7 +148,7 @@ impl Rig {
     pub fn next(&mut self, runs: &[Run<'_>], outputs: &[u32]) -> anyhow::Result<Vec<u32>> {
         let outcome = self.step(runs, outputs, &Want::Sample)?;
         let token = |answer| match answer {
-            Ok(Answer::Sample { token, .. }) => Ok(token),
+            Ok(Answer::Sample { token, .. }) => Ok(token.get()),
             other => Err(anyhow!("{other:?} is no token")),
         };
         outcome.into_iter().map(token).collect()
@@ -159,11 +159,12 @@ impl Rig {
         for run in runs {
             let slot = SeqSlot(run.sequence);
             if !std::mem::replace(&mut self.opened[run.sequence as usize], true) {
-                let (tokens, prompt) = (Arc::from(run.tokens), u32::try_from(run.tokens.len())?);
+                let tokens = run.tokens.iter().map(|id| TokenId::new(*id)).collect();
+                let prompt = u32::try_from(run.tokens.len())?;
                 let params = Arc::new(SampleParams::default());
                 batch.opens.push(Open { slot, tokens, prompt, params });
             }
-            batch.tokens.extend(run.tokens.iter().map(|t| Token::Id(*t)));
+            batch.tokens.extend(run.tokens.iter().map(|id| Token::Id(TokenId::new(*id))));
             let rows = u32::try_from(run.tokens.len())?;
             let first = u32::try_from(batch.blocks.len())?;
             let kv = self.backend.limits().kv;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use gimbal_batch::wire::{self, Fault, Reply, WireError};
 use gimbal_batch::{
     Adapter, AdapterSlot, Answer, Batch, BlockId, Bucket, Kv, Limits, Open, Output, Part, Prefill,
-    RowFault, SampleParams, Sampling, SeqSlot, Shape, StepId, Token, TokenMask, Want,
+    RowFault, SampleParams, Sampling, SeqSlot, Shape, StepId, Token, TokenId, TokenMask, Want,
 };
 
 pub(crate) const WORDS: &[&str] = &["GMBL", "lora/a.safetensors", "libcuda.so.1"];
@@ -75,17 +75,17 @@ fn batch() -> Batch {
         temperature: 0.7,
         logprobs: Some(2),
         min_tokens: 4,
-        ends: Arc::new([2, 3]),
+        ends: ids([2, 3]),
         ..SampleParams::default()
     };
     let output = |row, want, mask| Output { row, want, mask };
     let mask = Some(TokenMask(Arc::new([u32::MAX, 1, 0, 7])));
     Batch {
-        tokens: vec![Token::Id(1), Token::Id(99), Token::Id(5), Token::Last],
+        tokens: vec![id(1), id(99), id(5), Token::Last],
         parts: vec![part(0, 3, 2, 0..2), part(3, 1, 4, 2..4)],
         blocks: [3, 4, 60, 61].map(BlockId).to_vec(),
         outputs: vec![
-            output(1, Want::Score { ids: Arc::new([7, 8]) }, None),
+            output(1, Want::Score { ids: ids([7, 8]) }, None),
             output(2, Want::Sample, mask),
             output(3, Want::Row, None),
         ],
@@ -93,7 +93,7 @@ fn batch() -> Batch {
         adapters: vec![(AdapterSlot(1), Some(adapter)), (AdapterSlot(2), None)],
         opens: vec![Open {
             slot: SeqSlot(0),
-            tokens: Arc::new([4, 5, 1, 99, 5]),
+            tokens: ids([4, 5, 1, 99, 5]),
             prompt: 5,
             params: Arc::new(params),
         }],
@@ -101,12 +101,20 @@ fn batch() -> Batch {
     }
 }
 
+fn ids<const N: usize>(ids: [u32; N]) -> Arc<[TokenId]> {
+    Arc::new(ids.map(TokenId::new))
+}
+
+fn id(id: u32) -> Token {
+    Token::Id(TokenId::new(id))
+}
+
 pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let buckets = Shape::Buckets(vec![Bucket { sequences: 1, rows_each: 8, context: 64 }]);
     let compiled = Limits { shape: buckets, prefill: Prefill::Whole, ..limits() };
-    let top = vec![(7, -0.5), (8, -1.5)];
+    let top = vec![(TokenId::new(7), -0.5), (TokenId::new(8), -1.5)];
     let outcome = vec![
-        Ok(Answer::Sample { token: 7, logprob: -0.5, top }),
+        Ok(Answer::Sample { token: TokenId::new(7), logprob: -0.5, top }),
         Ok(Answer::Score(vec![-1.0, -2.0])),
         Err(RowFault::EmptyMask),
     ];

@@ -2,7 +2,7 @@
 //!
 //! No device computes here: outcomes are made up, so that only the scheduler is measured.
 
-use gimbal_batch::{Answer, Batch, Kv, Limits, Outcome, RowFault, Shape, StepId};
+use gimbal_batch::{Answer, Batch, Kv, Limits, Outcome, RowFault, Shape, StepId, TokenId};
 use gimbal_scheduler::{Event, Micros, Policy, Scheduler, Stats};
 
 use crate::desk;
@@ -94,6 +94,6 @@ impl Crowd {
     }
 
     fn answer(&self) -> Result<Answer, RowFault> {
-        Ok(Answer::Sample { token: self.token, logprob: 0.0, top: Vec::new() })
+        Ok(Answer::Sample { token: TokenId::new(self.token), logprob: 0.0, top: Vec::new() })
     }
 }

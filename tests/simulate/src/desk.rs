@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use gimbal_batch::{
     Adapter, AdapterSlot, Batch, Kv, Limits, Prefill, SampleParams, Sampling, Shape, StepId,
+    TokenId,
 };
 use gimbal_hal::Backend;
 use gimbal_scheduler::{
@@ -51,13 +52,18 @@ pub fn policy() -> Policy {
     }
 }
 
+/// Tokens by their numbers.
+pub fn ids(numbers: impl IntoIterator<Item = u32>) -> Arc<[TokenId]> {
+    numbers.into_iter().map(TokenId::new).collect()
+}
+
 /// A greedy request whose prompt is `prompt_tokens` tokens that no other id has.
 #[must_use]
 pub fn request(id: u64, prompt_tokens: u32, max_new_tokens: u32) -> Request {
     let first = u32::try_from(id).expect("a small id") * 1000;
     Request {
         id: RequestId(id),
-        tokens: (first..first + prompt_tokens).collect(),
+        tokens: ids(first..first + prompt_tokens),
         spans: Arc::default(),
         max_new_tokens,
         stop_tokens: Arc::new([]),
@@ -232,7 +238,7 @@ impl Desk {
 
     /// Tokens a choice was given.
     #[must_use]
-    pub fn tokens(&self, id: u64, choice: u16) -> Vec<u32> {
+    pub fn tokens(&self, id: u64, choice: u16) -> Vec<TokenId> {
         let tokens = self.events.iter().filter_map(|event| match event {
             Event::Token(t) if (t.id.0, t.choice) == (id, choice) => Some(t.token),
             _ => None,

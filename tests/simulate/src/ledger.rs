@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gimbal_batch::SampleParams;
+use gimbal_batch::{SampleParams, TokenId};
 use gimbal_scheduler::{Event, Finish, Micros, Refusal, Request, RequestId};
 use gimbal_sim::{Chain, Row, injected};
 
@@ -31,8 +31,8 @@ struct Client {
 #[derive(Debug)]
 struct Choice {
     /// What it gets alone.
-    truth: Vec<u32>,
-    tokens: Vec<u32>,
+    truth: Vec<TokenId>,
+    tokens: Vec<TokenId>,
     end: Option<Finish>,
 }
 
@@ -127,7 +127,7 @@ impl Ledger {
 
     /// Tokens a choice has got.
     #[must_use]
-    pub fn tokens_of(&self, id: RequestId, choice: u16) -> &[u32] {
+    pub fn tokens_of(&self, id: RequestId, choice: u16) -> &[TokenId] {
         &self.clients[&id].choices[usize::from(choice)].tokens
     }
 
@@ -186,7 +186,7 @@ fn length(request: &Request) -> u32 {
 
 /// What is known after the prompt.
 fn prompt(request: &Request, adapter: u64) -> Chain {
-    let row = |(at, token): (u32, &u32)| {
+    let row = |(at, token): (u32, &TokenId)| {
         let span = request.spans.iter().find(|span| (span.start..span.end()).contains(&at));
         let numbers = span.map(|span| injected(&span.rows[(at - span.start) as usize]));
         Row { token: *token, adapter, injected: numbers.unwrap_or(0) }
@@ -195,7 +195,7 @@ fn prompt(request: &Request, adapter: u64) -> Chain {
 }
 
 /// The tokens of one choice, alone.
-fn truth(request: &Request, adapter: u64, choice: u16, vocab: u32) -> Vec<u32> {
+fn truth(request: &Request, adapter: u64, choice: u16, vocab: u32) -> Vec<TokenId> {
     let seed = request.params.seed.wrapping_add(u64::from(choice));
     let params = SampleParams { seed, ..(*request.params).clone() };
     let mut chain = prompt(request, adapter);

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimbal_batch::{
-    AdapterSlot, Bucket, Kv, Limits, Prefill, SampleParams, Sampling, Shape, TokenMask,
+    AdapterSlot, Bucket, Kv, Limits, Prefill, SampleParams, Sampling, Shape, TokenId, TokenMask,
 };
 use gimbal_scheduler::{Client, Micros, Policy, Priority, Request, RequestId, Span};
 use gimbal_sim::{Cost, Incident};
@@ -148,8 +148,8 @@ fn policy(rng: &mut Rng, limits: &Limits) -> Policy {
 struct Crowd {
     vocab: u32,
     /// Prompts begin with parts of this.
-    prefix: Vec<u32>,
-    stop_tokens: Arc<[u32]>,
+    prefix: Vec<TokenId>,
+    stop_tokens: Arc<[TokenId]>,
     prompt_max: u32,
     /// One request in so many has an image.
     images: u32,
@@ -157,7 +157,7 @@ struct Crowd {
 
 impl Crowd {
     fn new(rng: &mut Rng, vocab: u32, limits: &Limits) -> Self {
-        let stop_tokens = (0..rng.below(3)).map(|_| rng.below(vocab)).collect();
+        let stop_tokens = (0..rng.below(3)).map(|_| token(rng, vocab)).collect();
         let capacity = limits.kv.blocks * limits.kv.block_tokens;
         let prompt_max = capacity.min(30);
         let images = *rng.choose(&[2, 9, 1000]);
@@ -208,8 +208,12 @@ impl Crowd {
     }
 }
 
-fn tokens(rng: &mut Rng, vocab: u32, count: u32) -> Vec<u32> {
-    (0..count).map(|_| rng.below(vocab)).collect()
+fn tokens(rng: &mut Rng, vocab: u32, count: u32) -> Vec<TokenId> {
+    (0..count).map(|_| token(rng, vocab)).collect()
+}
+
+fn token(rng: &mut Rng, vocab: u32) -> TokenId {
+    TokenId::new(rng.below(vocab))
 }
 
 fn incidents(rng: &mut Rng) -> Vec<(u64, Incident)> {

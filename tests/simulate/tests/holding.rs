@@ -1,11 +1,12 @@
 //! A mask that is late costs the row it is for and nothing else.
 
+use gimbal_batch::TokenId;
 use gimbal_scheduler::{Finish, Micros, Policy, Request, RequestId};
 use gimbal_sim::Incident;
 use gimbal_simulate::desk::{Desk, limits, policy, request};
 
 /// What each step of a life says of requests 1 and 2.
-fn life(hold: impl Fn(&mut Desk, u32)) -> Vec<(usize, Vec<u32>, Vec<u32>)> {
+fn life(hold: impl Fn(&mut Desk, u32)) -> Vec<(usize, Vec<TokenId>, Vec<TokenId>)> {
     let mut desk = Desk::new(limits(), Policy { step_tokens_max: 8, ..policy() });
     for (id, prompt) in [(1, 5), (2, 20), (3, 3)] {
         desk.admit(request(id, prompt, 9)).expect("room");

@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use gimbal_batch::{AdapterSlot, Bucket, Kv, Limits, Prefill, SampleParams, Sampling, Shape};
+use gimbal_batch::{
+    AdapterSlot, Bucket, Kv, Limits, Prefill, SampleParams, Sampling, Shape, TokenId,
+};
 use gimbal_scheduler::{Finish, Micros, Policy, Refusal, Request};
 use gimbal_sim::Incident;
 use gimbal_simulate::desk::{Desk, limits, policy, request};
@@ -13,7 +15,7 @@ fn doomed(policy: Policy) -> Desk {
 }
 
 /// The tokens that a request gets alone.
-fn alone(request: Request) -> Vec<u32> {
+fn alone(request: Request) -> Vec<TokenId> {
     let mut desk = Desk::new(limits(), policy());
     let id = request.id.0;
     desk.admit(request).expect("room");

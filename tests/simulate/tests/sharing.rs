@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use gimbal_batch::{AdapterSlot, Limits, RowFault, SampleParams};
+use gimbal_batch::{AdapterSlot, Limits, RowFault, SampleParams, TokenId};
 use gimbal_scheduler::{Finish, Policy, Request, RequestId, Stats};
 use gimbal_sim::{Chain, Incident};
-use gimbal_simulate::desk::{Desk, VOCAB, limits, policy, request};
+use gimbal_simulate::desk::{Desk, VOCAB, ids, limits, policy, request};
 
 fn cached(change: impl FnOnce(&mut Limits, &mut Policy)) -> Desk {
     let (mut limits, mut policy) = (limits(), policy());
@@ -33,9 +33,9 @@ fn an_equal_prefix_is_computed_once() {
         limits.kv.blocks = 1000;
         limits.context_tokens_max = 2000;
     });
-    let long: Arc<[u32]> = (0..1000).collect();
+    let long = 0..1000;
     let ask = |id: u64, suffix: u32| Request {
-        tokens: long.iter().copied().chain([9000 + suffix, 9100]).collect(),
+        tokens: ids(long.clone().chain([9000 + suffix, 9100])),
         ..request(id, 1, 3)
     };
     assert_eq!(prefill_of(&mut desk, ask(1, 1)), 1002);
@@ -49,7 +49,7 @@ fn generated_tokens_are_shared_too() {
     desk.admit(request(1, 6, 7)).expect("room");
     desk.finish();
     let turn = desk.tokens(1, 0);
-    let tokens = (1000..1006).chain(turn).chain([7, 7, 7]).collect();
+    let tokens = ids((1000..1006).chain(turn.into_iter().map(TokenId::get)).chain([7, 7, 7]));
     // Twelve tokens have KV: six of the prompt and the first six generated ones.
     assert_eq!(prefill_of(&mut desk, Request { tokens, ..request(2, 1, 1) }), 4);
 }
@@ -239,7 +239,7 @@ fn a_lost_device_takes_the_cache_with_it() {
 
 /// A prompt that ends as it began, so that `guessed` is guessed.
 fn repeating(id: u64, guessed: u32, filler: u32) -> Request {
-    let tokens = [1, 2, 3, guessed, filler, 6, 1, 2, 3].into();
+    let tokens = ids([1, 2, 3, guessed, filler, 6, 1, 2, 3]);
     Request { tokens, ..request(id, 1, 6) }
 }
 
@@ -255,7 +255,7 @@ fn right_guess(id: u64) -> Request {
     let candidates = (0..64).flat_map(|filler| (0..VOCAB).map(move |guessed| (guessed, filler)));
     let right = |(guessed, filler): &(u32, u32)| {
         let Request { tokens, params, .. } = repeating(id, *guessed, *filler);
-        Chain::of(&tokens, 0).next_token(VOCAB, &params) == *guessed
+        Chain::of(&tokens, 0).next_token(VOCAB, &params).get() == *guessed
     };
     let (guessed, filler) = candidates.into_iter().find(right).expect("one in a million");
     repeating(id, guessed, filler)

@@ -3,11 +3,11 @@
 use gimbal_batch::{Bucket, Cannot, Limits, Prefill, Shape};
 use gimbal_scheduler::{Finish, Micros, Policy, Refusal, Request, RequestId, Span};
 use gimbal_sim::Incident;
-use gimbal_simulate::desk::{Desk, image, limits, policy, request};
+use gimbal_simulate::desk::{Desk, ids, image, limits, policy, request};
 
 /// A prompt of alike tokens with images in it.
 fn pictured(id: u64, prompt_tokens: u32, spans: &[Span]) -> Request {
-    let tokens = (0..prompt_tokens).map(|_| 7).collect();
+    let tokens = ids((0..prompt_tokens).map(|_| 7));
     Request { tokens, spans: spans.into(), ..request(id, prompt_tokens, 4) }
 }
 

@@ -5,7 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimbal_batch::Limits;
+use gimbal_batch::{Limits, TokenId};
 use gimbal_scheduler::{Finish, Micros, Refusal, Request, RequestId, Stats};
 use tokio::sync::mpsc;
 
@@ -80,9 +80,9 @@ pub(crate) enum LaneEvent {
     },
     Token {
         choice: u16,
-        token: u32,
+        token: TokenId,
         logprob: f32,
-        top: Vec<(u32, f32)>,
+        top: Vec<(TokenId, f32)>,
         finish: Option<Finish>,
     },
     Finished {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Mutex};
 
-use gimbal_batch::{Kv, Limits, TokenMask};
+use gimbal_batch::{Kv, Limits, TokenId, TokenMask};
 use gimbal_engine::*;
 use gimbal_hal::Backend;
 use gimbal_sim::{Config, Cost, Incident, Reads, Script, SimBackend, Time};
@@ -136,8 +136,8 @@ impl Constraint for Turns {
         Some(TokenMask((0..8).map(word).collect()))
     }
 
-    fn accept(&mut self, token: u32) {
-        assert_eq!(token % 3, self.next, "only what was allowed comes");
+    fn accept(&mut self, token: TokenId) {
+        assert_eq!(token.get() % 3, self.next, "only what was allowed comes");
         self.next = (self.next + 1) % 3;
         self.is_new = true;
     }

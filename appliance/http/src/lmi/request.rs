@@ -62,7 +62,7 @@ pub(crate) async fn invocation(
     let answer = Answer::new(tokenizer, shown);
     let asked = |(i, text): (usize, String)| Asked {
         text,
-        prompt: generations.prompt(i).to_vec(),
+        prompt: generations.prompt(i),
         seed: seeds.get(i).map_or(0, |seed| seed.cast_signed()),
     };
     let mut asked: Vec<Asked> = texts.into_iter().enumerate().map(asked).collect();

@@ -24,8 +24,16 @@ fn part(slot: u32, rows: u32, start: u32, blocks: std::ops::Range<u32>) -> Part 
     Part { slot: SeqSlot(slot), rows, start, blocks, adapter: AdapterSlot(0) }
 }
 
+fn token(id: u32) -> Token {
+    Token::Id(TokenId::new(id))
+}
+
+fn ids(ids: &[u32]) -> Arc<[TokenId]> {
+    ids.iter().map(|id| TokenId::new(*id)).collect()
+}
+
 fn batch(parts: Vec<Part>, rows: usize) -> Batch {
-    let (tokens, blocks) = (vec![Token::Id(1); rows], (0..4).map(BlockId).collect());
+    let (tokens, blocks) = (vec![token(1); rows], (0..4).map(BlockId).collect());
     Batch { tokens, parts, blocks, ..Batch::default() }
 }
 
@@ -56,11 +64,11 @@ fn illegal_parts_name_the_rule() {
         Some("a block range is not reversed")
     });
     let mut strange = batch(vec![part(0, 2, 0, 0..1)], 2);
-    strange.tokens[1] = Token::Id(40);
+    strange.tokens[1] = token(40);
     expect(&strange, &limits(), Some("a token is one of the vocabulary"));
     strange.tokens = vec![Token::Last; 2];
     expect(&strange, &limits(), Some("a part has at most one Token::Last"));
-    strange.tokens[0] = Token::Id(39);
+    strange.tokens[0] = token(39);
     expect(&strange, &limits(), None);
     strange.blocks[0] = BlockId(8);
     expect(&strange, &limits(), Some("a block exists"));
@@ -119,7 +127,7 @@ fn only_what_the_device_gives_is_wanted() {
         let outputs = vec![Output { row: 0, want, mask }];
         Batch { outputs, ..batch(vec![part(0, 1, 0, 0..1)], 1) }
     };
-    let score = |ids: &[u32]| want(Want::Score { ids: ids.into() }, None);
+    let score = |ids: &[u32]| want(Want::Score { ids: self::ids(ids) }, None);
     let sampling = Sampling { scores_max: 2, ..Sampling::HOST };
     let scores = Limits { sampling, ..limits() };
     let sampling = Sampling { masks: false, scores_max: 0, rows: false, ..Sampling::HOST };
@@ -173,7 +181,7 @@ fn injected_rows_are_of_the_step_and_of_the_models_width() {
 fn slots_open_and_close_once_with_what_fits() {
     let open = |slot, tokens: &[u32], prompt| Open {
         slot: SeqSlot(slot),
-        tokens: tokens.into(),
+        tokens: ids(tokens),
         prompt,
         params: Arc::default(),
     };

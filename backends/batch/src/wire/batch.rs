@@ -7,7 +7,7 @@ use super::reader::Reader;
 use super::writer::Writer;
 use crate::{
     Adapter, AdapterSlot, Batch, BlockId, Limits, Open, Output, Part, SampleParams, SeqSlot, Shape,
-    Token, TokenMask, Want,
+    Token, TokenId, TokenMask, Want,
 };
 
 /// Results that can be wanted of one row: one of each kind.
@@ -20,7 +20,7 @@ pub(super) fn write(batch: &Batch, w: &mut Writer<'_>) -> Result<(), WireError> 
             Token::Last => w.u8(0),
             Token::Id(id) => {
                 w.u8(1);
-                w.u32(*id);
+                w.u32(id.get());
             }
         }
     }
@@ -57,7 +57,7 @@ fn write_output(output: &Output, w: &mut Writer<'_>) {
         Want::Sample => w.u8(0),
         Want::Score { ids } => {
             w.u8(1);
-            w.u32s(ids);
+            w.ids(ids);
         }
         Want::Row => w.u8(2),
     }
@@ -83,7 +83,7 @@ fn write_adapter(
 
 fn write_open(open: &Open, w: &mut Writer<'_>) {
     w.u32(open.slot.0);
-    w.u32s(&open.tokens);
+    w.ids(&open.tokens);
     w.u32(open.prompt);
     let p = &*open.params;
     for number in [p.temperature, p.top_p, p.min_p] {
@@ -97,7 +97,7 @@ fn write_open(open: &Open, w: &mut Writer<'_>) {
     w.bool(p.logprobs.is_some());
     p.logprobs.iter().for_each(|asked| w.u8(*asked));
     w.u32(p.min_tokens);
-    w.u32s(&p.ends);
+    w.ids(&p.ends);
 }
 
 /// Reads into an empty batch.
@@ -107,7 +107,7 @@ pub(super) fn read(r: &mut Reader<'_>, limits: &Limits, b: &mut Batch) -> Result
     for _ in 0..reserve(&mut b.tokens, r.count("rows", rows_max, 1)?) {
         b.tokens.push(match r.u8("a token")? {
             0 => Token::Last,
-            1 => Token::Id(r.u32("a token")?),
+            1 => Token::Id(TokenId::new(r.u32("a token")?)),
             found => return Err(WireError::Tag { what: "token", found }),
         });
     }
@@ -167,7 +167,7 @@ fn read_output(r: &mut Reader<'_>, limits: &Limits) -> Result<Output, WireError>
     let want = match r.u8("a wanted result")? {
         0 => Want::Sample,
         1 => {
-            let ids = r.u32s("tokens to score", limits.sampling.scores_max.into())?;
+            let ids = r.ids("tokens to score", limits.sampling.scores_max.into())?;
             Want::Score { ids }
         }
         2 => Want::Row,
@@ -193,7 +193,7 @@ fn read_adapter(r: &mut Reader<'_>) -> Result<(AdapterSlot, Option<Arc<Adapter>>
 
 fn read_open(r: &mut Reader<'_>, limits: &Limits) -> Result<Open, WireError> {
     let slot = SeqSlot(r.u32("an opened slot")?);
-    let tokens = r.u32s("tokens of an opened slot", limits.context_tokens_max.into())?;
+    let tokens = r.ids("tokens of an opened slot", limits.context_tokens_max.into())?;
     let prompt = r.u32("the length of a prompt")?;
     let (temperature, top_p, min_p) = (r.f32("temperature")?, r.f32("top-p")?, r.f32("min-p")?);
     let mut penalty = || r.f32("a penalty");
@@ -215,7 +215,7 @@ fn read_open(r: &mut Reader<'_>, limits: &Limits) -> Result<Open, WireError> {
         seed,
         logprobs,
         min_tokens: r.u32("min_tokens")?,
-        ends: r.u32s("end tokens", limits.sampling.ends_max.into())?,
+        ends: r.ids("end tokens", limits.sampling.ends_max.into())?,
     };
     Ok(Open { slot, tokens, prompt, params: Arc::new(params) })
 }

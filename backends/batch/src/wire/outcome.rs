@@ -4,7 +4,7 @@ use super::error::WireError;
 use super::frame::FRAME_BYTES_MAX;
 use super::reader::Reader;
 use super::writer::Writer;
-use crate::{Answer, Outcome, RowFault};
+use crate::{Answer, Outcome, RowFault, TokenId};
 
 /// Numbers in one answer: no more fit a frame.
 const NUMBERS_MAX: u64 = FRAME_BYTES_MAX as u64 / 4;
@@ -15,11 +15,11 @@ pub(super) fn write(outcome: &Outcome, w: &mut Writer<'_>) {
         match answer {
             Ok(Answer::Sample { token, logprob, top }) => {
                 w.u8(0);
-                w.u32(*token);
+                w.u32(token.get());
                 w.f32(*logprob);
                 w.count(top.len());
                 for (token, logprob) in top {
-                    w.u32(*token);
+                    w.u32(token.get());
                     w.f32(*logprob);
                 }
             }
@@ -58,11 +58,11 @@ pub(super) fn read(r: &mut Reader<'_>, outputs: usize) -> Result<Outcome, WireEr
 }
 
 fn read_sample(r: &mut Reader<'_>) -> Result<Answer, WireError> {
-    let (token, logprob) = (r.u32("a token")?, r.f32("a logprob")?);
+    let (token, logprob) = (TokenId::new(r.u32("a token")?), r.f32("a logprob")?);
     let count = r.count("alternatives", u64::from(u8::MAX), 8)?;
     let mut top = Vec::with_capacity(count);
     for _ in 0..count {
-        top.push((r.u32("an alternative")?, r.f32("its logprob")?));
+        top.push((TokenId::new(r.u32("an alternative")?), r.f32("its logprob")?));
     }
     Ok(Answer::Sample { token, logprob, top })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use super::error::WireError;
 use super::frame::TEXT_BYTES_MAX;
+use crate::TokenId;
 
 /// What is left of one frame.
 #[derive(Clone, Debug)]
@@ -89,6 +90,14 @@ impl<'a> Reader<'a> {
 
     pub(super) fn u32s(&mut self, what: &'static str, max: u64) -> Result<Arc<[u32]>, WireError> {
         Ok(self.words(what, max)?.map(u32::from_le_bytes).collect())
+    }
+
+    pub(super) fn ids(
+        &mut self,
+        what: &'static str,
+        max: u64,
+    ) -> Result<Arc<[TokenId]>, WireError> {
+        Ok(self.words(what, max)?.map(u32::from_le_bytes).map(TokenId::new).collect())
     }
 
     pub(super) fn f32s(&mut self, what: &'static str, max: u64) -> Result<Vec<f32>, WireError> {

@@ -33,8 +33,12 @@ fn numbers(count: impl Into<proptest::collection::SizeRange>) -> impl Strategy<V
     vec(number(), count)
 }
 
-fn tokens(count: Range<usize>) -> impl Strategy<Value = Arc<[u32]>> {
-    vec(0..40u32, count).prop_map(Into::into)
+fn token() -> impl Strategy<Value = TokenId> {
+    any::<u32>().prop_map(TokenId::new)
+}
+
+fn tokens(count: Range<usize>) -> impl Strategy<Value = Arc<[TokenId]>> {
+    vec((0..40u32).prop_map(TokenId::new), count).prop_map(Into::into)
 }
 
 fn params() -> impl Strategy<Value = Arc<SampleParams>> {
@@ -106,7 +110,8 @@ fn batch() -> impl Strategy<Value = Batch> {
         let firsts = [0, batch.parts[0].rows];
         for (row, (id, output, numbers)) in (0..count).zip(rows) {
             let last = id.is_none() && firsts.contains(&row);
-            batch.tokens.push(if last { Token::Last } else { Token::Id(id.unwrap_or(39)) });
+            let id = TokenId::new(id.unwrap_or(39));
+            batch.tokens.push(if last { Token::Last } else { Token::Id(id) });
             batch.outputs.extend(output.map(|(want, mask)| Output { row, want, mask }));
             batch.inject.extend(numbers.map(|numbers| (row, numbers.into())));
         }
@@ -120,8 +125,8 @@ fn batch() -> impl Strategy<Value = Batch> {
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
-    let top = vec((any::<u32>(), number()), 0..4);
-    let sample = (any::<u32>(), number(), top);
+    let top = vec((token(), number()), 0..4);
+    let sample = (token(), number(), top);
     let answer = prop_oneof![
         sample.prop_map(|(token, logprob, top)| Ok(Answer::Sample { token, logprob, top })),
         numbers(0..5).prop_map(|scores| Ok(Answer::Score(scores))),

@@ -2,6 +2,7 @@
 
 use super::error::WireError;
 use super::frame::{FRAME_BYTES_MAX, PREFIX_BYTES, TEXT_BYTES_MAX};
+use crate::TokenId;
 
 /// One frame being written.
 pub(super) struct Writer<'a>(&'a mut Vec<u8>);
@@ -64,6 +65,11 @@ impl<'a> Writer<'a> {
     pub(super) fn u32s(&mut self, numbers: &[u32]) {
         self.count(numbers.len());
         self.0.extend(numbers.iter().flat_map(|number| number.to_le_bytes()));
+    }
+
+    pub(super) fn ids(&mut self, ids: &[TokenId]) {
+        self.count(ids.len());
+        self.0.extend(ids.iter().flat_map(|id| id.get().to_le_bytes()));
     }
 
     pub(super) fn f32s(&mut self, numbers: &[f32]) {

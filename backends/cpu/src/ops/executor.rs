@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
-use gimbal_batch::Batch;
+use gimbal_batch::{Batch, TokenId};
 use gimbal_hal::KvDtype;
 use gimbal_model::Model;
 use gimbal_model::graph::WeightId;
@@ -98,7 +98,7 @@ impl Executor {
     }
 
     /// Takes the step that the next calls compute; `ids` are its rows' tokens.
-    pub fn begin(&mut self, batch: &Batch, ids: &[u32]) {
+    pub fn begin(&mut self, batch: &Batch, ids: &[TokenId]) {
         self.plan.read(batch, ids, &self.model.graph.ropes);
     }
 
@@ -121,8 +121,8 @@ impl Executor {
         let tensor = self.model.weights.get(name).expect("the model has every weight");
         for (id, out) in self.plan.ids.iter().zip(out.chunks_exact_mut(tensor.cols)) {
             match packed {
-                Some(packed) => packed.read_row(*id as usize, out),
-                None => tensor.read_row(*id as usize, out),
+                Some(packed) => packed.read_row(id.index(), out),
+                None => tensor.read_row(id.index(), out),
             }
             if *scale != 1.0 {
                 out.iter_mut().for_each(|x| *x *= scale);

@@ -1,6 +1,6 @@
 //! A batch as the nodes read it: positions, tables and tiles, worked out once a step.
 
-use gimbal_batch::{Batch, BlockId};
+use gimbal_batch::{Batch, BlockId, TokenId};
 use gimbal_model::graph::RopeTable;
 
 use crate::kv_cache::BLOCK_TOKENS;
@@ -12,7 +12,7 @@ const TILE_ROWS: usize = 8;
 #[derive(Default)]
 pub(super) struct Plan {
     /// Token of each row.
-    pub(super) ids: Vec<u32>,
+    pub(super) ids: Vec<TokenId>,
     /// Position of each row.
     pub(super) positions: Vec<u32>,
     /// Block of the cache that each row's key and value go to.
@@ -39,7 +39,7 @@ pub(super) struct Tile {
 }
 
 impl Plan {
-    pub(super) fn read(&mut self, batch: &Batch, ids: &[u32], ropes: &[RopeTable]) {
+    pub(super) fn read(&mut self, batch: &Batch, ids: &[TokenId], ropes: &[RopeTable]) {
         self.ids.clear();
         self.ids.extend_from_slice(ids);
         self.positions.clear();
@@ -95,7 +95,7 @@ mod tests {
         let mut plan = Plan::default();
         // A second reading leaves nothing of the first.
         for _ in 0..2 {
-            plan.read(&batch, &[1; 51], &[]);
+            plan.read(&batch, &[TokenId::new(1); 51], &[]);
         }
         let mut row = 0;
         for (table, (start, rows)) in tables.into_iter().zip(parts) {

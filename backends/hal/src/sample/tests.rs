@@ -4,6 +4,14 @@ use gimbal_batch::{AdapterSlot, Open, TokenMask};
 
 use super::*;
 
+fn ids(ids: &[u32]) -> Vec<TokenId> {
+    ids.iter().map(|id| TokenId::new(*id)).collect()
+}
+
+fn id(id: u32) -> Token {
+    Token::Id(TokenId::new(id))
+}
+
 fn part(rows: u32, start: u32) -> Part {
     Part { slot: SeqSlot(0), rows, start, blocks: 0..1, adapter: AdapterSlot(0) }
 }
@@ -15,7 +23,7 @@ fn batch(tokens: &[Token], start: u32, opens: Vec<Open>) -> Batch {
 
 fn open(tokens: &[u32], params: SampleParams) -> Open {
     let prompt = u32::try_from(tokens.len()).expect("few");
-    Open { slot: SeqSlot(0), tokens: tokens.into(), prompt, params: Arc::new(params) }
+    Open { slot: SeqSlot(0), tokens: ids(tokens).into(), prompt, params: Arc::new(params) }
 }
 
 fn sample_at(
@@ -26,10 +34,8 @@ fn sample_at(
 ) -> Result<Answer, RowFault> {
     let mut sampler = Sampler::new(1);
     let history: Vec<u32> = vec![1; position as usize + 1];
-    sampler.begin(
-        &batch(&[Token::Id(1)], position, vec![open(&history, params.clone())]),
-        &mut Vec::new(),
-    );
+    sampler
+        .begin(&batch(&[id(1)], position, vec![open(&history, params.clone())]), &mut Vec::new());
     let mask = mask.map(|m| TokenMask(m.into()));
     let output = Output { row: 0, want: Want::Sample, mask };
     sampler.answer(&part(1, position), 0, &output, &mut logits.to_vec())
@@ -37,7 +43,7 @@ fn sample_at(
 
 fn token(params: &SampleParams, logits: &[f32]) -> u32 {
     match sample_at(params, 0, logits, None) {
-        Ok(Answer::Sample { token, .. }) => token,
+        Ok(Answer::Sample { token, .. }) => token.get(),
         other => panic!("{other:?}"),
     }
 }
@@ -58,7 +64,7 @@ fn faults_are_named() {
 #[test]
 fn a_mask_forbids() {
     let found = sample_at(&SampleParams::default(), 0, &[1.0, 9.0, 3.0], Some(&[0b101]));
-    assert!(matches!(found, Ok(Answer::Sample { token: 2, .. })));
+    assert!(matches!(found, Ok(Answer::Sample { token, .. }) if token.get() == 2));
 }
 
 /// Frequencies over 20,000 positions match the softmax: |observed − expected| within 4 standard
@@ -69,7 +75,8 @@ fn noise_samples_the_distribution() {
     let params = SampleParams { temperature: 0.8, seed: 7, ..SampleParams::default() };
     let mut counts = [0_u32; 4];
     for position in 0..20_000 {
-        let mut kept = (0..4).zip(logits).map(|(id, l)| (id, l / 0.8 + gumbel(7, position, id)));
+        let mut kept =
+            (0..4).zip(logits).map(|(id, l)| (id, l / 0.8 + gumbel(7, position, TokenId::new(id))));
         let first = kept.next().expect("four");
         let best = kept.fold(first, |a, b| if b.1 > a.1 { b } else { a });
         counts[best.0 as usize] += 1;
@@ -119,29 +126,29 @@ fn penalties_read_the_history_up_to_the_row() {
     let params =
         SampleParams { presence_penalty: 1.0, frequency_penalty: 0.5, ..SampleParams::default() };
     let mut logits = vec![3.0, 3.0, 3.0];
-    penalise(&[0, 1, 1, 1], 1, &params, &mut logits);
+    penalise(&ids(&[0, 1, 1, 1]), 1, &params, &mut logits);
     assert_eq!(logits, [3.0, 0.5, 3.0]);
     let params = SampleParams { repetition_penalty: 2.0, ..SampleParams::default() };
     let mut logits = vec![3.0, -3.0, 3.0];
-    penalise(&[0, 1], 1, &params, &mut logits);
+    penalise(&ids(&[0, 1]), 1, &params, &mut logits);
     assert_eq!(logits, [1.5, -6.0, 3.0]);
 }
 
 #[test]
 fn last_is_the_sampled_token_and_drafts_are_overwritten() {
     let mut sampler = Sampler::new(1);
-    let mut ids = Vec::new();
-    let prompt = [Token::Id(5), Token::Id(6)];
-    sampler.begin(&batch(&prompt, 0, vec![open(&[5, 6], SampleParams::default())]), &mut ids);
+    let mut rows = Vec::new();
+    let prompt = [id(5), id(6)];
+    sampler.begin(&batch(&prompt, 0, vec![open(&[5, 6], SampleParams::default())]), &mut rows);
     let output = Output { row: 1, want: Want::Sample, mask: None };
     let answer = sampler.answer(&part(2, 0), 1, &output, &mut [0.0, 9.0]);
-    assert!(matches!(answer, Ok(Answer::Sample { token: 1, .. })));
-    sampler.begin(&batch(&[Token::Last], 2, Vec::new()), &mut ids);
-    assert_eq!(ids, [1]);
+    assert!(matches!(answer, Ok(Answer::Sample { token, .. }) if token.get() == 1));
+    sampler.begin(&batch(&[Token::Last], 2, Vec::new()), &mut rows);
+    assert_eq!(rows, ids(&[1]));
     // Two drafts at 3 and 4 are rejected; the next step writes its own token at 3.
-    sampler.begin(&batch(&[Token::Id(1), Token::Id(7), Token::Id(8)], 2, Vec::new()), &mut ids);
-    sampler.begin(&batch(&[Token::Id(4)], 3, Vec::new()), &mut ids);
-    assert_eq!(sampler.slots[0].tokens, [5, 6, 1, 4]);
+    sampler.begin(&batch(&[id(1), id(7), id(8)], 2, Vec::new()), &mut rows);
+    sampler.begin(&batch(&[id(4)], 3, Vec::new()), &mut rows);
+    assert_eq!(sampler.slots[0].tokens, ids(&[5, 6, 1, 4]));
 }
 
 #[test]
@@ -151,10 +158,10 @@ fn logprobs_are_of_the_raw_distribution() {
     else {
         panic!()
     };
-    assert_eq!(token, 1);
+    assert_eq!(token.get(), 1);
     let expect = 2.0 - (1.0_f32 + 2.0_f32.exp() + 1.0_f32.exp()).ln();
     assert!((logprob - expect).abs() < 1e-6);
-    assert_eq!(top.iter().map(|t| t.0).collect::<Vec<_>>(), [1, 2]);
+    assert_eq!(top.iter().map(|t| t.0.get()).collect::<Vec<_>>(), [1, 2]);
 }
 
 /// A penalty changes the choice, not what is told of it.
@@ -164,38 +171,38 @@ fn penalties_do_not_change_the_logprob_that_is_told() {
         SampleParams { presence_penalty: 5.0, logprobs: Some(0), ..SampleParams::default() };
     let mut sampler = Sampler::new(1);
     let history = Open { prompt: 0, ..open(&[1], penalty) };
-    sampler.begin(&batch(&[Token::Id(1)], 0, vec![history]), &mut Vec::new());
+    sampler.begin(&batch(&[id(1)], 0, vec![history]), &mut Vec::new());
     let output = Output { row: 0, want: Want::Sample, mask: None };
     let answer = sampler.answer(&part(1, 0), 0, &output, &mut [0.0, 2.0, 1.0]);
     let Ok(Answer::Sample { token, logprob, top }) = answer else { panic!("{answer:?}") };
-    assert_eq!((token, top.len()), (2, 0));
+    assert_eq!((token.get(), top.len()), (2, 0));
     let expect = 1.0 - (1.0_f32 + 2.0_f32.exp() + 1.0_f32.exp()).ln();
     assert!((logprob - expect).abs() < 1e-6, "{logprob}, not {expect}");
 }
 
 #[test]
 fn an_end_does_not_come_before_the_least_length() {
-    let params = SampleParams { min_tokens: 3, ends: [2].into(), ..SampleParams::default() };
-    let (mut sampler, mut ids) = (Sampler::new(1), Vec::new());
+    let params = SampleParams { min_tokens: 3, ends: ids(&[2]).into(), ..SampleParams::default() };
+    let (mut sampler, mut step) = (Sampler::new(1), Vec::new());
     let mut tokens = vec![0, 1];
     for expect in [1, 1, 1, 2, 2] {
         let rows = if tokens.len() == 2 { 2 } else { 1 };
         let start = u32::try_from(tokens.len()).expect("few") - rows;
         let mut batch = Batch::default();
         if start == 0 {
-            let (tokens, params) = (Arc::from([0, 1]), Arc::new(params.clone()));
+            let (tokens, params) = (ids(&[0, 1]).into(), Arc::new(params.clone()));
             batch.opens.push(gimbal_batch::Open { slot: SeqSlot(0), tokens, prompt: 2, params });
         }
-        batch.tokens.extend(tokens[start as usize..].iter().map(|id| Token::Id(*id)));
+        batch.tokens.extend(tokens[start as usize..].iter().map(|number| id(*number)));
         let (slot, adapter, blocks) = (SeqSlot(0), gimbal_batch::AdapterSlot(0), 0..0);
         let part = Part { slot, rows, start, blocks, adapter };
         batch.parts.push(part.clone());
-        sampler.begin(&batch, &mut ids);
+        sampler.begin(&batch, &mut step);
         let output = Output { row: rows - 1, want: Want::Sample, mask: None };
         // The end is the most probable, then token 1.
         let answer = sampler.answer(&part, rows - 1, &output, &mut [0.0, 1.0, 2.0]);
         let Ok(Answer::Sample { token, .. }) = answer else { panic!("{answer:?} is no token") };
-        assert_eq!(token, expect, "output {}", tokens.len() - 2);
-        tokens.push(token);
+        assert_eq!(token.get(), expect, "output {}", tokens.len() - 2);
+        tokens.push(token.get());
     }
 }

@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 
+use gimbal_batch::TokenId;
 use gimbal_scheduler::{Micros, Stats};
 
 /// What a user accepts.
@@ -23,7 +24,7 @@ pub(super) struct Client {
     pub(super) first_token_us: u64,
     pub(super) pauses: u32,
     pub(super) long_pauses: u32,
-    pub(super) tokens: Vec<u32>,
+    pub(super) tokens: Vec<TokenId>,
     pub(super) finished: bool,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Next: `vllm.rs`.
 
-use gimbal_batch::{Answer, Batch, Outcome, StepId};
+use gimbal_batch::{Answer, Batch, Outcome, StepId, TokenId};
 use gimbal_scheduler::{Event, Micros, Policy, Refusal, Request, Scheduler, Stats};
 use gimbal_sim::Device;
 
@@ -25,7 +25,7 @@ pub(super) trait Planner {
     /// Writes the next step, of which only the shape matters; false when there is none.
     fn schedule(&mut self, now: Micros, batch: &mut Batch) -> bool;
     /// Ends the step; every output gets the token `token`.
-    fn commit(&mut self, token: u32, now: Micros, events: &mut Vec<Event>);
+    fn commit(&mut self, token: TokenId, now: Micros, events: &mut Vec<Event>);
     /// Counters.
     fn stats(&self) -> Stats;
 }
@@ -83,7 +83,7 @@ impl Planner for Gimbal {
         self.step.is_some()
     }
 
-    fn commit(&mut self, token: u32, now: Micros, events: &mut Vec<Event>) {
+    fn commit(&mut self, token: TokenId, now: Micros, events: &mut Vec<Event>) {
         let (step, outputs) = self.step.take().expect("a step is in flight");
         let sample = || Ok(Answer::Sample { token, logprob: 0.0, top: Vec::new() });
         let outcome: Outcome = (0..outputs).map(|_| sample()).collect();

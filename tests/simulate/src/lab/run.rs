@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use gimbal_batch::{AdapterSlot, Batch, SampleParams};
+use gimbal_batch::{AdapterSlot, Batch, SampleParams, TokenId};
 use gimbal_scheduler::{Event, Micros, Priority, Request, RequestId, Stats};
 
 use super::Failure;
@@ -136,9 +136,9 @@ impl Lab<'_> {
     }
 
     /// By prefix, then by load.
-    fn dispatch(&self, prompt: &[u32]) -> usize {
+    fn dispatch(&self, prompt: &[TokenId]) -> usize {
         let begin = prompt.iter().take(AFFINITY_TOKENS);
-        let hash = begin.fold(0u64, |h, t| (h ^ u64::from(*t)).wrapping_mul(0x0100_0000_01b3));
+        let hash = begin.fold(0u64, |h, t| (h ^ u64::from(t.get())).wrapping_mul(0x0100_0000_01b3));
         let lanes = self.lanes.len();
         let preferred = usize::try_from(hash >> 33).unwrap_or(0) % lanes;
         let emptiest = (0..lanes).min_by_key(|lane| self.lanes[*lane].load).unwrap_or(0);
@@ -151,7 +151,7 @@ impl Lab<'_> {
         let mut events = Vec::new();
         let lane = &mut self.lanes[lane];
         lane.busy_until = None;
-        lane.planner.commit(self.next_token, now, &mut events);
+        lane.planner.commit(TokenId::new(self.next_token), now, &mut events);
         let limits = self.options.limits;
         for event in events {
             match event {

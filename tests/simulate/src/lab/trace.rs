@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use gimbal_batch::TokenId;
 use gimbal_scheduler::Micros;
 
 use super::Failure;
@@ -14,7 +15,7 @@ use crate::rng::Rng;
 #[derive(Clone, Debug)]
 pub(super) struct Visit {
     pub(super) at: Micros,
-    pub(super) prompt: Arc<[u32]>,
+    pub(super) prompt: Arc<[TokenId]>,
     pub(super) output_tokens: u32,
     /// What the client does when it has its answer.
     pub(super) then: Option<Then>,
@@ -65,7 +66,7 @@ pub(super) fn visits(
 
 impl Visit {
     /// The next turn of a loop, given the answer to this one.
-    pub(super) fn next(&self, answer: &[u32], now: Micros, context: u32) -> Option<Self> {
+    pub(super) fn next(&self, answer: &[TokenId], now: Micros, context: u32) -> Option<Self> {
         let Then { turns_left, mut rng } = self.then.clone()?;
         let lengths = Lengths { context };
         // A tool's result, after about a second.
@@ -73,7 +74,7 @@ impl Visit {
         let result = lengths.around(&mut rng, 250.0, 0.6, 2_000);
         let output_tokens = lengths.around(&mut rng, 80.0, 0.5, 500);
         let tokens = self.prompt.iter().chain(answer).copied();
-        let prompt: Arc<[u32]> = tokens.chain(fresh(&mut rng, result)).collect();
+        let prompt: Arc<[TokenId]> = tokens.chain(fresh(&mut rng, result)).collect();
         if turns_left == 0 || prompt.len() + output_tokens as usize > context as usize {
             return None;
         }
@@ -147,14 +148,14 @@ impl Lengths {
 }
 
 /// Tokens of a prefix that many have.
-fn shared(kind: u32, count: u32) -> impl Iterator<Item = u32> {
-    (0..count).map(move |n| kind << 24 | n)
+fn shared(kind: u32, count: u32) -> impl Iterator<Item = TokenId> {
+    (0..count).map(move |n| TokenId::new(kind << 24 | n))
 }
 
 /// Tokens nobody else has.
-fn fresh(rng: &mut Rng, count: u32) -> impl Iterator<Item = u32> + use<> {
+fn fresh(rng: &mut Rng, count: u32) -> impl Iterator<Item = TokenId> + use<> {
     let mut rng = Rng::new(rng.next_word());
-    (0..count).map(move |_| 1 << 31 | rng.below(1 << 31))
+    (0..count).map(move |_| TokenId::new(1 << 31 | rng.below(1 << 31)))
 }
 
 fn exponential(rng: &mut Rng) -> f64 {

@@ -12,7 +12,7 @@
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
-use gimbal_batch::{AdapterSlot, Batch, Output, Part, SeqSlot, Shape, Token, Want};
+use gimbal_batch::{AdapterSlot, Batch, Output, Part, SeqSlot, Shape, Token, TokenId, Want};
 use gimbal_scheduler::{Event, Finish, Micros, Refusal, Request, RequestId, SampleEvent, Stats};
 use gimbal_sim::Device;
 
@@ -35,8 +35,8 @@ pub(super) struct VllmModel {
 struct Sequence {
     id: RequestId,
     arrived: Micros,
-    prompt: Arc<[u32]>,
-    output: Vec<u32>,
+    prompt: Arc<[TokenId]>,
+    output: Vec<TokenId>,
     output_max: u32,
     computed: u32,
     scheduled: u32,
@@ -56,7 +56,8 @@ impl Sequence {
             let first = self.names.len() * size;
             let parent = self.names.last().copied().unwrap_or(0x51_7c_c1);
             let all = self.prompt.iter().chain(&self.output);
-            let fold = |h: u64, t: &u32| (h.rotate_left(5) ^ u64::from(*t)).wrapping_mul(MIX);
+            let fold =
+                |h: u64, t: &TokenId| (h.rotate_left(5) ^ u64::from(t.get())).wrapping_mul(MIX);
             self.names.push(all.skip(first).take(size).fold(parent, fold));
         }
     }
@@ -176,7 +177,7 @@ impl VllmModel {
         for (slot, s) in (0..).map(SeqSlot).zip(&self.running).filter(|(_, s)| s.scheduled > 0) {
             let (rows, start, adapter) = (s.scheduled, s.computed, AdapterSlot(0));
             batch.parts.push(Part { slot, rows, start, blocks: 0..0, adapter });
-            batch.tokens.extend((0..rows).map(|_| Token::Id(0)));
+            batch.tokens.extend((0..rows).map(|_| Token::Id(TokenId::new(0))));
             if start + rows == s.len() {
                 let row = small(batch.tokens.len()) - 1;
                 batch.outputs.push(Output { row, want: Want::Sample, mask: None });
@@ -220,7 +221,7 @@ impl Planner for VllmModel {
         !batch.parts.is_empty()
     }
 
-    fn commit(&mut self, token: u32, _now: Micros, events: &mut Vec<Event>) {
+    fn commit(&mut self, token: TokenId, _now: Micros, events: &mut Vec<Event>) {
         events.append(&mut self.news);
         for sequence in &mut self.running {
             if sequence.scheduled == 0 {

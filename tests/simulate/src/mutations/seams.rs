@@ -55,7 +55,12 @@ pub(super) const SEAMS: &[Mutation] = &[
         "self.expire(now, events);\n        self.limits",
         "self.limits",
     ),
-    of("tokens-the-model-does-not-know", "admission.rs", "*token >= self.limits.vocab", "false"),
+    of(
+        "tokens-the-model-does-not-know",
+        "admission.rs",
+        "token.get() >= self.limits.vocab",
+        "false",
+    ),
     of("images-are-parted", "shape.rs", "uncut(need.spans, need.cached, rows)", "rows"),
     of(
         "cached-images-are-parted",
