@@ -236,7 +236,7 @@ mod tests {
     use super::*;
 
     /// What is read elsewhere, where it is also told where it came from.
-    const ELSEWHERE: [&str; 8] = [
+    const ELSEWHERE: [&str; 9] = [
         "model",
         "host",
         "port",
@@ -246,6 +246,7 @@ mod tests {
         "libcuda",
         "libnrt",
         "neuronx_cc",
+        "dtype",
     ];
 
     fn config(flags: &[(String, String)]) -> String {
