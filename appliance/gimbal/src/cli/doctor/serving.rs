@@ -188,7 +188,7 @@ mod tests {
     #[test]
     fn foreign_variables_and_proxies_are_named() {
         check(&[], ignored, Status::Ok, "none");
-        check(&[("OPTION_DTYPE", "fp16")], ignored, Status::Warn, "OPTION_DTYPE");
+        check(&[("OPTION_MPI_MODE", "true")], ignored, Status::Warn, "OPTION_MPI_MODE");
         check(&[("GIMBAL_URL", "x")], ignored, Status::Warn, "there is no such setting");
         check(&[("https_proxy", "http://p:1")], proxy, Status::Ok, "https_proxy not used");
         check(&[], proxy, Status::Ok, "none set");
