@@ -66,6 +66,8 @@ struct Window {
 enum Phase {
     /// All work; how long this caller and each worker had waited when it began.
     Watching(ThreadId, Vec<Duration>),
+    /// Several models take turns: what waits for a CPU may wait for another caller of ours.
+    Shared,
     /// Some rest.
     Resting,
     /// All work again, and the system may still put the caller on a worker's CPU.
@@ -76,19 +78,22 @@ impl Watch {
     /// Which workers rest from now on, a bit each; `None` while nothing changes. To be called before
     /// each run by the thread that takes part in it.
     pub(crate) fn look(&mut self, workers: &[&Waits]) -> Option<u64> {
-        let now = Instant::now();
-        if let Some(Window { began, length, .. }) = &self.window
+        let (now, this) = (Instant::now(), thread::current().id());
+        if let Some(Window { began, length, phase }) = &mut self.window
             && now < *began + *length
         {
+            if matches!(phase, Phase::Watching(caller, _) if *caller != this) {
+                *phase = Phase::Shared;
+            }
             return None;
         }
-        let (this, found) = (thread::current().id(), waits(workers)?);
+        let found = waits(workers)?;
         let before = self.window.take();
         self.begin(now, WINDOW, Phase::Watching(this, found.clone()));
         let Window { began, phase, .. } = before?;
-        let (caller, waits) = match phase {
-            Phase::Watching(caller, waits) => (caller, waits),
-            Phase::Settling => return None,
+        let waits = match phase {
+            Phase::Watching(caller, waits) if caller == this => waits,
+            Phase::Watching(..) | Phase::Shared | Phase::Settling => return None,
             Phase::Resting => {
                 self.begin(now, SETTLE, Phase::Settling);
                 return Some(0);
@@ -99,15 +104,11 @@ impl Watch {
         if passed > 2 * WINDOW {
             return None;
         }
-        let mut shares: Vec<f64> = found
+        let shares: Vec<f64> = found
             .iter()
             .zip(&waits)
             .map(|(now, before)| now.saturating_sub(*before).div_duration_f64(passed))
             .collect();
-        // What another caller had waited says nothing of this one; the workers are the same.
-        if caller != this {
-            shares[0] = 0.0;
-        }
         let resting = resting(&shares);
         if resting == 0 {
             if !std::mem::take(&mut self.rest).is_zero() {
@@ -170,6 +171,20 @@ mod tests {
         ] {
             assert_eq!(resting(shares), expect, "{shares:?}");
         }
+    }
+
+    /// Two models that take turns wake where the other one still is: nobody else wants a CPU.
+    #[test]
+    fn a_window_of_two_callers_is_not_judged() {
+        let mut watch = Watch::default();
+        let (this, long) = (thread::current().id(), Duration::from_secs(60));
+        watch.begin(Instant::now(), long, Phase::Watching(this, Vec::new()));
+        let phase = |watch: &Watch| watch.window.as_ref().map(|w| format!("{:?}", w.phase));
+        assert_eq!(watch.look(&[]), None);
+        assert!(phase(&watch).is_some_and(|phase| phase.starts_with("Watching")));
+        let other = thread::scope(|scope| scope.spawn(|| watch.look(&[])).join());
+        assert_eq!(other.expect("no panic"), None);
+        assert_eq!(phase(&watch).as_deref(), Some("Shared"));
     }
 
     #[test]

@@ -77,12 +77,14 @@ impl CpuBackend {
         self.session.executor().begin(&self.batch, &self.ids);
         let turn = self.cpu.turn();
         self.session.run(&self.ids)?;
-        // Another model may compute while this one's tokens are chosen.
-        drop(turn);
         let mut executor = self.session.executor();
         let vocab = executor.columns().1;
         let rows = executor.logits().chunks_exact_mut(vocab);
-        Ok(answers(&self.batch, &mut self.sampler, rows))
+        let answers = answers(&self.batch, &mut self.sampler, rows);
+        // Not before the tokens are chosen: another model's step has a thread for each CPU, and would
+        // wait at every barrier for the one that this thread is on.
+        drop(turn);
+        Ok(answers)
     }
 }
 
