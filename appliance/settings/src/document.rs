@@ -15,8 +15,9 @@ machine with its source, `gimbal plan --explain KEY` what it beat.
 A setting is a flag (`--job-queue-size 100`), a variable (`GIMBAL_JOB_QUEUE_SIZE=100`), a line of
 YAML (`job_queue_size: 100`), or one of the other servers' names listed with it: `OPTION_X` is also
 `option.x` and `SERVING_X` is also `x` in `serving.properties`. Later wins: built-in <
-`firmware-configs` (the machine's family < the devices a model runs on) < `generation_config.json`, `serving.properties`, `serving.yaml` beside the
-model < `gimbal.yaml` < environment < flags.
+`firmware-configs` (the machine's family < the devices a model runs on) <
+`generation_config.json`, `serving.properties`, `serving.yaml` beside the model < `gimbal.yaml` <
+environment < flags.
 
 Who may set what: flags, `GIMBAL_` variables and the file of `--config` everything, and a mistake
 in them is an error. `gimbal.yaml` of the working folder too, where it belongs to this user or to
