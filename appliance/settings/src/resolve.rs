@@ -1,5 +1,5 @@
-//! Layers: built-in < family < devices < files, in the order given < environment < files of one model among several <
-//! flags.
+//! Layers: built-in < family < devices < files, in the order given < environment < files of one
+//! model among several < flags.
 //!
 //! What a person writes with our names (flags, `GIMBAL_*`, our own files) must be right: a slip is an
 //! error with the nearest name. What comes with a model or was meant for another server is taken as

@@ -3,7 +3,7 @@
 //! The world is compiled once, in the profile `ci`; `nextest` gives every test its own process and
 //! its time limit (`.config/nextest.toml`).
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 use std::{fs, io};
 
@@ -61,7 +61,7 @@ fn forget(skips: &Path) -> anyhow::Result<()> {
 }
 
 /// What this machine kept tests from; what `xtask` owes them is no skip but a failure.
-fn tell(skips: &PathBuf) -> anyhow::Result<()> {
+fn tell(skips: &Path) -> anyhow::Result<()> {
     if !skips.exists() {
         return Ok(());
     }

@@ -16,15 +16,7 @@ pub(crate) fn gemma() -> anyhow::Result<()> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(root()).env("GIMBAL_TEST_GEMMA", &gemma);
     cargo.env("GIMBAL_ONNXRUNTIME", &assets.runtime).arg("test");
-    cargo.args([
-        "--package",
-        "gimbal-conformance",
-        "--test",
-        "gemma",
-        "--",
-        "--ignored",
-        "--nocapture",
-    ]);
+    cargo.args(["--package", "gimbal-conformance", "--test", "gemma", "--", "--nocapture"]);
     command::run(&mut cargo)?;
     let binary = serve::build()?;
     let mut server = Command::new(&binary);
