@@ -32,7 +32,7 @@ mod turns;
 mod unpack;
 mod writer;
 
-pub use affinity::give_way;
+pub use affinity::settle;
 pub use cpu::Cpu;
 pub use fuse::{Fused, fuse};
 pub use kernels::KernelChoice;

@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicBool, AtomicPtr, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::thread::{self, JoinHandle};
 
+use crate::affinity::{self, Place};
 use crate::contention::{Waits, Watch};
 
 /// Polls before a worker sleeps: about 50 µs on a 3 GHz core.
@@ -32,6 +33,8 @@ pub(crate) struct Pool {
     /// Held during a run: there is one job at a time.
     turn: Mutex<()>,
     watch: Mutex<Watch>,
+    /// CPUs the process may use: the caller's, then one of each worker, then what is left.
+    cpus: Vec<usize>,
 }
 
 #[derive(Debug)]
@@ -99,16 +102,16 @@ impl Pool {
             resting: AtomicU64::new(0),
             waits: (0..workers).map(|_| OnceLock::new()).collect(),
         });
-        let cpus = crate::affinity::allowed_cpus();
+        let cpus = affinity::allowed_cpus();
         let spawn = |i: usize| {
             let shared = shared.clone();
             let cpu = cpus.get(i + 1).copied();
             let name = format!("gimbal-cpu-{}", i + 1);
             let run = move || {
                 if let Some(cpu) = cpu {
-                    crate::affinity::pin(cpu);
+                    affinity::pin([cpu]);
                 }
-                crate::affinity::give_way();
+                affinity::give_way();
                 if let Some(waits) = Waits::of_this_thread() {
                     shared.waits[i].get_or_init(|| waits);
                 }
@@ -118,7 +121,7 @@ impl Pool {
         };
         // A worker that cannot be started is missing from the pool, which stays correct.
         let workers = (0..workers).map_while(spawn).collect();
-        Self { shared, workers, turn: Mutex::default(), watch: Mutex::default() }
+        Self { shared, workers, turn: Mutex::default(), watch: Mutex::default(), cpus }
     }
 
     /// Threads that work, the caller included.
@@ -138,6 +141,7 @@ impl Pool {
         // A caller that panicked has closed its job before it gave the turn back.
         let _turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
         self.look();
+        self.place();
         let shared = &*self.shared;
         // What a run left that panicked on the caller's thread too.
         shared.panicked.store(false, Ordering::Relaxed);
@@ -181,6 +185,13 @@ impl Pool {
         if let Some(resting) = watch.look(&waits) {
             self.shared.resting.store(resting, Ordering::SeqCst);
         }
+    }
+
+    /// Where this caller may run: on a worker's CPU only while one rests.
+    fn place(&self) {
+        let all_work = self.shared.resting.load(Ordering::SeqCst) == 0;
+        let place = if all_work { Place::OffWorkers } else { Place::Anywhere };
+        affinity::place_caller(place, &self.cpus, self.workers.len());
     }
 }
 

@@ -122,7 +122,7 @@ impl Backend for CpuBackend {
     /// Computes the step; a computation cannot be interrupted, so `timeout` is not used.
     fn collect(&mut self, _timeout: Duration) -> Result<(StepId, Outcome), DeviceError> {
         if !std::mem::replace(&mut self.is_settled, true) {
-            gimbal_cpu::give_way();
+            gimbal_cpu::settle();
         }
         let step = self.queued.take().expect("a step is queued");
         Ok((step, self.compute()?))

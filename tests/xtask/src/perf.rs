@@ -2,8 +2,8 @@
 //!
 //! Figures are divided by what register and read loops of this repository do in the same run
 //! (`gimbal bench --kernels`), so that a noisy or another machine of the same kind cancels out, and
-//! compared with `tests/perf.json`, by instruction set the medians of five runs. A loss is believed
-//! when it is seen in every one of five runs.
+//! compared with `tests/perf.json`: by instruction set and kind of processor the medians of five runs.
+//! A loss is believed when it is seen in every one of five runs.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -74,7 +74,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     bail!("slower than {} in {RUNS} runs: {}", baseline.display(), lost.join("; "))
 }
 
-/// Figures by instruction set, then by name.
+/// Figures by instruction set and kind of processor, then by name.
 type Baseline = BTreeMap<String, BTreeMap<String, f64>>;
 
 fn read(baseline: &Path) -> anyhow::Result<Baseline> {
@@ -84,7 +84,7 @@ fn read(baseline: &Path) -> anyhow::Result<Baseline> {
 
 /// One run.
 struct Run {
-    /// The instruction set.
+    /// The instruction set and the kind of processor.
     kernels: String,
     /// Every figure as a share of its reference loop.
     figures: Vec<(String, f64)>,
@@ -112,8 +112,23 @@ fn measure(gimbal: &Path, pace: &Path, assets: &assets::Assets) -> anyhow::Resul
         let by = if name == "decode 1" { read / 1e10 } else { nibbles / 1e12 };
         all.push((name.clone(), tokens / by));
     }
-    let kernels = kernels["kernels"].as_str().context("the kernels' name")?.to_owned();
+    let kernels = kernels["kernels"].as_str().context("the kernels' name")?;
+    let kernels = format!("{kernels} on {}", processor()?);
     Ok(Run { kernels, figures: all })
+}
+
+/// Vendor and family: processors of one family have the same ports, those of another may not.
+fn processor() -> anyhow::Result<String> {
+    const INFO: &str = "/proc/cpuinfo";
+    let text = std::fs::read_to_string(INFO).context(INFO)?;
+    let value = |name: &str| {
+        let line = text.lines().find(|line| line.trim_end().starts_with(name))?;
+        Some(line.split_once(':')?.1.trim().to_owned())
+    };
+    let name = |names: [&str; 2]| names.into_iter().find_map(value);
+    let vendor = name(["vendor_id", "CPU implementer"]).context("no vendor in /proc/cpuinfo")?;
+    let family = name(["cpu family", "CPU part"]).context("no family in /proc/cpuinfo")?;
+    Ok(format!("{vendor} {family}"))
 }
 
 fn medians(all: BTreeMap<String, Vec<f64>>) -> BTreeMap<String, f64> {
