@@ -1,14 +1,19 @@
 //! What may come next in a continuation, decided by somebody else: a grammar.
 //!
 //! Masks are made beside the steps. The lane asks before each step; a mask that is late costs its own
-//! row only. Next: `request.rs`.
+//! row only. Next: `grammar.rs`, the one that serves.
+
+use std::sync::Arc;
 
 use gimbal_batch::{TokenId, TokenMask};
+
+/// Tells the lane that a mask which was late is there.
+pub type Ready = Arc<dyn Fn() + Send + Sync>;
 
 /// Decides the next token of one continuation.
 pub trait Constraint: Send {
     /// Tokens that may come next; `None` while that is being found out. Asked before every step until
-    /// it is known, so it never waits.
+    /// it is known, so it never waits. One that allows nothing ends the continuation.
     fn mask(&mut self) -> Option<TokenMask>;
 
     /// A token was chosen; the next mask is for what follows it.
@@ -17,8 +22,9 @@ pub trait Constraint: Send {
 
 /// Begins a constraint for each continuation of a request.
 pub trait Constrain: Send + Sync {
-    /// One for a continuation that has no token yet.
-    fn begin(&self) -> Box<dyn Constraint>;
+    /// One for a continuation that has no token yet. It calls `ready` when a mask is there that it did
+    /// not have when it was asked.
+    fn begin(&self, ready: Ready) -> Box<dyn Constraint>;
 }
 
 impl std::fmt::Debug for dyn Constraint {

@@ -38,7 +38,7 @@
 //! 4. the edge flushes the last frames and closes its connections;
 //! 5. the process exits, at most 28 s after 1.
 //!
-//! Reading order: `request` (asked and answered), `constraint`, `refusal`, `gate` (permits), `lane/` (the
+//! Reading order: `request` (asked and answered), `constraint`, `grammar`, `refusal`, `gate` (permits), `lane/` (the
 //! thread, its device, losses and bugs), `generation` (tokens to text), `validation`,
 //! `text_pool` (threads for texts), `prompt`, `service`, `edge` (how its requests are taken), `registry` (all
 //! models) and `ledger` (the memory they claim), `readings` (of devices), `health`, `drain`,
@@ -60,6 +60,7 @@ mod drain;
 mod edge;
 mod gate;
 mod generation;
+mod grammar;
 mod health;
 mod lane;
 mod ledger;
@@ -77,7 +78,7 @@ mod validation;
 mod warm;
 
 pub use clock::Clock;
-pub use constraint::{Constrain, Constraint};
+pub use constraint::{Constrain, Constraint, Ready};
 pub use drain::Drained;
 pub use edge::{Edge, OutputFormatter};
 pub use gate::Permit;

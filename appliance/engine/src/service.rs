@@ -10,8 +10,8 @@ use std::time::Duration;
 
 use gimbal_batch::{AdapterSlot, Limits, SampleParams, TokenId};
 use gimbal_hal::DeviceError;
-use gimbal_scheduler::{Policy, Request, RequestId};
-use gimbal_text::{ChatTemplate, StopStrings, Tokenizer};
+use gimbal_scheduler::{Client, Policy, Request, RequestId};
+use gimbal_text::{ChatTemplate, GrammarSource, StopStrings, Tokenizer};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
@@ -20,6 +20,7 @@ use crate::constraint::Constrain;
 use crate::edge::Edge;
 use crate::gate::{Gate, Permit, Shut};
 use crate::generation::{self, Choice, Generation};
+use crate::grammar::{ByGrammar, Form, ModelGrammars};
 use crate::health::{self, Health};
 use crate::lane::{Admission, Lane, LaneSource, LaneState};
 use crate::ledger::Claimed;
@@ -27,7 +28,7 @@ use crate::meters::{self, Station};
 use crate::place::Place;
 use crate::record::note_place;
 use crate::request::{GenerateRequest, Prompt, Usage};
-use crate::{QueueNumbers, Refusal, validation};
+use crate::{QueueNumbers, Refusal, text_pool, validation};
 
 /// Tokens of a prompt that decide which lane has its prefix.
 const AFFINITY_TOKENS: usize = 64;
@@ -77,6 +78,7 @@ pub struct Service {
     place: Place,
     _claimed: Option<Claimed>,
     next_id: AtomicU64,
+    grammars: Arc<ModelGrammars>,
 }
 
 impl ServiceConfig {
@@ -128,6 +130,7 @@ impl Service {
         note_place(&name, &place, 1.0);
         Ok(Arc::new(Self {
             name: name.into(),
+            grammars: Arc::new(ModelGrammars::new(Arc::clone(&tokenizer))),
             tokenizer,
             template,
             policy,
@@ -249,6 +252,29 @@ impl Service {
         validation::check_answer(request, self.max_model_len())
     }
 
+    /// What a grammar allows, for [`GenerateRequest::constrain`]. It is compiled on a thread for texts,
+    /// in this client's turn, or was for somebody before. `field` is where it stood. With `goes_on` an
+    /// answer ends only where the grammar leaves nothing else.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub async fn grammar(
+        &self,
+        client: Client,
+        field: &'static str,
+        source: GrammarSource,
+        goes_on: bool,
+    ) -> Result<Arc<dyn Constrain>, Refusal> {
+        let grammars = Arc::clone(&self.grammars);
+        let compiled = text_pool::run(client, move || grammars.compile(&source)).await;
+        let refused = |error| self.note(Refusal::of_grammar(field, &error));
+        let grammar = compiled?.map_err(refused)?;
+        let ends = self.tokenizer.end_tokens().iter().filter(|_| goes_on);
+        let words = self.limits().vocab.div_ceil(32) as usize;
+        let form = Form { words, last: ends.copied().collect() };
+        Ok(Arc::new(ByGrammar { grammar, client, form }))
+    }
+
     /// Sends a request to a lane. Returns before it has left the queue.
     ///
     /// # Errors
@@ -322,8 +348,9 @@ impl Service {
         };
         let is_counted = request.is_counted;
         let constrain = request.constrain.iter();
-        let begin =
-            |constrain: &Arc<dyn Constrain>| (0..choices).map(|_| constrain.begin()).collect();
+        let begin = |constrain: &Arc<dyn Constrain>| {
+            (0..choices).map(|_| constrain.begin(lane.ready())).collect()
+        };
         let constraints = constrain.map(begin).next().unwrap_or_default();
         let request = self.scheduler_request(id, prompt, max_new_tokens, &request);
         let admission =
@@ -344,7 +371,9 @@ impl Service {
         max_new_tokens: u32,
         request: &GenerateRequest,
     ) -> Request {
-        let ends = self.tokenizer.end_tokens().iter().filter(|_| !request.ignore_eos);
+        // Where a grammar ends, nothing else can come.
+        let ends_count = request.constrain.is_some() || !request.ignore_eos;
+        let ends = self.tokenizer.end_tokens().iter().filter(|_| ends_count);
         let ends = ends.chain(request.stop_token_ids.iter());
         let stop_tokens: Arc<[TokenId]> = ends.map(|id| TokenId::new(*id)).collect();
         let min_tokens = request.min_new_tokens;

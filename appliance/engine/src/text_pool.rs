@@ -68,6 +68,15 @@ pub async fn run<T: Send + 'static>(
     answer.await.map_err(|_| Refusal::Unavailable { why: "a bug in text processing".to_owned() })
 }
 
+/// Runs `work` on one of the threads, in this client's turn. A panic in it is told by the hook only.
+pub(crate) fn spawn(client: Client, work: impl FnOnce() + Send + 'static) {
+    if !POOL.has_threads {
+        return work();
+    }
+    let job = || drop(catch_unwind(AssertUnwindSafe(work)));
+    POOL.queue.push(client, Box::new(job));
+}
+
 impl Pool {
     fn start() -> Self {
         let queue: &'static Queue = Box::leak(Box::default());

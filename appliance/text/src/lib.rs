@@ -8,8 +8,8 @@
 //! (tokens that are not text), `table` (their bytes); then how text becomes tokens: `pre` (cutting
 //! it into words), `bpe`, `spm`, `merge` (joining neighbours), `unigram`, `charsmap`, and `json`
 //! with `named` (files of Hugging Face; `patience` bounds their expressions); then `template`
-//! (messages to a prompt) and `jinja` (its language), `decoder` (ids to text, piece by piece), `stop`
-//! (where to end).
+//! (messages to a prompt) and `jinja` (its language), `grammar` (what an answer must look like),
+//! `decoder` (ids to text, piece by piece), `stop` (where to end).
 //!
 //! # Invariants
 //! - No text that ends in half a character is ever emitted; what a stream emits in pieces equals
@@ -28,6 +28,7 @@ mod charsmap;
 mod data;
 mod decoder;
 mod error;
+mod grammar;
 mod hash;
 mod jinja;
 mod json;
@@ -49,6 +50,7 @@ mod unigram;
 pub use data::TokenizerData;
 pub use decoder::Decoder;
 pub use error::TextError;
+pub use grammar::{Grammar, GrammarError, GrammarSource, Grammars, Matching};
 pub use named::Named;
 pub use pre::pre_names;
 pub use random::random;

@@ -54,6 +54,8 @@ pub enum Condition {
 pub(crate) enum Command {
     Admit(Box<Admission>),
     Cancel(RequestId),
+    /// A mask is there. At most one of these waits.
+    Masked,
     Stop,
 }
 

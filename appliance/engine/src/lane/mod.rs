@@ -10,8 +10,9 @@ mod message;
 mod recovery;
 mod runner;
 
-use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 
 use gimbal_hal::DeviceError;
@@ -24,6 +25,7 @@ pub(crate) use self::message::{Admission, Command, LaneEvent};
 pub use self::message::{Condition, LaneState};
 use self::runner::Runner;
 use crate::clock::Clock;
+use crate::constraint::Ready;
 use crate::record::LaneMeters;
 
 /// A handle; dropping the last one stops the lane.
@@ -32,6 +34,8 @@ pub(crate) struct Lane {
     commands: SyncSender<Command>,
     state: watch::Receiver<LaneState>,
     thread: Mutex<Option<JoinHandle<()>>>,
+    /// It was told of a mask and has not looked yet.
+    is_told: Arc<AtomicBool>,
 }
 
 impl Lane {
@@ -43,14 +47,16 @@ impl Lane {
         clock: Clock,
         places: u32,
     ) -> Result<Self, DeviceError> {
-        // An Admit and a Cancel for each permit, and Stop.
+        // An Admit and a Cancel for each permit, one Masked, and Stop.
         let (commands, receiver) = sync_channel(2 * places as usize + 8);
         let meters = LaneMeters::new(model, number);
-        let (runner, state) = Runner::new(source, policy.clone(), clock, receiver, meters);
+        let is_told = Arc::default();
+        let commands_of = (receiver, Arc::clone(&is_told));
+        let (runner, state) = Runner::new(source, policy.clone(), clock, commands_of, meters);
         let name = format!("lane-{number}");
         let spawned = std::thread::Builder::new().name(name).spawn(move || runner.run());
         let thread = spawned.map_err(|e| DeviceError::Lost { why: format!("no thread: {e}") })?;
-        Ok(Self { commands, state, thread: Mutex::new(Some(thread)) })
+        Ok(Self { commands, state, thread: Mutex::new(Some(thread)), is_told })
     }
 
     /// Hands a request over; gives it back if the lane has stopped.
@@ -61,6 +67,17 @@ impl Lane {
     /// A way to cancel that does not keep the lane alive longer than its commands.
     pub(crate) fn canceller(&self, id: RequestId) -> Canceller {
         Canceller { commands: self.commands.clone(), id }
+    }
+
+    /// Tells it that a mask is there which it could not have.
+    pub(crate) fn ready(&self) -> Ready {
+        let (commands, is_told) = (self.commands.clone(), Arc::clone(&self.is_told));
+        Arc::new(move || {
+            if !is_told.swap(true, Ordering::AcqRel) {
+                // A lane that has ended needs no mask.
+                drop(commands.try_send(Command::Masked));
+            }
+        })
     }
 
     pub(crate) fn watch(&self) -> watch::Receiver<LaneState> {
@@ -129,7 +146,8 @@ mod tests {
             limits: crate::validation::tests::limits().into(),
             model_len_max: 1,
         });
-        let lane = Lane { commands, state, thread: Mutex::new(None) };
+        let (thread, is_told) = (Mutex::new(None), Arc::default());
+        let lane = Lane { commands, state, thread, is_told };
         assert_eq!(lane.state().condition, Condition::Running);
         drop(sender);
         assert!(matches!(lane.state().condition, Condition::Stopped { .. }));

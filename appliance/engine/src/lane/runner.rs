@@ -6,6 +6,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
@@ -39,6 +40,8 @@ pub(super) struct Runner {
     pub(super) policy: Policy,
     pub(super) clock: Clock,
     pub(super) commands: Receiver<Command>,
+    /// It was told of a mask and has not looked yet.
+    is_told: Arc<AtomicBool>,
     pub(super) live: HashMap<RequestId, Live>,
     pub(super) events: Vec<Event>,
     batch: Batch,
@@ -78,7 +81,7 @@ impl Runner {
         source: LaneSource,
         policy: Policy,
         clock: Clock,
-        commands: Receiver<Command>,
+        (commands, is_told): (Receiver<Command>, Arc<AtomicBool>),
         meters: LaneMeters,
     ) -> (Self, watch::Receiver<LaneState>) {
         let limits = Arc::new(source.backend.limits().clone());
@@ -100,6 +103,7 @@ impl Runner {
             policy,
             clock,
             commands,
+            is_told,
             live: HashMap::new(),
             events: Vec::new(),
             batch: Batch::default(),
@@ -208,6 +212,8 @@ impl Runner {
         match command {
             Command::Admit(admission) => self.admit(*admission),
             Command::Cancel(id) => self.scheduler.cancel(id, &mut self.events),
+            // The next round asks for it.
+            Command::Masked => self.is_told.store(false, Ordering::Release),
             Command::Stop => return Flow::Stop,
         }
         Flow::On

@@ -117,7 +117,7 @@ struct EveryThird {
 }
 
 impl Constrain for EveryThird {
-    fn begin(&self) -> Box<dyn Constraint> {
+    fn begin(&self, _ready: Ready) -> Box<dyn Constraint> {
         let (is_late, asked) = (Arc::clone(&self.is_late), Arc::clone(&self.asked));
         Box::new(Turns { next: 0, is_new: false, is_late, asked })
     }

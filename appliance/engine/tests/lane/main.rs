@@ -4,6 +4,7 @@
 
 mod bugs;
 mod devices;
+mod grammars;
 mod lanes;
 mod models;
 

@@ -1,0 +1,235 @@
+//! Masks of a grammar: at once where they are quick, on a thread for texts where they are not.
+//!
+//! Nearly every mask takes some microseconds, less than handing it to another thread. Now and then one
+//! takes milliseconds; whoever had one is not worked on by the lane any more. What a mask is stands in
+//! `gimbal-text`. Next: `request.rs`.
+
+use std::sync::mpsc::{Receiver, TryRecvError, sync_channel};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use gimbal_batch::{TokenId, TokenMask};
+use gimbal_scheduler::Client;
+use gimbal_text::{Grammar, GrammarError, GrammarSource, Grammars, Matching, Tokenizer};
+use tracing::debug;
+
+use crate::constraint::{Constrain, Constraint, Ready};
+use crate::{Refusal, text_pool};
+
+/// A mask that takes longer is not quick.
+const QUICK: Duration = Duration::from_millis(1);
+
+/// The grammars of a model, made when the first one is asked for.
+#[derive(Debug)]
+pub(crate) struct ModelGrammars {
+    tokenizer: Arc<Tokenizer>,
+    made: OnceLock<Result<Grammars, GrammarError>>,
+}
+
+impl ModelGrammars {
+    pub(crate) fn new(tokenizer: Arc<Tokenizer>) -> Self {
+        Self { tokenizer, made: OnceLock::new() }
+    }
+
+    /// Compiles one. May take long.
+    pub(crate) fn compile(&self, source: &GrammarSource) -> Result<Arc<Grammar>, GrammarError> {
+        let made = self.made.get_or_init(|| Grammars::new(&self.tokenizer));
+        made.as_ref().map_err(Clone::clone)?.compile(source)
+    }
+}
+
+/// A grammar for the continuations of one request.
+#[derive(Clone, Debug)]
+pub(crate) struct ByGrammar {
+    pub(crate) grammar: Arc<Grammar>,
+    pub(crate) client: Client,
+    pub(crate) form: Form,
+}
+
+/// How masks are written.
+#[derive(Clone, Debug)]
+pub(crate) struct Form {
+    /// Words of a mask: as many as the device's vocabulary needs.
+    pub(crate) words: usize,
+    /// Tokens that come only where nothing else may.
+    pub(crate) last: Arc<[u32]>,
+}
+
+impl Constrain for ByGrammar {
+    fn begin(&self, ready: Ready) -> Box<dyn Constraint> {
+        let matching = Box::new(self.grammar.begin());
+        let state = State::Here { matching, token: None };
+        let (client, form) = (self.client, self.form.clone());
+        Box::new(Answer { state, is_slow: false, ready, client, form })
+    }
+}
+
+/// One continuation.
+struct Answer {
+    state: State,
+    is_slow: bool,
+    ready: Ready,
+    client: Client,
+    form: Form,
+}
+
+enum State {
+    /// With the token it has not taken yet.
+    Here { matching: Box<Matching>, token: Option<TokenId> },
+    /// On another thread.
+    Away(Receiver<(Box<Matching>, TokenMask)>),
+    /// Nothing may come any more.
+    Over,
+}
+
+impl Constraint for Answer {
+    fn mask(&mut self) -> Option<TokenMask> {
+        match std::mem::replace(&mut self.state, State::Over) {
+            State::Here { mut matching, token } if !self.is_slow => {
+                let from = Instant::now();
+                let mask = self.form.next(&mut matching, token);
+                self.is_slow = from.elapsed() > QUICK;
+                self.state = State::Here { matching, token: None };
+                Some(mask)
+            }
+            State::Here { mut matching, token } => {
+                let (sender, receiver) = sync_channel(1);
+                let (ready, form) = (Arc::clone(&self.ready), self.form.clone());
+                text_pool::spawn(self.client, move || {
+                    let mask = form.next(&mut matching, token);
+                    // The answer may have ended meanwhile.
+                    drop(sender.send((matching, mask)));
+                    ready();
+                });
+                self.state = State::Away(receiver);
+                None
+            }
+            State::Away(receiver) => match receiver.try_recv() {
+                Ok((matching, mask)) => {
+                    self.state = State::Here { matching, token: None };
+                    Some(mask)
+                }
+                Err(TryRecvError::Empty) => {
+                    self.state = State::Away(receiver);
+                    None
+                }
+                // A bug ended it, and nothing is known of what may come.
+                Err(TryRecvError::Disconnected) => Some(self.form.nothing()),
+            },
+            State::Over => Some(self.form.nothing()),
+        }
+    }
+
+    fn accept(&mut self, token: TokenId) {
+        // A token comes of a mask, and a mask brings it here.
+        if let State::Here { token: next, .. } = &mut self.state {
+            *next = Some(token);
+        }
+    }
+}
+
+impl Form {
+    /// Takes a token and finds out what may follow. What goes wrong allows nothing: the answer ends.
+    fn next(&self, matching: &mut Matching, token: Option<TokenId>) -> TokenMask {
+        let taken = token.map_or(Ok(()), |token| matching.accept(token.get()));
+        match taken.and_then(|()| matching.mask()) {
+            Ok(words) => self.written(words),
+            Err(error) => {
+                debug!(%error, "a grammar cannot go on");
+                self.nothing()
+            }
+        }
+    }
+
+    /// Without the last tokens, unless nothing would be left.
+    fn written(&self, mut words: Vec<u32>) -> TokenMask {
+        words.resize(self.words, 0);
+        let mut rest = words.clone();
+        for token in self.last.iter() {
+            if let Some(word) = rest.get_mut(*token as usize / 32) {
+                *word &= !(1 << (token % 32));
+            }
+        }
+        let is_empty = rest.iter().all(|word| *word == 0);
+        TokenMask(if is_empty { words } else { rest }.into())
+    }
+
+    fn nothing(&self) -> TokenMask {
+        TokenMask(vec![0; self.words].into())
+    }
+}
+
+impl Refusal {
+    /// What is wrong with a grammar that stood in a field.
+    pub(crate) fn of_grammar(field: &'static str, error: &GrammarError) -> Self {
+        Self::Invalid { field, what: error.to_string() }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc::sync_channel;
+
+    use gimbal_text::TokenizerData;
+
+    use super::*;
+
+    fn answer(regex: &str, is_slow: bool, last: &[u32], ready: Ready) -> Answer {
+        let tokenizer = Tokenizer::new(&TokenizerData::byte_level()).expect("bytes");
+        let grammars = ModelGrammars::new(Arc::new(tokenizer));
+        let grammar = grammars.compile(&GrammarSource::Regex(regex.to_owned())).expect("fine");
+        let state = State::Here { matching: Box::new(grammar.begin()), token: None };
+        let form = Form { words: 9, last: last.into() };
+        Answer { state, is_slow, ready, client: Client::default(), form }
+    }
+
+    fn allowed(mask: &TokenMask) -> Vec<u32> {
+        (0..32 * 9).filter(|id| mask.allows(TokenId::new(*id))).collect()
+    }
+
+    /// What is slow is done elsewhere: asked again after `ready`, it is there, and the same.
+    #[test]
+    fn a_slow_mask_is_late_and_the_same() {
+        let (sender, told) = sync_channel(4);
+        let ready: Ready = Arc::new(move || sender.send(()).expect("the test waits"));
+        let mut quick = answer("a[bc]", false, &[], Arc::new(|| ()));
+        let mut slow = answer("a[bc]", true, &[], ready);
+        for token in [u32::from(b'a'), u32::from(b'c'), 257] {
+            let expect = quick.mask().expect("at once");
+            let mut found = slow.mask();
+            if found.is_none() {
+                told.recv().expect("it is made");
+                found = slow.mask();
+            }
+            assert_eq!(found.as_ref(), Some(&expect));
+            assert!(expect.allows(TokenId::new(token)));
+            quick.accept(TokenId::new(token));
+            slow.accept(TokenId::new(token));
+        }
+    }
+
+    #[test]
+    fn who_goes_on_ends_only_where_nothing_else_is_left() {
+        let mut free = answer("a{1,2}", false, &[], Arc::new(|| ()));
+        let mut on = answer("a{1,2}", false, &[257], Arc::new(|| ()));
+        let a = TokenId::new(b'a'.into());
+        let seen: Vec<_> = (0..3)
+            .map(|_| {
+                let masks = [&mut free, &mut on].map(|answer| answer.mask().expect("at once"));
+                free.accept(a);
+                on.accept(a);
+                masks.map(|mask| allowed(&mask))
+            })
+            .collect();
+        let a = a.get();
+        assert_eq!(seen, [[vec![a], vec![a]], [vec![a, 257], vec![a]], [vec![257], vec![257]]]);
+    }
+
+    #[test]
+    fn a_token_that_does_not_fit_leaves_nothing() {
+        let mut answer = answer("ab", false, &[], Arc::new(|| ()));
+        assert!(answer.mask().is_some());
+        answer.accept(TokenId::new(b'x'.into()));
+        assert_eq!(allowed(&answer.mask().expect("at once")), [0_u32; 0]);
+    }
+}

@@ -1,0 +1,124 @@
+//! A compiled grammar, and how far one answer has come in it.
+//!
+//! Next: `vocabulary.rs`.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use llguidance::{Matcher, ParserFactory};
+
+use super::{GrammarError, GrammarSource};
+
+/// Matchers of a grammar that wait for the next answer. What one has learnt of its expressions is
+/// worth keeping: the first masks of a new one take ten times as long.
+const SPARE_MAX: usize = 16;
+
+/// A compiled grammar.
+pub struct Grammar {
+    /// At its beginning, never moved.
+    first: Matcher,
+    spare: Mutex<Vec<Matcher>>,
+}
+
+impl Grammar {
+    pub(super) fn new(
+        factory: &ParserFactory,
+        source: &GrammarSource,
+    ) -> Result<Self, GrammarError> {
+        let mut first = Matcher::new(factory.create_parser(source.rules()?));
+        // A grammar that nothing can begin is found here, not in the middle of an answer.
+        let begins = first.compute_mask_or_eos().map(|mask| mask.num_set() > 0);
+        match (first.get_error(), begins) {
+            (Some(error), _) => Err(GrammarError(shortened(&error))),
+            (None, Err(error)) => Err(GrammarError(shortened(&error.to_string()))),
+            (None, Ok(false)) => Err(GrammarError("no token of the model can begin it".to_owned())),
+            (None, Ok(true)) => Ok(Self { first, spare: Mutex::default() }),
+        }
+    }
+
+    /// Begins an answer.
+    #[must_use]
+    pub fn begin(self: &Arc<Self>) -> Matching {
+        let spare = self.lock().pop();
+        // Copies that share what they learn would wait for each other.
+        let matcher = spare.unwrap_or_else(|| self.first.deep_clone());
+        Matching { matcher: Some(matcher), of: Arc::clone(self) }
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Matcher>> {
+        self.spare.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl std::fmt::Debug for Grammar {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Grammar").finish_non_exhaustive()
+    }
+}
+
+/// One answer in a grammar.
+pub struct Matching {
+    /// Always there until it is dropped.
+    matcher: Option<Matcher>,
+    of: Arc<Grammar>,
+}
+
+impl Matching {
+    /// Which tokens may come next, a bit each: token `t` is bit `t % 32` of word `t / 32`. At the end
+    /// of the grammar these are the tokens that end an answer.
+    ///
+    /// # Errors
+    /// No token can come, or finding out passes a limit.
+    pub fn mask(&mut self) -> Result<Vec<u32>, GrammarError> {
+        let mask = self.matcher()?.compute_mask_or_eos();
+        let mask = mask.map_err(|error| GrammarError(shortened(&error.to_string())))?;
+        if mask.num_set() == 0 {
+            return Err(GrammarError("no token of the model can continue it".to_owned()));
+        }
+        let words = mask.len().div_ceil(32);
+        Ok(mask.as_slice().iter().copied().take(words).collect())
+    }
+
+    /// Takes the token that came.
+    ///
+    /// # Errors
+    /// It does not fit, which is a bug, or finding out passes a limit.
+    pub fn accept(&mut self, token: u32) -> Result<(), GrammarError> {
+        let matcher = self.matcher()?;
+        // After the end only tokens that end the answer come.
+        if matcher.is_stopped() && !matcher.is_error() {
+            return Ok(());
+        }
+        let taken = matcher.consume_token(token);
+        taken.map_err(|error| GrammarError(shortened(&error.to_string())))
+    }
+
+    fn matcher(&mut self) -> Result<&mut Matcher, GrammarError> {
+        self.matcher.as_mut().ok_or_else(|| GrammarError("it has ended".to_owned()))
+    }
+}
+
+impl Drop for Matching {
+    fn drop(&mut self) {
+        let Some(mut matcher) = self.matcher.take() else { return };
+        if matcher.is_error() || matcher.reset().is_err() {
+            return;
+        }
+        let mut spare = self.of.lock();
+        if spare.len() < SPARE_MAX {
+            spare.push(matcher);
+        }
+    }
+}
+
+impl std::fmt::Debug for Matching {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Matching").finish_non_exhaustive()
+    }
+}
+
+/// The crate's words, as far as they are for a reader.
+fn shortened(error: &str) -> String {
+    const LETTERS_MAX: usize = 400;
+    let line = error.lines().next().unwrap_or_default().trim();
+    line.chars().take(LETTERS_MAX).collect()
+}
