@@ -4,7 +4,7 @@
 //! (sockets), `connections` (places), `peer` and `hangup` (who asks, and who has left), `routes` (all of them) and `router` (what answers),
 //! `scopes`, `keys` and `key_file` (who may), `work`
 //! (threads that are not sockets'), `access` (ids, log, counts) with `repeats`, `body` and `budget` (bytes), `names`,
-//! `fields`, `typed` and `weight` (bytes to members), `fault` (every error in every schema), `generations`, `whole` and `stream` (answers), `lmi/`,
+//! `fields`, `members`, `typed` and `weight` (bytes to members), `fault` (every error in every schema), `generations`, `whole` and `stream` (answers), `lmi/`,
 //! `openai/` (with `sampling` for both), `exposition` and `alias` (metrics), `boot`, `journal`,
 //! `status` and `dashboard` (a page for people, and what it shows).
 //!
@@ -51,6 +51,7 @@ mod journal;
 mod key_file;
 mod keys;
 mod lmi;
+mod members;
 mod names;
 mod openai;
 mod peer;

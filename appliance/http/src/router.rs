@@ -263,6 +263,29 @@ mod tests {
         }
     }
 
+    /// What the table says has an effect is what a struct reads, in every scope.
+    #[test]
+    fn every_field_that_is_done_has_a_member() {
+        use crate::names::{self, Scope, Verdict};
+
+        let [lmi, parameters] = lmi::members();
+        let openai = [
+            Scope::Chat,
+            Scope::Completion,
+            Scope::Tokenize,
+            Scope::Detokenize,
+            Scope::StreamOptions,
+        ];
+        let openai = openai.map(|scope| (scope, openai::members(scope)));
+        let all = openai.into_iter().chain([(Scope::Lmi, lmi), (Scope::LmiParameters, parameters)]);
+        for (scope, mut members) in all {
+            let is_done = |name: &&str| names::verdict(name, scope) == Verdict::Done;
+            let done: Vec<&str> = names::TABLE.iter().map(|row| row.name).filter(is_done).collect();
+            members.sort_unstable();
+            assert_eq!(members, done, "{scope:?}");
+        }
+    }
+
     #[test]
     fn the_document_has_the_routes_of_the_table() {
         let document: Value = serde_json::from_str(OPENAPI).expect("JSON");

@@ -12,9 +12,10 @@ use gimbal_engine::{
     Completed, Delta, GenerateRequest, Prompt, SampleParams, Service, TokenInfo, Usage,
 };
 use gimbal_text::Tokenizer;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::request::{Delivery, Header, Told, alternatives, deadline, delivery, patience, request};
+use super::request::{Common, Delivery, Header, Told, alternatives, deadline, patience};
 use super::tokens::prompt_of;
 use super::{done, finish_name, logprobs, usage};
 use crate::budget::Share;
@@ -24,12 +25,23 @@ use crate::fault::{Door, Fault, Schema};
 use crate::fields::Fields;
 use crate::framing::Framing;
 use crate::generations::{Generations, fault_of};
+use crate::members::part;
 use crate::names::Scope;
 use crate::stream::{self, Encode};
-use crate::typed::{PROMPTS_MAX, Prompts};
+use crate::typed::{Count, Flag, Prompts};
 use crate::whole;
 
 const MAX_TOKENS: u32 = 16;
+
+/// What a completion body says beside what chats say too.
+#[derive(Debug, Deserialize)]
+pub(super) struct CompletionFields {
+    prompt: Option<Prompts>,
+    logprobs: Option<Count>,
+    echo: Option<Flag>,
+    best_of: Option<Count>,
+    add_special_tokens: Option<Flag>,
+}
 
 /// Answers one prompt or several.
 pub(crate) async fn completions(
@@ -37,19 +49,20 @@ pub(crate) async fn completions(
     mut fields: Fields,
 ) -> Result<Response<Body>, Fault> {
     fields.refuse_unsupported(Scope::Completion)?;
-    let service = call.app.model(fields.text("model")?.as_deref(), call.door)?;
-    let Delivery { stream, told } = delivery(&mut fields)?;
-    let prompts = fields.prompts::<PROMPTS_MAX>("prompt")?;
-    let length = fields.count32("max_tokens")?.unwrap_or(MAX_TOKENS);
-    let top = fields.count("logprobs")?.map(|n| alternatives("logprobs", n)).transpose()?;
-    let echo = fields.flag("echo")?.unwrap_or(false);
+    let common = Common::read(&mut fields)?;
+    let service = call.app.model(common.shared.model.as_deref(), call.door)?;
+    let Delivery { stream, told } = common.delivery;
+    let own: CompletionFields = part(&mut fields)?;
+    let prompts = own.prompt.ok_or_else(|| Fault::field("prompt", "is missing"))?;
+    let length = common.sampling.max_tokens.map_or(MAX_TOKENS, Count::small);
+    let top = own.logprobs.map(|n| alternatives("logprobs", n)).transpose()?;
+    let echo = own.echo.is_some_and(|Flag(echo)| echo);
     if echo && top.is_some() {
         return Err(Fault::unsupported("echo with logprobs"));
     }
-    let base = request(call, service.edge(), &mut fields)?;
-    let add_special_tokens = fields.flag("add_special_tokens")?.unwrap_or(true);
-    let best_of = fields.count16("best_of")?.unwrap_or(base.choices);
-    if best_of != base.choices {
+    let base = common.request(call, service.edge());
+    let add_special_tokens = own.add_special_tokens.is_none_or(|Flag(add)| add);
+    if own.best_of.is_some_and(|best_of| best_of.smaller() != base.choices) {
         return Err(Fault::unsupported("best_of other than n"));
     }
     let base = GenerateRequest {
@@ -90,7 +103,7 @@ pub(crate) async fn completions(
         let (all, cost) = generations.complete().await?;
         whole::json(call, &writer.whole(&all, cost))?
     };
-    tell_ignored(&mut response, &[&fields]);
+    tell_ignored(&mut response, &fields);
     Ok(response)
 }
 

@@ -1,9 +1,10 @@
 //! OpenAI's schema: chat, completions, models, and what vLLM has beside them.
 //!
-//! Reading order: `request` (fields both share), `chat`, `completions`, `logprobs`, `tokens`, `info`.
+//! Reading order: `request` (fields both share), `conversation`, `chat`, `completions`, `logprobs`, `tokens`, `info`.
 
 mod chat;
 mod completions;
+mod conversation;
 mod info;
 mod logprobs;
 mod request;
@@ -47,4 +48,29 @@ fn done(
         framing.frame(&last, out);
     }
     framing.done(out);
+}
+
+/// The members of a scope's structs.
+#[cfg(test)]
+pub(crate) fn members(scope: crate::names::Scope) -> Vec<&'static str> {
+    use crate::members::tests::names;
+    use crate::names::Scope;
+    use crate::sampling::Sampling;
+
+    let common = [names::<Sampling>(), names::<request::Shared>(), &["stream_options"]];
+    match scope {
+        Scope::Chat => {
+            let own = [names::<conversation::Conversation>(), names::<chat::ChatFields>()];
+            [common.concat(), own.concat()].concat()
+        }
+        Scope::Completion => {
+            [common.concat().as_slice(), names::<completions::CompletionFields>()].concat()
+        }
+        Scope::Tokenize => {
+            [names::<conversation::Conversation>(), names::<tokens::TokenizeFields>()].concat()
+        }
+        Scope::Detokenize => names::<tokens::DetokenizeFields>().to_vec(),
+        Scope::StreamOptions => names::<request::StreamOptions>().to_vec(),
+        Scope::Lmi | Scope::LmiParameters => Vec::new(),
+    }
 }
