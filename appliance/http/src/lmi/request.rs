@@ -6,20 +6,19 @@ use axum::body::Body;
 use axum::http::Response;
 use gimbal_engine::{Edge, GenerateRequest, OutputFormatter, Prompt, SampleParams};
 use serde::Deserialize;
-use serde_json::Value;
 
 use crate::call::{Call, tell_ignored};
 use crate::fault::{Fault, Kind};
 use crate::fields::Fields;
 use crate::framing::Framing;
 use crate::generations::Generations;
-use crate::lmi::response::{Answer, Lines};
+use crate::lmi::response::{Answer, Writer};
 use crate::lmi::shown::{Asked, Shown};
 use crate::members::part;
 use crate::names::Scope;
 use crate::sampling::Sampling;
+use crate::stream;
 use crate::typed::{Count, Flag, Number, PROMPTS_MAX, STOPS_MAX, Texts};
-use crate::{stream, whole};
 
 const MAX_NEW_TOKENS: u32 = 30;
 
@@ -90,30 +89,15 @@ pub(crate) async fn invocation(
     let patience = Some(edge.deadline);
     let generations = Generations::start(&service, requests, patience).await?;
     let tokenizer = service.tokenizer();
-    let answer = Answer::new(tokenizer, shown);
+    let writer = Writer::new(tokenizer, shown);
     let asked = |(i, text): (usize, String)| Asked {
         text,
         prompt: generations.prompt(i),
         seed: seeds.get(i).map_or(0, |seed| seed.cast_signed()),
     };
-    let mut asked: Vec<Asked> = texts.into_iter().enumerate().map(asked).collect();
-    let mut response = match framing {
-        Some(framing) => {
-            let asked = asked.pop().unwrap_or_default();
-            let lines = Lines::new(answer, framing, asked, call.share.take());
-            stream::response(call, generations, lines, framing)
-        }
-        None => {
-            let (choices, _) = generations.complete().await?;
-            let answers = asked.iter().zip(choices);
-            let answers = answers.map(|(asked, choices)| answer.whole(asked, &choices));
-            let mut answers: Vec<Value> = answers.collect();
-            match is_list || edge.tgi_compat {
-                true => whole::json(call, &Value::Array(answers))?,
-                false => whole::json(call, &answers.pop().unwrap_or_default())?,
-            }
-        }
-    };
+    let asked = texts.into_iter().enumerate().map(asked).collect();
+    let answer = Answer::new(writer, asked, is_list || edge.tgi_compat, call.share.take());
+    let mut response = stream::answer(call, generations, answer, framing).await?;
     tell_ignored(&mut response, &fields);
     Ok(response)
 }

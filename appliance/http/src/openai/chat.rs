@@ -18,13 +18,12 @@ use super::{done, finish_name, logprobs, usage};
 use crate::call::{Call, tell_ignored};
 use crate::fault::{Door, Fault, Schema};
 use crate::fields::Fields;
-use crate::framing::Framing;
+use crate::framing::Frames;
 use crate::generations::{Generations, fault_of};
 use crate::members::part;
 use crate::names::Scope;
 use crate::stream::{self, Encode};
 use crate::typed::{Count, Flag};
-use crate::whole;
 
 /// What a chat body says beside what completions say too.
 #[derive(Debug, Deserialize)]
@@ -64,14 +63,9 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
     call.share = None;
     let header = Header::new(call, "chatcmpl", &service);
     let writer = Writer { header, tokenizer: service.tokenizer().clone(), top, door: call.door };
-    let mut response = if stream {
-        let (framing, cost) = (call.openai_framing(service.edge()), generations.usage());
-        let chunks = Chunks { writer, framing, told, cost, tokens: Vec::new() };
-        stream::response(call, generations, chunks, framing)
-    } else {
-        let (choices, cost) = generations.complete().await?;
-        whole::json(call, &writer.whole(choices.first().map_or(&[][..], Vec::as_slice), cost))?
-    };
+    let framing = stream.then(|| call.openai_framing(service.edge()));
+    let chat = Chat { writer, told, cost: generations.usage(), tokens: Vec::new() };
+    let mut response = stream::answer(call, generations, chat, framing).await?;
     tell_ignored(&mut response, &fields);
     Ok(response)
 }
@@ -100,23 +94,6 @@ struct Writer {
 }
 
 impl Writer {
-    fn whole(&self, choices: &[Completed], cost: Usage) -> Value {
-        let choice = |(index, choice): (usize, &Completed)| {
-            let tokens = choice.tokens.iter().map(|(token, _)| token);
-            let logprobs = self.top.map(|_| logprobs::chat(&self.tokenizer, tokens));
-            json!({
-                "index": index,
-                "message": { "role": "assistant", "content": choice.text },
-                "logprobs": logprobs,
-                "finish_reason": finish_name(&choice.finish),
-            })
-        };
-        let choices: Value = choices.iter().enumerate().map(choice).collect();
-        let mut object = self.header.object("chat.completion", &choices);
-        object["usage"] = usage(cost);
-        object
-    }
-
     fn chunk(&self, index: u16, delta: &Value, finish: Option<&str>) -> Value {
         let choice = json!({
             "index": index, "delta": delta, "logprobs": null, "finish_reason": finish,
@@ -125,11 +102,10 @@ impl Writer {
     }
 }
 
-/// A stream of chunks; `[DONE]` ends it unless it failed.
+/// An answer; a stream is of chunks, and `[DONE]` ends it unless it failed.
 #[derive(Debug)]
-struct Chunks {
+struct Chat {
     writer: Writer,
-    framing: Framing,
     told: Told,
     /// What was known to be spent at the beginning.
     cost: Usage,
@@ -137,19 +113,19 @@ struct Chunks {
     tokens: Vec<(u16, u32)>,
 }
 
-impl Chunks {
+impl Chat {
     /// Where usage was asked for, every chunk has the member.
-    fn frame(&self, mut chunk: Value, completion_tokens: u32, out: &mut String) {
+    fn frame(&self, mut chunk: Value, completion_tokens: u32, out: &mut Frames) {
         match self.told {
             Told::Never => {}
             Told::AtEnd => chunk["usage"] = Value::Null,
             Told::Always => chunk["usage"] = usage(Usage { completion_tokens, ..self.cost }),
         }
-        self.framing.frame(&chunk, out);
+        out.add(&chunk);
     }
 
     /// Counts a choice's tokens; tells its role before the first.
-    fn count(&mut self, delta: &Delta, out: &mut String) -> u32 {
+    fn count(&mut self, delta: &Delta, out: &mut Frames) -> u32 {
         let more = u32::from(delta.token.is_some());
         if let Some((_, tokens)) = self.tokens.iter_mut().find(|(c, _)| *c == delta.choice) {
             *tokens += more;
@@ -162,8 +138,26 @@ impl Chunks {
     }
 }
 
-impl Encode for Chunks {
-    fn delta(&mut self, _prompt: usize, delta: Delta, out: &mut String) -> ControlFlow<()> {
+impl Encode for Chat {
+    fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Value {
+        let writer = &self.writer;
+        let choice = |(index, choice): (usize, &Completed)| {
+            let tokens = choice.tokens.iter().map(|(token, _)| token);
+            let logprobs = writer.top.map(|_| logprobs::chat(&writer.tokenizer, tokens));
+            json!({
+                "index": index,
+                "message": { "role": "assistant", "content": choice.text },
+                "logprobs": logprobs,
+                "finish_reason": finish_name(&choice.finish),
+            })
+        };
+        let choices: Value = prompts.iter().flatten().enumerate().map(choice).collect();
+        let mut object = writer.header.object("chat.completion", &choices);
+        object["usage"] = usage(cost);
+        object
+    }
+
+    fn delta(&mut self, _prompt: usize, delta: Delta, out: &mut Frames) -> ControlFlow<()> {
         let tokens = self.count(&delta, out);
         let writer = &self.writer;
         let wants_logprobs = writer.top.is_some() && delta.token.is_some();
@@ -179,7 +173,7 @@ impl Encode for Chunks {
         }
         let Some(finish) = &delta.finish else { return ControlFlow::Continue(()) };
         if let Some(fault) = fault_of(finish, true) {
-            self.framing.frame(&fault.body(Schema::OpenAi, writer.door), out);
+            out.add(&fault.body(Schema::OpenAi, writer.door));
             return ControlFlow::Break(());
         }
         let last = writer.chunk(delta.choice, &json!({}), Some(finish_name(finish)));
@@ -187,8 +181,8 @@ impl Encode for Chunks {
         ControlFlow::Continue(())
     }
 
-    fn end(&mut self, cost: Usage, out: &mut String) {
+    fn end(&mut self, cost: Usage, out: &mut Frames) {
         let cost = (self.told != Told::Never).then_some(cost);
-        done(&self.writer.header, "chat.completion.chunk", self.framing, cost, out);
+        done(&self.writer.header, "chat.completion.chunk", cost, out);
     }
 }

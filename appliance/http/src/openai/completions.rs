@@ -23,7 +23,7 @@ use crate::call::{Call, tell_ignored};
 use crate::copies;
 use crate::fault::{Door, Fault, Schema};
 use crate::fields::Fields;
-use crate::framing::Framing;
+use crate::framing::Frames;
 use crate::generations::{Generations, fault_of};
 use crate::members::part;
 use crate::names::Scope;
@@ -93,16 +93,10 @@ pub(crate) async fn completions(
     let tokenizer = service.tokenizer().clone();
     let choices = usize::from(base.choices);
     let writer = Writer { header, tokenizer, top, door: call.door, choices, echo };
-    let mut response = if stream {
-        let framing = call.openai_framing(service.edge());
-        let costs = (0..count).map(|i| generations.usage_of(i)).collect();
-        let choices = HashMap::new();
-        let chunks = Chunks { writer, framing, told, costs, choices, _share: share };
-        stream::response(call, generations, chunks, framing)
-    } else {
-        let (all, cost) = generations.complete().await?;
-        whole::json(call, &writer.whole(&all, cost))?
-    };
+    let framing = stream.then(|| call.openai_framing(service.edge()));
+    let costs = (0..count).map(|i| generations.usage_of(i)).collect();
+    let text = Text { writer, told, costs, choices: HashMap::new(), _share: share };
+    let mut response = stream::answer(call, generations, text, framing).await?;
     tell_ignored(&mut response, &fields);
     Ok(response)
 }
@@ -167,33 +161,16 @@ struct Writer {
 }
 
 impl Writer {
-    fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Value {
-        let choice = |(index, choice): (usize, &Completed)| {
-            let tokens: Vec<&TokenInfo> = choice.tokens.iter().map(|(token, _)| token).collect();
-            json!({
-                "index": index,
-                "text": format!("{}{}", self.echo[index / self.choices], choice.text),
-                "logprobs": self.logprobs(&tokens, &mut 0),
-                "finish_reason": finish_name(&choice.finish),
-            })
-        };
-        let choices: Value = prompts.iter().flatten().enumerate().map(choice).collect();
-        let mut object = self.header.object("text_completion", &choices);
-        object["usage"] = usage(cost);
-        object
-    }
-
     fn logprobs(&self, tokens: &[&TokenInfo], offset: &mut usize) -> Value {
         let told = |_| logprobs::completion(&self.tokenizer, tokens, offset);
         self.top.map_or(Value::Null, told)
     }
 }
 
-/// A stream of chunks; `[DONE]` ends it unless it failed.
+/// An answer; a stream is of chunks, and `[DONE]` ends it unless it failed.
 #[derive(Debug)]
-struct Chunks {
+struct Text {
     writer: Writer,
-    framing: Framing,
     told: Told,
     /// What each prompt was known to cost at the beginning.
     costs: Vec<Usage>,
@@ -211,21 +188,38 @@ struct Sent {
     tokens: u32,
 }
 
-impl Chunks {
+impl Text {
     /// Where usage was asked for, every chunk has the member.
-    fn frame(&self, mut chunk: Value, prompt: usize, tokens: u32, out: &mut String) {
+    fn frame(&self, mut chunk: Value, prompt: usize, tokens: u32, out: &mut Frames) {
         let cost = self.costs.get(prompt).copied().unwrap_or_default();
         match self.told {
             Told::Never => {}
             Told::AtEnd => chunk["usage"] = Value::Null,
             Told::Always => chunk["usage"] = usage(Usage { completion_tokens: tokens, ..cost }),
         }
-        self.framing.frame(&chunk, out);
+        out.add(&chunk);
     }
 }
 
-impl Encode for Chunks {
-    fn delta(&mut self, prompt: usize, delta: Delta, out: &mut String) -> ControlFlow<()> {
+impl Encode for Text {
+    fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Value {
+        let writer = &self.writer;
+        let choice = |(index, choice): (usize, &Completed)| {
+            let tokens: Vec<&TokenInfo> = choice.tokens.iter().map(|(token, _)| token).collect();
+            json!({
+                "index": index,
+                "text": format!("{}{}", writer.echo[index / writer.choices], choice.text),
+                "logprobs": writer.logprobs(&tokens, &mut 0),
+                "finish_reason": finish_name(&choice.finish),
+            })
+        };
+        let choices: Value = prompts.iter().flatten().enumerate().map(choice).collect();
+        let mut object = writer.header.object("text_completion", &choices);
+        object["usage"] = usage(cost);
+        object
+    }
+
+    fn delta(&mut self, prompt: usize, delta: Delta, out: &mut Frames) -> ControlFlow<()> {
         let writer = &self.writer;
         let fault = delta.finish.as_ref().and_then(|finish| fault_of(finish, true));
         let finish = delta.finish.as_ref().filter(|_| fault.is_none()).map(finish_name);
@@ -247,12 +241,12 @@ impl Encode for Chunks {
             self.frame(chunk, prompt, so_far, out);
         }
         let Some(fault) = fault else { return ControlFlow::Continue(()) };
-        self.framing.frame(&fault.body(Schema::OpenAi, self.writer.door), out);
+        out.add(&fault.body(Schema::OpenAi, self.writer.door));
         ControlFlow::Break(())
     }
 
-    fn end(&mut self, cost: Usage, out: &mut String) {
+    fn end(&mut self, cost: Usage, out: &mut Frames) {
         let cost = (self.told != Told::Never).then_some(cost);
-        done(&self.writer.header, "text_completion", self.framing, cost, out);
+        done(&self.writer.header, "text_completion", cost, out);
     }
 }

@@ -18,7 +18,7 @@ pub(crate) use tokens::{detokenize, tokenize};
 use gimbal_engine::{FinishReason, Usage};
 use serde_json::{Value, json};
 
-use crate::framing::Framing;
+use crate::framing::Frames;
 
 /// The name of a finish reason; what failed is told as an error instead.
 fn finish_name(finish: &FinishReason) -> &'static str {
@@ -35,19 +35,13 @@ fn usage(usage: Usage) -> Value {
 }
 
 /// The end of a stream: what it cost, where asked for.
-fn done(
-    header: &request::Header,
-    kind: &str,
-    framing: Framing,
-    cost: Option<Usage>,
-    out: &mut String,
-) {
+fn done(header: &request::Header, kind: &str, cost: Option<Usage>, out: &mut Frames) {
     if let Some(cost) = cost {
         let mut last = header.object(kind, &json!([]));
         last["usage"] = usage(cost);
-        framing.frame(&last, out);
+        out.add(&last);
     }
-    framing.done(out);
+    out.done();
 }
 
 /// The members of a scope's structs.
