@@ -10,6 +10,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
 use hyper::client::conn::http1::{self, SendRequest};
+use hyper::header::HeaderValue;
 use hyper::{Method, Request, Response, Uri, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -36,6 +37,8 @@ pub struct Target {
     host: String,
     port: u16,
     prefix: String,
+    /// What is sent as `authorization`.
+    key: Option<HeaderValue>,
 }
 
 /// Why a request has no answer.
@@ -106,7 +109,20 @@ impl Target {
             host: host.to_owned(),
             port: uri.port_u16().unwrap_or(80),
             prefix: uri.path().trim_end_matches('/').to_owned(),
+            key: None,
         })
+    }
+
+    /// The same server, with a key for every request.
+    ///
+    /// # Errors
+    /// No header can hold the key, and what one can.
+    pub fn with_key(self, key: &str) -> Result<Self, String> {
+        let is_legal = !key.is_empty() && key.bytes().all(|b| b.is_ascii_graphic());
+        let value = HeaderValue::from_str(&format!("Bearer {key}")).ok().filter(|_| is_legal);
+        let mut value = value.ok_or("a key is of visible ASCII letters")?;
+        value.set_sensitive(true);
+        Ok(Self { key: Some(value), ..self })
     }
 
     /// A request for a route; nothing is sent yet.
@@ -117,6 +133,10 @@ impl Target {
             .header(header::HOST, format!("{}:{}", self.host, self.port))
             .header(header::USER_AGENT, concat!("gimbal-bench/", env!("CARGO_PKG_VERSION")))
             .header(header::CONTENT_TYPE, "application/json");
+        let builder = match &self.key {
+            Some(key) => builder.header(header::AUTHORIZATION, key),
+            None => builder,
+        };
         builder.body(body).expect("routes are constants and the prefix was part of a URI")
     }
 
@@ -315,6 +335,11 @@ mod tests {
             ("/behind", "http://[::1]:9/behind")
         );
         assert_eq!(Target::parse("http://host").expect("a URL").port, 80);
+        let keyed = target.with_key("cheese").expect("a key");
+        let sent = keyed.request(Method::GET, "/", String::new());
+        assert_eq!(sent.headers()[header::AUTHORIZATION], "Bearer cheese");
+        assert!(!format!("{keyed:?} {keyed} {sent:?}").contains("cheese"), "{keyed:?}");
+        assert!(keyed.with_key("a\nb").is_err());
         for (text, expect) in [
             ("https://host", "TLS"),
             ("127.0.0.1:8080", "http://127.0.0.1:8080"),

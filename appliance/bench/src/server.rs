@@ -24,6 +24,9 @@ const TRIAL: (u32, u32) = (16, 2);
 /// A run's number that no run has.
 const TRIAL_RUN: u64 = u64::MAX;
 
+/// What to do where a server asks who is there.
+const NO_KEY: &str = "name a key that may run models: --api-key KEY";
+
 /// Where servers tell their version: vLLM, llama.cpp, whoever describes an API.
 const VERSIONS: [(&str, &str); 3] =
     [("/version", "/version"), ("/props", "/build_info"), ("/openapi.json", "/info/version")];
@@ -49,6 +52,10 @@ impl Server {
         let target = &route.target;
         let listed = get(&route, "/v1/models").await;
         let listed = listed.map_err(|fault| unreachable(target, &fault))?;
+        if let 401 | 403 = listed.status {
+            let what = format!("{target}/v1/models: {}; {NO_KEY}", listed.status);
+            return Err(BenchError::Unavailable(what));
+        }
         let models: Value = serde_json::from_slice(&listed.body).unwrap_or_default();
         let model = model(plan, target, &models)?;
         let vocabulary = vocabulary(&route, model.as_deref()).await;
@@ -196,7 +203,7 @@ fn remedy(route: &Route, error: &RequestError) -> String {
             "the server has no such route or model: choose another --api (completions, chat, \
              invocations) or --model, or give the server's root as the URL, without /v1"
         }
-        "401" | "403" => "keys are not sent: measure the server behind the gate",
+        "401" | "403" => NO_KEY,
         "503" => "the server is not ready: wait until it is",
         "shape" => "the server does not stream there: choose another --api",
         "timeout" => "the server is busy or stuck; see --read-timeout-s",

@@ -236,12 +236,15 @@ mod tests {
     use super::*;
 
     /// What is read elsewhere, where it is also told where it came from.
-    const ELSEWHERE: [&str; 9] = [
+    const ELSEWHERE: [&str; 11] = [
         "model",
         "host",
         "port",
         "log_level",
         "log_format",
+        // Keys are in no debug form either.
+        "api_key",
+        "api_keys_file",
         // Told to mean nothing, as long as no platform asks for them.
         "libcuda",
         "libnrt",
@@ -264,7 +267,7 @@ mod tests {
             Kind::Choice(choices) => choices.iter().map(|c| (*c).to_owned()).collect(),
             Kind::Integer { min, .. } => vec![(min + 1).to_string(), (min + 2).to_string()],
             Kind::Number { min, max } => vec![((min + max) / 2.0).to_string(), min.to_string()],
-            Kind::Text => vec!["/a".to_owned(), "/b".to_owned()],
+            Kind::Text | Kind::Secret => vec!["/a".to_owned(), "/b".to_owned()],
         }
     }
 

@@ -4,6 +4,8 @@
 const POLL_MS = 1000;
 /** Milliseconds after which a poll is given up. */
 const PATIENCE_MS = 4000;
+/** Where a key is kept. */
+const KEY_NAME = "gimbal-api-key";
 /** Routes that are asked by machines: this page, scrapers and health checks. */
 const POLLED = ["/", "/status", "/metrics", "/ping", "/health", "/openapi.json"];
 /** What the phases of a boot are called here. */
@@ -36,6 +38,7 @@ const TILES = [
   { id: "hits", title: "Prefix cache", lines: single("hits"), format: share, least: 100 },
 ].map((spec) => new Tile(spec));
 
+const form = document.getElementById("key-form");
 const past = new History();
 const show = (id, text) => (document.getElementById(id).textContent = text);
 const clock = () => performance.now() / 1000;
@@ -235,25 +238,54 @@ function showCounts(series) {
   drawCounts(document.getElementById("events"), told);
 }
 
-/** A body as `read` gives it; null where the answer is no success, or there is none in time. */
+/** The key that somebody gave, for as long as this tab is open. */
+const savedKey = () => sessionStorage.getItem(KEY_NAME);
+
+/** A status, and the body as `read` gives it: null where the answer is no success; 0 is no answer in time. */
 async function ask(path, read) {
   try {
     const signal = AbortSignal.timeout(PATIENCE_MS);
-    const response = await fetch(path, { cache: "no-store", signal });
-    return response.ok ? await response[read]() : null;
+    const key = savedKey();
+    const headers = key ? { authorization: `Bearer ${key}` } : {};
+    const response = await fetch(path, { cache: "no-store", signal, headers });
+    return { status: response.status, body: response.ok ? await response[read]() : null };
   } catch {
-    return null;
+    return { status: 0, body: null };
   }
 }
 
+/** The server asks who is there: a key is asked for, and nothing else happens until it is given. */
+function locked(status) {
+  const why = {
+    401: savedKey() ? "The server does not know that API key." : "The server asks for an API key.",
+    403: "That API key may not see this page: it needs the scope admin.",
+  }[status];
+  document.body.dataset.link = "gone";
+  setHealth("Locked", "bad");
+  show("seen", "");
+  notice(why, "bad");
+  form.hidden = false;
+}
+
+form.addEventListener("submit", (event) => {
+  event.preventDefault();
+  sessionStorage.setItem(KEY_NAME, form.elements.key.value);
+  form.hidden = true;
+  form.reset();
+  poll();
+});
+
 async function poll() {
   const [status, metrics] = await Promise.all([ask("status", "json"), ask("metrics", "text")]);
-  if (status) {
+  if (status.status === 401 || status.status === 403) {
+    return locked(status.status);
+  }
+  if (status.body) {
     seen = clock();
     document.body.dataset.link = "live";
     show("seen", "live");
-    showStatus(status);
-    showMetrics(parseMetrics(metrics ?? ""), status, seen);
+    showStatus(status.body);
+    showMetrics(parseMetrics(metrics.body ?? ""), status.body, seen);
   } else {
     lost();
   }

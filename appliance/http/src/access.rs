@@ -18,13 +18,9 @@ use crate::connections::Crowded;
 use crate::fault::{Door, Fault, Kind, Schema};
 use crate::journal::Note;
 use crate::repeats::Alike;
+use crate::routes::{self, Traffic};
 use crate::state::unix_ms;
 
-/// Routes that must be answered whatever else happens; a line each in the log would hide the others.
-const POLLED: [&str; 6] = ["/ping", "/livez", "/health", "/metrics", "/status", "/load"];
-/// Routes whose every answer has a line: each costs more than its line. What is the same of all others
-/// is told once a second.
-const GENERATING: [&str; 3] = ["/invocations", "/v1/chat/completions", "/v1/completions"];
 /// How often counts are told that nothing else makes told.
 const REST_PERIOD: Duration = Duration::from_secs(1);
 /// Methods that are told by name; a client may invent others of any length.
@@ -54,13 +50,17 @@ pub(crate) async fn observe(
     let id = request_id(&request);
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let is_polled = route.as_ref().is_some_and(|route| POLLED.contains(&route.as_str()));
+    let traffic = traffic(route.as_ref().map_or("", MatchedPath::as_str));
+    let is_polled = traffic == Traffic::Polled;
     let is_crowded = request.extensions().get::<Crowded>().is_some();
     let web = &app.settings().web;
     let origin = request.headers().get(header::ORIGIN).cloned();
     let mut response = match web.check(&request) {
         _ if is_crowded && !is_polled => crowded(),
-        Err(fault) => early(request, &fault).await,
+        Err(fault) => {
+            let schema = schema_of(&request);
+            early(request, &fault, schema).await
+        }
         Ok(()) => match web.preflight(&request) {
             Some(response) => response,
             None => next.run(request).await,
@@ -86,9 +86,13 @@ pub(crate) async fn observe(
     response
 }
 
+fn traffic(route: &str) -> Traffic {
+    routes::find(route).map_or(Traffic::Other, |route| route.traffic)
+}
+
 /// A line for each answer that cost something, and one a second for all that are the same.
 fn log(app: &AppState, seen: Alike, request_id: &str, took: Duration) {
-    let is_answer = seen.status < 400 && GENERATING.contains(&seen.route.as_str());
+    let is_answer = seen.status < 400 && traffic(&seen.route) == Traffic::Answers;
     let times = if is_answer { Some(1) } else { app.repeats().note(&seen, Instant::now()) };
     let Some(times) = times else { return };
     let ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -112,9 +116,7 @@ pub(crate) async fn tell_rest(app: &AppState) {
 
 /// Answers before the body was read. One that is there is thrown away, so that the connection can go
 /// on; otherwise the client is told that it cannot.
-pub(crate) async fn early(request: Request, fault: &Fault) -> Response<Body> {
-    let is_v1 = request.uri().path().starts_with("/v1");
-    let schema = if is_v1 { Schema::OpenAi } else { Schema::Lmi };
+pub(crate) async fn early(request: Request, fault: &Fault, schema: Schema) -> Response<Body> {
     let drained = axum::body::to_bytes(request.into_body(), DRAINED_BYTES_MAX);
     let is_drained = matches!(tokio::time::timeout(DRAIN_TIME, drained).await, Ok(Ok(_)));
     let mut response = fault.response(schema, Door::V1);
@@ -122,6 +124,11 @@ pub(crate) async fn early(request: Request, fault: &Fault) -> Response<Body> {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     response
+}
+
+/// The schema of who asks for a path that may be none of ours.
+pub(crate) fn schema_of(request: &Request) -> Schema {
+    if request.uri().path().starts_with("/v1") { Schema::OpenAi } else { Schema::Lmi }
 }
 
 fn crowded() -> Response<Body> {

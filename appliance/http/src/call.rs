@@ -35,10 +35,9 @@ impl Call {
         self.peer.client(&self.headers)
     }
 
-    /// Takes the field that separates cached prefixes.
-    pub(crate) fn salt(&self, fields: &mut Fields) -> Result<u64, Fault> {
-        let salt = fields.text("cache_salt")?;
-        Ok(self.peer.salt(&self.headers, salt.as_deref()))
+    /// What separates cached prefixes.
+    pub(crate) fn salt(&self, cache_salt: Option<&str>) -> u64 {
+        self.peer.salt(&self.headers, cache_salt)
     }
 
     /// Counts what was made of the body against the memory for bodies.
@@ -85,9 +84,9 @@ pub(crate) fn json_text(body: impl Into<Body>) -> Response<Body> {
 }
 
 /// Tells which fields had no effect.
-pub(crate) fn tell_ignored(response: &mut Response<Body>, fields: &[&Fields]) {
-    let names = fields.iter().flat_map(|fields| fields.ignored());
-    let header = ignored_header(names).and_then(|names| HeaderValue::from_str(&names).ok());
+pub(crate) fn tell_ignored(response: &mut Response<Body>, fields: &Fields) {
+    let header =
+        ignored_header(fields.ignored()).and_then(|names| HeaderValue::from_str(&names).ok());
     if let Some(value) = header {
         response.headers_mut().insert(IGNORED, value);
     }

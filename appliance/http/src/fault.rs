@@ -42,6 +42,10 @@ pub(crate) enum Kind {
     Method,
     /// Come from elsewhere.
     Forbidden,
+    /// Send a key that is known.
+    Key,
+    /// Send a key that may.
+    KeyScope,
     /// Send a smaller body.
     BodyTooLarge,
     /// Send the body faster.
@@ -99,6 +103,8 @@ impl Fault {
                 format!("{what} {verdict}")
             }
             Kind::TooLong
+            | Kind::Key
+            | Kind::KeyScope
             | Kind::BodyTooLarge
             | Kind::BodyTooSlow
             | Kind::MediaType
@@ -130,7 +136,8 @@ impl Fault {
         Self { field: Some(field.to_owned()), ..fault }
     }
 
-    fn with(mut self, details: Value) -> Self {
+    /// Adds members to the body.
+    pub(crate) fn with(mut self, details: Value) -> Self {
         if let Value::Object(map) = details {
             self.details.extend(map);
         }
@@ -152,7 +159,8 @@ impl Fault {
             (Kind::Invalid | Kind::Unsupported | Kind::TooLong, _) => StatusCode::BAD_REQUEST,
             (Kind::UnknownModel | Kind::UnknownRoute, _) => StatusCode::NOT_FOUND,
             (Kind::Method, _) => StatusCode::METHOD_NOT_ALLOWED,
-            (Kind::Forbidden, _) => StatusCode::FORBIDDEN,
+            (Kind::Forbidden | Kind::KeyScope, _) => StatusCode::FORBIDDEN,
+            (Kind::Key, _) => StatusCode::UNAUTHORIZED,
             (Kind::BodyTooLarge, _) => StatusCode::PAYLOAD_TOO_LARGE,
             (Kind::MediaType, _) => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             (Kind::BodyTooSlow | Kind::TimedOut, _) => StatusCode::REQUEST_TIMEOUT,
@@ -210,6 +218,9 @@ impl Fault {
         response.extensions_mut().insert(self.note());
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        if self.kind == Kind::Key {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
         if let Some(ms) = self.retry_after_ms {
             let seconds = Duration::from_millis(ms).as_secs_f64().ceil().max(1.0);
             if let Ok(value) = HeaderValue::from_str(&seconds.to_string()) {
@@ -236,6 +247,8 @@ impl Kind {
             Self::UnknownRoute => "not_found",
             Self::Method => "method_not_allowed",
             Self::Forbidden => "forbidden",
+            Self::Key => "invalid_api_key",
+            Self::KeyScope => "insufficient_scope",
             Self::BodyTooLarge => "body_too_large",
             Self::BodyTooSlow => "body_too_slow",
             Self::MediaType => "media_type",
@@ -260,6 +273,8 @@ impl Kind {
             | Self::BodyTooLarge
             | Self::BodyTooSlow
             | Self::MediaType => "BadRequestException",
+            // The cloud's own word: DJL-Serving has no keys.
+            Self::Key | Self::KeyScope => "AccessDeniedException",
             Self::UnknownModel => "ModelNotFoundException",
             Self::UnknownRoute => "ResourceNotFoundException",
             Self::QueueFull | Self::Deadline => "WlmCapacityException",
@@ -284,6 +299,8 @@ impl Kind {
             Self::QueueFull | Self::Deadline => "rate_limit_error",
             Self::Loading | Self::Draining | Self::Unavailable => "service_unavailable_error",
             Self::TimedOut => "timeout_error",
+            Self::Key => "authentication_error",
+            Self::KeyScope => "permission_error",
             Self::Internal => "server_error",
             _ => "invalid_request_error",
         }

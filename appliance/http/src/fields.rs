@@ -1,9 +1,9 @@
-//! A JSON object whose members are taken one by one, by name and type; what is left over is told.
+//! A JSON object whose members are taken by name; what is left over is told.
 //!
 //! No tree is made of a body: members that a schema knows are kept as the bytes they stand in and
 //! turned into their type when they are taken, once; all others are skipped. So a body costs about
-//! its bytes, whatever they say. Which names there are stands in `names.rs`; a schema knows its
-//! fields, this knows none. Next: `typed.rs`.
+//! its bytes, whatever they say. Which names there are stands in `names.rs`; a schema's structs know
+//! its fields, this knows none. Next: `members.rs`.
 
 use std::borrow::Cow;
 use std::ops::Range;
@@ -33,8 +33,6 @@ pub(crate) struct Fields {
     unknown: Vec<String>,
     /// Where they stand, for messages: empty or `parameters.`.
     prefix: &'static str,
-    /// Bytes of the trees that were made of members.
-    pub(crate) tree_bytes: usize,
 }
 
 impl Fields {
@@ -70,16 +68,15 @@ impl Fields {
             (name, from..from + value.get().len())
         };
         let members = members.into_iter().map(place).collect();
-        Ok(Self { body, members, unknown, prefix, tree_bytes: 0 })
+        Ok(Self { body, members, unknown, prefix })
+    }
+
+    fn empty(body: Bytes, prefix: &'static str) -> Self {
+        Self { body, members: Vec::new(), unknown: Vec::new(), prefix }
     }
 
     pub(crate) fn has(&self, name: &str) -> bool {
         self.raw(name).is_some_and(|value| value != b"null")
-    }
-
-    /// True if a member is a list.
-    pub(crate) fn is_list(&self, name: &str) -> bool {
-        self.raw(name).is_some_and(|value| value.starts_with(b"["))
     }
 
     /// True if a member is a list that begins with an object.
@@ -93,59 +90,45 @@ impl Fields {
         self.body.get(at.clone())
     }
 
-    /// Takes a member's bytes; `null` is as good as absent.
-    pub(crate) fn take(&mut self, name: &str) -> Option<Bytes> {
+    /// Takes a member: where its bytes stand. `null` is as good as absent.
+    pub(crate) fn take(&mut self, name: &str) -> Option<Range<usize>> {
         debug_assert!(names::is_known(name), "{name} stands in no table");
         let index = self.members.iter().position(|(known, _)| *known == name)?;
         let (_, at) = self.members.remove(index);
-        let value = self.body.slice(at);
-        (value != b"null"[..]).then_some(value)
+        (self.body.get(at.clone()) != Some(b"null")).then_some(at)
     }
 
-    /// Takes a member as a type that says itself what it expects.
-    pub(crate) fn typed<T: for<'de> Deserialize<'de>>(
+    /// What the members stand in.
+    pub(crate) fn body(&self) -> Bytes {
+        self.body.clone()
+    }
+
+    /// What messages put before a member's name.
+    pub(crate) fn prefix(&self) -> &'static str {
+        self.prefix
+    }
+
+    /// A nested object whose members are fields too, and what `read` makes of them; what it leaves is
+    /// told with the rest.
+    pub(crate) fn nested<T>(
         &mut self,
         name: &str,
-        expect: &str,
-    ) -> Result<Option<T>, Fault> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        let typed = serde_json::from_slice(&value);
-        typed.map(Some).map_err(|error| self.wrong(name, expect, &value, &error))
-    }
-
-    pub(crate) fn wrong(
-        &self,
-        name: &str,
-        expect: &str,
-        value: &[u8],
-        error: &serde_json::Error,
-    ) -> Fault {
-        let field = format!("{}{name}", self.prefix);
-        // What our own types say of a value is better than its kind.
-        let said = error.to_string();
-        let said = said.split(" at line ").next().unwrap_or_default();
-        match said.strip_prefix(OWN_WORDS) {
-            Some(said) => Fault::field(&field, said),
-            None => Fault::field(&field, format!("must be {expect}, not {}", kind_of(value))),
-        }
-    }
-
-    /// A nested object whose members are fields too.
-    pub(crate) fn nested(&mut self, name: &str, prefix: &'static str) -> Result<Self, Fault> {
-        match self.take(name) {
-            None => Ok(Self {
-                body: Bytes::new(),
-                members: Vec::new(),
-                unknown: Vec::new(),
-                prefix,
-                tree_bytes: 0,
-            }),
-            Some(value) if value.starts_with(b"{") => Self::of_object(value, prefix),
+        prefix: &'static str,
+        read: impl FnOnce(&mut Self) -> Result<T, Fault>,
+    ) -> Result<T, Fault> {
+        let value = self.take(name).map(|at| self.body.slice(at));
+        let mut fields = match value {
+            None => Self::empty(Bytes::new(), prefix),
+            Some(value) if value.starts_with(b"{") => Self::of_object(value, prefix)?,
             Some(value) => {
                 let field = format!("{}{name}", self.prefix);
-                Err(Fault::field(&field, format!("must be an object, not {}", kind_of(&value))))
+                let what = format!("must be an object, not {}", kind_of(&value));
+                return Err(Fault::field(&field, what));
             }
-        }
+        };
+        let read = read(&mut fields)?;
+        self.unknown.extend(fields.ignored().take(IGNORED_MAX));
+        Ok(read)
     }
 
     /// Refuses every field that asks for what this version cannot do here, whatever the schema;
@@ -248,8 +231,20 @@ pub(crate) fn ignored_header(names: impl Iterator<Item = String>) -> Option<Stri
     (!header.is_empty()).then_some(header)
 }
 
+/// What is wrong with a value. What our own types say of it is better than its kind.
+pub(crate) fn wrong(value: &[u8], said: &str) -> String {
+    if let Some(own) = said.strip_prefix(OWN_WORDS) {
+        return own.to_owned();
+    }
+    let expected = said.rsplit_once(", expected ").map(|(_, expected)| expected);
+    match said.strip_prefix("expected ").or(expected) {
+        Some(expected) => format!("must be {expected}, not {}", kind_of(value)),
+        None => format!("is broken: {said}"),
+    }
+}
+
 /// What a value is, in words.
-pub(crate) fn kind_of(value: &[u8]) -> &'static str {
+fn kind_of(value: &[u8]) -> &'static str {
     value.first().map_or("nothing", |first| kind_of_first(*first))
 }
 

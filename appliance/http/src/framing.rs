@@ -24,21 +24,34 @@ impl Framing {
             Self::PlainEvents | Self::Events => EVENT_STREAM,
         }
     }
+}
+
+/// Frames that wait to be sent.
+#[derive(Debug)]
+pub(crate) struct Frames {
+    framing: Framing,
+    pub(crate) text: String,
+}
+
+impl Frames {
+    pub(crate) fn new(framing: Framing) -> Self {
+        Self { framing, text: String::new() }
+    }
 
     /// Adds a value.
-    pub(crate) fn frame(self, value: &Value, out: &mut String) {
-        let frame = match self {
-            Self::Lines => format!("{value}\n"),
-            Self::PlainEvents => format!("data:{value}\n\n"),
-            Self::Events => format!("data: {value}\n\n"),
+    pub(crate) fn add(&mut self, value: &Value) {
+        let frame = match self.framing {
+            Framing::Lines => format!("{value}\n"),
+            Framing::PlainEvents => format!("data:{value}\n\n"),
+            Framing::Events => format!("data: {value}\n\n"),
         };
-        out.push_str(&frame);
+        self.text.push_str(&frame);
     }
 
     /// Adds what ends a stream that did not fail.
-    pub(crate) fn done(self, out: &mut String) {
-        if self == Self::Events {
-            out.push_str("data: [DONE]\n\n");
+    pub(crate) fn done(&mut self) {
+        if self.framing == Framing::Events {
+            self.text.push_str("data: [DONE]\n\n");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! Routes and wire types: SageMaker's contract, LMI's and OpenAI's schemas, metrics.
 //!
 //! Reading order: `state` (which model serves, which phase the boot is in), `serve` and `socket`
-//! (sockets), `connections` (places), `peer` and `hangup` (who asks, and who has left), `router` (all routes), `work`
+//! (sockets), `connections` (places), `peer` and `hangup` (who asks, and who has left), `routes` (all of them) and `router` (what answers),
+//! `scopes`, `keys` and `key_file` (who may), `work`
 //! (threads that are not sockets'), `access` (ids, log, counts) with `repeats`, `body` and `budget` (bytes), `names`,
-//! `fields`, `typed` and `weight` (bytes to members), `fault` (every error in every schema), `generations`, `whole` and `stream` (answers), `lmi/`,
+//! `fields`, `members`, `typed` and `weight` (bytes to members), `fault` (every error in every schema), `generations`, `whole` and `stream` (answers), `lmi/`,
 //! `openai/` (with `sampling` for both), `exposition` and `alias` (metrics), `boot`, `journal`,
 //! `status` and `dashboard` (a page for people, and what it shows).
 //!
@@ -47,13 +48,18 @@ mod framing;
 mod generations;
 mod hangup;
 mod journal;
+mod key_file;
+mod keys;
 mod lmi;
+mod members;
 mod names;
 mod openai;
 mod peer;
 mod repeats;
 mod router;
+mod routes;
 mod sampling;
+mod scopes;
 mod serve;
 mod settings;
 mod socket;
@@ -68,6 +74,7 @@ mod work;
 
 pub use boot::About;
 pub use exposition::Exposition;
+pub use keys::{Keys, KeysError};
 pub use serve::serve;
 pub use settings::HttpSettings;
 pub use state::AppState;

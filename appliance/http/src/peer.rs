@@ -7,10 +7,11 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::sync::{Arc, LazyLock};
 
 use axum::extract::Request;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, HeaderValue, header};
 use gimbal_engine::Client;
 
 use crate::hangup::Line;
+use crate::keys;
 
 /// What clients' names are hashed with: nobody can choose to share another one's seats.
 static HASH: LazyLock<RandomState> = LazyLock::new(RandomState::new);
@@ -51,7 +52,9 @@ impl Peer {
 
     /// With whom seats are shared: where they are, and the key they send.
     pub(crate) fn client(&self, headers: &HeaderMap) -> Client {
-        let key = headers.get(header::AUTHORIZATION).map_or(0, |key| HASH.hash_one(key.as_bytes()));
+        let other = || headers.get(header::AUTHORIZATION).map(HeaderValue::as_bytes);
+        let key = keys::sent(headers).next().or_else(other);
+        let key = key.map_or(0, |key| HASH.hash_one(key));
         Client { address: HASH.hash_one(self.address), key }
     }
 }

@@ -1,14 +1,13 @@
-//! All routes, in one table.
+//! What answers each route of the table, after the key was looked at.
 //!
 //! What a schema means stands in `lmi/` and `openai/`. Next: `access.rs`.
 
 use axum::Router;
 use axum::body::Body;
-use axum::extract::rejection::PathRejection;
-use axum::extract::{Path, Request, State};
+use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use axum::middleware;
-use axum::routing::{get, post};
+use axum::routing::on;
 use gimbal_engine::meters::Station;
 use gimbal_engine::text_pool;
 use tokio::time::Instant;
@@ -18,44 +17,64 @@ use crate::call::{self, Call};
 use crate::fault::{Door, Fault, Kind, Schema};
 use crate::fields::Fields;
 use crate::peer::Peer;
+use crate::routes::{self, Handler, Route, Task};
 use crate::state::SHOWN_MAX;
 use crate::{AppState, access, alias, body, dashboard, lmi, openai, status};
 
 /// What every route takes and answers, for people and for tools.
 const OPENAPI: &str = include_str!("../openapi.json");
 
-/// The routes.
+/// All routes of the table.
 pub(crate) fn router(app: AppState) -> Router {
-    Router::new()
-        .route("/", get(page))
-        .route("/status", get(status))
-        .route("/ping", get(ping).post(ping))
-        .route("/health", get(ping))
-        .route("/livez", get(livez))
-        .route("/invocations", post(invocations))
-        .route("/v1/chat/completions", post(chat))
-        .route("/v1/completions", post(completions))
-        .route("/v1/models", get(models))
-        .route("/v1/models/{*model}", get(model))
-        .route("/tokenize", post(tokenize))
-        .route("/detokenize", post(detokenize))
-        .route("/tokenizer_info", get(tokenizer_info))
-        .route("/version", get(version))
-        .route("/load", get(load))
-        .route("/metrics", get(metrics))
-        .route("/openapi.json", get(openapi))
+    let mut router = Router::new();
+    for route in routes::TABLE {
+        let handler =
+            move |State(app): State<AppState>, request: Request| answer(app, route, request);
+        router = router.route(route.path, on(route.methods.filter(), handler));
+    }
+    router
         .fallback(unknown_route)
         .method_not_allowed_fallback(wrong_method)
         .layer(middleware::from_fn_with_state(app.clone(), access::observe))
         .with_state(app)
 }
 
-async fn page(State(app): State<AppState>) -> Response<Body> {
+/// Answers a request that may: its key is looked at before its body is read.
+async fn answer(app: AppState, route: &Route, request: Request) -> Response<Body> {
+    let checked = match route.scope {
+        Some(scope) => app.settings().keys.check(request.headers(), scope),
+        None => Ok(()),
+    };
+    if let Err(fault) = checked {
+        let schema = match route.handler {
+            Handler::Body(Task::Invocations) => app.lmi_schema(),
+            _ => Schema::OpenAi,
+        };
+        return access::early(request, &fault, schema).await;
+    }
+    match route.handler {
+        Handler::Page => page(&app),
+        Handler::Status => status(&app),
+        Handler::Ping => ping(&app),
+        // While the process lives, whatever it does meanwhile.
+        Handler::Alive => Response::new(Body::empty()),
+        Handler::Models => call::json(&openai::models(&app)),
+        Handler::Model => model(&app, request).await,
+        Handler::TokenizerInfo => tokenizer_info(&app),
+        Handler::Version => call::json(&openai::version()),
+        Handler::Load => call::json(&openai::load(&app)),
+        Handler::Metrics => metrics(&app),
+        Handler::OpenApi => call::json_text(OPENAPI),
+        Handler::Body(task) => take(app, request, task).await,
+    }
+}
+
+fn page(app: &AppState) -> Response<Body> {
     if app.settings().dashboard { dashboard::page() } else { dashboard_off() }
 }
 
-async fn status(State(app): State<AppState>) -> Response<Body> {
-    if app.settings().dashboard { status::response(&app) } else { dashboard_off() }
+fn status(app: &AppState) -> Response<Body> {
+    if app.settings().dashboard { status::response(app) } else { dashboard_off() }
 }
 
 fn dashboard_off() -> Response<Body> {
@@ -64,74 +83,32 @@ fn dashboard_off() -> Response<Body> {
 }
 
 /// 200 and empty when all is well; otherwise 503 and why.
-async fn ping(State(app): State<AppState>) -> Response<Body> {
+fn ping(app: &AppState) -> Response<Body> {
     let Some(why) = app.unwell() else { return Response::new(Body::empty()) };
     let mut response = call::json(&why);
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     response
 }
 
-/// 200 while the process lives, whatever it does meanwhile.
-async fn livez() -> Response<Body> {
-    Response::new(Body::empty())
-}
-
-async fn tokenizer_info(State(app): State<AppState>) -> Response<Body> {
+fn tokenizer_info(app: &AppState) -> Response<Body> {
     match app.model(None, Door::V1) {
         Ok(service) => call::json(&openai::tokenizer_info(&service)),
         Err(fault) => fault.response(Schema::OpenAi, Door::V1),
     }
 }
 
-async fn version() -> Response<Body> {
-    call::json(&openai::version())
-}
-
-async fn load(State(app): State<AppState>) -> Response<Body> {
-    call::json(&openai::load(&app))
-}
-
-async fn invocations(State(app): State<AppState>, request: Request) -> Response<Body> {
-    take(app, Door::Invocations, request, Route::Invocations).await
-}
-
-async fn chat(State(app): State<AppState>, request: Request) -> Response<Body> {
-    take(app, Door::V1, request, Route::Chat).await
-}
-
-async fn completions(State(app): State<AppState>, request: Request) -> Response<Body> {
-    take(app, Door::V1, request, Route::Completions).await
-}
-
-async fn tokenize(State(app): State<AppState>, request: Request) -> Response<Body> {
-    take(app, Door::V1, request, Route::Tokenize).await
-}
-
-async fn detokenize(State(app): State<AppState>, request: Request) -> Response<Body> {
-    take(app, Door::V1, request, Route::Detokenize).await
-}
-
-async fn models(State(app): State<AppState>) -> Response<Body> {
-    call::json(&openai::models(&app))
-}
-
-async fn model(
-    State(app): State<AppState>,
-    name: Result<Path<String>, PathRejection>,
-) -> Response<Body> {
+async fn model(app: &AppState, request: Request) -> Response<Body> {
+    let (mut parts, _) = request.into_parts();
+    let name = Path::<String>::from_request_parts(&mut parts, &()).await;
     // A name that is not even UTF-8 is none of ours.
     let name = name.map_or_else(|_| "?".to_owned(), |Path(name)| name);
     match app.model_named(&name) {
-        Ok(service) => call::json(&openai::model(&app, &service)),
+        Ok(service) => call::json(&openai::model(app, &service)),
         Err(fault) => fault.response(Schema::OpenAi, Door::V1),
     }
 }
 
-async fn openapi() -> Response<Body> {
-    call::json_text(OPENAPI)
-}
-
-async fn metrics(State(app): State<AppState>) -> Response<Body> {
+fn metrics(app: &AppState) -> Response<Body> {
     let Some(exposition) = app.exposition() else {
         let fault = Fault::new(Kind::UnknownRoute, "metrics are off");
         return fault.response(Schema::OpenAi, Door::V1);
@@ -155,44 +132,37 @@ fn shown(request: &Request) -> String {
 
 async fn unknown_route(request: Request) -> Response<Body> {
     let message = format!("no route {}", shown(&request));
-    access::early(request, &Fault::new(Kind::UnknownRoute, message)).await
+    let schema = access::schema_of(&request);
+    access::early(request, &Fault::new(Kind::UnknownRoute, message), schema).await
 }
 
 async fn wrong_method(request: Request) -> Response<Body> {
     let message = format!("this route has no such method: {}", shown(&request));
-    access::early(request, &Fault::new(Kind::Method, message)).await
-}
-
-/// What a body is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Route {
-    Invocations,
-    Chat,
-    Completions,
-    Tokenize,
-    Detokenize,
+    let schema = access::schema_of(&request);
+    access::early(request, &Fault::new(Kind::Method, message), schema).await
 }
 
 /// Reads the body here and does the rest on the threads for work, for as long as the client is
 /// there.
-async fn take(app: AppState, door: Door, request: Request, route: Route) -> Response<Body> {
+async fn take(app: AppState, request: Request, task: Task) -> Response<Body> {
+    let door = if task == Task::Invocations { Door::Invocations } else { Door::V1 };
     let peer = Peer::of(&request);
     let (parts, stream) = request.into_parts();
     let share = app.bodies().share(peer.address);
     let received = body::receive(&app, share, &parts.headers, stream).await;
     let (call_app, call_peer) = (app.clone(), peer.clone());
-    let task = app.work().spawn(async move {
+    let work = app.work().spawn(async move {
         let mut call =
             Call { app: call_app, door, headers: parts.headers, peer: call_peer, share: None };
         let (schema, answer) = match open(&mut call, received).await {
-            Ok(fields) => answer(&mut call, fields, route).await,
-            Err(fault) if route == Route::Invocations => (call.app.lmi_schema(), Err(fault)),
+            Ok(fields) => perform(&mut call, fields, task).await,
+            Err(fault) if task == Task::Invocations => (call.app.lmi_schema(), Err(fault)),
             Err(fault) => (Schema::OpenAi, Err(fault)),
         };
         answer.unwrap_or_else(|fault| fault.response(schema, door))
     });
     tokio::select! {
-        answer = task => answer.unwrap_or_else(|_| {
+        answer = work => answer.unwrap_or_else(|_| {
             let fault = Fault::new(Kind::Internal, "a bug ended this request");
             fault.response(Schema::OpenAi, door)
         }),
@@ -219,22 +189,116 @@ async fn open(call: &mut Call, received: Result<Received, Fault>) -> Result<Fiel
 }
 
 /// On `/invocations` the shape of the body decides the schema.
-async fn answer(
+async fn perform(
     call: &mut Call,
     fields: Fields,
-    route: Route,
+    task: Task,
 ) -> (Schema, Result<Response<Body>, Fault>) {
-    let answer = match route {
-        Route::Invocations if fields.has("messages") => openai::chat(call, fields).await,
-        Route::Invocations if fields.has("prompt") => openai::completions(call, fields).await,
-        Route::Invocations => {
+    let answer = match task {
+        Task::Invocations if fields.has("messages") => openai::chat(call, fields).await,
+        Task::Invocations if fields.has("prompt") => openai::completions(call, fields).await,
+        Task::Invocations => {
             let schema = call.app.lmi_schema();
             return (schema, lmi::invocation(call, fields).await);
         }
-        Route::Chat => openai::chat(call, fields).await,
-        Route::Completions => openai::completions(call, fields).await,
-        Route::Tokenize => openai::tokenize(call, fields).await,
-        Route::Detokenize => openai::detokenize(call, fields).await,
+        Task::Chat => openai::chat(call, fields).await,
+        Task::Completions => openai::completions(call, fields).await,
+        Task::Tokenize => openai::tokenize(call, fields).await,
+        Task::Detokenize => openai::detokenize(call, fields).await,
     };
     (Schema::OpenAi, answer)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use hyper::service::Service;
+    use hyper_util::service::TowerToHyperService;
+    use serde_json::Value;
+
+    use super::*;
+    use crate::keys::tests::{Temporary, line};
+    use crate::scopes::KeyScope;
+    use crate::{HttpSettings, Keys};
+
+    /// Every route of the table, for every kind of key: a wrong or missing one is 401, one that may
+    /// not is 403, and no other is either.
+    #[tokio::test]
+    async fn every_route_asks_for_its_scope() {
+        let names = ["infer", "metrics", "admin"];
+        let lines = names.map(|name| line(name, name, name)).concat();
+        let file = Temporary::new("routes", &lines);
+        let keys = Keys::open("all", Some(&file.0)).expect("keys");
+        let app = AppState::new(HttpSettings { keys, ..HttpSettings::default() }, None);
+        let router = TowerToHyperService::new(router(app));
+        for route in routes::TABLE {
+            for (key, may) in [
+                (None, &[][..]),
+                (Some("wrong"), &[]),
+                (Some("infer"), &[KeyScope::Infer]),
+                (Some("metrics"), &[KeyScope::Metrics]),
+                (Some("admin"), &[KeyScope::Admin, KeyScope::Metrics]),
+                (Some("all"), &[KeyScope::Admin, KeyScope::Metrics, KeyScope::Infer]),
+            ] {
+                for method in route.methods.names() {
+                    let path = route.path.replace("{*model}", "a/b");
+                    let request = Request::builder().uri(path).header("host", "a");
+                    let request = request.method(method.to_uppercase().as_str());
+                    let request = match key {
+                        Some(key) => request.header("authorization", format!("Bearer {key}")),
+                        None => request,
+                    };
+                    let request = request.body(Body::from("{")).expect("a request");
+                    let status = router.call(request).await.expect("an answer").status().as_u16();
+                    let expect = match (route.scope, key) {
+                        (None, _) => None,
+                        (Some(_), None | Some("wrong")) => Some(401),
+                        (Some(scope), _) => (!may.contains(&scope)).then_some(403),
+                    };
+                    let found = [401, 403].contains(&status).then_some(status);
+                    assert_eq!(found, expect, "{method} {} with {key:?}: {status}", route.path);
+                }
+            }
+        }
+    }
+
+    /// What the table says has an effect is what a struct reads, in every scope.
+    #[test]
+    fn every_field_that_is_done_has_a_member() {
+        use crate::names::{self, Scope, Verdict};
+
+        let [lmi, parameters] = lmi::members();
+        let openai = [
+            Scope::Chat,
+            Scope::Completion,
+            Scope::Tokenize,
+            Scope::Detokenize,
+            Scope::StreamOptions,
+        ];
+        let openai = openai.map(|scope| (scope, openai::members(scope)));
+        let all = openai.into_iter().chain([(Scope::Lmi, lmi), (Scope::LmiParameters, parameters)]);
+        for (scope, mut members) in all {
+            let is_done = |name: &&str| names::verdict(name, scope) == Verdict::Done;
+            let done: Vec<&str> = names::TABLE.iter().map(|row| row.name).filter(is_done).collect();
+            members.sort_unstable();
+            assert_eq!(members, done, "{scope:?}");
+        }
+    }
+
+    #[test]
+    fn the_document_has_the_routes_of_the_table() {
+        let document: Value = serde_json::from_str(OPENAPI).expect("JSON");
+        let paths = document["paths"].as_object().expect("paths");
+        let told = paths.iter().flat_map(|(path, item)| {
+            let methods = item.as_object().into_iter().flat_map(|item| item.keys());
+            methods.map(move |method| format!("{method} {path}"))
+        });
+        let routed = routes::TABLE.iter().flat_map(|route| {
+            let path = route.path.replace("{*", "{");
+            route.methods.names().iter().map(move |method| format!("{method} {path}"))
+        });
+        assert_eq!(told.collect::<BTreeSet<_>>(), routed.collect());
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
 }

@@ -1,68 +1,79 @@
-//! Sampling fields all schemas share, and the model's own defaults for them.
+//! The fields all schemas share, and the model's own defaults for them.
 //!
 //! Next: `stream.rs`.
 
-use gimbal_engine::SampleParams;
+use gimbal_engine::{GenerateRequest, Prompt, SampleParams};
+use serde::Deserialize;
 
-use crate::fault::Fault;
-use crate::fields::Fields;
+use crate::call::Call;
+use crate::typed::{Count, Flag, Ids, Integer, Number, STOP_TOKENS_MAX, STOPS_MAX, Texts, TopK};
 
-/// Which tokens may come, as far as a request says it.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Narrowing {
-    top_k: Option<u32>,
-    top_p: Option<f32>,
-    min_p: Option<f32>,
+/// What every schema may say of how to continue.
+#[derive(Debug, Deserialize)]
+pub(crate) struct Sampling {
+    pub(crate) temperature: Option<Number>,
+    pub(crate) top_p: Option<Number>,
+    pub(crate) min_p: Option<Number>,
+    pub(crate) top_k: Option<TopK>,
+    pub(crate) repetition_penalty: Option<Number>,
+    pub(crate) presence_penalty: Option<Number>,
+    pub(crate) frequency_penalty: Option<Number>,
+    pub(crate) seed: Option<Integer>,
+    pub(crate) min_tokens: Option<Count>,
+    pub(crate) max_tokens: Option<Count>,
+    pub(crate) n: Option<Count>,
+    pub(crate) stop: Option<Texts<STOPS_MAX>>,
+    pub(crate) include_stop_str_in_output: Option<Flag>,
+    pub(crate) stop_token_ids: Option<Ids<STOP_TOKENS_MAX>>,
+    pub(crate) ignore_eos: Option<Flag>,
+    pub(crate) skip_special_tokens: Option<Flag>,
+    pub(crate) cache_salt: Option<String>,
+    pub(crate) stream: Option<Flag>,
 }
 
-impl Narrowing {
-    pub(crate) fn take(fields: &mut Fields) -> Result<Self, Fault> {
-        let (top_p, min_p) = (fields.number("top_p")?, fields.number("min_p")?);
-        Ok(Self { top_k: top_k(fields)?, top_p, min_p })
-    }
-
+impl Sampling {
     /// True if it leaves some tokens out.
-    pub(crate) fn is_some(self) -> bool {
+    pub(crate) fn is_narrow(&self) -> bool {
         let all = SampleParams::default();
-        self.top_k.is_some_and(|k| k != all.top_k)
-            || self.top_p.is_some_and(|p| p < all.top_p)
-            || self.min_p.is_some_and(|p| p > all.min_p)
+        self.top_k.is_some_and(|TopK(k)| k != all.top_k)
+            || self.top_p.is_some_and(|Number(p)| p < all.top_p)
+            || self.min_p.is_some_and(|Number(p)| p > all.min_p)
     }
 
-    /// With the other fields. Absent ones are the defaults where the request samples; greedy ones
-    /// change nothing unless they say so themselves.
-    pub(crate) fn params(
-        self,
-        fields: &mut Fields,
-        temperature: f32,
-        defaults: &SampleParams,
-    ) -> Result<SampleParams, Fault> {
+    /// What is asked of the sampler. Absent fields are the defaults where the request samples; greedy
+    /// ones change nothing unless they say so themselves.
+    pub(crate) fn params(&self, temperature: f32, defaults: &SampleParams) -> SampleParams {
         let greedy = SampleParams::default();
         let defaults = if temperature == 0.0 { &greedy } else { defaults };
-        let mut number = |name: &str, default: f32| -> Result<f32, Fault> {
-            Ok(fields.number(name)?.unwrap_or(default))
-        };
-        Ok(SampleParams {
+        let number = |said: Option<Number>, default: f32| said.map_or(default, |Number(n)| n);
+        SampleParams {
             temperature,
-            top_k: self.top_k.unwrap_or(defaults.top_k),
-            top_p: self.top_p.unwrap_or(defaults.top_p),
-            min_p: self.min_p.unwrap_or(defaults.min_p),
-            repetition_penalty: number("repetition_penalty", defaults.repetition_penalty)?,
-            presence_penalty: number("presence_penalty", defaults.presence_penalty)?,
-            frequency_penalty: number("frequency_penalty", defaults.frequency_penalty)?,
+            top_k: self.top_k.map_or(defaults.top_k, |TopK(k)| k),
+            top_p: number(self.top_p, defaults.top_p),
+            min_p: number(self.min_p, defaults.min_p),
+            repetition_penalty: number(self.repetition_penalty, defaults.repetition_penalty),
+            presence_penalty: number(self.presence_penalty, defaults.presence_penalty),
+            frequency_penalty: number(self.frequency_penalty, defaults.frequency_penalty),
             ..SampleParams::default()
-        })
+        }
     }
-}
 
-/// 0 and -1 keep all tokens.
-fn top_k(fields: &mut Fields) -> Result<Option<u32>, Fault> {
-    match fields.integer("top_k")? {
-        None => Ok(None),
-        Some(-1) => Ok(Some(0)),
-        Some(k) => {
-            let k = u32::try_from(k).map_err(|_| Fault::field("top_k", "must be from 0, or -1"));
-            k.map(Some)
+    /// The request, but for its prompt and its length.
+    pub(crate) fn request(self, params: SampleParams, call: &Call) -> GenerateRequest {
+        let flag = |said: Option<Flag>, default| said.map_or(default, |Flag(flag)| flag);
+        GenerateRequest {
+            params,
+            seed: self.seed.map(|Integer(seed)| seed.cast_unsigned()),
+            min_new_tokens: self.min_tokens.map_or(0, Count::small),
+            choices: self.n.map_or(1, Count::smaller),
+            stop: self.stop.map(|stop| stop.texts).unwrap_or_default().into(),
+            include_stop: flag(self.include_stop_str_in_output, false),
+            stop_token_ids: self.stop_token_ids.map(|Ids(ids)| ids).unwrap_or_default().into(),
+            ignore_eos: flag(self.ignore_eos, false),
+            skip_special_tokens: flag(self.skip_special_tokens, true),
+            client: call.client(),
+            salt: call.salt(self.cache_salt.as_deref()),
+            ..GenerateRequest::new(Prompt::Text(String::new()))
         }
     }
 }

@@ -100,7 +100,8 @@ async fn upkeep(state: AppState) {
         }
     };
     let devices = state.readings().watch(state.models());
-    tokio::join!(metrics, access::tell_rest(&state), devices);
+    let keys = state.settings().keys.keep_up();
+    tokio::join!(metrics, access::tell_rest(&state), devices, keys);
 }
 
 /// Everything a new connection needs.

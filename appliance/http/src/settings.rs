@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use crate::keys::Keys;
 use crate::web::WebRules;
 
 /// Limits of the edge.
@@ -32,6 +33,8 @@ pub struct HttpSettings {
     pub dashboard: bool,
     /// Which web pages may use the API.
     pub web: WebRules,
+    /// Which keys may.
+    pub keys: Keys,
     /// On `/v1`, a name must be that of a model, also where there is only one.
     pub is_name_strict: bool,
 }
@@ -51,6 +54,7 @@ impl Default for HttpSettings {
             vllm_metrics: false,
             dashboard: true,
             web: WebRules::default(),
+            keys: Keys::default(),
             is_name_strict: true,
         }
     }

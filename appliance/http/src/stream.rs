@@ -1,4 +1,4 @@
-//! Streaming: deltas become frames of a schema, frames become a chunked body.
+//! Answers: whole, or deltas that become frames of a schema, and frames a chunked body.
 //!
 //! Frames are made by the schemas (`Encode`). When the client goes, the body is dropped, the pump
 //! ends, and with it the generations. Next: `lmi/`, `openai/`.
@@ -13,41 +13,58 @@ use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, Response, header};
 use bytes::Bytes;
 use futures_core::Stream;
-use gimbal_engine::{Delta, Usage};
+use gimbal_engine::{Completed, Delta, Usage};
+use serde_json::Value;
 use tokio::sync::mpsc;
 use tracing::debug;
 
 use crate::call::Call;
-use crate::framing::Framing;
+use crate::fault::Fault;
+use crate::framing::{Frames, Framing};
 use crate::generations::Generations;
 use crate::peer::Peer;
+use crate::whole;
 
 /// Frames that wait for the socket; the rest waits as tokens in the engine's channel.
 const FRAMES_MAX: usize = 16;
 
-/// The media type of server-sent events. Python's `requests` takes text without a charset for Latin-1.
-/// How a schema writes a stream.
+/// How a schema writes an answer.
 pub(crate) trait Encode: Send + 'static {
-    /// What comes before the first token.
-    fn begin(&mut self, _out: &mut String) {}
+    /// The whole of it.
+    fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Value;
 
     /// One delta of a prompt. `Break` ends the stream at once, without `end`.
-    fn delta(&mut self, prompt: usize, delta: Delta, out: &mut String) -> ControlFlow<()>;
+    fn delta(&mut self, prompt: usize, delta: Delta, out: &mut Frames) -> ControlFlow<()>;
 
     /// What comes after the last token.
-    fn end(&mut self, _usage: Usage, _out: &mut String) {}
+    fn end(&mut self, _cost: Usage, _out: &mut Frames) {}
+}
+
+/// The answer: a stream where there is a framing for it, whole otherwise.
+pub(crate) async fn answer(
+    call: &Call,
+    generations: Generations,
+    encoder: impl Encode,
+    framing: Option<Framing>,
+) -> Result<Response<Body>, Fault> {
+    if let Some(framing) = framing {
+        return Ok(response(call, generations, encoder, framing));
+    }
+    let (prompts, cost) = generations.complete().await?;
+    whole::json(call, &encoder.whole(&prompts, cost))
 }
 
 /// A response that streams.
-pub(crate) fn response(
+fn response(
     call: &Call,
     generations: Generations,
     encoder: impl Encode,
     framing: Framing,
 ) -> Response<Body> {
     let (sender, receiver) = mpsc::channel(FRAMES_MAX);
-    tokio::spawn(pump(call.peer.clone(), generations, encoder, sender));
-    let mut response = Response::new(Body::from_stream(Frames(receiver)));
+    let out = Frames::new(framing);
+    tokio::spawn(pump(call.peer.clone(), generations, encoder, out, sender));
+    let mut response = Response::new(Body::from_stream(Sent(receiver)));
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(framing.content_type()));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
@@ -62,12 +79,12 @@ async fn pump(
     peer: Peer,
     mut generations: Generations,
     mut encoder: impl Encode,
+    mut out: Frames,
     frames: mpsc::Sender<Bytes>,
 ) {
-    let mut out = String::new();
-    encoder.begin(&mut out);
     loop {
-        if !out.is_empty() && frames.send(Bytes::from(std::mem::take(&mut out))).await.is_err() {
+        let text = std::mem::take(&mut out.text);
+        if !text.is_empty() && frames.send(Bytes::from(text)).await.is_err() {
             break;
         }
         let next = tokio::select! {
@@ -85,7 +102,7 @@ async fn pump(
         };
         if flow.is_break() {
             // The client may be gone; then nobody misses the last frame.
-            drop(frames.send(Bytes::from(out)).await);
+            drop(frames.send(Bytes::from(out.text)).await);
             let usage = generations.usage();
             debug!(tokens = usage.completion_tokens, "stream ended");
             return;
@@ -95,9 +112,9 @@ async fn pump(
 }
 
 /// The receiving end as a body.
-struct Frames(mpsc::Receiver<Bytes>);
+struct Sent(mpsc::Receiver<Bytes>);
 
-impl Stream for Frames {
+impl Stream for Sent {
     type Item = Result<Bytes, Infallible>;
 
     fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {

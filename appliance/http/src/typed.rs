@@ -8,10 +8,10 @@ use std::marker::PhantomData;
 
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
-use crate::fault::Fault;
-use crate::fields::{Fields, OWN_WORDS};
+use crate::fields::OWN_WORDS;
 use crate::weight;
 
 /// Prompts of one body.
@@ -22,112 +22,91 @@ pub(crate) const STOP_TOKENS_MAX: usize = 1025;
 /// Token ids of one list; beyond any context there is.
 const TOKENS_MAX: usize = 4 << 20;
 
-impl Fields {
-    pub(crate) fn text(&mut self, name: &str) -> Result<Option<String>, Fault> {
-        self.typed(name, "a string")
-    }
-
-    pub(crate) fn flag(&mut self, name: &str) -> Result<Option<bool>, Fault> {
-        self.typed(name, "true or false")
-    }
-
-    /// A number; the engine checks its range.
-    pub(crate) fn number(&mut self, name: &str) -> Result<Option<f32>, Fault> {
-        #[expect(clippy::cast_possible_truncation, reason = "parameters are f32 everywhere")]
-        let number = self.typed(name, "a number")?.map(|number: f64| number as f32);
-        Ok(number)
-    }
-
-    /// A whole number that is not negative; what no counter can hold is as good as the largest.
-    pub(crate) fn count(&mut self, name: &str) -> Result<Option<u64>, Fault> {
-        let count: Option<Count> = self.typed(name, "a whole number from 0")?;
-        Ok(count.map(|Count(n)| n))
-    }
-
-    pub(crate) fn count32(&mut self, name: &str) -> Result<Option<u32>, Fault> {
-        let count = self.count(name)?;
-        Ok(count.map(|n| u32::try_from(n).unwrap_or(u32::MAX)))
-    }
-
-    pub(crate) fn count16(&mut self, name: &str) -> Result<Option<u16>, Fault> {
-        let count = self.count(name)?;
-        Ok(count.map(|n| u16::try_from(n).unwrap_or(u16::MAX)))
-    }
-
-    /// A whole number of any sign.
-    pub(crate) fn integer(&mut self, name: &str) -> Result<Option<i64>, Fault> {
-        let integer: Option<Integer> = self.typed(name, "a whole number")?;
-        Ok(integer.map(|Integer(n)| n))
-    }
-
-    /// A string or at most `MAX` strings.
-    pub(crate) fn texts<const MAX: usize>(
-        &mut self,
-        name: &str,
-    ) -> Result<Option<Vec<String>>, Fault> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        let texts = one_or_many::<MAX>(&value);
-        texts.map(Some).map_err(|error| self.wrong(name, "a string or strings", &value, &error))
-    }
-
-    /// At most `MAX` token ids.
-    pub(crate) fn tokens<const MAX: usize>(
-        &mut self,
-        name: &str,
-    ) -> Result<Option<Vec<u32>>, Fault> {
-        let tokens: Option<List<Token, MAX>> = self.typed(name, "a list of token ids")?;
-        Ok(tokens.map(|List(ids)| ids_of(ids)))
-    }
-
-    /// Any value, as a tree; only what templates read is one, and what it costs is bounded.
-    pub(crate) fn tree(&mut self, name: &str) -> Result<Option<Value>, Fault> {
-        let Some(value) = self.take(name) else { return Ok(None) };
-        let bytes = weight::check(&value).map_err(|what| Fault::field(name, what))?;
-        self.tree_bytes += bytes;
-        let tree = serde_json::from_slice(&value);
-        tree.map(Some).map_err(|error| self.wrong(name, "JSON", &value, &error))
-    }
-
-    /// An object, as a tree.
-    pub(crate) fn object(&mut self, name: &str) -> Result<Option<Map<String, Value>>, Fault> {
-        match self.tree(name)? {
-            None => Ok(None),
-            Some(Value::Object(map)) => Ok(Some(map)),
-            Some(_) => Err(Fault::field(name, "must be an object")),
-        }
-    }
-}
-
-/// A whole number from 0, saturating.
+/// True or false.
 #[derive(Clone, Copy, Debug)]
-struct Count(u64);
+pub(crate) struct Flag(pub(crate) bool);
 
-/// A whole number.
+/// A number; the engine checks its range.
 #[derive(Clone, Copy, Debug)]
-struct Integer(i64);
+pub(crate) struct Number(pub(crate) f32);
+
+/// A whole number that is not negative; what no counter can hold is as good as the largest.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Count(pub(crate) u64);
+
+/// A whole number of any sign.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Integer(pub(crate) i64);
+
+/// How many of the most probable tokens are kept; -1 keeps all, as 0 does.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TopK(pub(crate) u32);
 
 /// A token id.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Token(pub(crate) u32);
+struct Token(u32);
+
+impl Count {
+    pub(crate) fn small(self) -> u32 {
+        u32::try_from(self.0).unwrap_or(u32::MAX)
+    }
+
+    pub(crate) fn smaller(self) -> u16 {
+        u16::try_from(self.0).unwrap_or(u16::MAX)
+    }
+}
+
+/// An error that tells what a value should be, unless it tells better already.
+fn expected<E: Error>(what: &'static str) -> impl Fn(E) -> E {
+    move |error| match error.to_string() {
+        said if said.starts_with(OWN_WORDS) => error,
+        _ => E::custom(format!("expected {what}")),
+    }
+}
+
+impl<'de> Deserialize<'de> for Flag {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        bool::deserialize(deserializer).map(Self).map_err(expected("true or false"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Number {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let number = f64::deserialize(deserializer).map_err(expected("a number"))?;
+        #[expect(clippy::cast_possible_truncation, reason = "parameters are f32 everywhere")]
+        Ok(Self(number as f32))
+    }
+}
+
+impl<'de> Deserialize<'de> for TopK {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Integer(k) = Integer::deserialize(deserializer)?;
+        let k = if k == -1 { 0 } else { k };
+        let wrong = |_| D::Error::custom(format!("{OWN_WORDS}must be from 0, or -1"));
+        u32::try_from(k).map(Self).map_err(wrong)
+    }
+}
 
 impl<'de> Deserialize<'de> for Count {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = serde_json::Number::deserialize(deserializer)?;
+        const WHAT: &str = "a whole number from 0";
+        let number = serde_json::Number::deserialize(deserializer).map_err(expected(WHAT))?;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "saturates")]
         let float = |n: f64| (n.fract() == 0.0 && n >= 0.0).then_some(n as u64);
         let count = number.as_u64().or_else(|| number.as_f64().and_then(float));
-        count.map(Self).ok_or_else(|| D::Error::custom("negative or broken"))
+        count.map(Self).ok_or_else(|| D::Error::custom(format!("expected {WHAT}")))
     }
 }
 
 impl<'de> Deserialize<'de> for Integer {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let number = serde_json::Number::deserialize(deserializer)?;
+        const WHAT: &str = "a whole number";
+        let number = serde_json::Number::deserialize(deserializer).map_err(expected(WHAT))?;
         #[expect(clippy::cast_possible_truncation, reason = "below 2^53 a whole float is exact")]
         let float =
             |n: f64| (n.fract() == 0.0 && n.abs() < 9_007_199_254_740_992.0).then_some(n as i64);
         let whole = number.as_i64().or_else(|| number.as_f64().and_then(float));
-        whole.map(Self).ok_or_else(|| D::Error::custom("not whole"))
+        whole.map(Self).ok_or_else(|| D::Error::custom(format!("expected {WHAT}")))
     }
 }
 
@@ -169,7 +148,93 @@ impl<'de, T: Deserialize<'de>, const MAX: usize> Visitor<'de> for Items<T, MAX> 
     }
 }
 
-/// What completions continue.
+/// A string or at most `MAX` strings.
+#[derive(Debug)]
+pub(crate) struct Texts<const MAX: usize> {
+    pub(crate) texts: Vec<String>,
+    /// It came as a list.
+    pub(crate) is_list: bool,
+}
+
+impl<'de, const MAX: usize> Deserialize<'de> for Texts<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let texts = deserializer.deserialize_any(OneOrMany::<MAX>);
+        texts.map_err(expected("a string or strings"))
+    }
+}
+
+struct OneOrMany<const MAX: usize>;
+
+impl<'de, const MAX: usize> Visitor<'de> for OneOrMany<MAX> {
+    type Value = Texts<MAX>;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a string or strings")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Self::Value, E> {
+        Ok(Texts { texts: vec![text.to_owned()], is_list: false })
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Self::Value, E> {
+        Ok(Texts { texts: vec![text], is_list: false })
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, items: A) -> Result<Self::Value, A::Error> {
+        let texts = Items::<String, MAX>(PhantomData).visit_seq(items)?;
+        Ok(Texts { texts, is_list: true })
+    }
+}
+
+/// At most `MAX` token ids.
+#[derive(Debug)]
+pub(crate) struct Ids<const MAX: usize>(pub(crate) Vec<u32>);
+
+impl<'de, const MAX: usize> Deserialize<'de> for Ids<MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let list = List::<Token, MAX>::deserialize(deserializer);
+        let List(ids) = list.map_err(expected("a list of token ids"))?;
+        Ok(Self(ids.into_iter().map(|Token(id)| id).collect()))
+    }
+}
+
+/// Any value, as a tree; only what templates read is one, and what it costs is bounded.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    pub(crate) value: Value,
+    /// What it costs.
+    pub(crate) bytes: usize,
+}
+
+impl<'de> Deserialize<'de> for Tree {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        let heavy = |what: String| D::Error::custom(format!("{OWN_WORDS}{what}"));
+        let bytes = weight::check(raw.as_bytes()).map_err(heavy)?;
+        let value = serde_json::from_str(raw).map_err(D::Error::custom)?;
+        Ok(Self { value, bytes })
+    }
+}
+
+/// An object, as a tree.
+#[derive(Debug, Default)]
+pub(crate) struct Object {
+    pub(crate) members: Map<String, Value>,
+    pub(crate) bytes: usize,
+}
+
+impl<'de> Deserialize<'de> for Object {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let Tree { value, bytes } = Tree::deserialize(deserializer)?;
+        match value {
+            Value::Object(members) => Ok(Self { members, bytes }),
+            _ => Err(D::Error::custom("expected an object")),
+        }
+    }
+}
+
+/// What completions continue: a string, strings, token ids, or lists of them; at most `PROMPTS_MAX` of
+/// each but the ids.
 #[derive(Debug)]
 pub(crate) enum Prompts {
     Texts(Vec<String>),
@@ -183,42 +248,30 @@ impl Prompts {
             Self::Tokens(lists) => lists.len(),
         }
     }
-}
 
-impl Fields {
-    /// A string, strings, token ids, or lists of them; at most `MAX` of each but the ids.
-    pub(crate) fn prompts<const MAX: usize>(&mut self, name: &str) -> Result<Prompts, Fault> {
-        let expect = "a string, strings, token ids or lists of them";
-        let Some(value) = self.take(name) else { return Err(Fault::field(name, "is missing")) };
-        let inner = value.iter().filter(|b| !b.is_ascii_whitespace()).nth(1);
-        let wrong = |error| self.wrong(name, expect, &value, &error);
-        match (value.first(), inner) {
-            (Some(b'['), Some(b']')) => Err(Fault::field(name, "must not be empty")),
+    fn read(raw: &str) -> serde_json::Result<Self> {
+        let mut letters = raw.bytes().filter(|b| !b.is_ascii_whitespace());
+        match (letters.next(), letters.next()) {
+            (Some(b'['), Some(b']')) => Err(Error::custom(format!("{OWN_WORDS}must not be empty"))),
             (Some(b'['), Some(b'[')) => {
-                let lists: List<List<Token, TOKENS_MAX>, MAX> =
-                    serde_json::from_slice(&value).map_err(wrong)?;
-                let lists = lists.0.into_iter().map(|List(ids)| ids_of(ids));
-                Ok(Prompts::Tokens(lists.collect()))
+                let List(lists): List<Ids<TOKENS_MAX>, PROMPTS_MAX> = serde_json::from_str(raw)?;
+                Ok(Self::Tokens(lists.into_iter().map(|Ids(ids)| ids).collect()))
             }
             (Some(b'['), Some(b'0'..=b'9' | b'-')) => {
-                let List(ids): List<Token, TOKENS_MAX> =
-                    serde_json::from_slice(&value).map_err(wrong)?;
-                Ok(Prompts::Tokens(vec![ids_of(ids)]))
+                let Ids(ids): Ids<TOKENS_MAX> = serde_json::from_str(raw)?;
+                Ok(Self::Tokens(vec![ids]))
             }
-            _ => one_or_many::<MAX>(&value).map(Prompts::Texts).map_err(wrong),
+            _ => serde_json::from_str(raw)
+                .map(|Texts::<PROMPTS_MAX> { texts, .. }| Self::Texts(texts)),
         }
     }
 }
 
-fn ids_of(tokens: Vec<Token>) -> Vec<u32> {
-    tokens.into_iter().map(|Token(id)| id).collect()
-}
-
-/// A string or at most `MAX` strings.
-fn one_or_many<const MAX: usize>(value: &[u8]) -> serde_json::Result<Vec<String>> {
-    match value.first() {
-        Some(b'[') => serde_json::from_slice(value).map(|List::<String, MAX>(texts)| texts),
-        _ => serde_json::from_slice(value).map(|text| vec![text]),
+impl<'de> Deserialize<'de> for Prompts {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(deserializer)?.get();
+        let wrong = expected("a string, strings, token ids or lists of them");
+        Self::read(raw).map_err(D::Error::custom).map_err(wrong)
     }
 }
 
@@ -227,60 +280,99 @@ mod tests {
     use super::*;
     use bytes::Bytes;
 
-    use crate::fields::ignored_header;
+    use crate::fields::{Fields, ignored_header};
+    use crate::members;
 
     fn fields(body: &str) -> Fields {
         Fields::parse(Bytes::from(body.to_owned())).expect("an object")
     }
 
+    #[derive(Debug, Default, Deserialize)]
+    struct Wire {
+        temperature: Option<Number>,
+        user: Option<Flag>,
+        model: Option<String>,
+        stop_token_ids: Option<Ids<2>>,
+        top_k: Option<TopK>,
+        n: Option<Count>,
+        stop: Option<Texts<2>>,
+        prompt: Option<Prompts>,
+        chat_template_kwargs: Option<Object>,
+    }
+
+    fn read(body: &str) -> Result<Wire, String> {
+        members::part(&mut fields(body)).map_err(|fault| fault.message)
+    }
+
     #[test]
     fn fields_are_typed_and_the_rest_is_told() {
         let body = r#"{"temperature": 1, "user": null, "model": "x", "stop_token_ids": [1, 2.0],
-            "e,\n": true, "n": -1, "top_k": 4e0, "model": "y"}"#;
+            "e,\n": true, "chat_template_kwargs": {"a": []}, "n": 7.0, "top_k": 4e0, "model": "y"}"#;
         let mut fields = fields(body);
-        assert_eq!(fields.number("temperature"), Ok(Some(1.0)));
-        assert_eq!(fields.flag("user"), Ok(None));
-        assert_eq!(fields.text("model").expect("a string").as_deref(), Some("y"), "the last one");
-        assert_eq!(fields.tokens::<8>("stop_token_ids"), Ok(Some(vec![1, 2])));
-        assert_eq!(fields.integer("top_k"), Ok(Some(4)));
-        let wrong = fields.count("n").expect_err("negative");
-        assert_eq!(wrong.message, "n: must be a whole number from 0, not a number of another kind");
+        let some: Wire = members::part(&mut fields).expect("all are legal");
+        assert_eq!(some.temperature.map(|Number(n)| n), Some(1.0));
+        assert!(some.user.is_none() && some.stop.is_none());
+        assert_eq!(some.model.as_deref(), Some("y"), "the last one");
+        assert_eq!(some.stop_token_ids.map(|Ids(ids)| ids), Some(vec![1, 2]));
+        assert_eq!(some.top_k.map(|TopK(k)| k), Some(4));
+        assert_eq!(some.n.map(Count::small), Some(7));
+        assert!(some.chat_template_kwargs.is_some_and(|o| o.members["a"] == Value::Array(vec![])));
         assert_eq!(ignored_header(fields.ignored()).as_deref(), Some("e"));
     }
 
     #[test]
-    fn lists_have_an_end_that_is_named() {
-        let mut body = fields(r#"{"stop": ["a", "b", "c"], "stop_token_ids": "x"}"#);
-        let many = body.texts::<2>("stop").expect_err("three").message;
-        assert_eq!(many, "stop: must have at most 2 items");
-        let kind = body.tokens::<2>("stop_token_ids").expect_err("text").message;
-        assert_eq!(kind, "stop_token_ids: must be a list of token ids, not a string");
+    fn wrong_values_say_what_is_right() {
+        for (body, expect) in [
+            (r#"{"n": -1}"#, "n: must be a whole number from 0, not a number of another kind"),
+            (r#"{"n": "expected 1 at line 1"}"#, "n: must be a whole number from 0, not a string"),
+            (r#"{"n": 1.5}"#, "n: must be a whole number from 0, not a number of another kind"),
+            (r#"{"temperature": "hot"}"#, "temperature: must be a number, not a string"),
+            (r#"{"user": 1}"#, "user: must be true or false, not a number of another kind"),
+            (r#"{"model": ["x"]}"#, "model: must be a string, not a list"),
+            (r#"{"model": "\ud800"}"#, "model: is broken: "),
+            (r#"{"top_k": -2}"#, "top_k: must be from 0, or -1"),
+            (r#"{"top_k": 0.5}"#, "top_k: must be a whole number, not a number of another kind"),
+            (r#"{"stop": ["a", "b", "c"]}"#, "stop: must have at most 2 items"),
+            (r#"{"stop": ["a", 1]}"#, "stop: must be a string or strings, not a list"),
+            (r#"{"stop": {}}"#, "stop: must be a string or strings, not an object"),
+            (
+                r#"{"stop_token_ids": "x"}"#,
+                "stop_token_ids: must be a list of token ids, not a string",
+            ),
+            (r#"{"stop_token_ids": [1, 2, 3]}"#, "stop_token_ids: must have at most 2 items"),
+            (
+                r#"{"stop_token_ids": [-1]}"#,
+                "stop_token_ids: must be a list of token ids, not a list",
+            ),
+            (
+                r#"{"chat_template_kwargs": []}"#,
+                "chat_template_kwargs: must be an object, not a list",
+            ),
+        ] {
+            let said = read(body).expect_err(body);
+            assert!(said.starts_with(expect), "{body}: {said}");
+        }
     }
 
     #[test]
     fn prompts_come_in_four_shapes() {
-        let shape = |prompt: &str| {
-            let mut fields = fields(&format!("{{\"prompt\": {prompt}}}"));
-            match fields.prompts::<2>("prompt") {
-                Ok(Prompts::Texts(texts)) => format!("{texts:?}"),
-                Ok(Prompts::Tokens(ids)) => format!("{ids:?}"),
-                Err(fault) => fault.message,
-            }
+        let shape = |prompt: &str| match read(&format!("{{\"prompt\": {prompt}}}")) {
+            Ok(Wire { prompt: Some(Prompts::Texts(texts)), .. }) => format!("{texts:?}"),
+            Ok(Wire { prompt: Some(Prompts::Tokens(ids)), .. }) => format!("{ids:?}"),
+            Ok(some) => format!("{some:?}"),
+            Err(message) => message,
         };
+        let what = "prompt: must be a string, strings, token ids or lists of them, not";
         assert_eq!(shape(r#""a""#), r#"["a"]"#);
         assert_eq!(shape(r#"["a","b"]"#), r#"["a", "b"]"#);
         assert_eq!(shape("[1, 2, 3]"), "[[1, 2, 3]]");
         assert_eq!(shape("[[1],[2,3]]"), "[[1], [2, 3]]");
         assert_eq!(shape("[]"), "prompt: must not be empty");
-        assert_eq!(
-            shape("[1,2.5]"),
-            "prompt: must be a string, strings, token ids or lists of them, not a list"
-        );
-        assert_eq!(shape("[[1],[2],[3]]"), "prompt: must have at most 2 items");
-        assert_eq!(
-            shape("7"),
-            "prompt: must be a string, strings, token ids or lists of them, not a number of another kind"
-        );
+        assert_eq!(shape("[1,2.5]"), format!("{what} a list"));
+        let many = vec!["[1]"; PROMPTS_MAX + 1].join(",");
+        let many = shape(&format!("[{many}]"));
+        assert_eq!(many, format!("prompt: must have at most {PROMPTS_MAX} items"));
+        assert_eq!(shape("7"), format!("{what} a number of another kind"));
     }
 
     #[test]

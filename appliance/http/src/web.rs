@@ -15,7 +15,7 @@ use crate::fault::{Fault, Kind};
 
 /// Methods and headers that a page is told it may use; others a page may name itself.
 const METHODS: &str = "GET, POST, OPTIONS";
-const HEADERS: &str = "authorization, content-type, x-request-id";
+const HEADERS: &str = "authorization, x-api-key, api-key, content-type, x-request-id";
 /// Headers of answers that a page may read.
 const EXPOSED: &str = "x-request-id, x-gimbal-ignored, retry-after";
 /// How long a browser need not ask again.

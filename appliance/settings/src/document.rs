@@ -40,6 +40,7 @@ pub fn markdown() -> String {
             Kind::Integer { min, max } => format!("a whole number from {min} to {max}"),
             Kind::Number { min, max } => format!("a number from {min} to {max}"),
             Kind::Flag => "`true` or `false`".to_owned(),
+            Kind::Secret => "text that is never shown, or `none`".to_owned(),
         };
         let unit = if setting.unit.is_empty() { "" } else { ", in " };
         let auto = if setting.allows_auto() { ", or `auto`" } else { "" };

@@ -65,6 +65,12 @@ pub fn import(path: &str, bytes: &[u8], paths: Paths) -> Result<String, SettingE
             _ if is_default => {
                 ignored.push((line, format!("{place}: {} is the default of {key}", entry.value)));
             }
+            // What is written to be kept is read by many.
+            _ if matches!(entry.value, Value::Secret(_)) => {
+                let why =
+                    format!("{place}: a secret is not written; set GIMBAL_{}", key.to_uppercase());
+                ignored.push((line, why));
+            }
             // Writing to a string cannot fail.
             _ => writeln!(yaml, "{key}: {}  # {place}", as_yaml(&entry.value)).unwrap_or_default(),
         }

@@ -28,7 +28,7 @@ pub use files::{ConfigFile, Format, Origin};
 pub use import::import;
 pub use near::nearest;
 pub use resolve::{Facts, Given, Paths};
-pub use setting::{Kind, Names, Scope, Setting, Value};
+pub use setting::{Kind, Names, Scope, Secret, Setting, Value};
 pub use settings::{Entry, Ignored, Settings, Source};
 pub use table::{TABLE, find};
 

@@ -251,7 +251,7 @@ impl Settings {
         let Said { name, text, source } = said;
         match setting.parse(text) {
             Err(expected) => {
-                let why = format!("{text:?} is no {}: {expected}", setting.key);
+                let why = format!("{:?} is no {}: {expected}", setting.shown(text), setting.key);
                 self.ignore(name, source, &why, true);
             }
             Ok(_) if setting.names() == Names::Path && !(paths.is_there)(text) => {
@@ -272,7 +272,7 @@ impl Settings {
     fn set(&mut self, setting: &Setting, text: &str, source: Source) -> Result<(), SettingError> {
         let value = setting.parse(text).map_err(|expected| SettingError::Illegal {
             key: setting.key,
-            value: text.to_owned(),
+            value: setting.shown(text),
             from: source.clone(),
             expected,
         })?;

@@ -4,6 +4,9 @@
 
 use crate::Facts;
 
+/// A secret that is none.
+const NONE: &str = "none";
+
 /// What a value may be.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Kind {
@@ -27,6 +30,32 @@ pub enum Kind {
     },
     /// `true` or `false`.
     Flag,
+    /// Text that is shown nowhere; `none` is none.
+    Secret,
+}
+
+/// Text that is shown nowhere.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// The text itself, for whoever needs it; empty is none.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Display for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(if self.0.is_empty() { NONE } else { "(set)" })
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        std::fmt::Display::fmt(self, f)
+    }
 }
 
 /// A resolved value.
@@ -42,6 +71,8 @@ pub enum Value {
     Number(f64),
     /// A flag.
     Flag(bool),
+    /// A secret, or none.
+    Secret(Secret),
 }
 
 impl std::fmt::Display for Value {
@@ -52,6 +83,7 @@ impl std::fmt::Display for Value {
             Self::Integer(n) => write!(f, "{n}"),
             Self::Number(n) => write!(f, "{n}"),
             Self::Flag(flag) => write!(f, "{flag}"),
+            Self::Secret(secret) => write!(f, "{secret}"),
         }
     }
 }
@@ -130,6 +162,22 @@ impl Setting {
         }
     }
 
+    /// Who may ask.
+    pub(crate) const fn access(
+        key: &'static str,
+        kind: Kind,
+        doc: &'static str,
+        default: fn(&Facts) -> (Value, &'static str),
+    ) -> Self {
+        let (scope, unit, environment) = (Scope::Process(Names::Access), "", &[]);
+        Self { key, scope, doc, unit, kind, environment, default }
+    }
+
+    /// A value as messages repeat it.
+    pub(crate) fn shown(&self, text: &str) -> String {
+        if self.kind == Kind::Secret { "(a secret)".to_owned() } else { text.to_owned() }
+    }
+
     /// True where a value may be left for the program to decide.
     #[must_use]
     pub fn allows_auto(&self) -> bool {
@@ -163,6 +211,12 @@ impl Setting {
         match self.kind {
             Kind::Text if word.is_empty() => Err("it must not be empty".to_owned()),
             Kind::Text => Ok(Value::Text(text.to_owned())),
+            Kind::Secret if word == NONE => Ok(Value::Secret(Secret::default())),
+            // Commas alone would be no key, and an open door.
+            Kind::Secret if word.chars().all(|c| c == ',' || c.is_whitespace()) => {
+                Err(format!("it must hold a key, or be {NONE}"))
+            }
+            Kind::Secret => Ok(Value::Secret(Secret(word.to_owned()))),
             Kind::Choice(words) if words.contains(&word) => Ok(Value::Text(word.to_owned())),
             Kind::Choice(words) => Err(format!("it must be one of {}", words.join(", "))),
             Kind::Flag => match word.to_ascii_lowercase().as_str() {

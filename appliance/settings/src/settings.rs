@@ -104,7 +104,8 @@ impl Settings {
         &self.ignored
     }
 
-    /// A short name of all values: equal settings have equal hashes, whatever their sources.
+    /// A short name of all values: equal settings have equal hashes, whatever their sources. Of a
+    /// secret only whether there is one.
     #[must_use]
     pub fn hash(&self) -> String {
         let mut hash = Sha256::new();
@@ -165,6 +166,15 @@ impl Settings {
         match &self.entry(key).value {
             Value::Text(text) => Some(text),
             _ => None,
+        }
+    }
+
+    /// A secret; empty is none.
+    #[must_use]
+    pub fn secret(&self, key: &str) -> &str {
+        match &self.entry(key).value {
+            Value::Secret(secret) => secret.expose(),
+            _ => "",
         }
     }
 

@@ -3,7 +3,7 @@
 //! What a setting is stands in `setting.rs`, resolution in `resolve.rs`. A key that LMI has keeps LMI's
 //! name.
 
-use crate::setting::{Kind, Names, Scope, Setting, Value};
+use crate::setting::{Kind, Names, Scope, Secret, Setting, Value};
 
 /// Every setting.
 pub static TABLE: &[Setting] = &[
@@ -424,45 +424,48 @@ pub static TABLE: &[Setting] = &[
         environment: &["VLLM_MAX_N_SEQUENCES"],
         default: |_| (Value::Integer(128), "OpenAI's limit"),
     },
+    Setting::access(
+        "served_model_name_strict",
+        Kind::Flag,
+        "Refuse requests on /v1 for other model names, though there is one model only.",
+        |_| (Value::Flag(true), "OpenAI and vLLM do; /invocations takes any name"),
+    ),
+    Setting::access(
+        "cors_origins",
+        Kind::Text,
+        "Origins of web pages that may use the API, separated by commas; * is all.",
+        |_| (Value::Text("none".to_owned()), "no page but the dashboard asks for it"),
+    ),
+    Setting::access(
+        "allowed_hosts",
+        Kind::Text,
+        "Names by which clients may call this server, separated by commas, where it listens for this \
+         machine only; * is all.",
+        |_| (Value::Text("none".to_owned()), "localhost, addresses and this machine's name are"),
+    ),
     Setting {
-        key: "served_model_name_strict",
-        scope: Scope::Process(Names::Access),
-        doc: "Refuse requests on /v1 for other model names, though there is one model only.",
-        unit: "",
-        kind: Kind::Flag,
-        environment: &[],
-        default: |_| (Value::Flag(true), "OpenAI and vLLM do; /invocations takes any name"),
+        environment: &["SM_VLLM_API_KEY", "VLLM_API_KEY", "LLAMA_API_KEY"],
+        ..Setting::access(
+            "api_key",
+            Kind::Secret,
+            "API keys that may use every route, separated by commas. Who lists this machine's \
+             processes sees a flag; a variable or api_keys_file is not seen.",
+            |_| (Value::Secret(Secret::default()), "whoever reaches the server may use it"),
+        )
     },
-    Setting {
-        key: "cors_origins",
-        scope: Scope::Process(Names::Access),
-        doc: "Origins of web pages that may use the API, separated by commas; * is all.",
-        unit: "",
-        kind: Kind::Text,
-        environment: &[],
-        default: |_| (Value::Text("none".to_owned()), "no page but the dashboard asks for it"),
-    },
-    Setting {
-        key: "allowed_hosts",
-        scope: Scope::Process(Names::Access),
-        doc: "Names by which clients may call this server, separated by commas, where it listens for \
-              this machine only; * is all.",
-        unit: "",
-        kind: Kind::Text,
-        environment: &[],
-        default: |_| {
-            (Value::Text("none".to_owned()), "localhost, addresses and this machine's name are")
-        },
-    },
-    Setting {
-        key: "dashboard",
-        scope: Scope::Process(Names::Access),
-        doc: "Serve a page for people at / and what it shows at /status.",
-        unit: "",
-        kind: Kind::Flag,
-        environment: &[],
-        default: |_| (Value::Flag(true), "it shows no prompt and changes nothing"),
-    },
+    Setting::access(
+        "api_keys_file",
+        Kind::Text,
+        "A file of API keys, each a line: a name, the key's SHA-256 in hexadecimal digits, and its \
+         scopes (infer, metrics, admin) with commas. It is read again when it changes.",
+        |_| (Value::Auto, "there is none"),
+    ),
+    Setting::access(
+        "dashboard",
+        Kind::Flag,
+        "Serve a page for people at / and what it shows at /status.",
+        |_| (Value::Flag(true), "it shows no prompt and changes nothing"),
+    ),
     Setting {
         key: "log_level",
         scope: Scope::Process(Names::Log),

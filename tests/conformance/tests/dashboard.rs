@@ -131,6 +131,27 @@ fn a_busy_server_shows_its_figures_and_one_that_is_gone_says_so() -> anyhow::Res
     Ok(())
 }
 
+/// Where there are keys, the page asks for one and works with it.
+#[test]
+fn a_locked_dashboard_asks_for_a_key() -> anyhow::Result<()> {
+    let Some((model, _)) = setup() else { return Ok(()) };
+    let Some(mut browser) = Browser::start()? else { return Ok(()) };
+    let server = Server::start(&model, &["--backend", "sim", "--api-key", "cheese"])?;
+    let page = browser.open(&format!("http://{}/", server.address), DESK)?;
+    let say =
+        |key: &str| format!("form.elements.key.value = {key:?}; form.requestSubmit(); form.hidden");
+    let asks = "!form.hidden && document.getElementById('health').textContent === 'Locked'";
+    browser.wait(&page, asks, PATIENCE)?;
+    assert_eq!(texts(&mut browser, &page, "#notice")?, ["The server asks for an API key."]);
+    browser.evaluate(&page, &say("chees"))?;
+    let told = "document.getElementById('notice').textContent.includes('does not know')";
+    browser.wait(&page, told, PATIENCE)?;
+    assert_eq!(browser.evaluate(&page, &say("cheese"))?, json!(true));
+    browser.wait(&page, "document.body.dataset.link === 'live'", PATIENCE)?;
+    assert_eq!(browser.evaluate(&page, "document.getElementById('key-form').hidden")?, json!(true));
+    Ok(())
+}
+
 /// The scripts' own arithmetic, and what they make of a server that loads: asked in the page.
 #[test]
 fn figures_are_what_the_exposition_says() -> anyhow::Result<()> {

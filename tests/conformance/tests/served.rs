@@ -307,3 +307,26 @@ fn no_stream_is_cut_without_a_reason() -> anyhow::Result<()> {
     assert!(cut > 0, "the drain was to be too short for some");
     Ok(())
 }
+
+/// With keys, probes are open, a client needs a key, and `gimbal bench` measures with one and shows it
+/// nowhere.
+#[test]
+fn a_server_with_keys_answers_who_has_one() -> anyhow::Result<()> {
+    let Some((model, _)) = setup() else { return Ok(()) };
+    let server = Server::start(&model, &["--backend", "sim", "--api-key", "cheese"])?;
+    for (path, status) in [("/ping", 200), ("/v1/models", 401), ("/metrics", 401), ("/status", 401)]
+    {
+        assert_eq!(send(server.address, "GET", path, "")?.status, status, "{path}");
+    }
+    let (status, _) = post(server.address, "/invocations", &json!({ "inputs": "a" }))?;
+    assert_eq!(status, 401);
+    let url = format!("http://{}", server.address);
+    let fixed = ["bench", &url, "--requests", "2", "--prompt-tokens", "8", "--output-tokens", "2"];
+    let output = run(&fixed)?;
+    let said = String::from_utf8(output.stderr)?;
+    assert!(said.contains("--api-key"), "{said}");
+    let output = run(&[&fixed[..], &["--api-key", "cheese"]].concat())?;
+    let said = String::from_utf8([output.stdout, output.stderr].concat())?;
+    assert!(output.status.success() && !said.contains("cheese"), "{said}");
+    Ok(())
+}

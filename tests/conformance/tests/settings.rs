@@ -133,3 +133,33 @@ fn foreign_variables_never_stop_a_start() -> anyhow::Result<()> {
     assert!(said.contains("did you mean GIMBAL_JOB_QUEUE_SIZE?"), "{said}");
     Ok(())
 }
+
+/// Whatever layer names a key, no way to look at settings shows it.
+#[test]
+fn a_key_is_taken_and_never_shown() -> anyhow::Result<()> {
+    let Some(binary) = binary_path() else { return Ok(()) };
+    let folder = Folder::new("secret")?;
+    fs::write(folder.0.join("gimbal.yaml"), "api_key: cheese0\n")?;
+    let variables = [("VLLM_API_KEY", "cheese1"), ("GIMBAL_API_KEY", "cheese2")];
+    for how in [&[][..], &["--json"], &["--explain", "api_key"]] {
+        let arguments = [&["plan", "--api-key", "cheese3"], how].concat();
+        let output = gimbal(&binary, &folder, &variables, &arguments)?;
+        let said = String::from_utf8([output.stdout, output.stderr].concat())?;
+        assert!(output.status.success(), "{said}");
+        assert!(said.contains("(set)") && !said.contains("cheese"), "{said}");
+    }
+    let model = folder.0.join("no.gguf").display().to_string();
+    let file = folder.0.join("keys").display().to_string();
+    for text in [None, Some(""), Some("cheese cheese cheese\n")] {
+        if let Some(text) = text {
+            fs::write(&file, text)?;
+        }
+        let arguments = ["serve", &model, "--port", "0", "--api-keys-file", &file];
+        let output = gimbal(&binary, &folder, &[], &arguments)?;
+        let said = String::from_utf8(output.stderr)?;
+        assert_eq!(output.status.code(), Some(64), "{text:?}: {said}");
+        assert!(said.contains("api_keys_file (from flag --api-keys-file)"), "{said}");
+        assert!(!said.contains("cheese"), "{said}");
+    }
+    Ok(())
+}

@@ -49,11 +49,13 @@ fn flag(name: &'static str, value: &'static str, help: &'static str) -> Arg {
 }
 
 /// What is asked.
-fn asking() -> [Arg; 6] {
+fn asking() -> [Arg; 7] {
     let apis = Api::ALL.map(|(name, _)| name);
     [
         flag("api", "API", "The way to ask").value_parser(apis).default_value("completions"),
         flag("model", "NAME", "The model to name [default: the first of /v1/models]"),
+        flag("api-key", "KEY", "Sent to the servers as authorization: Bearer KEY; not in reports")
+            .conflicts_with_all(["boot", "kernels"]),
         flag("prompt-tokens", "LENGTHS", "128, 64-512 (uniform), chat, long or agent")
             .value_parser(Lengths::prompt)
             .default_value("128"),
@@ -157,7 +159,7 @@ fn millis(text: &str) -> Result<f64, String> {
 pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     // A file that cannot be written is told before an hour of measuring, not after it.
     let json = Output::create(matches, "json")?;
-    let environment = Environment::here(std::env::args().collect::<Vec<_>>().join(" "));
+    let environment = Environment::here(without_keys(std::env::args()));
     if matches.get_flag("kernels") {
         let model = matches.get_one::<PathBuf>("roofline").map(|path| Model::open(path));
         let model = model.transpose()?;
@@ -188,6 +190,23 @@ pub(crate) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         return Ok(());
     }
     Err(Failure::unavailable(format!("every request failed: {}", failed.join(", "))))
+}
+
+/// The command line as reports show it.
+fn without_keys(arguments: impl Iterator<Item = String>) -> String {
+    const SHOWN: &str = "(a secret)";
+    let mut is_key = false;
+    let shown = arguments.map(|word| {
+        let flag = word.split('=').next().unwrap_or_default().replace('_', "-");
+        let (was_key, has_value) = (is_key, word.contains('='));
+        is_key = !was_key && flag == "--api-key" && !has_value;
+        match flag == "--api-key" && has_value {
+            _ if was_key => SHOWN.to_owned(),
+            true => format!("{flag}={SHOWN}"),
+            false => word,
+        }
+    });
+    shown.collect::<Vec<_>>().join(" ")
 }
 
 fn boot_plan(matches: &ArgMatches, model: &std::path::Path) -> Result<BootPlan, Failure> {
@@ -226,8 +245,16 @@ fn plan(matches: &ArgMatches) -> Result<Plan, Failure> {
         (None, Some(duration)) => Span::Duration(*duration),
         (None, None) => Span::Default,
     };
+    let key = matches.get_one::<String>("api-key");
+    let keyed = |target: Target| match key {
+        Some(key) => {
+            target.with_key(key).map_err(|why| Failure::usage(format!("--api-key: {why}")))
+        }
+        None => Ok(target),
+    };
+    let targets = matches.get_many("URL").into_iter().flatten().cloned().map(keyed);
     let plan = Plan {
-        targets: matches.get_many("URL").into_iter().flatten().cloned().collect(),
+        targets: targets.collect::<Result<_, _>>()?,
         api: api.map_or(Api::Completions, |(_, api)| *api),
         model: matches.get_one("model").cloned(),
         loads: loads(matches)?,
@@ -318,6 +345,16 @@ mod tests {
     }
 
     #[test]
+    fn a_report_shows_no_key() {
+        let shown = |line: &str| without_keys(line.split(' ').map(str::to_owned));
+        let expect = "bench U --api-key (a secret) --api-key=(a secret) --seed 1";
+        assert_eq!(shown("bench U --api-key cheese --api_key=cheese --seed 1"), expect);
+        assert_eq!(shown("a --api-key --api-key b"), "a --api-key (a secret) b");
+        let plan = planned("http://a --api-key cheese").expect("a plan");
+        assert!(!format!("{plan:?}").contains("cheese"), "{plan:?}");
+    }
+
+    #[test]
     fn wrong_flags_say_what_is_accepted() {
         for (flags, expect) in [
             ("", "<URL>"),
@@ -333,6 +370,7 @@ mod tests {
             ("http://a --repeats 9999", "from 1 to 1000"),
             ("http://a --trace /nonexistent/trace", "/nonexistent/trace"),
             ("http://a --boot m", "cannot be used with"),
+            ("http://a --api-key é", "--api-key: a key is of visible"),
             ("http://a -- --port 1", "cannot be used with"),
             ("-- --port 1", "<URL>"),
             ("http://a --kernels", "cannot be used with"),

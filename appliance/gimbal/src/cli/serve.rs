@@ -4,10 +4,11 @@
 //! the process with the reason and its exit code.
 
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
-use gimbal_http::{About, AppState, Exposition, HttpSettings, WebRules};
+use gimbal_http::{About, AppState, Exposition, HttpSettings, Keys, WebRules};
 use gimbal_settings::{Ignored, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
@@ -53,6 +54,7 @@ async fn serve(asked: Asked, connections_max: usize) -> Result<(), Failure> {
     let Asked { settings, models } = asked;
     let settings = &settings;
     let exposition = Exposition::install().map_err(anyhow::Error::from)?;
+    let keys = keys(settings)?;
     let listener = listen(settings).await?;
     let address = listener.local_addr().map_err(anyhow::Error::from)?;
     // The boot's first phase begins here.
@@ -60,7 +62,7 @@ async fn serve(asked: Asked, connections_max: usize) -> Result<(), Failure> {
     let process = Process::of(settings);
     let web = WebRules { is_local, ..process.http.web.clone() };
     let devices = Arc::new(Devices::here(&process)?);
-    let http = HttpSettings { connections_max, web, ..process.http };
+    let http = HttpSettings { connections_max, web, keys, ..process.http };
     let state = AppState::new(http, Some(exposition));
     state.set_about(about(settings));
     devices.watched_by(state.readings());
@@ -114,6 +116,19 @@ fn tell_ignored(asked: &Asked) {
             false => info!(name, %source, why, "ignored"),
         }
     }
+}
+
+/// Who may ask; a file of keys that cannot be used ends the boot.
+fn keys(settings: &Settings) -> Result<Keys, Failure> {
+    let file = settings.text("api_keys_file").map(Path::new);
+    let keys = Keys::open(settings.secret("api_key"), file).map_err(|why| {
+        let from = &settings.entry("api_keys_file").source;
+        Failure::usage(format!("api_keys_file (from {from}): {why}"))
+    })?;
+    if let Some(keys) = keys.count() {
+        info!(keys, "requests need an API key");
+    }
+    Ok(keys)
 }
 
 fn ended_early(signal: &str) -> Result<(), Failure> {

@@ -10,3 +10,13 @@ mod shown;
 
 pub(crate) use request::invocation;
 pub(crate) use response::number;
+
+/// The members of a body's struct, and of its parameters'.
+#[cfg(test)]
+pub(crate) fn members() -> [Vec<&'static str>; 2] {
+    use crate::members::tests::names;
+    use crate::sampling::Sampling;
+
+    let body = [names::<request::LmiFields>(), &["parameters"]].concat();
+    [body, [names::<Sampling>(), names::<request::LmiParameters>()].concat()]
+}

@@ -5,21 +5,48 @@
 use axum::body::Body;
 use axum::http::Response;
 use gimbal_engine::{Edge, GenerateRequest, OutputFormatter, Prompt, SampleParams};
-use serde_json::Value;
+use serde::Deserialize;
 
 use crate::call::{Call, tell_ignored};
 use crate::fault::{Fault, Kind};
 use crate::fields::Fields;
 use crate::framing::Framing;
 use crate::generations::Generations;
-use crate::lmi::response::{Answer, Lines};
+use crate::lmi::response::{Answer, Writer};
 use crate::lmi::shown::{Asked, Shown};
+use crate::members::part;
 use crate::names::Scope;
-use crate::sampling::Narrowing;
-use crate::typed::{PROMPTS_MAX, STOP_TOKENS_MAX, STOPS_MAX};
-use crate::{stream, whole};
+use crate::sampling::Sampling;
+use crate::stream;
+use crate::typed::{Count, Flag, Number, PROMPTS_MAX, STOPS_MAX, Texts};
 
 const MAX_NEW_TOKENS: u32 = 30;
+
+/// What a body says beside its parameters.
+#[derive(Debug, Deserialize)]
+pub(super) struct LmiFields {
+    model: Option<String>,
+    inputs: Option<Texts<PROMPTS_MAX>>,
+    stream: Option<Flag>,
+}
+
+/// What `parameters` say beside what every schema may say.
+#[derive(Debug, Deserialize)]
+pub(super) struct LmiParameters {
+    #[expect(dead_code, reason = "tokens carry their own spaces")]
+    spaces_between_special_tokens: Option<Flag>,
+    details: Option<Flag>,
+    decoder_input_details: Option<Flag>,
+    return_full_text: Option<Flag>,
+    top_n_tokens: Option<Count>,
+    logprobs: Option<Count>,
+    max_new_tokens: Option<Count>,
+    min_new_tokens: Option<Count>,
+    do_sample: Option<Flag>,
+    truncate: Option<Count>,
+    stop_sequences: Option<Texts<STOPS_MAX>>,
+    ignore_eos_token: Option<Flag>,
+}
 
 /// Answers a body that is neither chat nor completion.
 pub(crate) async fn invocation(
@@ -27,18 +54,21 @@ pub(crate) async fn invocation(
     mut fields: Fields,
 ) -> Result<Response<Body>, Fault> {
     refuse_other_schemas(&mut fields)?;
-    let model = fields.text("model")?;
-    let service = call.app.model(model.as_deref(), call.door)?;
-    let (texts, is_list) = inputs(&mut fields)?;
-    let mut parameters = fields.nested("parameters", "parameters.")?;
-    let stream = (fields.flag("stream")?, parameters.flag("stream")?);
-    let stream = stream.0.or(stream.1);
+    let own: LmiFields = part(&mut fields)?;
+    let service = call.app.model(own.model.as_deref(), call.door)?;
+    let Some(Texts { texts, is_list }) = own.inputs.filter(|inputs| !inputs.texts.is_empty())
+    else {
+        return Err(Fault::field("inputs", "must not be empty"));
+    };
+    let (sampling, parameters) = fields.nested("parameters", "parameters.", |fields| {
+        fields.refuse_unsupported(Scope::LmiParameters)?;
+        Ok((part::<Sampling>(fields)?, part::<LmiParameters>(fields)?))
+    })?;
+    let stream = own.stream.or(sampling.stream).map(|Flag(stream)| stream);
     let edge = service.edge();
     let framing = framing(call, edge, stream);
-    let (request, shown) = request_of(&mut parameters, &edge.sampling)?;
-    let shown = Shown { tgi: edge.tgi_compat, ..shown };
-    let request =
-        GenerateRequest { client: call.client(), salt: call.salt(&mut parameters)?, ..request };
+    let shown = Shown { tgi: edge.tgi_compat, ..parameters.shown() };
+    let request = parameters.request(sampling, shown, call, &edge.sampling);
     service.check(&request)?;
     shown.check_copies(&texts, request.choices)?;
     let deadline = match framing {
@@ -59,31 +89,16 @@ pub(crate) async fn invocation(
     let patience = Some(edge.deadline);
     let generations = Generations::start(&service, requests, patience).await?;
     let tokenizer = service.tokenizer();
-    let answer = Answer::new(tokenizer, shown);
+    let writer = Writer::new(tokenizer, shown);
     let asked = |(i, text): (usize, String)| Asked {
         text,
         prompt: generations.prompt(i),
         seed: seeds.get(i).map_or(0, |seed| seed.cast_signed()),
     };
-    let mut asked: Vec<Asked> = texts.into_iter().enumerate().map(asked).collect();
-    let mut response = match framing {
-        Some(framing) => {
-            let asked = asked.pop().unwrap_or_default();
-            let lines = Lines::new(answer, framing, asked, call.share.take());
-            stream::response(call, generations, lines, framing)
-        }
-        None => {
-            let (choices, _) = generations.complete().await?;
-            let answers = asked.iter().zip(choices);
-            let answers = answers.map(|(asked, choices)| answer.whole(asked, &choices));
-            let mut answers: Vec<Value> = answers.collect();
-            match is_list || edge.tgi_compat {
-                true => whole::json(call, &Value::Array(answers))?,
-                false => whole::json(call, &answers.pop().unwrap_or_default())?,
-            }
-        }
-    };
-    tell_ignored(&mut response, &[&fields, &parameters]);
+    let asked = texts.into_iter().enumerate().map(asked).collect();
+    let answer = Answer::new(writer, asked, is_list || edge.tgi_compat, call.share.take());
+    let mut response = stream::answer(call, generations, answer, framing).await?;
+    tell_ignored(&mut response, &fields);
     Ok(response)
 }
 
@@ -96,24 +111,14 @@ fn random_seed() -> u64 {
 fn refuse_other_schemas(fields: &mut Fields) -> Result<(), Fault> {
     fields.refuse_unsupported(Scope::Lmi)?;
     fields.refuse_misplaced(Scope::Lmi, "parameters")?;
+    if fields.is_list_of_objects("inputs") {
+        return Err(Fault::unsupported("inputs[].datatype (Open Inference Protocol)"));
+    }
     if fields.has("inputs") {
         return Ok(());
     }
     let message = "the body needs one of inputs (LMI), messages (chat), prompt (completion)";
     Err(Fault::new(Kind::Invalid, message))
-}
-
-/// The texts, and whether they came as a list.
-fn inputs(fields: &mut Fields) -> Result<(Vec<String>, bool), Fault> {
-    if fields.is_list_of_objects("inputs") {
-        return Err(Fault::unsupported("inputs[].datatype (Open Inference Protocol)"));
-    }
-    let is_list = fields.is_list("inputs");
-    let texts = fields.texts::<PROMPTS_MAX>("inputs")?.unwrap_or_default();
-    if texts.is_empty() {
-        return Err(Fault::field("inputs", "must not be empty"));
-    }
-    Ok((texts, is_list))
 }
 
 /// How to stream, if at all.
@@ -131,69 +136,53 @@ fn framing(call: &Call, edge: &Edge, stream: Option<bool>) -> Option<Framing> {
     stream.unwrap_or(unasked).then_some(framing)
 }
 
-fn request_of(
-    fields: &mut Fields,
-    defaults: &SampleParams,
-) -> Result<(GenerateRequest, Shown), Fault> {
-    fields.refuse_unsupported(Scope::LmiParameters)?;
-    // Between special tokens there is no space to add: tokens carry their own.
-    fields.flag("spaces_between_special_tokens")?;
-    let shown = Shown {
-        details: fields.flag("details")?.unwrap_or(false),
-        prefill: fields.flag("decoder_input_details")?.unwrap_or(false),
-        full_text: fields.flag("return_full_text")?.unwrap_or(false),
-        top: 0,
-        tgi: false,
-    };
-    let top = fields.count("top_n_tokens")?.or(fields.count("logprobs")?).unwrap_or(0);
-    let top = u8::try_from(top).unwrap_or(u8::MAX);
-    let shown = Shown { top, ..shown };
-    let mut request = GenerateRequest {
-        max_new_tokens: Some(max_tokens(fields)?.unwrap_or(MAX_NEW_TOKENS)),
+impl LmiParameters {
+    fn shown(&self) -> Shown {
+        let is = |flag: Option<Flag>| flag.is_some_and(|Flag(flag)| flag);
+        let Count(top) = self.top_n_tokens.or(self.logprobs).unwrap_or(Count(0));
+        Shown {
+            details: is(self.details),
+            prefill: is(self.decoder_input_details),
+            full_text: is(self.return_full_text),
+            top: u8::try_from(top).unwrap_or(u8::MAX),
+            tgi: false,
+        }
+    }
+
+    /// The request, but for its text. Of two names of one thing both are checked, and LMI's counts.
+    fn request(
+        self,
+        sampling: Sampling,
+        shown: Shown,
+        call: &Call,
+        defaults: &SampleParams,
+    ) -> GenerateRequest {
+        let params = self.params(&sampling, defaults);
+        let max_tokens = self.max_new_tokens.or(sampling.max_tokens);
+        let sampling = Sampling {
+            min_tokens: self.min_new_tokens.or(sampling.min_tokens),
+            stop: self.stop_sequences.or(sampling.stop),
+            ignore_eos: self.ignore_eos_token.or(sampling.ignore_eos),
+            ..sampling
+        };
         // Every token is shown with its log probability.
-        params: SampleParams { logprobs: Some(top), ..params(fields, defaults)? },
-        seed: fields.integer("seed")?.map(i64::cast_unsigned),
-        min_new_tokens: min_tokens(fields)?,
-        choices: fields.count16("n")?.unwrap_or(1),
-        include_stop: fields.flag("include_stop_str_in_output")?.unwrap_or(false),
-        stop_token_ids: fields
-            .tokens::<STOP_TOKENS_MAX>("stop_token_ids")?
-            .unwrap_or_default()
-            .into(),
-        truncate: fields.count32("truncate")?,
-        ..GenerateRequest::new(Prompt::Text(String::new()))
-    };
-    // Two names of one thing: both are checked, the first one counts.
-    let (stop, other) =
-        (fields.texts::<STOPS_MAX>("stop_sequences")?, fields.texts::<STOPS_MAX>("stop")?);
-    request.stop = stop.or(other).unwrap_or_default().into();
-    let (ignore, other) = (fields.flag("ignore_eos_token")?, fields.flag("ignore_eos")?);
-    request.ignore_eos = ignore.or(other).unwrap_or(false);
-    request.skip_special_tokens = fields.flag("skip_special_tokens")?.unwrap_or(true);
-    Ok((request, shown))
-}
+        let params = SampleParams { logprobs: Some(shown.top), ..params };
+        GenerateRequest {
+            max_new_tokens: Some(max_tokens.map_or(MAX_NEW_TOKENS, Count::small)),
+            truncate: self.truncate.map(Count::small),
+            ..sampling.request(params, call)
+        }
+    }
 
-/// Two names of one thing: both are checked, the first one counts.
-fn max_tokens(fields: &mut Fields) -> Result<Option<u32>, Fault> {
-    let (own, other) = (fields.count32("max_new_tokens")?, fields.count32("max_tokens")?);
-    Ok(own.or(other))
-}
-
-fn min_tokens(fields: &mut Fields) -> Result<u32, Fault> {
-    let (own, other) = (fields.count32("min_new_tokens")?, fields.count32("min_tokens")?);
-    Ok(own.or(other).unwrap_or(0))
-}
-
-/// `do_sample` false is greedy whatever else is said; absent, what chooses among tokens asks for
-/// sampling. **Source**: LMI from 0.32 on; TGI's `has_warpers`.
-fn params(fields: &mut Fields, defaults: &SampleParams) -> Result<SampleParams, Fault> {
-    let do_sample = fields.flag("do_sample")?;
-    let temperature = fields.number("temperature")?;
-    let narrowing = Narrowing::take(fields)?;
-    let temperature = match do_sample {
-        Some(false) => 0.0,
-        None if temperature.is_none() && !narrowing.is_some() => 0.0,
-        _ => temperature.unwrap_or(defaults.temperature),
-    };
-    narrowing.params(fields, temperature, defaults)
+    /// `do_sample` false is greedy whatever else is said; absent, what chooses among tokens asks for
+    /// sampling. **Source**: LMI from 0.32 on; TGI's `has_warpers`.
+    fn params(&self, sampling: &Sampling, defaults: &SampleParams) -> SampleParams {
+        let temperature = sampling.temperature.map(|Number(n)| n);
+        let temperature = match self.do_sample {
+            Some(Flag(false)) => 0.0,
+            None if temperature.is_none() && !sampling.is_narrow() => 0.0,
+            _ => temperature.unwrap_or(defaults.temperature),
+        };
+        sampling.params(temperature, defaults)
+    }
 }

@@ -5,31 +5,31 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
-use gimbal_engine::{Completed, Delta, FinishReason, TokenInfo};
+use gimbal_engine::{Completed, Delta, FinishReason, TokenInfo, Usage};
 use gimbal_text::Tokenizer;
 use serde_json::{Map, Value, json};
 
 use crate::budget::Share;
 use crate::fault::{Door, Fault, Schema};
-use crate::framing::Framing;
+use crate::framing::Frames;
 use crate::generations::fault_of;
 use crate::lmi::shown::{Asked, Shown};
 use crate::stream::Encode;
 
 /// Writes answers as the parameters ask.
-#[derive(Clone, Debug)]
-pub(crate) struct Answer {
+#[derive(Debug)]
+pub(crate) struct Writer {
     tokenizer: Arc<Tokenizer>,
     shown: Shown,
 }
 
-impl Answer {
+impl Writer {
     pub(crate) fn new(tokenizer: &Arc<Tokenizer>, shown: Shown) -> Self {
         Self { tokenizer: Arc::clone(tokenizer), shown }
     }
 
     /// A whole answer to one input.
-    pub(crate) fn whole(&self, asked: &Asked, choices: &[Completed]) -> Value {
+    fn whole(&self, asked: &Asked, choices: &[Completed]) -> Value {
         let Some((first, others)) = choices.split_first() else { return Value::Null };
         let mut answer = Map::new();
         answer.insert("generated_text".into(), self.full(&asked.text, &first.text).into());
@@ -104,34 +104,44 @@ impl Answer {
     }
 }
 
-/// A stream of tokens, one line each; the last line of a choice adds its whole text.
+/// An answer; a stream has a line for each token, and the last line of a choice adds its whole text.
 #[derive(Debug)]
-pub(crate) struct Lines {
-    answer: Answer,
-    framing: Framing,
-    asked: Asked,
+pub(crate) struct Answer {
+    writer: Writer,
+    asked: Vec<Asked>,
+    /// A whole answer is a list, though there be one input only.
+    is_list: bool,
     text: Vec<String>,
     tokens: Vec<u32>,
     /// Tokens of all choices.
     count: u32,
-    /// The input is held to the end.
+    /// The inputs are held to the end.
     _share: Option<Share>,
 }
 
-impl Lines {
+impl Answer {
     pub(crate) fn new(
-        answer: Answer,
-        framing: Framing,
-        asked: Asked,
+        writer: Writer,
+        asked: Vec<Asked>,
+        is_list: bool,
         share: Option<Share>,
     ) -> Self {
         let (text, tokens) = (Vec::new(), Vec::new());
-        Self { answer, framing, asked, text, tokens, count: 0, _share: share }
+        Self { writer, asked, is_list, text, tokens, count: 0, _share: share }
     }
 }
 
-impl Encode for Lines {
-    fn delta(&mut self, _prompt: usize, delta: Delta, out: &mut String) -> ControlFlow<()> {
+impl Encode for Answer {
+    fn whole(&self, prompts: &[Vec<Completed>], _: Usage) -> Value {
+        let answers = self.asked.iter().zip(prompts);
+        let mut answers = answers.map(|(asked, choices)| self.writer.whole(asked, choices));
+        match self.is_list {
+            true => answers.collect(),
+            false => answers.next().unwrap_or_default(),
+        }
+    }
+
+    fn delta(&mut self, prompt: usize, delta: Delta, out: &mut Frames) -> ControlFlow<()> {
         let choice = usize::from(delta.choice);
         if self.text.len() <= choice {
             self.text.resize(choice + 1, String::new());
@@ -141,10 +151,10 @@ impl Encode for Lines {
         let token = delta.token.as_ref();
         self.tokens[choice] += u32::from(token.is_some());
         self.count += 1;
-        let tgi = self.answer.shown.tgi;
+        let tgi = self.writer.shown.tgi;
         let fault = delta.finish.as_ref().and_then(|finish| fault_of(finish, true));
         if let (Some(fault), true) = (&fault, tgi) {
-            self.framing.frame(&fault.body(Schema::Tgi, Door::Invocations), out);
+            out.add(&fault.body(Schema::Tgi, Door::Invocations));
             return ControlFlow::Break(());
         }
         let mut line = json!({
@@ -153,35 +163,41 @@ impl Encode for Lines {
             "token": match token {
                 // Text held back by an unfinished character or a possible stop string comes with the
                 // token that releases it, so the texts of all lines are the whole text.
-                Some(token) => self.answer.token(token, &delta.text),
+                Some(token) => self.writer.token(token, &delta.text),
                 None => no_token(&delta.text),
             },
             "generated_text": null,
             "details": null,
         });
-        if let (Some(token), true) = (token, self.answer.shown.top > 0) {
-            line["top_tokens"] = self.answer.top(token);
+        if let (Some(token), true) = (token, self.writer.shown.top > 0) {
+            line["top_tokens"] = self.writer.top(token);
         }
         if let Some(finish) = &delta.finish {
-            self.finish(choice, finish, fault, &mut line);
+            self.finish(&self.asked[prompt], choice, (finish, fault), &mut line);
         }
-        self.framing.frame(&line, out);
+        out.add(&line);
         ControlFlow::Continue(())
     }
 }
 
-impl Lines {
-    fn finish(&self, choice: usize, finish: &FinishReason, fault: Option<Fault>, line: &mut Value) {
-        line["generated_text"] = self.answer.full(&self.asked.text, &self.text[choice]).into();
+impl Answer {
+    fn finish(
+        &self,
+        asked: &Asked,
+        choice: usize,
+        (finish, fault): (&FinishReason, Option<Fault>),
+        line: &mut Value,
+    ) {
+        line["generated_text"] = self.writer.full(&asked.text, &self.text[choice]).into();
         let reason = if fault.is_some() { "error" } else { finish.name() };
         let mut details = json!({
             "finish_reason": reason,
-            "seed": self.asked.seed,
+            "seed": asked.seed,
             "generated_tokens": self.tokens[choice],
-            "input_length": self.asked.prompt.len(),
+            "input_length": asked.prompt.len(),
         });
-        if self.answer.shown.details {
-            details["inputs"] = self.asked.text.as_str().into();
+        if self.writer.shown.details {
+            details["inputs"] = asked.text.as_str().into();
         }
         line["details"] = details;
         if let Some(fault) = fault {

@@ -7,35 +7,50 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Response;
-use gimbal_engine::{Completed, Delta, GenerateRequest, Prompt, Turn, Usage};
+use gimbal_engine::{Completed, Delta, GenerateRequest, Usage};
 use gimbal_text::Tokenizer;
+use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::request::{Delivery, Header, Told, alternatives, deadline, delivery, patience, request};
+use super::conversation::Conversation;
+use super::request::{Common, Delivery, Header, Told, alternatives, deadline, patience};
 use super::{done, finish_name, logprobs, usage};
 use crate::call::{Call, tell_ignored};
 use crate::fault::{Door, Fault, Schema};
 use crate::fields::Fields;
-use crate::framing::Framing;
+use crate::framing::Frames;
 use crate::generations::{Generations, fault_of};
+use crate::members::part;
 use crate::names::Scope;
 use crate::stream::{self, Encode};
-use crate::whole;
+use crate::typed::{Count, Flag};
+
+/// What a chat body says beside what completions say too.
+#[derive(Debug, Deserialize)]
+pub(super) struct ChatFields {
+    max_completion_tokens: Option<Count>,
+    logprobs: Option<Flag>,
+    top_logprobs: Option<Count>,
+}
 
 /// Answers a conversation.
 pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
     fields.refuse_unsupported(Scope::Chat)?;
-    let service = call.app.model(fields.text("model")?.as_deref(), call.door)?;
-    let Delivery { stream, told } = delivery(&mut fields)?;
-    let prompt = prompt(&mut fields)?;
-    let lengths = (fields.count32("max_completion_tokens")?, fields.count32("max_tokens")?);
-    if lengths.1 == Some(0) {
+    let common = Common::read(&mut fields)?;
+    let service = call.app.model(common.shared.model.as_deref(), call.door)?;
+    let Delivery { stream, told } = common.delivery;
+    let conversation: Conversation = part(&mut fields)?;
+    let own: ChatFields = part(&mut fields)?;
+    let max_tokens = common.sampling.max_tokens;
+    if matches!(max_tokens, Some(Count(0))) {
         return Err(Fault::field("max_tokens", "must be at least 1"));
     }
-    let length = lengths.0.or(lengths.1);
-    let top = top_logprobs(&mut fields)?;
-    let base = request(call, service.edge(), &mut fields)?;
-    call.charge(fields.tree_bytes)?;
+    let length = own.max_completion_tokens.or(max_tokens).map(Count::small);
+    let top = own.top()?;
+    let tree_bytes = conversation.bytes();
+    let prompt = conversation.prompt()?;
+    let base = common.request(call, service.edge());
+    call.charge(tree_bytes)?;
     let request = GenerateRequest {
         prompt,
         max_new_tokens: length,
@@ -48,99 +63,24 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
     call.share = None;
     let header = Header::new(call, "chatcmpl", &service);
     let writer = Writer { header, tokenizer: service.tokenizer().clone(), top, door: call.door };
-    let mut response = if stream {
-        let (framing, cost) = (call.openai_framing(service.edge()), generations.usage());
-        let chunks = Chunks { writer, framing, told, cost, tokens: Vec::new() };
-        stream::response(call, generations, chunks, framing)
-    } else {
-        let (choices, cost) = generations.complete().await?;
-        whole::json(call, &writer.whole(choices.first().map_or(&[][..], Vec::as_slice), cost))?
-    };
-    tell_ignored(&mut response, &[&fields]);
+    let framing = stream.then(|| call.openai_framing(service.edge()));
+    let chat = Chat { writer, told, cost: generations.usage(), tokens: Vec::new() };
+    let mut response = stream::answer(call, generations, chat, framing).await?;
+    tell_ignored(&mut response, &fields);
     Ok(response)
 }
 
-/// The conversation, as the template expects it.
-pub(super) fn prompt(fields: &mut Fields) -> Result<Prompt, Fault> {
-    let messages = match fields.tree("messages")? {
-        Some(Value::Array(messages)) if !messages.is_empty() => messages,
-        Some(Value::Array(_)) => return Err(Fault::field("messages", "must not be empty")),
-        Some(_) => return Err(Fault::field("messages", "must be a list")),
-        None => return Err(Fault::field("messages", "is missing")),
-    };
-    let messages = messages.into_iter().enumerate().map(message).collect::<Result<_, _>>()?;
-    let turn = turn(fields)?;
-    let mut variables = fields.object("chat_template_kwargs")?.unwrap_or_default();
-    // What other servers let a client say at the top.
-    for name in ["enable_thinking", "reasoning_effort"] {
-        if let Some(value) = fields.tree(name)? {
-            variables.insert(name.to_owned(), value);
+impl ChatFields {
+    /// `logprobs: true` reports the token's own, `top_logprobs` so many alternatives.
+    fn top(&self) -> Result<Option<u8>, Fault> {
+        let wanted = self.logprobs.is_some_and(|Flag(wanted)| wanted);
+        match self.top_logprobs {
+            Some(Count(1..)) if !wanted => {
+                Err(Fault::field("top_logprobs", "needs logprobs: true"))
+            }
+            Some(count) => alternatives("top_logprobs", count).map(|n| wanted.then_some(n)),
+            None => Ok(wanted.then_some(0)),
         }
-    }
-    let add_special_tokens = fields.flag("add_special_tokens")?.unwrap_or(false);
-    Ok(Prompt::Chat { messages, variables, turn, add_special_tokens })
-}
-
-/// Where the prompt ends; the assistant's turn is begun unless a field says otherwise.
-fn turn(fields: &mut Fields) -> Result<Turn, Fault> {
-    let add = fields.flag("add_generation_prompt")?;
-    let continues = fields.flag("continue_final_message")?.unwrap_or(false);
-    match (continues, add) {
-        (true, Some(true)) => Err(Fault::field(
-            "continue_final_message",
-            "not beside add_generation_prompt: true; a new turn is begun or the last one goes on",
-        )),
-        (true, _) => Ok(Turn::Continued),
-        (false, Some(false)) => Ok(Turn::Closed),
-        (false, _) => Ok(Turn::Begun),
-    }
-}
-
-/// A message as templates expect it: a role, and content as one string.
-fn message((i, value): (usize, Value)) -> Result<Value, Fault> {
-    let field = |name: &str| format!("messages[{i}]{name}");
-    let Value::Object(mut message) = value else {
-        return Err(Fault::field(&field(""), "must be an object"));
-    };
-    match message.get("role") {
-        // Templates know the older name only.
-        Some(Value::String(role)) if role == "developer" => {
-            message.insert("role".into(), "system".into());
-        }
-        Some(Value::String(_)) => {}
-        _ => return Err(Fault::field(&field(".role"), "must be a string")),
-    }
-    let content = match message.get("content") {
-        Some(Value::String(_)) => return Ok(Value::Object(message)),
-        None | Some(Value::Null) => String::new(),
-        Some(Value::Array(parts)) => {
-            let part = |part: &Value| match part["type"].as_str()? {
-                "text" | "input_text" | "output_text" => part["text"].as_str().map(str::to_owned),
-                // What an assistant said instead of an answer.
-                "refusal" => part["refusal"].as_str().map(str::to_owned),
-                _ => None,
-            };
-            let texts: Option<Vec<String>> = parts.iter().map(part).collect();
-            texts
-                .ok_or_else(|| Fault::unsupported(&field(".content parts that are no text")))?
-                // As vLLM and llama.cpp.
-                .join("\n")
-        }
-        Some(_) => return Err(Fault::field(&field(".content"), "must be a string or text parts")),
-    };
-    message.insert("content".into(), content.into());
-    Ok(Value::Object(message))
-}
-
-/// `logprobs: true` reports the token's own, `top_logprobs` so many alternatives.
-fn top_logprobs(fields: &mut Fields) -> Result<Option<u8>, Fault> {
-    let wanted = fields.flag("logprobs")?.unwrap_or(false);
-    match fields.count("top_logprobs")? {
-        Some(count) if count > 0 && !wanted => {
-            Err(Fault::field("top_logprobs", "needs logprobs: true"))
-        }
-        Some(count) => alternatives("top_logprobs", count).map(|n| wanted.then_some(n)),
-        None => Ok(wanted.then_some(0)),
     }
 }
 
@@ -154,23 +94,6 @@ struct Writer {
 }
 
 impl Writer {
-    fn whole(&self, choices: &[Completed], cost: Usage) -> Value {
-        let choice = |(index, choice): (usize, &Completed)| {
-            let tokens = choice.tokens.iter().map(|(token, _)| token);
-            let logprobs = self.top.map(|_| logprobs::chat(&self.tokenizer, tokens));
-            json!({
-                "index": index,
-                "message": { "role": "assistant", "content": choice.text },
-                "logprobs": logprobs,
-                "finish_reason": finish_name(&choice.finish),
-            })
-        };
-        let choices: Value = choices.iter().enumerate().map(choice).collect();
-        let mut object = self.header.object("chat.completion", &choices);
-        object["usage"] = usage(cost);
-        object
-    }
-
     fn chunk(&self, index: u16, delta: &Value, finish: Option<&str>) -> Value {
         let choice = json!({
             "index": index, "delta": delta, "logprobs": null, "finish_reason": finish,
@@ -179,11 +102,10 @@ impl Writer {
     }
 }
 
-/// A stream of chunks; `[DONE]` ends it unless it failed.
+/// An answer; a stream is of chunks, and `[DONE]` ends it unless it failed.
 #[derive(Debug)]
-struct Chunks {
+struct Chat {
     writer: Writer,
-    framing: Framing,
     told: Told,
     /// What was known to be spent at the beginning.
     cost: Usage,
@@ -191,19 +113,19 @@ struct Chunks {
     tokens: Vec<(u16, u32)>,
 }
 
-impl Chunks {
+impl Chat {
     /// Where usage was asked for, every chunk has the member.
-    fn frame(&self, mut chunk: Value, completion_tokens: u32, out: &mut String) {
+    fn frame(&self, mut chunk: Value, completion_tokens: u32, out: &mut Frames) {
         match self.told {
             Told::Never => {}
             Told::AtEnd => chunk["usage"] = Value::Null,
             Told::Always => chunk["usage"] = usage(Usage { completion_tokens, ..self.cost }),
         }
-        self.framing.frame(&chunk, out);
+        out.add(&chunk);
     }
 
     /// Counts a choice's tokens; tells its role before the first.
-    fn count(&mut self, delta: &Delta, out: &mut String) -> u32 {
+    fn count(&mut self, delta: &Delta, out: &mut Frames) -> u32 {
         let more = u32::from(delta.token.is_some());
         if let Some((_, tokens)) = self.tokens.iter_mut().find(|(c, _)| *c == delta.choice) {
             *tokens += more;
@@ -216,8 +138,26 @@ impl Chunks {
     }
 }
 
-impl Encode for Chunks {
-    fn delta(&mut self, _prompt: usize, delta: Delta, out: &mut String) -> ControlFlow<()> {
+impl Encode for Chat {
+    fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Value {
+        let writer = &self.writer;
+        let choice = |(index, choice): (usize, &Completed)| {
+            let tokens = choice.tokens.iter().map(|(token, _)| token);
+            let logprobs = writer.top.map(|_| logprobs::chat(&writer.tokenizer, tokens));
+            json!({
+                "index": index,
+                "message": { "role": "assistant", "content": choice.text },
+                "logprobs": logprobs,
+                "finish_reason": finish_name(&choice.finish),
+            })
+        };
+        let choices: Value = prompts.iter().flatten().enumerate().map(choice).collect();
+        let mut object = writer.header.object("chat.completion", &choices);
+        object["usage"] = usage(cost);
+        object
+    }
+
+    fn delta(&mut self, _prompt: usize, delta: Delta, out: &mut Frames) -> ControlFlow<()> {
         let tokens = self.count(&delta, out);
         let writer = &self.writer;
         let wants_logprobs = writer.top.is_some() && delta.token.is_some();
@@ -233,7 +173,7 @@ impl Encode for Chunks {
         }
         let Some(finish) = &delta.finish else { return ControlFlow::Continue(()) };
         if let Some(fault) = fault_of(finish, true) {
-            self.framing.frame(&fault.body(Schema::OpenAi, writer.door), out);
+            out.add(&fault.body(Schema::OpenAi, writer.door));
             return ControlFlow::Break(());
         }
         let last = writer.chunk(delta.choice, &json!({}), Some(finish_name(finish)));
@@ -241,8 +181,8 @@ impl Encode for Chunks {
         ControlFlow::Continue(())
     }
 
-    fn end(&mut self, cost: Usage, out: &mut String) {
+    fn end(&mut self, cost: Usage, out: &mut Frames) {
         let cost = (self.told != Told::Never).then_some(cost);
-        done(&self.writer.header, "chat.completion.chunk", self.framing, cost, out);
+        done(&self.writer.header, "chat.completion.chunk", cost, out);
     }
 }

@@ -12,9 +12,10 @@ use gimbal_engine::{
     Completed, Delta, GenerateRequest, Prompt, SampleParams, Service, TokenInfo, Usage,
 };
 use gimbal_text::Tokenizer;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::request::{Delivery, Header, Told, alternatives, deadline, delivery, patience, request};
+use super::request::{Common, Delivery, Header, Told, alternatives, deadline, patience};
 use super::tokens::prompt_of;
 use super::{done, finish_name, logprobs, usage};
 use crate::budget::Share;
@@ -22,14 +23,25 @@ use crate::call::{Call, tell_ignored};
 use crate::copies;
 use crate::fault::{Door, Fault, Schema};
 use crate::fields::Fields;
-use crate::framing::Framing;
+use crate::framing::Frames;
 use crate::generations::{Generations, fault_of};
+use crate::members::part;
 use crate::names::Scope;
 use crate::stream::{self, Encode};
-use crate::typed::{PROMPTS_MAX, Prompts};
+use crate::typed::{Count, Flag, Prompts};
 use crate::whole;
 
 const MAX_TOKENS: u32 = 16;
+
+/// What a completion body says beside what chats say too.
+#[derive(Debug, Deserialize)]
+pub(super) struct CompletionFields {
+    prompt: Option<Prompts>,
+    logprobs: Option<Count>,
+    echo: Option<Flag>,
+    best_of: Option<Count>,
+    add_special_tokens: Option<Flag>,
+}
 
 /// Answers one prompt or several.
 pub(crate) async fn completions(
@@ -37,19 +49,20 @@ pub(crate) async fn completions(
     mut fields: Fields,
 ) -> Result<Response<Body>, Fault> {
     fields.refuse_unsupported(Scope::Completion)?;
-    let service = call.app.model(fields.text("model")?.as_deref(), call.door)?;
-    let Delivery { stream, told } = delivery(&mut fields)?;
-    let prompts = fields.prompts::<PROMPTS_MAX>("prompt")?;
-    let length = fields.count32("max_tokens")?.unwrap_or(MAX_TOKENS);
-    let top = fields.count("logprobs")?.map(|n| alternatives("logprobs", n)).transpose()?;
-    let echo = fields.flag("echo")?.unwrap_or(false);
+    let common = Common::read(&mut fields)?;
+    let service = call.app.model(common.shared.model.as_deref(), call.door)?;
+    let Delivery { stream, told } = common.delivery;
+    let own: CompletionFields = part(&mut fields)?;
+    let prompts = own.prompt.ok_or_else(|| Fault::field("prompt", "is missing"))?;
+    let length = common.sampling.max_tokens.map_or(MAX_TOKENS, Count::small);
+    let top = own.logprobs.map(|n| alternatives("logprobs", n)).transpose()?;
+    let echo = own.echo.is_some_and(|Flag(echo)| echo);
     if echo && top.is_some() {
         return Err(Fault::unsupported("echo with logprobs"));
     }
-    let base = request(call, service.edge(), &mut fields)?;
-    let add_special_tokens = fields.flag("add_special_tokens")?.unwrap_or(true);
-    let best_of = fields.count16("best_of")?.unwrap_or(base.choices);
-    if best_of != base.choices {
+    let base = common.request(call, service.edge());
+    let add_special_tokens = own.add_special_tokens.is_none_or(|Flag(add)| add);
+    if own.best_of.is_some_and(|best_of| best_of.smaller() != base.choices) {
         return Err(Fault::unsupported("best_of other than n"));
     }
     let base = GenerateRequest {
@@ -80,17 +93,11 @@ pub(crate) async fn completions(
     let tokenizer = service.tokenizer().clone();
     let choices = usize::from(base.choices);
     let writer = Writer { header, tokenizer, top, door: call.door, choices, echo };
-    let mut response = if stream {
-        let framing = call.openai_framing(service.edge());
-        let costs = (0..count).map(|i| generations.usage_of(i)).collect();
-        let choices = HashMap::new();
-        let chunks = Chunks { writer, framing, told, costs, choices, _share: share };
-        stream::response(call, generations, chunks, framing)
-    } else {
-        let (all, cost) = generations.complete().await?;
-        whole::json(call, &writer.whole(&all, cost))?
-    };
-    tell_ignored(&mut response, &[&fields]);
+    let framing = stream.then(|| call.openai_framing(service.edge()));
+    let costs = (0..count).map(|i| generations.usage_of(i)).collect();
+    let text = Text { writer, told, costs, choices: HashMap::new(), _share: share };
+    let mut response = stream::answer(call, generations, text, framing).await?;
+    tell_ignored(&mut response, &fields);
     Ok(response)
 }
 
@@ -154,33 +161,16 @@ struct Writer {
 }
 
 impl Writer {
-    fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Value {
-        let choice = |(index, choice): (usize, &Completed)| {
-            let tokens: Vec<&TokenInfo> = choice.tokens.iter().map(|(token, _)| token).collect();
-            json!({
-                "index": index,
-                "text": format!("{}{}", self.echo[index / self.choices], choice.text),
-                "logprobs": self.logprobs(&tokens, &mut 0),
-                "finish_reason": finish_name(&choice.finish),
-            })
-        };
-        let choices: Value = prompts.iter().flatten().enumerate().map(choice).collect();
-        let mut object = self.header.object("text_completion", &choices);
-        object["usage"] = usage(cost);
-        object
-    }
-
     fn logprobs(&self, tokens: &[&TokenInfo], offset: &mut usize) -> Value {
         let told = |_| logprobs::completion(&self.tokenizer, tokens, offset);
         self.top.map_or(Value::Null, told)
     }
 }
 
-/// A stream of chunks; `[DONE]` ends it unless it failed.
+/// An answer; a stream is of chunks, and `[DONE]` ends it unless it failed.
 #[derive(Debug)]
-struct Chunks {
+struct Text {
     writer: Writer,
-    framing: Framing,
     told: Told,
     /// What each prompt was known to cost at the beginning.
     costs: Vec<Usage>,
@@ -198,21 +188,38 @@ struct Sent {
     tokens: u32,
 }
 
-impl Chunks {
+impl Text {
     /// Where usage was asked for, every chunk has the member.
-    fn frame(&self, mut chunk: Value, prompt: usize, tokens: u32, out: &mut String) {
+    fn frame(&self, mut chunk: Value, prompt: usize, tokens: u32, out: &mut Frames) {
         let cost = self.costs.get(prompt).copied().unwrap_or_default();
         match self.told {
             Told::Never => {}
             Told::AtEnd => chunk["usage"] = Value::Null,
             Told::Always => chunk["usage"] = usage(Usage { completion_tokens: tokens, ..cost }),
         }
-        self.framing.frame(&chunk, out);
+        out.add(&chunk);
     }
 }
 
-impl Encode for Chunks {
-    fn delta(&mut self, prompt: usize, delta: Delta, out: &mut String) -> ControlFlow<()> {
+impl Encode for Text {
+    fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Value {
+        let writer = &self.writer;
+        let choice = |(index, choice): (usize, &Completed)| {
+            let tokens: Vec<&TokenInfo> = choice.tokens.iter().map(|(token, _)| token).collect();
+            json!({
+                "index": index,
+                "text": format!("{}{}", writer.echo[index / writer.choices], choice.text),
+                "logprobs": writer.logprobs(&tokens, &mut 0),
+                "finish_reason": finish_name(&choice.finish),
+            })
+        };
+        let choices: Value = prompts.iter().flatten().enumerate().map(choice).collect();
+        let mut object = writer.header.object("text_completion", &choices);
+        object["usage"] = usage(cost);
+        object
+    }
+
+    fn delta(&mut self, prompt: usize, delta: Delta, out: &mut Frames) -> ControlFlow<()> {
         let writer = &self.writer;
         let fault = delta.finish.as_ref().and_then(|finish| fault_of(finish, true));
         let finish = delta.finish.as_ref().filter(|_| fault.is_none()).map(finish_name);
@@ -234,12 +241,12 @@ impl Encode for Chunks {
             self.frame(chunk, prompt, so_far, out);
         }
         let Some(fault) = fault else { return ControlFlow::Continue(()) };
-        self.framing.frame(&fault.body(Schema::OpenAi, self.writer.door), out);
+        out.add(&fault.body(Schema::OpenAi, self.writer.door));
         ControlFlow::Break(())
     }
 
-    fn end(&mut self, cost: Usage, out: &mut String) {
+    fn end(&mut self, cost: Usage, out: &mut Frames) {
         let cost = (self.told != Told::Never).then_some(cost);
-        done(&self.writer.header, "text_completion", self.framing, cost, out);
+        done(&self.writer.header, "text_completion", cost, out);
     }
 }

@@ -1,9 +1,10 @@
 //! OpenAI's schema: chat, completions, models, and what vLLM has beside them.
 //!
-//! Reading order: `request` (fields both share), `chat`, `completions`, `logprobs`, `tokens`, `info`.
+//! Reading order: `request` (fields both share), `conversation`, `chat`, `completions`, `logprobs`, `tokens`, `info`.
 
 mod chat;
 mod completions;
+mod conversation;
 mod info;
 mod logprobs;
 mod request;
@@ -17,7 +18,7 @@ pub(crate) use tokens::{detokenize, tokenize};
 use gimbal_engine::{FinishReason, Usage};
 use serde_json::{Value, json};
 
-use crate::framing::Framing;
+use crate::framing::Frames;
 
 /// The name of a finish reason; what failed is told as an error instead.
 fn finish_name(finish: &FinishReason) -> &'static str {
@@ -34,17 +35,36 @@ fn usage(usage: Usage) -> Value {
 }
 
 /// The end of a stream: what it cost, where asked for.
-fn done(
-    header: &request::Header,
-    kind: &str,
-    framing: Framing,
-    cost: Option<Usage>,
-    out: &mut String,
-) {
+fn done(header: &request::Header, kind: &str, cost: Option<Usage>, out: &mut Frames) {
     if let Some(cost) = cost {
         let mut last = header.object(kind, &json!([]));
         last["usage"] = usage(cost);
-        framing.frame(&last, out);
+        out.add(&last);
     }
-    framing.done(out);
+    out.done();
+}
+
+/// The members of a scope's structs.
+#[cfg(test)]
+pub(crate) fn members(scope: crate::names::Scope) -> Vec<&'static str> {
+    use crate::members::tests::names;
+    use crate::names::Scope;
+    use crate::sampling::Sampling;
+
+    let common = [names::<Sampling>(), names::<request::Shared>(), &["stream_options"]];
+    match scope {
+        Scope::Chat => {
+            let own = [names::<conversation::Conversation>(), names::<chat::ChatFields>()];
+            [common.concat(), own.concat()].concat()
+        }
+        Scope::Completion => {
+            [common.concat().as_slice(), names::<completions::CompletionFields>()].concat()
+        }
+        Scope::Tokenize => {
+            [names::<conversation::Conversation>(), names::<tokens::TokenizeFields>()].concat()
+        }
+        Scope::Detokenize => names::<tokens::DetokenizeFields>().to_vec(),
+        Scope::StreamOptions => names::<request::StreamOptions>().to_vec(),
+        Scope::Lmi | Scope::LmiParameters => Vec::new(),
+    }
 }

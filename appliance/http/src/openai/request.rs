@@ -4,16 +4,18 @@
 
 use std::time::{Duration, SystemTime};
 
-use gimbal_engine::{Edge, GenerateRequest, Prompt, Service};
+use gimbal_engine::{Edge, GenerateRequest, Service};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use crate::access::random_hex;
 use crate::call::Call;
 use crate::fault::{Door, Fault};
 use crate::fields::Fields;
+use crate::members::part;
 use crate::names::Scope;
-use crate::sampling::Narrowing;
-use crate::typed::{STOP_TOKENS_MAX, STOPS_MAX};
+use crate::sampling::Sampling;
+use crate::typed::{Count, Flag, Number};
 
 /// Alternatives a client may ask for.
 const TOP_LOGPROBS_MAX: u64 = 20;
@@ -64,59 +66,80 @@ impl Header {
     }
 }
 
-/// How the answer is sent.
-pub(super) fn delivery(fields: &mut Fields) -> Result<Delivery, Fault> {
-    let stream = fields.flag("stream")?.unwrap_or(false);
-    if !stream && fields.has("stream_options") {
-        return Err(Fault::field("stream_options", "needs stream: true"));
-    }
-    let mut options = fields.nested("stream_options", "stream_options.")?;
-    options.refuse_unsupported(Scope::StreamOptions)?;
-    let include = options.flag("include_usage")?.unwrap_or(false);
-    let always = options.flag("continuous_usage_stats")?.unwrap_or(false);
-    // As vLLM: without the first the second asks for nothing.
-    let told = match (include, always) {
-        (false, _) => Told::Never,
-        (true, false) => Told::AtEnd,
-        (true, true) => Told::Always,
-    };
-    Ok(Delivery { stream, told })
+/// What chat and completions share beside [`Sampling`].
+#[derive(Debug, Deserialize)]
+pub(super) struct Shared {
+    pub(super) model: Option<String>,
+    truncate_prompt_tokens: Option<Count>,
+    #[expect(dead_code, reason = "who asks changes nothing")]
+    user: Option<String>,
+    #[expect(dead_code, reason = "no tools are called, so none are called in parallel")]
+    parallel_tool_calls: Option<Flag>,
 }
 
-/// Everything but prompt, length and logprobs.
-pub(super) fn request(
-    call: &Call,
-    edge: &Edge,
-    fields: &mut Fields,
-) -> Result<GenerateRequest, Fault> {
-    let defaults = &edge.sampling;
-    // Who asks changes nothing; and no tools are called, so none are called in parallel.
-    fields.text("user")?;
-    fields.flag("parallel_tool_calls")?;
-    let temperature = fields.number("temperature")?.unwrap_or(defaults.temperature);
-    let params = Narrowing::take(fields)?.params(fields, temperature, defaults)?;
-    Ok(GenerateRequest {
-        params,
-        seed: fields.integer("seed")?.map(i64::cast_unsigned),
-        min_new_tokens: fields.count32("min_tokens")?.unwrap_or(0),
-        choices: fields.count16("n")?.unwrap_or(1),
-        stop: fields.texts::<STOPS_MAX>("stop")?.unwrap_or_default().into(),
-        include_stop: fields.flag("include_stop_str_in_output")?.unwrap_or(false),
-        stop_token_ids: fields
-            .tokens::<STOP_TOKENS_MAX>("stop_token_ids")?
-            .unwrap_or_default()
-            .into(),
-        ignore_eos: fields.flag("ignore_eos")?.unwrap_or(false),
-        skip_special_tokens: fields.flag("skip_special_tokens")?.unwrap_or(true),
-        client: call.client(),
-        salt: call.salt(fields)?,
-        truncate: fields.count32("truncate_prompt_tokens")?,
-        ..GenerateRequest::new(Prompt::Text(String::new()))
-    })
+/// What `stream_options` may say.
+#[derive(Debug, Deserialize)]
+pub(super) struct StreamOptions {
+    include_usage: Option<Flag>,
+    continuous_usage_stats: Option<Flag>,
+}
+
+/// What chat and completions share.
+#[derive(Debug)]
+pub(super) struct Common {
+    pub(super) sampling: Sampling,
+    pub(super) shared: Shared,
+    pub(super) delivery: Delivery,
+}
+
+impl Common {
+    /// Takes the fields.
+    pub(super) fn read(fields: &mut Fields) -> Result<Self, Fault> {
+        let has_options = fields.has("stream_options");
+        let sampling: Sampling = part(fields)?;
+        let stream = sampling.stream.is_some_and(|Flag(stream)| stream);
+        if !stream && has_options {
+            return Err(Fault::field("stream_options", "needs stream: true"));
+        }
+        let options: StreamOptions =
+            fields.nested("stream_options", "stream_options.", |fields| {
+                fields.refuse_unsupported(Scope::StreamOptions)?;
+                part(fields)
+            })?;
+        Ok(Self {
+            sampling,
+            shared: part(fields)?,
+            delivery: Delivery { stream, told: options.told() },
+        })
+    }
+
+    /// Everything but prompt, length and logprobs.
+    pub(super) fn request(self, call: &Call, edge: &Edge) -> GenerateRequest {
+        let defaults = &edge.sampling;
+        let temperature = self.sampling.temperature;
+        let temperature = temperature.map_or(defaults.temperature, |Number(n)| n);
+        let params = self.sampling.params(temperature, defaults);
+        GenerateRequest {
+            truncate: self.shared.truncate_prompt_tokens.map(Count::small),
+            ..self.sampling.request(params, call)
+        }
+    }
+}
+
+impl StreamOptions {
+    fn told(&self) -> Told {
+        let is = |flag: Option<Flag>| flag.is_some_and(|Flag(flag)| flag);
+        // As vLLM: without the first the second asks for nothing.
+        match (is(self.include_usage), is(self.continuous_usage_stats)) {
+            (false, _) => Told::Never,
+            (true, false) => Told::AtEnd,
+            (true, true) => Told::Always,
+        }
+    }
 }
 
 /// A count of alternatives, within the limit.
-pub(super) fn alternatives(name: &str, count: u64) -> Result<u8, Fault> {
+pub(super) fn alternatives(name: &str, Count(count): Count) -> Result<u8, Fault> {
     if count > TOP_LOGPROBS_MAX {
         return Err(Fault::field(
             name,

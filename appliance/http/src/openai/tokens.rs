@@ -6,26 +6,49 @@ use axum::body::Body;
 use axum::http::Response;
 use gimbal_engine::{Prompt, text_pool};
 use gimbal_text::Tokenizer;
+use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::chat;
+use super::conversation::Conversation;
 
 use crate::call::{self, Call, tell_ignored};
 use crate::fault::Fault;
 use crate::fields::Fields;
+use crate::members::part;
 use crate::names::Scope;
+use crate::typed::{Flag, Ids};
 use crate::whole;
 
 /// Tokens that are written as text at once: more than any context, and some megabytes.
 const DETOKENIZE_MAX: usize = 1 << 20;
 
+/// What a body of `/tokenize` says beside a conversation.
+#[derive(Debug, Deserialize)]
+pub(super) struct TokenizeFields {
+    model: Option<String>,
+    prompt: Option<String>,
+    content: Option<String>,
+    add_special: Option<Flag>,
+    return_token_strs: Option<Flag>,
+    with_pieces: Option<Flag>,
+}
+
+/// What a body of `/detokenize` says.
+#[derive(Debug, Deserialize)]
+pub(super) struct DetokenizeFields {
+    model: Option<String>,
+    tokens: Option<Ids<DETOKENIZE_MAX>>,
+}
+
 /// Token ids of `prompt` or `content`, or of `messages` by the model's template.
 pub(crate) async fn tokenize(call: &mut Call, mut fields: Fields) -> Result<Response<Body>, Fault> {
     fields.refuse_unsupported(Scope::Tokenize)?;
-    let service = call.app.model(fields.text("model")?.as_deref(), call.door)?;
-    let prompt = what(&mut fields)?;
-    let with_strings = fields.flag("return_token_strs")?.unwrap_or(false);
-    let with_pieces = fields.flag("with_pieces")?.unwrap_or(false);
+    one_of(&fields)?;
+    let own: TokenizeFields = part(&mut fields)?;
+    let service = call.app.model(own.model.as_deref(), call.door)?;
+    let is = |flag: Option<Flag>| flag.is_some_and(|Flag(flag)| flag);
+    let (with_strings, with_pieces) = (is(own.return_token_strs), is(own.with_pieces));
+    let prompt = what(own, part(&mut fields)?)?;
     let _place = service.permits(1)?;
     let tokens = service.tokenize(call.client(), prompt).await?;
     let (tokenizer, max_model_len) = (service.tokenizer().clone(), service.max_model_len());
@@ -42,33 +65,37 @@ pub(crate) async fn tokenize(call: &mut Call, mut fields: Fields) -> Result<Resp
         })
     };
     let mut response = whole::json(call, &text_pool::run(call.client(), answer).await?)?;
-    tell_ignored(&mut response, &[&fields]);
+    tell_ignored(&mut response, &fields);
     Ok(response)
 }
 
-/// What is to be tokenized: one of three fields.
-fn what(fields: &mut Fields) -> Result<Prompt, Fault> {
+/// Refuses two of the three fields that say what is to be tokenized.
+fn one_of(fields: &Fields) -> Result<(), Fault> {
     let names: Vec<_> =
         ["messages", "prompt", "content"].into_iter().filter(|n| fields.has(n)).collect();
-    if let [_, other, ..] = names[..] {
-        return Err(Fault::field(
-            other,
-            format!("not beside {}: it is one or the other", names[0]),
-        ));
+    if let [first, other, ..] = names[..] {
+        return Err(Fault::field(other, format!("not beside {first}: it is one or the other")));
     }
-    let llama = fields.flag("add_special")?;
-    if names == ["messages"] {
-        let mut prompt = chat::prompt(fields)?;
+    Ok(())
+}
+
+/// What is to be tokenized.
+fn what(own: TokenizeFields, conversation: Conversation) -> Result<Prompt, Fault> {
+    let llama = own.add_special.map(|Flag(add)| add);
+    if conversation.messages.is_some() {
+        let mut prompt = conversation.prompt()?;
         if let Prompt::Chat { add_special_tokens, .. } = &mut prompt {
             *add_special_tokens |= llama.unwrap_or(false);
         }
         return Ok(prompt);
     }
+    let said = conversation.add_special_tokens.map(|Flag(add)| add).or(llama);
     // llama.cpp adds nothing unless asked to; vLLM follows the model's own rule.
-    let (name, default) = if names == ["content"] { ("content", false) } else { ("prompt", true) };
-    let text = fields.text(name)?.ok_or_else(|| Fault::field("prompt", "is missing"))?;
-    let add = fields.flag("add_special_tokens")?.or(llama).unwrap_or(default);
-    Ok(prompt_of(text, add))
+    match (own.prompt, own.content) {
+        (Some(text), _) => Ok(prompt_of(text, said.unwrap_or(true))),
+        (None, Some(text)) => Ok(prompt_of(text, said.unwrap_or(false))),
+        (None, None) => Err(Fault::field("prompt", "is missing")),
+    }
 }
 
 /// A token as llama.cpp shows it: its text, or its bytes where they are a part of a character.
@@ -89,9 +116,9 @@ pub(crate) async fn detokenize(
     mut fields: Fields,
 ) -> Result<Response<Body>, Fault> {
     fields.refuse_unsupported(Scope::Detokenize)?;
-    let service = call.app.model(fields.text("model")?.as_deref(), call.door)?;
-    let tokens = fields.tokens::<DETOKENIZE_MAX>("tokens")?;
-    let tokens = tokens.ok_or_else(|| Fault::field("tokens", "is missing"))?;
+    let own: DetokenizeFields = part(&mut fields)?;
+    let service = call.app.model(own.model.as_deref(), call.door)?;
+    let Ids(tokens) = own.tokens.ok_or_else(|| Fault::field("tokens", "is missing"))?;
     let known = service.tokenizer().vocabulary_len();
     if let Some(id) = tokens.iter().find(|id| **id as usize >= known) {
         return Err(Fault::field("tokens", format!("{id} is no token: there are {known}")));
@@ -100,6 +127,6 @@ pub(crate) async fn detokenize(
     let tokenizer = service.tokenizer().clone();
     let decode = move || call::json(&json!({ "prompt": tokenizer.decode(&tokens, false) }));
     let mut response = text_pool::run(call.client(), decode).await?;
-    tell_ignored(&mut response, &[&fields]);
+    tell_ignored(&mut response, &fields);
     Ok(response)
 }

@@ -2,7 +2,7 @@
 //!
 //! Reading order: `rig` (server), `client` (HTTP by hand), `contract` (every situation, its
 //! status and its body), `answers` (shapes, and equality over routes), `clients` (what they rely on), `metrics`, `lmi` (its schema, and TGI's), `limits` (full queues, bad
-//! clients), `overload` (during a two-second step), `losses` (a killed device), `boot` (before and
+//! clients), `keys` (who may), `overload` (during a two-second step), `losses` (a killed device), `boot` (before and
 //! after serving), `dashboard` (the page and `/status`), `readings` (how devices are).
 
 mod answers;
@@ -12,6 +12,7 @@ mod clients;
 mod contract;
 mod dashboard;
 mod guests;
+mod keys;
 mod limits;
 mod lmi;
 mod losses;

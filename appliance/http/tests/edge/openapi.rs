@@ -1,5 +1,4 @@
-//! The OpenAPI document against the routes: neither knows one the other does not, and every field
-//! it promises has an effect.
+//! The OpenAPI document: every field it promises has an effect. Its routes: `src/router.rs`.
 //!
 //! What real clients and generated requests make of it: `tests/clients`.
 
@@ -9,26 +8,9 @@ use crate::rig::{Server, lane, limits, policy};
 use gimbal_sim::Script;
 
 const DOCUMENT: &str = include_str!("../../openapi.json");
-const ROUTER: &str = include_str!("../../src/router.rs");
 
 fn document() -> Value {
     serde_json::from_str(DOCUMENT).expect("JSON")
-}
-
-#[test]
-fn document_and_router_have_the_same_routes() {
-    let mut routes: Vec<String> = ROUTER
-        .split(".route(\"")
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-        .map(|route| route.replace("{*", "{"))
-        .collect();
-    let document = document();
-    let mut paths: Vec<&String> = document["paths"].as_object().expect("paths").keys().collect();
-    routes.sort();
-    paths.sort();
-    assert_eq!(paths, routes.iter().collect::<Vec<_>>());
-    assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
 }
 
 /// A value the schema allows: its constant, least number, or the plainest of its type.

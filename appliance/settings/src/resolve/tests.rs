@@ -276,7 +276,7 @@ fn a_variable_near_to_ours_is_a_slip_and_one_far_from_them_a_warning() {
         assert_eq!(error(vec![], &[(name, "1")], &[]), expect);
         assert_eq!(error(vec![], &[(name, "")], &[]), "no error", "{name} is set to nothing");
     }
-    let far = ["GIMBAL_URL", "GIMBAL_VERSION", "GIMBAL_HOME", "GIMBAL_API_KEY", "GIMBAL_"];
+    let far = ["GIMBAL_URL", "GIMBAL_VERSION", "GIMBAL_HOME", "GIMBAL_TELEMETRY", "GIMBAL_"];
     for name in far {
         let given = Given { environment: pairs(&[(name, "x")]), ..Given::default() };
         let settings = Settings::resolve(&Facts::default(), &given).expect(name);
@@ -342,4 +342,28 @@ fn a_device_lies_between_the_family_and_what_is_said() {
     assert_eq!(on_device.entry("max_rolling_batch_size").source.to_string(), "device.yaml:1");
     let wrong = on_host.on(file("device.yaml", Format::Yaml, "max_rolling_bach_size: 1\n"));
     assert!(wrong.expect_err("a slip").to_string().contains("max_rolling_batch_size"));
+}
+
+/// The table's hash, its Debug form and every message tell at most that there is a secret.
+#[test]
+fn a_secret_is_taken_from_every_layer_and_shown_by_none() {
+    let given = Given {
+        files: vec![file("gimbal.yaml", Format::Yaml, "api_key: cheese1\n")],
+        environment: pairs(&[("VLLM_API_KEY", "cheese2"), ("GIMBAL_API_KEY", "cheese3")]),
+        flags: pairs(&[("api-key", " cheese4, cheese5 ")]),
+        ..Given::default()
+    };
+    let settings = Settings::resolve(&Facts::default(), &given).expect("all legal");
+    assert_eq!(settings.secret("api_key"), "cheese4, cheese5");
+    let shown: Vec<String> = settings.entries().map(|(_, entry)| format!("{entry:?}")).collect();
+    let shown = shown.join(" ") + &settings.entry("api_key").value.to_string();
+    assert!(shown.contains("(set)") && !shown.contains("cheese"), "{shown}");
+    let other = Given { flags: pairs(&[("api-key", "cheese6")]), ..Given::default() };
+    let other = Settings::resolve(&Facts::default(), &other).expect("all legal");
+    assert_eq!(other.hash(), settings.hash(), "a hash could be tried against likely keys");
+    let none = Given { flags: pairs(&[("api-key", "none")]), ..given };
+    let none = Settings::resolve(&Facts::default(), &none).expect("all legal");
+    assert_eq!(none.secret("api_key"), "");
+    let why = error(vec![], &[], &[("api-key", " , ")]);
+    assert!(why.contains("a secret") && why.contains("must hold a key"), "{why}");
 }
