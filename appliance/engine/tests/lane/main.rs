@@ -10,3 +10,4 @@ mod models;
 mod promises;
 mod readings;
 mod rig;
+mod scores;
