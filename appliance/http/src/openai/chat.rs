@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Response;
-use gimbal_engine::{Completed, Delta, GenerateRequest, Prompt, Turn, Usage};
+use gimbal_engine::{Completed, Delta, GenerateRequest, Prompt, TokenInfo, Turn, Usage};
 use gimbal_text::Tokenizer;
 use serde_json::{Map, Value, json};
 
+use super::logprobs::Shown;
 use super::request::{Delivery, Header, Told, alternatives, deadline, delivery, patience, request};
 use super::{done, finish_name, logprobs, usage};
 use crate::call::{Call, tell_ignored};
@@ -34,11 +35,16 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
     }
     let length = lengths.0.or(lengths.1);
     let top = top_logprobs(&mut fields)?;
+    let shown = Shown::take(&mut fields, top, stream)?;
+    let logprob_token_ids = logprobs::ids(&mut fields, top)?;
+    let has_ids = !logprob_token_ids.is_empty();
     let base = request(call, service.edge(), &mut fields)?;
     call.charge(fields.tree_bytes)?;
     let request = GenerateRequest {
         prompt,
         max_new_tokens: length,
+        logprob_token_ids,
+        scores: shown.prompt,
         params: gimbal_engine::SampleParams { logprobs: top, ..base.params.clone() },
         deadline: deadline(call, service.edge(), stream),
         ..base
@@ -47,7 +53,9 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
         Generations::start(&service, vec![request], patience(call, service.edge())).await?;
     call.share = None;
     let header = Header::new(call, "chatcmpl", &service);
-    let writer = Writer { header, tokenizer: service.tokenizer().clone(), top, door: call.door };
+    let tokenizer = service.tokenizer().clone();
+    let prompt = Some(generations.prompt(0)).filter(|_| shown.ids);
+    let writer = Writer { header, tokenizer, shown, has_ids, prompt, door: call.door };
     let mut response = if stream {
         let (framing, cost) = (call.openai_framing(service.edge()), generations.usage());
         let chunks = Chunks { writer, framing, told, cost, tokens: Vec::new() };
@@ -149,7 +157,11 @@ fn top_logprobs(fields: &mut Fields) -> Result<Option<u8>, Fault> {
 struct Writer {
     header: Header,
     tokenizer: Arc<Tokenizer>,
-    top: Option<u8>,
+    shown: Shown,
+    /// Log probabilities are those of tokens that were asked for.
+    has_ids: bool,
+    /// The prompt's tokens, where they are shown.
+    prompt: Option<Vec<u32>>,
     door: Door,
 }
 
@@ -157,18 +169,34 @@ impl Writer {
     fn whole(&self, choices: &[Completed], cost: Usage) -> Value {
         let choice = |(index, choice): (usize, &Completed)| {
             let tokens = choice.tokens.iter().map(|(token, _)| token);
-            let logprobs = self.top.map(|_| logprobs::chat(&self.tokenizer, tokens));
-            json!({
+            let logprobs = self.logprobs(tokens);
+            let mut told = json!({
                 "index": index,
                 "message": { "role": "assistant", "content": choice.text },
                 "logprobs": logprobs,
                 "finish_reason": finish_name(&choice.finish),
-            })
+            });
+            if self.shown.ids {
+                told["token_ids"] = choice.tokens.iter().map(|(token, _)| token.id).collect();
+            }
+            told
         };
-        let choices: Value = choices.iter().enumerate().map(choice).collect();
-        let mut object = self.header.object("chat.completion", &choices);
+        let told: Value = choices.iter().enumerate().map(choice).collect();
+        let mut object = self.header.object("chat.completion", &told);
         object["usage"] = usage(cost);
+        if let Some(prompt) = &self.prompt {
+            object["prompt_token_ids"] = json!(prompt);
+        }
+        let scores = choices.first().and_then(|choice| choice.scores.as_deref());
+        if let (Some(top), Some(scores)) = (self.shown.prompt, scores) {
+            object["prompt_logprobs"] = logprobs::prompt(&self.tokenizer, scores, top.into());
+        }
         object
+    }
+
+    fn logprobs<'a>(&self, tokens: impl Iterator<Item = &'a TokenInfo>) -> Option<Value> {
+        self.shown.top?;
+        Some(logprobs::chat(&self.tokenizer, self.shown, self.has_ids, tokens))
     }
 
     fn chunk(&self, index: u16, delta: &Value, finish: Option<&str>) -> Value {
@@ -211,7 +239,11 @@ impl Chunks {
         }
         self.tokens.push((delta.choice, more));
         let role = json!({ "role": "assistant", "content": "" });
-        self.frame(self.writer.chunk(delta.choice, &role, None), 0, out);
+        let mut chunk = self.writer.chunk(delta.choice, &role, None);
+        if let Some(prompt) = self.writer.prompt.take() {
+            chunk["prompt_token_ids"] = json!(prompt);
+        }
+        self.frame(chunk, 0, out);
         more
     }
 }
@@ -220,14 +252,16 @@ impl Encode for Chunks {
     fn delta(&mut self, _prompt: usize, delta: Delta, out: &mut String) -> ControlFlow<()> {
         let tokens = self.count(&delta, out);
         let writer = &self.writer;
-        let wants_logprobs = writer.top.is_some() && delta.token.is_some();
-        if !delta.text.is_empty() || wants_logprobs {
+        let shows_token = writer.shown.top.is_some() || writer.shown.ids;
+        if !delta.text.is_empty() || shows_token && delta.token.is_some() {
             let mut content = Map::new();
             content.insert("content".into(), delta.text.into());
             let mut chunk = writer.chunk(delta.choice, &Value::Object(content), None);
-            if let (Some(_), Some(token)) = (writer.top, &delta.token) {
-                let told = logprobs::chat(&writer.tokenizer, std::iter::once(token));
-                chunk["choices"][0]["logprobs"] = told;
+            if let Some(token) = &delta.token {
+                chunk["choices"][0]["logprobs"] = json!(writer.logprobs(std::iter::once(token)));
+                if writer.shown.ids {
+                    chunk["choices"][0]["token_ids"] = json!([token.id]);
+                }
             }
             self.frame(chunk, tokens, out);
         }

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Response;
 use gimbal_engine::{
-    Completed, Delta, GenerateRequest, Prompt, SampleParams, Service, TokenInfo, Usage,
+    Completed, Delta, GenerateRequest, Prompt, PromptScore, SampleParams, Service, TokenInfo, Usage,
 };
 use gimbal_text::Tokenizer;
 use serde_json::{Value, json};
 
+use super::logprobs::{Entry, Shown};
 use super::request::{Delivery, Header, Told, alternatives, deadline, delivery, patience, request};
 use super::tokens::prompt_of;
 use super::{done, finish_name, logprobs, usage};
@@ -43,9 +44,11 @@ pub(crate) async fn completions(
     let length = fields.count32("max_tokens")?.unwrap_or(MAX_TOKENS);
     let top = fields.count("logprobs")?.map(|n| alternatives("logprobs", n)).transpose()?;
     let echo = fields.flag("echo")?.unwrap_or(false);
-    if echo && top.is_some() {
-        return Err(Fault::unsupported("echo with logprobs"));
-    }
+    let shown = Shown::take(&mut fields, top, stream)?;
+    // What is echoed is told of as the rest is; both may be asked for.
+    let echoed = top.filter(|_| echo);
+    let scores = shown.prompt.max(echoed);
+    let logprob_token_ids = logprobs::ids(&mut fields, top)?;
     let base = request(call, service.edge(), &mut fields)?;
     let add_special_tokens = fields.flag("add_special_tokens")?.unwrap_or(true);
     let best_of = fields.count16("best_of")?.unwrap_or(base.choices);
@@ -54,12 +57,14 @@ pub(crate) async fn completions(
     }
     let base = GenerateRequest {
         max_new_tokens: Some(length),
+        logprob_token_ids,
+        scores,
         params: SampleParams { logprobs: top, ..base.params.clone() },
         deadline: deadline(call, service.edge(), stream),
         ..base
     };
-    if echo && length == 0 && !stream {
-        return only_echo(call, &service, prompts, add_special_tokens).await;
+    if echo && length == 0 && !stream && scores.is_none() {
+        return only_echo(call, &service, prompts, add_special_tokens, shown).await;
     }
     // What all prompts share is checked once, before there is a request for each.
     service.check(&base)?;
@@ -79,7 +84,11 @@ pub(crate) async fn completions(
     let header = Header::new(call, "cmpl", &service);
     let tokenizer = service.tokenizer().clone();
     let choices = usize::from(base.choices);
-    let writer = Writer { header, tokenizer, top, door: call.door, choices, echo };
+    let shows_prompt = shown.ids || scores.is_some();
+    let prompts = (0..count).map(|i| generations.prompt(i)).filter(|_| shows_prompt).collect();
+    let echoed = echoed.map(usize::from);
+    let door = call.door;
+    let writer = Writer { header, tokenizer, shown, door, choices, echo, echoed, prompts };
     let mut response = if stream {
         let framing = call.openai_framing(service.edge());
         let costs = (0..count).map(|i| generations.usage_of(i)).collect();
@@ -100,17 +109,26 @@ async fn only_echo(
     service: &Service,
     prompts: Prompts,
     add_special_tokens: bool,
+    shown: Shown,
 ) -> Result<Response<Body>, Fault> {
     let echo = echoes(&prompts, service.tokenizer(), 1)?;
     let _places = service.permits(u32::try_from(echo.len()).unwrap_or(u32::MAX))?;
     let mut cost = Usage::default();
-    for prompt in prompts_of(prompts, add_special_tokens) {
-        let tokens = service.tokenize(call.client(), prompt).await?.len();
-        cost.prompt_tokens =
-            cost.prompt_tokens.saturating_add(u32::try_from(tokens).unwrap_or(u32::MAX));
+    let mut choices = Vec::with_capacity(echo.len());
+    for (prompt, text) in prompts_of(prompts, add_special_tokens).into_iter().zip(echo) {
+        let tokens = service.tokenize(call.client(), prompt).await?;
+        let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+        cost.prompt_tokens = cost.prompt_tokens.saturating_add(count);
+        let index = choices.len();
+        let mut choice =
+            json!({ "index": index, "text": text, "logprobs": null, "finish_reason": "length" });
+        if shown.ids {
+            choice["prompt_token_ids"] = tokens.into();
+            choice["token_ids"] = json!([]);
+        }
+        choices.push(choice);
     }
-    let choice = |(index, text)| json!({ "index": index, "text": text, "logprobs": null, "finish_reason": "length" });
-    let choices: Value = echo.into_iter().enumerate().map(choice).collect();
+    let choices = Value::Array(choices);
     let mut object = Header::new(call, "cmpl", service).object("text_completion", &choices);
     object["usage"] = usage(cost);
     whole::json(call, &object)
@@ -145,24 +163,35 @@ fn echoes(prompts: &Prompts, tokenizer: &Tokenizer, choices: u16) -> Result<Vec<
 struct Writer {
     header: Header,
     tokenizer: Arc<Tokenizer>,
-    top: Option<u8>,
+    shown: Shown,
     door: Door,
     /// Choices of each prompt.
     choices: usize,
     /// What comes before every completion of a prompt.
     echo: Vec<String>,
+    /// Alternatives to each of its tokens, where they are told.
+    echoed: Option<usize>,
+    /// The tokens of each prompt, where an answer shows them.
+    prompts: Vec<Vec<u32>>,
 }
 
 impl Writer {
     fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Value {
         let choice = |(index, choice): (usize, &Completed)| {
             let tokens: Vec<&TokenInfo> = choice.tokens.iter().map(|(token, _)| token).collect();
-            json!({
+            let (prompt, scores) = (index / self.choices, choice.scores.as_deref());
+            let mut told = json!({
                 "index": index,
-                "text": format!("{}{}", self.echo[index / self.choices], choice.text),
-                "logprobs": self.logprobs(&tokens, &mut 0),
+                "text": format!("{}{}", self.echo[prompt], choice.text),
+                "logprobs": self.logprobs(prompt, scores, &tokens, &mut 0),
                 "finish_reason": finish_name(&choice.finish),
-            })
+            });
+            if let (Some(top), Some(scores)) = (self.shown.prompt, scores) {
+                let told_of = logprobs::prompt(&self.tokenizer, scores, top.into());
+                told["prompt_logprobs"] = told_of;
+            }
+            self.show_ids(&mut told, prompt, true, &tokens);
+            told
         };
         let choices: Value = prompts.iter().flatten().enumerate().map(choice).collect();
         let mut object = self.header.object("text_completion", &choices);
@@ -170,9 +199,34 @@ impl Writer {
         object
     }
 
-    fn logprobs(&self, tokens: &[&TokenInfo], offset: &mut usize) -> Value {
-        let told = |_| logprobs::completion(&self.tokenizer, tokens, offset);
-        self.top.map_or(Value::Null, told)
+    fn logprobs(
+        &self,
+        prompt: usize,
+        scores: Option<&[PromptScore]>,
+        tokens: &[&TokenInfo],
+        offset: &mut usize,
+    ) -> Value {
+        if self.shown.top.is_none() {
+            return Value::Null;
+        }
+        let mut entries = Vec::new();
+        if let (Some(top), Some(scores)) = (self.echoed, scores) {
+            let ids = self.prompts.get(prompt).map_or(&[][..], Vec::as_slice);
+            entries.extend(Entry::of_prompt(ids, scores, top));
+        }
+        entries.extend(tokens.iter().map(|token| Entry::of(token)));
+        logprobs::completion(&self.tokenizer, self.shown, &entries, offset)
+    }
+
+    /// Ids of tokens, and of the prompt's with the first of them.
+    fn show_ids(&self, choice: &mut Value, prompt: usize, is_first: bool, tokens: &[&TokenInfo]) {
+        if !self.shown.ids {
+            return;
+        }
+        choice["token_ids"] = tokens.iter().map(|token| token.id).collect();
+        if is_first {
+            choice["prompt_token_ids"] = json!(self.prompts.get(prompt));
+        }
     }
 }
 
@@ -219,17 +273,22 @@ impl Encode for Chunks {
         let tokens: Vec<&TokenInfo> = delta.token.iter().collect();
         let index = prompt * writer.choices + usize::from(delta.choice);
         let mut text = delta.text;
+        let mut is_first = false;
         let sent = self.choices.entry(index).or_insert_with(|| {
             text.insert_str(0, &writer.echo[prompt]);
+            is_first = true;
             Sent::default()
         });
         sent.tokens += u32::from(delta.token.is_some());
-        let logprobs = writer.logprobs(&tokens, &mut sent.offset);
+        let scores = delta.scores.as_deref();
+        let logprobs = writer.logprobs(prompt, scores, &tokens, &mut sent.offset);
         let so_far = sent.tokens;
-        if !text.is_empty() || finish.is_some() || !logprobs.is_null() {
-            let choice = json!({
+        let shows_ids = writer.shown.ids && (is_first || !tokens.is_empty());
+        if !text.is_empty() || finish.is_some() || !logprobs.is_null() || shows_ids {
+            let mut choice = json!({
                 "index": index, "text": text, "logprobs": logprobs, "finish_reason": finish,
             });
+            writer.show_ids(&mut choice, prompt, is_first, &tokens);
             let chunk = writer.header.object("text_completion", &json!([choice]));
             self.frame(chunk, prompt, so_far, out);
         }
