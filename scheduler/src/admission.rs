@@ -45,12 +45,16 @@ impl Scheduler {
         if self.adapters.generation(request.adapter).is_none() {
             return Err(Refusal::Invalid { what: "the adapter must be loaded" });
         }
-        if request.tokens.iter().any(|token| token.get() >= self.limits.vocab) {
+        let mut named = request.tokens.iter().chain(&*request.params.logprob_ids);
+        if named.any(|token| token.get() >= self.limits.vocab) {
             // A tokenizer may know more tokens than the model has rows for.
             return Err(Refusal::Invalid { what: "a token is not one of the model's vocabulary" });
         }
         let accepted = self.limits.accepts(&request.params, request.masked);
         accepted.map_err(Refusal::Unsupported)?;
+        if let Some(scores) = request.scores {
+            self.limits.accepts_scores(scores.top).map_err(Refusal::Unsupported)?;
+        }
         self.check_length(request)?;
         let rows_max = |end| self.frame.span_rows_max(&self.limits, end);
         spans::check(&request.spans, request.tokens.len(), &self.limits, rows_max)
@@ -161,6 +165,8 @@ impl Scheduler {
             output: Vec::new(),
             output_max: request.max_new_tokens,
             params,
+            scores: request.scores.filter(|_| choice == 0),
+            scored: request.scores.map_or(0, |scores| scores.from),
             client: request.client,
             adapter: request.adapter,
             masked: request.masked,

@@ -4,7 +4,8 @@
 
 use gimbal_batch::{Answer, Outcome, RowFault, StepId};
 
-use crate::request::{Event, Finish, Micros, SampleEvent};
+use crate::count;
+use crate::request::{Event, Finish, Micros, SampleEvent, TokenScore};
 use crate::scheduler::{Planned, Scheduler};
 use crate::sequence::State;
 
@@ -20,7 +21,7 @@ impl Scheduler {
         events.append(&mut self.news);
         let oldest = self.steps.pop_front().expect("a step is in flight");
         assert_eq!(oldest.id, step, "steps are committed in order");
-        let outputs: u32 = oldest.parts.iter().map(|part| part.outputs).sum();
+        let outputs: u32 = oldest.parts.iter().map(Planned::answers).sum();
         assert_eq!(outcome.len(), outputs as usize, "an output has one answer");
         let took = self.pace.observe(oldest.scheduled, now);
         let decodes = oldest.parts.iter().any(|part| part.rows == 1);
@@ -43,15 +44,14 @@ impl Scheduler {
         let sequence = &mut self.sequences[part.sequence];
         sequence.in_flight -= 1;
         if let State::Zombie(_) = sequence.state {
-            answers.by_ref().take(part.outputs as usize).for_each(drop);
+            answers.by_ref().take(part.answers() as usize).for_each(drop);
             if sequence.in_flight == 0 {
                 self.bury(part.sequence);
             }
             return;
         }
         sequence.promised -= part.outputs;
-        let end = if part.outputs == 0 { Ok(None) } else { self.take(part, answers, events) };
-        match end {
+        match self.take(part, answers, events) {
             Ok(None) => self.publish(part),
             Ok(Some(reason)) => {
                 self.publish(part);
@@ -61,8 +61,57 @@ impl Scheduler {
         }
     }
 
-    /// Takes the answers of one part: one token, and one more for each right guess before it.
+    /// Takes the answers of one part: what it tells of the prompt, then tokens.
     fn take(
+        &mut self,
+        part: Planned,
+        answers: &mut Answers,
+        events: &mut Vec<Event>,
+    ) -> Result<Option<Finish>, RowFault> {
+        let mut own = answers.by_ref().take(part.answers() as usize);
+        if part.scores > 0 {
+            let scored = self.take_scores(part, &mut own, events);
+            if let Err(fault) = scored {
+                own.for_each(drop);
+                return Err(fault);
+            }
+        }
+        if part.outputs > 0 { self.take_tokens(part, answers, events) } else { Ok(None) }
+    }
+
+    /// Takes the scores of one part; those before a fault are told.
+    fn take_scores(
+        &mut self,
+        part: Planned,
+        answers: &mut impl Iterator<Item = Result<Answer, RowFault>>,
+        events: &mut Vec<Event>,
+    ) -> Result<(), RowFault> {
+        let sequence = &mut self.sequences[part.sequence];
+        let (id, first) = (sequence.id, sequence.scored + 1);
+        let mut scores = Vec::with_capacity(part.scores as usize);
+        let mut fault = Ok(());
+        for answer in answers.take(part.scores as usize) {
+            match answer {
+                Ok(Answer::Score { scores: of_one, top }) => {
+                    let score = of_one.into_iter().next().expect("one token was asked");
+                    scores.push(TokenScore { score, top });
+                }
+                Ok(_) => unreachable!("scores come before samples"),
+                Err(error) => {
+                    fault = Err(error);
+                    break;
+                }
+            }
+        }
+        sequence.scored += count(scores.len());
+        if !scores.is_empty() {
+            events.push(Event::Scores { id, first, scores });
+        }
+        fault
+    }
+
+    /// Takes the tokens of one part: one, and one more for each right guess before it.
+    fn take_tokens(
         &mut self,
         part: Planned,
         answers: &mut Answers,
@@ -77,7 +126,7 @@ impl Scheduler {
             left -= 1;
             let (token, logprob, top) = match answers.next().expect("the answers were counted") {
                 Ok(Answer::Sample { token, logprob, top }) => (token, logprob, top),
-                Ok(_) => unreachable!("only samples are asked"),
+                Ok(_) => unreachable!("samples come after scores"),
                 Err(fault) => {
                     end = Err(fault);
                     break;

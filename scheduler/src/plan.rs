@@ -241,7 +241,11 @@ impl Scheduler {
 
     /// True when a running sequence computes the block after the `hits` that were found.
     fn is_being_computed(&self, key: usize, hits: usize) -> bool {
-        let Some(next) = self.sequences[key].keys.get(hits) else { return false };
+        let sequence = &self.sequences[key];
+        let end = count(hits + 1) * self.limits.kv.block_tokens;
+        let Some(next) = sequence.keys.get(hits).filter(|_| end <= sequence.unscored()) else {
+            return false;
+        };
         let mut running = self.running.iter().map(|key| &self.sequences[*key]);
         running.any(|s| !s.held && s.published <= hits && s.keys.get(hits) == Some(next))
     }
@@ -273,6 +277,8 @@ impl Scheduler {
             return 0;
         }
         let tokens = sequence.known() - 1;
+        // Nor is a row that has to tell something of the prompt.
+        let tokens = tokens.min(sequence.unscored());
         sequence.name_blocks(&job.domain, tokens);
         let full = (tokens / job.domain.block_tokens) as usize;
         let found = |key: &&Key| self.blocks.find(**key).is_some();

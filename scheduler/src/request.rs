@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use gimbal_batch::{AdapterSlot, Cannot, RowFault, SampleParams, TokenId};
+use gimbal_batch::{AdapterSlot, Cannot, RowFault, SampleParams, Score, TokenId};
 
 use crate::spans::Span;
 
@@ -43,6 +43,8 @@ pub struct Request {
     pub max_new_tokens: u32,
     /// Tokens that end a choice.
     pub stop_tokens: Arc<[TokenId]>,
+    /// What to tell of the prompt's own tokens; once, not for each choice.
+    pub scores: Option<PromptScores>,
     /// How tokens are chosen. Choice `i` uses `seed + i`.
     pub params: Arc<SampleParams>,
     /// Independent continuations (`n`); at least 1.
@@ -60,6 +62,16 @@ pub struct Request {
     /// Every output gets a token mask that depends on all tokens before it (a grammar): no choice
     /// is planned while one of its samples is in flight, and none is guessed ahead.
     pub masked: bool,
+}
+
+/// How probable a prompt's tokens are by those before them: rows `from..` tell it of the token that
+/// follows each, so the first that is scored is `from + 1`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PromptScores {
+    /// The first row. Rows before it may come from the prefix cache.
+    pub from: u32,
+    /// Alternatives to each token.
+    pub top: u8,
 }
 
 /// Why a request is not admitted. Nothing was changed.
@@ -115,6 +127,16 @@ pub enum Event {
         /// Time between `admit` and the step that holds its first rows.
         waited: Micros,
     },
+    /// Scores of the prompt, after those told before. All come before the first token of choice 0;
+    /// where that choice ends early, there may be less.
+    Scores {
+        /// The request.
+        id: RequestId,
+        /// The token of the prompt that the first one is of.
+        first: u32,
+        /// One for each token, in order.
+        scores: Vec<TokenScore>,
+    },
     /// A token of a choice.
     Token(SampleEvent),
     /// A choice ended. The last event of that choice.
@@ -139,6 +161,15 @@ pub struct SampleEvent {
     pub token: TokenId,
     /// Its log probability, where asked for.
     pub logprob: f32,
+    /// Alternatives, where asked for.
+    pub top: Vec<(TokenId, f32)>,
+}
+
+/// How probable a token of the prompt is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TokenScore {
+    /// Its log probability and its place.
+    pub score: Score,
     /// Alternatives, where asked for.
     pub top: Vec<(TokenId, f32)>,
 }

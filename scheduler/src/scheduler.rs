@@ -107,7 +107,17 @@ pub(crate) struct Planned {
     pub(crate) sequence: usize,
     pub(crate) start: u32,
     pub(crate) rows: u32,
+    /// Rows whose prompt tokens are scored.
+    pub(crate) scores: u32,
+    /// Samples, after them.
     pub(crate) outputs: u32,
+}
+
+impl Planned {
+    /// Answers that its rows bring.
+    pub(crate) fn answers(&self) -> u32 {
+        self.scores + self.outputs
+    }
 }
 
 impl Scheduler {
@@ -224,12 +234,12 @@ impl Scheduler {
     }
 
     /// Whom each output of the newest step is for, in order; where masks are wanted, they are
-    /// written into the batch before it is submitted. None of them is held.
+    /// written into the batch's samples before it is submitted. None of them is held.
     pub fn outputs(&self) -> impl Iterator<Item = (RequestId, u16)> {
         let parts = self.steps.back().map_or(&[][..], |step| &step.parts);
         parts.iter().flat_map(|part| {
             let sequence = &self.sequences[part.sequence];
-            (0..part.outputs).map(|_| (sequence.id, sequence.choice))
+            (0..part.answers()).map(|_| (sequence.id, sequence.choice))
         })
     }
 

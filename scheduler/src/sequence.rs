@@ -5,13 +5,14 @@
 //! prefill state and no decode state. Next: `plan.rs`.
 
 use std::cmp::Reverse;
+use std::ops::Range;
 use std::sync::Arc;
 
 use gimbal_batch::{AdapterSlot, BlockId, SampleParams, SeqSlot, Token, TokenId};
 
 use crate::count;
 use crate::key::Key;
-use crate::request::{Client, Priority, RequestId};
+use crate::request::{Client, Priority, PromptScores, RequestId};
 use crate::spans::{Span, among};
 
 /// The order in which sequences are served; the greatest is preempted first.
@@ -46,6 +47,10 @@ pub(crate) struct Sequence {
     pub(crate) output: Vec<TokenId>,
     pub(crate) output_max: u32,
     pub(crate) params: Arc<SampleParams>,
+    /// What is told of the prompt, if it is this sequence that tells it.
+    pub(crate) scores: Option<PromptScores>,
+    /// Rows before this one tell nothing of the prompt, or have told it.
+    pub(crate) scored: u32,
     pub(crate) client: Client,
     pub(crate) adapter: AdapterSlot,
     /// Never planned while a sample of it is in flight: a grammar or guesses need all its tokens.
@@ -117,6 +122,18 @@ impl Sequence {
     /// True when wrong guesses leave no trace: penalties read a history that guesses would enter.
     pub(crate) fn can_draft(&self) -> bool {
         !self.masked && !self.params.has_penalties()
+    }
+
+    /// The first row that has to tell something of the prompt; past all rows where none has.
+    pub(crate) fn unscored(&self) -> u32 {
+        let last = count(self.prompt.len()) - 1;
+        if self.scores.is_some() && self.scored < last { self.scored } else { u32::MAX }
+    }
+
+    /// Rows among `first..end` that tell something of the prompt: each of the token after it.
+    pub(crate) fn scoring(&self, first: u32, end: u32) -> Range<u32> {
+        let end = end.min(count(self.prompt.len()) - 1);
+        self.unscored().max(first).min(end)..end
     }
 
     /// Rows of the span before which it stands, if it does.

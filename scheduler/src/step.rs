@@ -4,7 +4,7 @@
 
 use std::sync::Arc;
 
-use gimbal_batch::{Batch, Open, Output, Part, SeqSlot, StepId, Want};
+use gimbal_batch::{Batch, Open, Output, Part, SeqSlot, StepId, TokenId, Want};
 
 use crate::count;
 use crate::request::Micros;
@@ -64,6 +64,7 @@ fn write_part(key: usize, s: &mut Sequence, batch: &mut Batch) -> Planned {
         let first = count(batch.tokens.len()) - rows + (span.start - start);
         batch.inject.extend((first..).zip(span.rows.iter().map(Arc::clone)));
     }
+    let scores = write_scores(s, rows, batch);
     let drafts = count(s.drafts.len());
     let outputs = if start + rows == s.known() + s.promised + drafts { 1 + drafts } else { 0 };
     let end = count(batch.tokens.len());
@@ -75,7 +76,20 @@ fn write_part(key: usize, s: &mut Sequence, batch: &mut Batch) -> Planned {
     s.cached += rows;
     s.promised += outputs;
     s.in_flight += 1;
-    Planned { sequence: key, start, rows, outputs }
+    Planned { sequence: key, start, rows, scores, outputs }
+}
+
+/// Asks what the newest `rows` rows of the batch have to tell of the prompt; of how many rows.
+fn write_scores(s: &Sequence, rows: u32, batch: &mut Batch) -> u32 {
+    let Some(scores) = s.scores else { return 0 };
+    let first_row = count(batch.tokens.len()) - rows;
+    let scoring = s.scoring(s.cached, s.cached + rows);
+    for position in scoring.clone() {
+        let ids: Arc<[TokenId]> = Arc::from([s.prompt[position as usize + 1]]);
+        let (row, want) = (first_row + position - s.cached, Want::Score { ids, top: scores.top });
+        batch.outputs.push(Output { row, want, mask: None });
+    }
+    count(scoring.len())
 }
 
 fn open(slot: SeqSlot, s: &Sequence) -> Open {

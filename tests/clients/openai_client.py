@@ -34,6 +34,59 @@ def complete(**more):
     return client.completions.create(**{**asked, **more})
 
 
+class Scores(unittest.TestCase):
+    """What lm-eval's local-completions sends, and reads by its `parse_logprobs`."""
+
+    def ids(self, text):
+        body = json.dumps({"prompt": text}).encode()
+        json_type = {"content-type": "application/json"}
+        asked = urllib.request.Request(f"{URL}/tokenize", body, json_type)
+        with urllib.request.urlopen(asked) as answer:
+            return json.load(answer)["tokens"]
+
+    def loglikelihood(self, context, continuation):
+        prompt = self.ids(context) + self.ids(continuation)
+        answer = complete(prompt=[prompt], max_tokens=1, logprobs=1, seed=1234, echo=True)
+        told, ctxlen = answer.choices[0].logprobs, len(self.ids(context))
+        logprobs, tops = told.token_logprobs[ctxlen:-1], told.top_logprobs[ctxlen:-1]
+        self.assertEqual(len(logprobs), len(prompt) - ctxlen)
+        greedy = all(own == max(top.values()) for own, top in zip(logprobs, tops))
+        return sum(logprobs), greedy
+
+    def test_a_right_answer_is_likelier(self):
+        question = "The capital of France is"
+        right, greedy = self.loglikelihood(question, " Paris")
+        self.assertTrue(greedy)
+        for wrong in (" London", " Banana"):
+            other, greedy = self.loglikelihood(question, wrong)
+            self.assertLess(other, right)
+            self.assertFalse(greedy)
+
+    def test_generated_tokens_have_the_scores_of_given_ones(self):
+        prompt = self.ids(PROMPT)
+        extra = {"return_token_ids": True}
+        choice = complete(prompt=prompt, max_tokens=5, logprobs=2, extra_body=extra).choices[0]
+        for length in (0, 1):
+            asked = {"max_tokens": length, "logprobs": 2, "echo": True}
+            whole = complete(prompt=prompt + choice.token_ids, **asked).choices[0]
+            given = slice(len(prompt), len(prompt) + 5)
+            self.assertEqual(whole.logprobs.token_logprobs[given], choice.logprobs.token_logprobs)
+            self.assertEqual(whole.logprobs.top_logprobs[given], choice.logprobs.top_logprobs)
+            self.assertIsNone(whole.logprobs.token_logprobs[0])
+            self.assertTrue(whole.text.startswith(PROMPT))
+
+    def test_prompt_logprobs_are_vllms(self):
+        extra = {"prompt_logprobs": 2}
+        told = complete(max_tokens=1, extra_body=extra).choices[0].prompt_logprobs
+        ids = self.ids(PROMPT)
+        self.assertEqual(len(told), len(ids))
+        self.assertIsNone(told[0])
+        for own, entry in zip(ids[1:], told[1:]):
+            self.assertIn(str(own), entry)
+            ranks = sorted(one["rank"] for one in entry.values())
+            self.assertEqual(ranks[:2], [1, 2])
+
+
 class Chat(unittest.TestCase):
     def test_answer_usage_and_finish(self):
         answer = chat()

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use gimbal_batch::TokenId;
-use gimbal_scheduler::{Finish, Refusal as SchedulerRefusal};
+use gimbal_scheduler::{Finish, Refusal as SchedulerRefusal, TokenScore};
 use gimbal_text::{Decoder, StopStrings, Stopped, Tokenizer};
 use metrics::{Label, counter};
 use tokio::sync::{mpsc, watch};
@@ -18,7 +18,7 @@ use crate::clock::between;
 use crate::lane::{Canceller, Condition, LaneEvent, LaneState};
 use crate::meters::{self, Station};
 use crate::record::labels;
-use crate::request::{Completed, Delta, FinishReason, TokenInfo, Usage};
+use crate::request::{Completed, Delta, FinishReason, PromptScore, TokenInfo, Usage};
 use crate::{Clock, QueueNumbers, Refusal};
 
 /// The running answer to one request.
@@ -38,6 +38,10 @@ pub struct Generation {
     pub(crate) ready: VecDeque<Delta>,
     /// As it was on the way in, for a late refusal.
     pub(crate) queue: QueueNumbers,
+    /// What is told of the prompt, where it is asked for.
+    pub(crate) scores: Option<Scores>,
+    /// No token is told.
+    pub(crate) is_silent: bool,
     pub(crate) skip_special_tokens: bool,
     pub(crate) is_counted: bool,
     pub(crate) started: bool,
@@ -52,12 +56,41 @@ pub(crate) struct Choice {
     stops: StopStrings,
     /// Tokens that come before stop strings count.
     unstoppable: u32,
+    /// It has told what there is to tell of the prompt.
+    begun: bool,
     ended: bool,
+}
+
+/// What is told of the prompt: all of it comes before the first token.
+#[derive(Debug, Default)]
+pub(crate) struct Scores {
+    coming: Vec<PromptScore>,
+    all: Option<Arc<[PromptScore]>>,
+}
+
+impl Scores {
+    /// More of them, in order.
+    fn push(&mut self, prompt: &[TokenId], scores: Vec<TokenScore>) {
+        let tokens = prompt.iter().skip(1 + self.coming.len());
+        let of_one = |(token, TokenScore { score, top }): (&TokenId, TokenScore)| PromptScore {
+            id: token.get(),
+            logprob: score.logprob,
+            rank: score.rank,
+            top: top.into_iter().map(|(id, logprob)| (id.get(), logprob)).collect(),
+        };
+        self.coming.extend(tokens.zip(scores).map(of_one));
+    }
+
+    /// All that came.
+    fn share(&mut self) -> Arc<[PromptScore]> {
+        let coming = &mut self.coming;
+        Arc::clone(self.all.get_or_insert_with(|| std::mem::take(coming).into()))
+    }
 }
 
 impl Choice {
     pub(crate) fn new(stops: StopStrings, unstoppable: u32) -> Self {
-        Self { decoder: Decoder::default(), stops, unstoppable, ended: false }
+        Self { decoder: Decoder::default(), stops, unstoppable, begun: false, ended: false }
     }
 
     /// The next piece of text.
@@ -131,10 +164,12 @@ impl Generation {
             text: String::new(),
             tokens: Vec::new(),
             finish: FinishReason::Cancelled,
+            scores: None,
         });
         while let Some(delta) = self.next().await {
             let Some(choice) = done.get_mut(usize::from(delta.choice)) else { continue };
             choice.text.push_str(&delta.text);
+            choice.scores = delta.scores.or(choice.scores.take());
             choice.tokens.extend(delta.token.map(|token| (token, delta.text)));
             if let Some(finish) = delta.finish {
                 choice.finish = finish;
@@ -161,6 +196,14 @@ impl Generation {
             LaneEvent::Started { cached_tokens, .. } => {
                 self.usage.cached_tokens = cached_tokens;
                 self.started = true;
+            }
+            LaneEvent::Scores(scores) => {
+                if let Some(all) = &mut self.scores {
+                    all.push(&self.prompt, scores);
+                }
+            }
+            LaneEvent::Token { choice, .. } if self.is_silent => {
+                self.end(choice, None, FinishReason::Length);
             }
             LaneEvent::Token { choice, token, logprob, top, finish } => {
                 self.take_token(choice, token, (logprob, top), finish);
@@ -201,19 +244,12 @@ impl Generation {
         if stopped.stop.is_some() {
             choice.ended = true;
             self.note_finish(&FinishReason::StopSequence);
-            let finish = Some(FinishReason::StopSequence);
-            self.ready.push_back(Delta {
-                choice: index,
-                text: stopped.text,
-                token: Some(info),
-                finish,
-            });
+            self.tell(index, stopped.text, Some(info), Some(FinishReason::StopSequence));
             self.cancel_if_done();
             return;
         }
         let Some(finish) = finish else {
-            let text = stopped.text;
-            self.ready.push_back(Delta { choice: index, text, token: Some(info), finish: None });
+            self.tell(index, stopped.text, Some(info), None);
             return;
         };
         let is_end = self.tokenizer.end_tokens().binary_search(&token).is_ok();
@@ -239,8 +275,22 @@ impl Generation {
             text.push_str(&std::mem::take(&mut choice.stops).finish());
         }
         self.note_finish(&finish);
-        self.ready.push_back(Delta { choice: index, text, token, finish: Some(finish) });
+        self.tell(index, text, token, Some(finish));
         self.closed |= self.choices.iter().all(|choice| choice.ended);
+    }
+
+    /// The next piece of a choice; its first one tells of the prompt.
+    fn tell(
+        &mut self,
+        choice: u16,
+        text: String,
+        token: Option<TokenInfo>,
+        finish: Option<FinishReason>,
+    ) {
+        let begun = self.choices.get_mut(usize::from(choice)).map(|choice| &mut choice.begun);
+        let is_first = begun.is_some_and(|begun| !std::mem::replace(begun, true));
+        let scores = self.scores.as_mut().filter(|_| is_first).map(Scores::share);
+        self.ready.push_back(Delta { choice, text, token, finish, scores });
     }
 
     fn fail(&mut self, finish: &FinishReason) {

@@ -91,7 +91,7 @@ pub use readings::{Ask, Readings};
 pub use refusal::{QueueNumbers, Refusal};
 pub use registry::{Entry, Loading, ModelState, Models, ModelsError};
 pub use request::{
-    Completed, Delta, FinishReason, GenerateRequest, Prompt, TokenInfo, Turn, Usage,
+    Completed, Delta, FinishReason, GenerateRequest, Prompt, PromptScore, TokenInfo, Turn, Usage,
 };
 pub use service::{Service, ServiceConfig};
 pub use warm::{NotWarm, WarmUp};

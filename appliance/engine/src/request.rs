@@ -17,10 +17,15 @@ use crate::constraint::Constrain;
 pub struct GenerateRequest {
     /// What to continue.
     pub prompt: Prompt,
-    /// Tokens to generate at most; `None` goes on to the end of the context.
+    /// Tokens to generate at most; `None` goes on to the end of the context. 0 only where `scores` are
+    /// asked for.
     pub max_new_tokens: Option<u32>,
     /// How tokens are chosen. The seed is ignored; see `seed`.
     pub params: SampleParams,
+    /// Tokens whose log probabilities are reported instead of the best alternatives', where any are.
+    pub logprob_token_ids: Arc<[u32]>,
+    /// Alternatives to report with each token of the prompt; `None` scores none.
+    pub scores: Option<u8>,
     /// Decides all randomness; `None` takes a random one.
     pub seed: Option<u64>,
     /// Tokens to generate at least: neither end tokens nor stop strings end it before.
@@ -61,6 +66,8 @@ impl GenerateRequest {
             prompt,
             max_new_tokens: None,
             params: SampleParams::default(),
+            logprob_token_ids: Arc::default(),
+            scores: None,
             seed: None,
             min_new_tokens: 0,
             choices: 1,
@@ -124,6 +131,21 @@ pub struct Delta {
     pub token: Option<TokenInfo>,
     /// Why it ended; nothing follows for this continuation.
     pub finish: Option<FinishReason>,
+    /// Of the prompt's tokens but the first, where asked for; with the first piece of each continuation.
+    pub scores: Option<Arc<[PromptScore]>>,
+}
+
+/// How probable a token of the prompt is by those before it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PromptScore {
+    /// The token.
+    pub id: u32,
+    /// Its log probability.
+    pub logprob: f32,
+    /// Its place among all tokens; the most probable has 1.
+    pub rank: u32,
+    /// Alternatives, most probable first.
+    pub top: Vec<(u32, f32)>,
 }
 
 /// A generated token.
@@ -198,4 +220,6 @@ pub struct Completed {
     pub tokens: Vec<(TokenInfo, String)>,
     /// Why it ended.
     pub finish: FinishReason,
+    /// Of the prompt's tokens but the first, where asked for.
+    pub scores: Option<Arc<[PromptScore]>>,
 }

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use gimbal_batch::{AdapterSlot, Limits, SampleParams, TokenId};
 use gimbal_hal::DeviceError;
-use gimbal_scheduler::{Client, Policy, Request, RequestId};
+use gimbal_scheduler::{Client, Policy, PromptScores, Request, RequestId};
 use gimbal_text::{ChatTemplate, GrammarSource, StopStrings, Tokenizer};
 use tokio::sync::mpsc;
 use tracing::Instrument;
@@ -19,7 +19,7 @@ use crate::clock::{Clock, between};
 use crate::constraint::Constrain;
 use crate::edge::Edge;
 use crate::gate::{Gate, Permit, Shut};
-use crate::generation::{self, Choice, Generation};
+use crate::generation::{self, Choice, Generation, Scores};
 use crate::grammar::{ByGrammar, Form, ModelGrammars};
 use crate::health::{self, Health};
 use crate::lane::{Admission, Lane, LaneSource, LaneState};
@@ -315,16 +315,22 @@ impl Service {
         if let Some(keep) = truncate {
             tokens.drain(..tokens.len().saturating_sub(*keep as usize));
         }
-        let max_new_tokens = self.check_len(tokens.len(), *max_new_tokens)?;
+        let is_silent = *max_new_tokens == Some(0);
+        // Where nothing is to be said, the token that comes of the prompt's last row is left unsaid.
+        let max_new_tokens = self.check_len(tokens.len(), max_new_tokens.map(|n| n.max(1)))?;
+        let prompt_tokens = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+        validation::check_scores(&request, prompt_tokens)?;
         let prompt: Arc<[TokenId]> = tokens.into_iter().map(TokenId::new).collect();
         let number = self.route(&prompt);
         let lane = &self.lanes[number];
         let choices = request.choices;
-        // Every token, a start and an end of each choice: a lane never waits for a client.
-        let news_max = (max_new_tokens as usize + 2).saturating_mul(usize::from(choices)) + 1;
+        // Every token, a start and an end of each choice, and each token of a prompt that is scored: a
+        // lane never waits for a client.
+        let scored = request.scores.map_or(0, |_| prompt.len());
+        let news = (max_new_tokens as usize + 2).saturating_mul(usize::from(choices)) + 1;
+        let news_max = news.saturating_add(scored);
         let (sender, events) = mpsc::channel(news_max.min(mpsc_max()));
         let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
-        let prompt_tokens = u32::try_from(prompt.len()).unwrap_or(u32::MAX);
         let stops = StopStrings::new(Arc::clone(&request.stop), request.include_stop);
         let mut generation = Generation {
             model: Arc::clone(&self.name),
@@ -341,6 +347,8 @@ impl Service {
                 .collect(),
             ready: VecDeque::new(),
             queue: self.queue(),
+            scores: request.scores.map(|_| Scores::default()),
+            is_silent,
             skip_special_tokens: request.skip_special_tokens,
             is_counted: request.is_counted,
             started: false,
@@ -378,14 +386,17 @@ impl Service {
         let stop_tokens: Arc<[TokenId]> = ends.map(|id| TokenId::new(*id)).collect();
         let min_tokens = request.min_new_tokens;
         let seed = request.seed.unwrap_or_else(gimbal_text::random);
+        let logprob_ids = request.logprob_token_ids.iter().map(|id| TokenId::new(*id)).collect();
         Request {
             id,
             tokens,
             spans: Arc::default(),
+            scores: request.scores.map(|top| PromptScores { from: 0, top }),
             max_new_tokens,
             params: Arc::new(SampleParams {
                 seed,
                 min_tokens,
+                logprob_ids,
                 ends: if min_tokens > 0 { Arc::clone(&stop_tokens) } else { Arc::default() },
                 ..request.params.clone()
             }),

@@ -15,6 +15,8 @@ const STOP_CHARACTERS_MAX: usize = 1024;
 /// Bytes of all stop strings: each is searched for in all text.
 const STOP_BYTES_MAX: usize = 16 << 10;
 const STOP_TOKENS_MAX: usize = 1024;
+/// Tokens whose log probabilities are told at each position, as vLLM bounds them.
+const LOGPROB_IDS_MAX: usize = 128;
 /// Tokens and alternatives of one answer: each is some dozen bytes of JSON.
 const ENTRIES_MAX: u64 = 2 << 20;
 
@@ -28,7 +30,8 @@ pub(crate) fn check(
     let within = |holds: bool, field: &'static str, what: &str| {
         if holds { Ok(()) } else { Err(Refusal::Invalid { field, what: what.to_owned() }) }
     };
-    within(request.max_new_tokens != Some(0), "max_new_tokens", "must be at least 1")?;
+    let nothing = request.max_new_tokens == Some(0) && request.scores.is_none();
+    within(!nothing, "max_new_tokens", "must be at least 1")?;
     let longest = request.max_new_tokens.unwrap_or(u32::MAX);
     within(request.min_new_tokens <= longest, "min_tokens", "must be at most max_tokens")?;
     let n = format!("must be from 1 to {choices_max}");
@@ -41,25 +44,61 @@ pub(crate) fn check(
     within(bytes <= STOP_BYTES_MAX, "stop", "at most 16384 bytes in all")?;
     let ids = request.stop_token_ids.len();
     within(ids <= STOP_TOKENS_MAX, "stop_token_ids", "at most 1024 tokens")?;
+    check_ids(&request.logprob_token_ids, limits.vocab)?;
+    if let Some(top) = request.scores {
+        limits.accepts_scores(top).map_err(Refusal::of_device)?;
+    }
     // Masks are made by the service and asked for at admission.
     limits.accepts(&request.params, false).map_err(Refusal::of_device)
 }
 
 /// Refuses what would be an answer of more tokens and alternatives than can be kept for one client.
 pub(crate) fn check_answer(request: &GenerateRequest, max_model_len: u32) -> Result<(), Refusal> {
-    let tokens = u64::from(request.max_new_tokens.unwrap_or(max_model_len).min(max_model_len));
-    let each = 1 + u64::from(request.params.logprobs.unwrap_or(0));
-    let entries = tokens * each * u64::from(request.choices);
-    if each == 1 || entries <= ENTRIES_MAX {
+    let tokens = request.max_new_tokens.unwrap_or(max_model_len).min(max_model_len);
+    let ids = u32::try_from(request.logprob_token_ids.len()).unwrap_or(u32::MAX);
+    match request.params.logprobs {
+        Some(top) if ids > 0 || top > 0 => {
+            let each = if ids > 0 { ids } else { top.into() };
+            check_entries("logprobs", request.choices, tokens, each)
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_ids(ids: &[u32], vocab: u32) -> Result<(), Refusal> {
+    let invalid = |what| Err(Refusal::Invalid { field: "logprob_token_ids", what });
+    if ids.len() > LOGPROB_IDS_MAX {
+        return invalid(format!("{} tokens, at most {LOGPROB_IDS_MAX}", ids.len()));
+    }
+    match ids.iter().find(|id| **id >= vocab) {
+        Some(id) => invalid(format!("token {id} is not one of {vocab}")),
+        None => Ok(()),
+    }
+}
+
+/// The same of what is told of a prompt, which every answer repeats.
+pub(crate) fn check_scores(request: &GenerateRequest, prompt_tokens: u32) -> Result<(), Refusal> {
+    let scores = request.scores;
+    let check =
+        |top: u8| check_entries("prompt_logprobs", request.choices, prompt_tokens, top.into());
+    scores.map_or(Ok(()), check)
+}
+
+fn check_entries(
+    field: &'static str,
+    choices: u16,
+    tokens: u32,
+    alternatives: u32,
+) -> Result<(), Refusal> {
+    let entries = u64::from(tokens) * (1 + u64::from(alternatives)) * u64::from(choices);
+    if entries <= ENTRIES_MAX {
         return Ok(());
     }
     let what = format!(
-        "{} answers of {tokens} tokens with {} alternatives each are more than {ENTRIES_MAX} entries; \
-         ask for fewer tokens, answers or alternatives",
-        request.choices,
-        each - 1
+        "{choices} answers of {tokens} tokens with {alternatives} alternatives each are more than \
+         {ENTRIES_MAX} entries; ask for fewer tokens, answers or alternatives"
     );
-    Err(Refusal::Invalid { field: "logprobs", what })
+    Err(Refusal::Invalid { field, what })
 }
 
 fn check_params(params: &SampleParams) -> Result<(), Refusal> {
@@ -140,7 +179,34 @@ pub(crate) mod tests {
         check_field(|r| r.stop = [String::new()].into(), Some("stop"));
         check_field(|r| r.stop = vec!["x".into(); 65].into(), Some("stop"));
         check_field(|r| r.params.logprobs = Some(21), Some("logprobs"));
+        check_field(|r| r.scores = Some(21), Some("prompt_logprobs"));
+        check_field(|r| (r.scores, r.max_new_tokens) = (Some(0), Some(0)), None);
+        check_field(|r| r.logprob_token_ids = [0; 128].into(), None);
+        check_field(|r| r.logprob_token_ids = [0; 129].into(), Some("logprob_token_ids"));
+        check_field(|r| r.logprob_token_ids = [0, 1].into(), Some("logprob_token_ids"));
         let penalty = Some("a repetition, presence or frequency penalty");
         check_field(|r| r.params.frequency_penalty = 1.0, penalty);
+    }
+
+    #[test]
+    fn answers_are_bounded_before_there_are_any() {
+        let with = |scores, logprobs, ids: u32| {
+            let mut request = GenerateRequest::new(Prompt::Text("a".into()));
+            request.params.logprobs = logprobs;
+            request.logprob_token_ids = (0..ids).collect();
+            GenerateRequest { scores, choices: 2, ..request }
+        };
+        let field = |found: Result<(), Refusal>| match found {
+            Err(Refusal::Invalid { field, .. }) => Some(field),
+            _ => None,
+        };
+        // 2 answers of 50,000 tokens, and so many entries each.
+        assert_eq!(field(check_answer(&with(None, Some(19), 0), 50_000)), None);
+        assert_eq!(field(check_answer(&with(None, Some(20), 0), 50_000)), Some("logprobs"));
+        assert_eq!(field(check_answer(&with(None, Some(0), 20), 50_000)), Some("logprobs"));
+        assert_eq!(field(check_answer(&with(None, None, 0), u32::MAX)), None);
+        assert_eq!(field(check_scores(&with(Some(19), None, 0), 50_000)), None);
+        assert_eq!(field(check_scores(&with(Some(20), None, 0), 50_000)), Some("prompt_logprobs"));
+        assert_eq!(field(check_scores(&with(None, None, 0), u32::MAX)), None);
     }
 }

@@ -44,11 +44,10 @@ impl Limits {
     /// The first thing it cannot do.
     pub fn accepts(&self, params: &SampleParams, masked: bool) -> Result<(), Cannot> {
         let able = self.sampling;
-        let within = |field, what, asked, max| {
-            if asked <= max { Ok(()) } else { Err(Cannot::SoMany { field, what, asked, max }) }
-        };
         let logprobs = params.logprobs.map_or(0, u32::from);
         within("logprobs", "alternatives", logprobs, u32::from(able.logprobs_max))?;
+        let ids = u32::try_from(params.logprob_ids.len()).unwrap_or(u32::MAX);
+        within("logprob_token_ids", "tokens with log probabilities", ids, able.scores_max)?;
         if !params.is_greedy() {
             if !able.random {
                 return Err(Cannot::Do("temperature above 0"));
@@ -67,6 +66,22 @@ impl Limits {
         let ends = u32::try_from(params.ends.len()).unwrap_or(u32::MAX);
         within("min_tokens", "tokens that end an answer", ends, able.ends_max)
     }
+
+    /// Whether the device can score a prompt's tokens, with so many alternatives to each.
+    ///
+    /// # Errors
+    /// It cannot, or not with so many.
+    pub fn accepts_scores(&self, top: u8) -> Result<(), Cannot> {
+        if self.sampling.scores_max == 0 {
+            return Err(Cannot::Do("log probabilities of a prompt"));
+        }
+        let max = self.sampling.logprobs_max;
+        within("prompt_logprobs", "alternatives", top.into(), max.into())
+    }
+}
+
+fn within(field: &'static str, what: &'static str, asked: u32, max: u32) -> Result<(), Cannot> {
+    if asked <= max { Ok(()) } else { Err(Cannot::SoMany { field, what, asked, max }) }
 }
 
 #[cfg(test)]
@@ -112,5 +127,24 @@ mod tests {
         check(plain, &logprobs(1), false, Some("1 alternatives asked, at most 0 given"));
         check(host, &logprobs(20), false, None);
         check(host, &logprobs(21), false, Some("21 alternatives asked, at most 20 given"));
+        let ids = [3, 1].map(TokenId::new).into();
+        let ids = SampleParams { logprobs: Some(0), logprob_ids: ids, ..greedy() };
+        check(host, &ids, false, None);
+        let one = Sampling { scores_max: 1, ..host };
+        let two = "2 tokens with log probabilities asked, at most 1 given";
+        check(one, &ids, false, Some(two));
+    }
+
+    #[test]
+    fn prompts_are_scored_where_tokens_are() {
+        let check = |sampling, top, expect: Option<&str>| {
+            let limits = Limits { sampling, ..check::tests::limits() };
+            let found = limits.accepts_scores(top).map_err(|cannot| cannot.to_string());
+            assert_eq!(found.err().as_deref(), expect);
+        };
+        check(Sampling::HOST, 20, None);
+        check(Sampling::HOST, 21, Some("21 alternatives asked, at most 20 given"));
+        let none = Sampling { scores_max: 0, ..Sampling::HOST };
+        check(none, 0, Some("log probabilities of a prompt"));
     }
 }

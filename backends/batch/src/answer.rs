@@ -19,10 +19,24 @@ pub enum Answer {
         /// Alternatives, most probable first, of the raw distribution.
         top: Vec<(TokenId, f32)>,
     },
-    /// Log probabilities, one for each token asked.
-    Score(Vec<f32>),
+    /// What was asked of a row's distribution.
+    Score {
+        /// One for each token asked.
+        scores: Vec<Score>,
+        /// Alternatives, most probable first.
+        top: Vec<(TokenId, f32)>,
+    },
     /// The output row.
     Row(Vec<f32>),
+}
+
+/// How probable a token is as the next one, in the model's raw distribution.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Score {
+    /// Its log probability.
+    pub logprob: f32,
+    /// Its place among all tokens; the most probable has 1.
+    pub rank: u32,
 }
 
 /// Why one row failed; its neighbours are not affected.

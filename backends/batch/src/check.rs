@@ -116,11 +116,12 @@ impl Batch {
             rule(*row < rows, "an output is one of the rows")?;
             match want {
                 Want::Sample => {}
-                Want::Score { ids } => {
+                Want::Score { ids, top } => {
                     let few = ids.len() as u64 <= u64::from(able.scores_max);
                     rule(few && able.scores_max > 0, "the device scores so many tokens")?;
                     let known = ids.iter().all(|id| id.get() < limits.vocab);
                     rule(known, "a scored token is one of the vocabulary")?;
+                    rule(*top <= able.logprobs_max, "the device gives so many alternatives")?;
                 }
                 Want::Row => rule(able.rows, "the device gives output rows")?,
             }

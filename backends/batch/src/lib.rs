@@ -22,7 +22,7 @@ mod token;
 pub mod wire;
 
 pub use accept::Cannot;
-pub use answer::{Answer, Outcome, RowFault};
+pub use answer::{Answer, Outcome, RowFault, Score};
 pub use check::Illegal;
 pub use limits::{Bucket, Kv, Limits, Prefill, Sampling, Shape};
 pub use params::{SampleParams, TokenMask};

@@ -95,7 +95,7 @@ pub struct Sampling {
     pub ends_max: u32,
     /// Alternatives with log probabilities per token, at most.
     pub logprobs_max: u8,
-    /// Tokens of one `Want::Score`, at most; 0 where nothing can be scored.
+    /// Tokens of one `Want::Score`, or of `logprob_ids`, at most; 0 where nothing can be scored.
     pub scores_max: u32,
     /// `Want::Row`.
     pub rows: bool,

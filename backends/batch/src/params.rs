@@ -28,6 +28,8 @@ pub struct SampleParams {
     /// Alternatives to report with each token; `None` reports none and the token's own logprob
     /// may be left 0.
     pub logprobs: Option<u8>,
+    /// Reported instead of the most probable alternatives, in this order, where `logprobs` are.
+    pub logprob_ids: Arc<[TokenId]>,
     /// Tokens of output before which none of `ends` is chosen.
     pub min_tokens: u32,
     /// Tokens that end an output; empty where `min_tokens` is 0.
@@ -46,6 +48,7 @@ impl Default for SampleParams {
             frequency_penalty: 0.0,
             seed: 0,
             logprobs: None,
+            logprob_ids: Arc::default(),
             min_tokens: 0,
             ends: Arc::default(),
         }

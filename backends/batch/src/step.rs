@@ -131,10 +131,12 @@ pub struct Output {
 pub enum Want {
     /// The next token, chosen by the slot's parameters.
     Sample,
-    /// Log probabilities of the given tokens as the next one.
+    /// How probable tokens are as the next one.
     Score {
         /// The tokens to score.
         ids: Arc<[TokenId]>,
+        /// Alternatives to report beside them.
+        top: u8,
     },
     /// The model's output row itself (an embedding).
     Row,

@@ -15,6 +15,11 @@ use gimbal_batch::{
     Answer, Batch, Output, Part, RowFault, SampleParams, SeqSlot, Token, TokenId, Want,
 };
 
+mod row;
+
+use self::row::{all_ids, finite, log_sum_exp, top_of};
+pub use self::row::{argmax, score};
+
 /// Noise spans less than this many nats: `-ln(-ln(u))` for `u` in `[2^-54, 1 - 2^-54]`.
 const NOISE_SPAN: f32 = 42.0;
 /// Candidates sorted first when top-p cuts; nearly always enough.
@@ -89,21 +94,15 @@ impl Sampler {
         output: &Output,
         logits: &mut [f32],
     ) -> Result<Answer, RowFault> {
-        if !all_finite(logits) {
-            return Err(RowFault::NotFinite);
-        }
         match &output.want {
-            Want::Row => Ok(Answer::Row(logits.to_vec())),
-            Want::Score { ids } => {
-                let log_sum = log_sum_exp(logits);
-                let of = |id: &TokenId| logits.get(id.index()).map_or(f32::MIN, |l| l - log_sum);
-                Ok(Answer::Score(ids.iter().map(of).collect()))
-            }
+            Want::Score { ids, top } => score(logits, ids, *top),
+            Want::Row => finite(logits).map(|()| Answer::Row(logits.to_vec())),
             Want::Sample => {
+                finite(logits)?;
                 let position = part.start + row;
                 let params = self.slots[part.slot.0 as usize].params.clone();
                 let (log_sum, top) = match params.logprobs {
-                    Some(count) => (log_sum_exp(logits), top_of(logits, usize::from(count))),
+                    Some(count) => (log_sum_exp(logits), alternatives(logits, count, &params)),
                     None => (0.0, Vec::new()),
                 };
                 // Penalties and masks change the logits; without them they are raw already.
@@ -175,39 +174,13 @@ impl Sampler {
     }
 }
 
-/// The highest value and its index; the lowest index among equals.
-#[must_use]
-pub fn argmax(values: &[f32]) -> Option<(u32, f32)> {
-    // Two passes: the maximum vectorises, and the position is then found quickly.
-    let most = values.chunks(1024).map(|c| c.iter().copied().fold(f32::NEG_INFINITY, f32::max));
-    let most = most.fold(f32::NEG_INFINITY, f32::max);
-    let index = values.iter().position(|v| *v == most)?;
-    Some((u32::try_from(index).ok()?, most))
-}
-
-/// The token of each logit, in order.
-fn all_ids() -> impl Iterator<Item = TokenId> {
-    (0..).map(TokenId::new)
-}
-
-fn all_finite(values: &[f32]) -> bool {
-    // x·0 is 0 for finite x and NaN otherwise; the sum vectorises where a test of each does not.
-    let mut sums = [0.0_f32; 16];
-    let chunks = values.chunks_exact(16);
-    let rest: f32 = chunks.remainder().iter().map(|x| x * 0.0).sum();
-    for chunk in chunks {
-        for (sum, x) in sums.iter_mut().zip(chunk) {
-            *sum += x * 0.0;
-        }
+/// The logits that are told beside the choice: of the tokens asked for, or else of the best.
+fn alternatives(logits: &[f32], count: u8, params: &SampleParams) -> Vec<(TokenId, f32)> {
+    if params.logprob_ids.is_empty() {
+        return top_of(logits, usize::from(count));
     }
-    sums.iter().sum::<f32>() + rest == 0.0
-}
-
-fn log_sum_exp(logits: &[f32]) -> f32 {
-    let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-    #[expect(clippy::cast_possible_truncation, reason = "f32 is the logits' type")]
-    let sum = logits.iter().map(|l| f64::from((l - most).exp())).sum::<f64>().ln() as f32;
-    most + sum
+    let known = |id: &TokenId| Some((*id, *logits.get(id.index())?));
+    params.logprob_ids.iter().filter_map(known).collect()
 }
 
 /// Repetition over prompt and output; presence and frequency over the output alone.
@@ -228,16 +201,6 @@ fn penalise(seen: &[TokenId], prompt: usize, params: &SampleParams, logits: &mut
 
 fn descending(a: &(TokenId, f32), b: &(TokenId, f32)) -> Ordering {
     b.1.total_cmp(&a.1).then(a.0.cmp(&b.0))
-}
-
-fn top_of(logits: &[f32], count: usize) -> Vec<(TokenId, f32)> {
-    if count == 0 {
-        return Vec::new();
-    }
-    let mut all: Vec<(TokenId, f32)> = all_ids().zip(logits.iter().copied()).collect();
-    keep_top_k(&mut all, count);
-    all.sort_unstable_by(descending);
-    all
 }
 
 fn keep_top_k(kept: &mut Vec<(TokenId, f32)>, k: usize) {

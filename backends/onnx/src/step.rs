@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimbal_batch::{Batch, Limits, Outcome, Shape, StepId, TokenId};
+use gimbal_batch::{Answer, Batch, Limits, Outcome, RowFault, Shape, StepId, TokenId, Want};
 use gimbal_cpu::{Cpu, Executor, Stored, fuse};
 use gimbal_hal::sample::Sampler;
 use gimbal_hal::{Backend, DeviceError, Fit, Profile};
@@ -79,8 +79,9 @@ impl CpuBackend {
         self.session.run(&self.ids)?;
         let mut executor = self.session.executor();
         let vocab = executor.columns().1;
+        let scores = executor.take_scores().into_iter();
         let rows = executor.logits().chunks_exact_mut(vocab);
-        let answers = answers(&self.batch, &mut self.sampler, rows);
+        let answers = answers(&self.batch, &mut self.sampler, rows, scores);
         // Not before the tokens are chosen: another model's step has a thread for each CPU, and would
         // wait at every barrier for the one that this thread is on.
         drop(turn);
@@ -88,17 +89,22 @@ impl CpuBackend {
     }
 }
 
-/// One answer for each output, from one row of logits each.
+/// One answer for each output: as it was scored, or from one row of logits.
 fn answers<'a>(
     batch: &Batch,
     sampler: &mut Sampler,
     mut rows: impl Iterator<Item = &'a mut [f32]>,
+    mut scores: impl Iterator<Item = Result<Answer, RowFault>>,
 ) -> Outcome {
     let mut outputs = batch.outputs.iter().peekable();
     let (mut outcome, mut first) = (Outcome::with_capacity(batch.outputs.len()), 0);
     for part in &batch.parts {
         while let Some(output) = outputs.next_if(|o| o.row < first + part.rows) {
-            let logits = rows.next().expect("the head makes one row for each output");
+            if let Want::Score { .. } = output.want {
+                outcome.push(scores.next().expect("the head scores each row that is to be"));
+                continue;
+            }
+            let logits = rows.next().expect("the head makes one row for each other output");
             outcome.push(sampler.answer(part, output.row - first, output, logits));
         }
         first += part.rows;

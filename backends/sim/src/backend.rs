@@ -163,9 +163,7 @@ impl SimBackend {
                         let mask = output.mask.as_ref();
                         chain.sample(self.config.vocab, &slot.params, mask)
                     }
-                    Want::Score { ids } => {
-                        Ok(Answer::Score(ids.iter().map(|id| chain.logprob(*id)).collect()))
-                    }
+                    Want::Score { ids, top } => Ok(chain.score(self.config.vocab, ids, *top)),
                     Want::Row => Ok(Answer::Row(chain.row())),
                 };
                 if let (true, Ok(Answer::Sample { token, .. })) = (on_track, &answer) {

@@ -2,7 +2,7 @@
 //!
 //! Next: `cells.rs`.
 
-use gimbal_batch::{Answer, RowFault, SampleParams, TokenId, TokenMask};
+use gimbal_batch::{Answer, RowFault, SampleParams, Score, TokenId, TokenMask};
 
 /// Everything a sequence has read so far, in one number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -46,14 +46,33 @@ impl Chain {
         let mut order = (first..vocab).chain(0..first).map(TokenId::new);
         let allowed = |token: &TokenId| mask.is_none_or(|mask| mask.allows(*token));
         let token = order.find(allowed).ok_or(RowFault::EmptyMask)?;
-        let count = params.logprobs.map_or(0, u32::from);
-        let rank = |n| {
-            let next = TokenId::new((token.get() + n) % vocab);
-            (next, self.logprob(next) - small(n))
+        let top = match params.logprobs {
+            Some(_) if !params.logprob_ids.is_empty() => {
+                params.logprob_ids.iter().map(|id| (*id, self.logprob(*id))).collect()
+            }
+            Some(count) => self.top(token, vocab, count),
+            None => Vec::new(),
         };
-        let top: Vec<_> = (0..count.min(vocab)).map(rank).collect();
         let logprob = if params.logprobs.is_some() { self.logprob(token) } else { 0.0 };
         Ok(Answer::Sample { token, logprob, top })
+    }
+
+    /// The answer of a scored row.
+    #[must_use]
+    pub fn score(self, vocab: u32, ids: &[TokenId], top: u8) -> Answer {
+        let rank = |id: &TokenId| 1 + low32(mix(self.0 ^ u64::from(id.get()) ^ 1 << 40) % 1000);
+        let score = |id: &TokenId| Score { logprob: self.logprob(*id), rank: rank(id) };
+        let first = self.next_token(vocab, &SampleParams::default());
+        Answer::Score { scores: ids.iter().map(score).collect(), top: self.top(first, vocab, top) }
+    }
+
+    /// Alternatives: the tokens from `first` on.
+    fn top(self, first: TokenId, vocab: u32, count: u8) -> Vec<(TokenId, f32)> {
+        let rank = |n| {
+            let next = TokenId::new((first.get() + n) % vocab);
+            (next, self.logprob(next) - small(n))
+        };
+        (0..u32::from(count).min(vocab)).map(rank).collect()
     }
 
     /// The log probability of `token` as the next one: some number in (−1, 0].

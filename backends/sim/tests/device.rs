@@ -79,15 +79,17 @@ fn two_steps_in_flight_give_the_tokens_of_a_hash() {
 #[test]
 fn scores_and_rows_are_answered() {
     let mut device = device(Time::Virtual, Reads::All, &[]);
-    let ids = Arc::from([7, 8].map(TokenId::new));
-    device.submit(StepId(0), &prompt(Want::Score { ids })).expect("alive");
+    let ids: Arc<[TokenId]> = Arc::from([7, 8].map(TokenId::new));
+    let want = Want::Score { ids: Arc::clone(&ids), top: 3 };
+    device.submit(StepId(0), &prompt(want)).expect("alive");
     device.submit(StepId(1), &batch(&[Token::Id(TokenId::new(9))], 5, Want::Row)).expect("alive");
     let chain = Chain::of(&[3, 1, 4, 1, 5].map(TokenId::new), 0);
     let (_, scores) = device.collect(Duration::ZERO).expect("alive");
-    assert_eq!(
-        scores,
-        [Ok(Answer::Score([7, 8].map(|id| chain.logprob(TokenId::new(id))).to_vec()))]
-    );
+    assert_eq!(scores, [Ok(chain.score(VOCAB, &ids, 3))]);
+    let Ok(Answer::Score { scores, top }) = &scores[0] else { panic!("scores were asked") };
+    let logprobs: Vec<_> = scores.iter().map(|score| score.logprob).collect();
+    assert_eq!(logprobs, [7, 8].map(|id| chain.logprob(TokenId::new(id))));
+    assert_eq!(top.len(), 3);
     let (_, row) = device.collect(Duration::ZERO).expect("alive");
     assert_eq!(row, [Ok(Answer::Row(chain.then(Row::of(TokenId::new(9))).row()))]);
 }

@@ -22,6 +22,8 @@ pub struct Rig {
     backend: Box<dyn Backend>,
     step: StepId,
     opened: Vec<bool>,
+    /// How sequences choose that begin from now on.
+    pub params: SampleParams,
 }
 
 impl std::fmt::Debug for Rig {
@@ -122,7 +124,8 @@ impl Rig {
         let fit = platform.fit(&devices, &artifact, &profile)?;
         match platform.open(&fit, Seat::default(), &artifact)? {
             Servable::Generate(backend) => {
-                Ok(Self { backend, step: StepId(0), opened: vec![false; SEQUENCES as usize] })
+                let opened = vec![false; SEQUENCES as usize];
+                Ok(Self { backend, step: StepId(0), opened, params: SampleParams::default() })
             }
             Servable::Infer(_) => bail!("the model does not generate"),
         }
@@ -133,7 +136,7 @@ impl Rig {
     /// # Errors
     /// The device or a row failed.
     pub fn forward(&mut self, runs: &[Run<'_>], outputs: &[u32]) -> anyhow::Result<Vec<Vec<f32>>> {
-        let outcome = self.step(runs, outputs, &Want::Row)?;
+        let outcome = self.step(runs, outputs.iter().map(|row| (*row, Want::Row)))?;
         let row = |answer| match answer {
             Ok(Answer::Row(row)) => Ok(row),
             other => Err(anyhow!("{other:?} is no row")),
@@ -146,7 +149,7 @@ impl Rig {
     /// # Errors
     /// The device or a row failed.
     pub fn next(&mut self, runs: &[Run<'_>], outputs: &[u32]) -> anyhow::Result<Vec<u32>> {
-        let outcome = self.step(runs, outputs, &Want::Sample)?;
+        let outcome = self.step(runs, outputs.iter().map(|row| (*row, Want::Sample)))?;
         let token = |answer| match answer {
             Ok(Answer::Sample { token, .. }) => Ok(token.get()),
             other => Err(anyhow!("{other:?} is no token")),
@@ -154,14 +157,22 @@ impl Rig {
         outcome.into_iter().map(token).collect()
     }
 
-    fn step(&mut self, runs: &[Run<'_>], outputs: &[u32], want: &Want) -> anyhow::Result<Outcome> {
+    /// Runs one step; what is wanted of rows, in their order, which count over all runs.
+    ///
+    /// # Errors
+    /// The device failed.
+    pub fn step(
+        &mut self,
+        runs: &[Run<'_>],
+        wants: impl IntoIterator<Item = (u32, Want)>,
+    ) -> anyhow::Result<Outcome> {
         let mut batch = Batch::default();
         for run in runs {
             let slot = SeqSlot(run.sequence);
             if !std::mem::replace(&mut self.opened[run.sequence as usize], true) {
                 let tokens = run.tokens.iter().map(|id| TokenId::new(*id)).collect();
                 let prompt = u32::try_from(run.tokens.len())?;
-                let params = Arc::new(SampleParams::default());
+                let params = Arc::new(self.params.clone());
                 batch.opens.push(Open { slot, tokens, prompt, params });
             }
             batch.tokens.extend(run.tokens.iter().map(|id| Token::Id(TokenId::new(*id))));
@@ -175,11 +186,8 @@ impl Rig {
             let blocks = first..first + blocks;
             batch.parts.push(Part { slot, rows, start: run.start, blocks, adapter });
         }
-        batch.outputs.extend(outputs.iter().map(|row| Output {
-            row: *row,
-            want: want.clone(),
-            mask: None,
-        }));
+        let outputs = wants.into_iter().map(|(row, want)| Output { row, want, mask: None });
+        batch.outputs.extend(outputs);
         self.step.0 += 1;
         self.backend.submit(self.step, &batch)?;
         Ok(self.backend.collect(Duration::from_secs(60))?.1)

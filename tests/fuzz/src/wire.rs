@@ -5,7 +5,8 @@ use std::sync::Arc;
 use gimbal_batch::wire::{self, Fault, Reply, WireError};
 use gimbal_batch::{
     Adapter, AdapterSlot, Answer, Batch, BlockId, Bucket, Kv, Limits, Open, Output, Part, Prefill,
-    RowFault, SampleParams, Sampling, SeqSlot, Shape, StepId, Token, TokenId, TokenMask, Want,
+    RowFault, SampleParams, Sampling, Score, SeqSlot, Shape, StepId, Token, TokenId, TokenMask,
+    Want,
 };
 
 pub(crate) const WORDS: &[&str] = &["GMBL", "lora/a.safetensors", "libcuda.so.1"];
@@ -74,6 +75,7 @@ fn batch() -> Batch {
     let params = SampleParams {
         temperature: 0.7,
         logprobs: Some(2),
+        logprob_ids: ids([6]),
         min_tokens: 4,
         ends: ids([2, 3]),
         ..SampleParams::default()
@@ -85,7 +87,7 @@ fn batch() -> Batch {
         parts: vec![part(0, 3, 2, 0..2), part(3, 1, 4, 2..4)],
         blocks: [3, 4, 60, 61].map(BlockId).to_vec(),
         outputs: vec![
-            output(1, Want::Score { ids: ids([7, 8]) }, None),
+            output(1, Want::Score { ids: ids([7, 8]), top: 2 }, None),
             output(2, Want::Sample, mask),
             output(3, Want::Row, None),
         ],
@@ -113,9 +115,10 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
     let buckets = Shape::Buckets(vec![Bucket { sequences: 1, rows_each: 8, context: 64 }]);
     let compiled = Limits { shape: buckets, prefill: Prefill::Whole, ..limits() };
     let top = vec![(TokenId::new(7), -0.5), (TokenId::new(8), -1.5)];
+    let scores = [(-1.0, 1), (-2.0, 5)].map(|(logprob, rank)| Score { logprob, rank }).to_vec();
     let outcome = vec![
-        Ok(Answer::Sample { token: TokenId::new(7), logprob: -0.5, top }),
-        Ok(Answer::Score(vec![-1.0, -2.0])),
+        Ok(Answer::Sample { token: TokenId::new(7), logprob: -0.5, top: top.clone() }),
+        Ok(Answer::Score { scores, top }),
         Err(RowFault::EmptyMask),
     ];
     let rows = vec![Ok(Answer::Row(vec![0.25; 4])); OUTPUTS];

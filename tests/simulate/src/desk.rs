@@ -75,6 +75,7 @@ pub fn request(id: u64, prompt_tokens: u32, max_new_tokens: u32) -> Request {
         priority: Priority(0),
         deadline: None,
         masked: false,
+        scores: None,
     }
 }
 
@@ -244,6 +245,16 @@ impl Desk {
             _ => None,
         });
         tokens.collect()
+    }
+
+    /// The first token of each piece of scores that a request was told, and how many there are.
+    #[must_use]
+    pub fn scored(&self, id: u64) -> Vec<(u32, usize)> {
+        let scores = self.events.iter().filter_map(|event| match event {
+            Event::Scores { id: i, first, scores } if i.0 == id => Some((*first, scores.len())),
+            _ => None,
+        });
+        scores.collect()
     }
 
     /// How a choice ended, if it did.

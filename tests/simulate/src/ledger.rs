@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use gimbal_batch::{SampleParams, TokenId};
-use gimbal_scheduler::{Event, Finish, Micros, Refusal, Request, RequestId};
+use gimbal_batch::{Answer, SampleParams, TokenId};
+use gimbal_scheduler::{Event, Finish, Micros, Refusal, Request, RequestId, TokenScore};
 use gimbal_sim::{Chain, Row, injected};
 
 use crate::scenario::mask;
@@ -26,6 +26,10 @@ struct Client {
     started: bool,
     cancelled: bool,
     choices: Vec<Choice>,
+    /// What is to be told of the prompt.
+    scores: Vec<TokenScore>,
+    /// How much of it was told.
+    scored: usize,
 }
 
 #[derive(Debug)]
@@ -55,8 +59,10 @@ impl Ledger {
         let truth = |n| truth(request, adapter, n, vocab);
         let choice = |n| Choice { truth: truth(n), tokens: Vec::new(), end: None };
         let choices = (0..request.choices).map(choice).collect();
+        let scores = scores(request, adapter, vocab);
         let request = request.clone();
-        let client = Client { adapter, started: false, cancelled: false, choices, request };
+        let (started, cancelled, scored) = (false, false, 0);
+        let client = Client { adapter, started, cancelled, choices, scores, scored, request };
         let id = client.request.id;
         assert!(self.clients.insert(id, client).is_none(), "a request is admitted once");
     }
@@ -82,9 +88,11 @@ impl Ledger {
                     let computed = client.request.tokens.len() > cached_tokens as usize;
                     assert!(computed, "{id:?} computes at least its last prompt token");
                 }
+                Event::Scores { id, first, scores } => self.client(id).take_scores(first, &scores),
                 Event::Token(sample) => {
                     let client = self.client(sample.id);
                     assert!(client.started, "{:?} starts before its first token", sample.id);
+                    client.check_scored(sample.choice);
                     let logprobs = client.request.params.logprobs;
                     assert_eq!(sample.top.len(), logprobs.map_or(0, usize::from), "logprobs");
                     let choice = client.alive(sample.choice);
@@ -172,6 +180,25 @@ impl Ledger {
 }
 
 impl Client {
+    fn take_scores(&mut self, first: u32, scores: &[TokenScore]) {
+        let id = self.request.id;
+        assert!(self.started, "{id:?} starts before its first score");
+        assert!(!scores.is_empty(), "{id:?} is not told nothing");
+        assert!(self.alive(0).tokens.is_empty(), "scores of {id:?} come before its tokens");
+        let from = self.request.scores.map_or(0, |scores| scores.from as usize);
+        assert_eq!(first as usize, from + 1 + self.scored, "{id:?} is told in order, and once");
+        let truth = self.scores.get(self.scored..self.scored + scores.len());
+        assert_eq!(truth, Some(scores), "{id:?} is told what holds for it alone");
+        self.scored += scores.len();
+    }
+
+    /// Who has a token knows all about the prompt, unless the choice that computed it failed.
+    fn check_scored(&self, choice: u16) {
+        let failed = matches!(self.choices[0].end, Some(Finish::Fault(_)));
+        let knows = self.scored == self.scores.len() || choice > 0 && failed;
+        assert!(knows, "all scores of {:?} come before its tokens", self.request.id);
+    }
+
     fn alive(&mut self, choice: u16) -> &mut Choice {
         let choice = &mut self.choices[usize::from(choice)];
         assert_eq!(choice.end, None, "nothing comes after the end");
@@ -184,26 +211,41 @@ fn length(request: &Request) -> u32 {
     u32::try_from(request.tokens.len()).expect("a short prompt") + request.max_new_tokens
 }
 
-/// What is known after the prompt.
-fn prompt(request: &Request, adapter: u64) -> Chain {
-    let row = |(at, token): (u32, &TokenId)| {
+/// What is known after each token of the prompt.
+fn prompt(request: &Request, adapter: u64) -> impl Iterator<Item = Chain> {
+    let row = move |(at, token): (u32, &TokenId)| {
         let span = request.spans.iter().find(|span| (span.start..span.end()).contains(&at));
         let numbers = span.map(|span| injected(&span.rows[(at - span.start) as usize]));
         Row { token: *token, adapter, injected: numbers.unwrap_or(0) }
     };
-    (0..).zip(&*request.tokens).map(row).fold(Chain::default(), Chain::then)
+    (0..).zip(&*request.tokens).map(row).scan(Chain::default(), |chain, row| {
+        *chain = chain.then(row);
+        Some(*chain)
+    })
+}
+
+/// What is told of the prompt.
+fn scores(request: &Request, adapter: u64, vocab: u32) -> Vec<TokenScore> {
+    let Some(asked) = request.scores else { return Vec::new() };
+    let nexts = request.tokens.iter().skip(1);
+    let scored = prompt(request, adapter).zip(nexts).skip(asked.from as usize);
+    let score = |(chain, next): (Chain, &TokenId)| match chain.score(vocab, &[*next], asked.top) {
+        Answer::Score { scores, top } => TokenScore { score: scores[0], top },
+        other => panic!("{other:?} is no score"),
+    };
+    scored.map(score).collect()
 }
 
 /// The tokens of one choice, alone.
 fn truth(request: &Request, adapter: u64, choice: u16, vocab: u32) -> Vec<TokenId> {
     let seed = request.params.seed.wrapping_add(u64::from(choice));
     let params = SampleParams { seed, ..(*request.params).clone() };
-    let mut chain = prompt(request, adapter);
+    let mut chain = prompt(request, adapter).last().expect("a prompt has a token");
     let mut tokens = Vec::new();
     for generated in 0..request.max_new_tokens {
         let mask = request.masked.then(|| mask(vocab, generated));
         let answer = chain.sample(vocab, &params, mask.as_ref());
-        let Ok(gimbal_batch::Answer::Sample { token, .. }) = answer else { break };
+        let Ok(Answer::Sample { token, .. }) = answer else { break };
         tokens.push(token);
         chain = chain.then(Row { adapter, ..Row::of(token) });
         if request.stop_tokens.contains(&token) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use gimbal_batch::{
     AdapterSlot, Bucket, Kv, Limits, Prefill, SampleParams, Sampling, Shape, TokenId, TokenMask,
 };
-use gimbal_scheduler::{Client, Micros, Policy, Priority, Request, RequestId, Span};
+use gimbal_scheduler::{Client, Micros, Policy, Priority, PromptScores, Request, RequestId, Span};
 use gimbal_sim::{Cost, Incident};
 
 use crate::desk::image;
@@ -190,6 +190,10 @@ impl Crowd {
             priority: Priority(*rng.choose(&[0, 0, 0, 1, -1])),
             deadline,
             masked: self.vocab > 2 && rng.once_in(6),
+            scores: rng.once_in(3).then(|| PromptScores {
+                from: if rng.once_in(2) { rng.below(length + 2) } else { 0 },
+                top: *rng.choose(&[0, 2]),
+            }),
             client: Client { address: u64::from(rng.below(3)), key: u64::from(rng.below(2)) },
         }
     }

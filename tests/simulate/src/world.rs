@@ -6,7 +6,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use gimbal_batch::{Adapter, AdapterSlot, Batch, BlockId, Limits, SeqSlot, StepId};
+use gimbal_batch::{Adapter, AdapterSlot, Batch, BlockId, Limits, SeqSlot, StepId, Want};
 use gimbal_hal::{Backend, DeviceError};
 use gimbal_scheduler::{Event, Micros, RequestId, SampleEvent, Scheduler, Stats};
 use gimbal_sim::{Config, Incident, Reads, Script, SimBackend, Time};
@@ -200,7 +200,9 @@ impl<'a> World<'a> {
             if request.is_some_and(|(_, request)| request.masked) {
                 let generated = self.ledger.tokens_of(id, choice).len();
                 let generated = u32::try_from(generated).expect("a short run");
-                self.batch.outputs[at].mask = Some(mask(self.scenario.vocab, generated));
+                let output = &mut self.batch.outputs[at];
+                let is_sample = output.want == Want::Sample;
+                output.mask = is_sample.then(|| mask(self.scenario.vocab, generated));
             }
         }
         assert_eq!(self.scheduler.outputs().count(), self.batch.outputs.len(), "all are named");

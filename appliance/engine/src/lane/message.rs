@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimbal_batch::{Limits, TokenId};
-use gimbal_scheduler::{Finish, Micros, Refusal, Request, RequestId, Stats};
+use gimbal_scheduler::{Finish, Micros, Refusal, Request, RequestId, Stats, TokenScore};
 use tokio::sync::mpsc;
 
 use crate::constraint::Constraint;
@@ -80,6 +80,8 @@ pub(crate) enum LaneEvent {
         cached_tokens: u32,
         waited: Micros,
     },
+    /// More of what is told of the prompt.
+    Scores(Vec<TokenScore>),
     Token {
         choice: u16,
         token: TokenId,

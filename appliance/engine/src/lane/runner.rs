@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
-use gimbal_batch::{Batch, Limits, Outcome, StepId};
+use gimbal_batch::{Batch, Limits, Outcome, StepId, Want};
 use gimbal_hal::DeviceError;
 use gimbal_scheduler::{Event, Finish, Micros, Policy, RequestId, SampleEvent, Scheduler};
 use tokio::sync::watch;
@@ -320,6 +320,7 @@ impl Runner {
         for (output, (id, choice)) in self.batch.outputs.iter_mut().zip(self.scheduler.outputs()) {
             let constrained =
                 self.live.get(&id).and_then(|l| l.constrained.get(usize::from(choice)));
+            let constrained = constrained.filter(|_| output.want == Want::Sample);
             output.mask = constrained.and_then(|constrained| constrained.mask.clone());
         }
     }
@@ -366,6 +367,7 @@ impl Runner {
             Event::Started { id, cached_tokens, waited } => {
                 (id, 0, LaneEvent::Started { cached_tokens, waited })
             }
+            Event::Scores { id, scores, .. } => (id, 0, LaneEvent::Scores(scores)),
             Event::Token(SampleEvent { id, choice, token, logprob, top }) => {
                 let news = LaneEvent::Token { choice, token, logprob, top, finish };
                 (id, u16::from(finish.is_some()), news)

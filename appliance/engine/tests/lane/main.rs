@@ -11,3 +11,4 @@ mod models;
 mod promises;
 mod readings;
 mod rig;
+mod scores;

@@ -7,12 +7,13 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Response;
-use gimbal_engine::{Completed, Delta, GenerateRequest, Usage};
+use gimbal_engine::{Completed, Delta, GenerateRequest, TokenInfo, Usage};
 use gimbal_text::Tokenizer;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::conversation::Conversation;
+use super::logprobs::{Shown, ShownFields};
 use super::request::{Common, Delivery, Header, Told, alternatives, deadline, patience};
 use super::{done, finish_name, logprobs, usage};
 use crate::call::{Call, tell_ignored};
@@ -47,6 +48,8 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
     }
     let length = own.max_completion_tokens.or(max_tokens).map(Count::small);
     let top = own.top()?;
+    let (shown, logprob_token_ids) = part::<ShownFields>(&mut fields)?.shown(top, stream)?;
+    let has_ids = !logprob_token_ids.is_empty();
     let tree_bytes = conversation.bytes();
     let prompt = conversation.prompt()?;
     let base = common.request(call, service.edge());
@@ -54,6 +57,8 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
     let request = GenerateRequest {
         prompt,
         max_new_tokens: length,
+        logprob_token_ids,
+        scores: shown.prompt,
         params: gimbal_engine::SampleParams { logprobs: top, ..base.params.clone() },
         deadline: deadline(call, service.edge(), stream),
         ..base
@@ -62,7 +67,9 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
         Generations::start(&service, vec![request], patience(call, service.edge())).await?;
     call.share = None;
     let header = Header::new(call, "chatcmpl", &service);
-    let writer = Writer { header, tokenizer: service.tokenizer().clone(), top, door: call.door };
+    let tokenizer = service.tokenizer().clone();
+    let prompt = Some(generations.prompt(0)).filter(|_| shown.ids);
+    let writer = Writer { header, tokenizer, shown, has_ids, prompt, door: call.door };
     let framing = stream.then(|| call.openai_framing(service.edge()));
     let chat = Chat { writer, told, cost: generations.usage(), tokens: Vec::new() };
     let mut response = stream::answer(call, generations, chat, framing).await?;
@@ -89,11 +96,20 @@ impl ChatFields {
 struct Writer {
     header: Header,
     tokenizer: Arc<Tokenizer>,
-    top: Option<u8>,
+    shown: Shown,
+    /// Log probabilities are those of tokens that were asked for.
+    has_ids: bool,
+    /// The prompt's tokens, where they are shown.
+    prompt: Option<Vec<u32>>,
     door: Door,
 }
 
 impl Writer {
+    fn logprobs<'a>(&self, tokens: impl Iterator<Item = &'a TokenInfo>) -> Option<Value> {
+        self.shown.top?;
+        Some(logprobs::chat(&self.tokenizer, self.shown, self.has_ids, tokens))
+    }
+
     fn chunk(&self, index: u16, delta: &Value, finish: Option<&str>) -> Value {
         let choice = json!({
             "index": index, "delta": delta, "logprobs": null, "finish_reason": finish,
@@ -133,7 +149,11 @@ impl Chat {
         }
         self.tokens.push((delta.choice, more));
         let role = json!({ "role": "assistant", "content": "" });
-        self.frame(self.writer.chunk(delta.choice, &role, None), 0, out);
+        let mut chunk = self.writer.chunk(delta.choice, &role, None);
+        if let Some(prompt) = self.writer.prompt.take() {
+            chunk["prompt_token_ids"] = json!(prompt);
+        }
+        self.frame(chunk, 0, out);
         more
     }
 }
@@ -143,31 +163,44 @@ impl Encode for Chat {
         let writer = &self.writer;
         let choice = |(index, choice): (usize, &Completed)| {
             let tokens = choice.tokens.iter().map(|(token, _)| token);
-            let logprobs = writer.top.map(|_| logprobs::chat(&writer.tokenizer, tokens));
-            json!({
+            let mut told = json!({
                 "index": index,
                 "message": { "role": "assistant", "content": choice.text },
-                "logprobs": logprobs,
+                "logprobs": writer.logprobs(tokens),
                 "finish_reason": finish_name(&choice.finish),
-            })
+            });
+            if writer.shown.ids {
+                told["token_ids"] = choice.tokens.iter().map(|(token, _)| token.id).collect();
+            }
+            told
         };
-        let choices: Value = prompts.iter().flatten().enumerate().map(choice).collect();
-        let mut object = writer.header.object("chat.completion", &choices);
+        let choices = || prompts.iter().flatten();
+        let told: Value = choices().enumerate().map(choice).collect();
+        let mut object = writer.header.object("chat.completion", &told);
         object["usage"] = usage(cost);
+        if let Some(prompt) = &writer.prompt {
+            object["prompt_token_ids"] = json!(prompt);
+        }
+        let scores = choices().next().and_then(|choice| choice.scores.as_deref());
+        if let (Some(top), Some(scores)) = (writer.shown.prompt, scores) {
+            object["prompt_logprobs"] = logprobs::prompt(&writer.tokenizer, scores, top.into());
+        }
         object
     }
 
     fn delta(&mut self, _prompt: usize, delta: Delta, out: &mut Frames) -> ControlFlow<()> {
         let tokens = self.count(&delta, out);
         let writer = &self.writer;
-        let wants_logprobs = writer.top.is_some() && delta.token.is_some();
-        if !delta.text.is_empty() || wants_logprobs {
+        let shows_token = writer.shown.top.is_some() || writer.shown.ids;
+        if !delta.text.is_empty() || shows_token && delta.token.is_some() {
             let mut content = Map::new();
             content.insert("content".into(), delta.text.into());
             let mut chunk = writer.chunk(delta.choice, &Value::Object(content), None);
-            if let (Some(_), Some(token)) = (writer.top, &delta.token) {
-                let told = logprobs::chat(&writer.tokenizer, std::iter::once(token));
-                chunk["choices"][0]["logprobs"] = told;
+            if let Some(token) = &delta.token {
+                chunk["choices"][0]["logprobs"] = json!(writer.logprobs(std::iter::once(token)));
+                if writer.shown.ids {
+                    chunk["choices"][0]["token_ids"] = json!([token.id]);
+                }
             }
             self.frame(chunk, tokens, out);
         }

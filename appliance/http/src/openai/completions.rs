@@ -9,12 +9,13 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Response;
 use gimbal_engine::{
-    Completed, Delta, GenerateRequest, Prompt, SampleParams, Service, TokenInfo, Usage,
+    Completed, Delta, GenerateRequest, Prompt, PromptScore, SampleParams, Service, TokenInfo, Usage,
 };
 use gimbal_text::Tokenizer;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::logprobs::{Entry, Shown, ShownFields};
 use super::request::{Common, Delivery, Header, Told, alternatives, deadline, patience};
 use super::tokens::prompt_of;
 use super::{done, finish_name, logprobs, usage};
@@ -57,9 +58,10 @@ pub(crate) async fn completions(
     let length = common.sampling.max_tokens.map_or(MAX_TOKENS, Count::small);
     let top = own.logprobs.map(|n| alternatives("logprobs", n)).transpose()?;
     let echo = own.echo.is_some_and(|Flag(echo)| echo);
-    if echo && top.is_some() {
-        return Err(Fault::unsupported("echo with logprobs"));
-    }
+    let (shown, logprob_token_ids) = part::<ShownFields>(&mut fields)?.shown(top, stream)?;
+    // What is echoed is told of as the rest is; both may be asked for.
+    let echoed = top.filter(|_| echo);
+    let scores = shown.prompt.max(echoed);
     let base = common.request(call, service.edge());
     let add_special_tokens = own.add_special_tokens.is_none_or(|Flag(add)| add);
     if own.best_of.is_some_and(|best_of| best_of.smaller() != base.choices) {
@@ -67,12 +69,14 @@ pub(crate) async fn completions(
     }
     let base = GenerateRequest {
         max_new_tokens: Some(length),
+        logprob_token_ids,
+        scores,
         params: SampleParams { logprobs: top, ..base.params.clone() },
         deadline: deadline(call, service.edge(), stream),
         ..base
     };
-    if echo && length == 0 && !stream {
-        return only_echo(call, &service, prompts, add_special_tokens).await;
+    if echo && length == 0 && !stream && scores.is_none() {
+        return only_echo(call, &service, prompts, add_special_tokens, shown).await;
     }
     // What all prompts share is checked once, before there is a request for each.
     service.check(&base)?;
@@ -92,7 +96,10 @@ pub(crate) async fn completions(
     let header = Header::new(call, "cmpl", &service);
     let tokenizer = service.tokenizer().clone();
     let choices = usize::from(base.choices);
-    let writer = Writer { header, tokenizer, top, door: call.door, choices, echo };
+    let shows_prompt = shown.ids || scores.is_some();
+    let prompts = (0..count).map(|i| generations.prompt(i)).filter(|_| shows_prompt).collect();
+    let (echoed, door) = (echoed.map(usize::from), call.door);
+    let writer = Writer { header, tokenizer, shown, door, choices, echo, echoed, prompts };
     let framing = stream.then(|| call.openai_framing(service.edge()));
     let costs = (0..count).map(|i| generations.usage_of(i)).collect();
     let text = Text { writer, told, costs, choices: HashMap::new(), _share: share };
@@ -107,17 +114,26 @@ async fn only_echo(
     service: &Service,
     prompts: Prompts,
     add_special_tokens: bool,
+    shown: Shown,
 ) -> Result<Response<Body>, Fault> {
     let echo = echoes(&prompts, service.tokenizer(), 1)?;
     let _places = service.permits(u32::try_from(echo.len()).unwrap_or(u32::MAX))?;
     let mut cost = Usage::default();
-    for prompt in prompts_of(prompts, add_special_tokens) {
-        let tokens = service.tokenize(call.client(), prompt).await?.len();
-        cost.prompt_tokens =
-            cost.prompt_tokens.saturating_add(u32::try_from(tokens).unwrap_or(u32::MAX));
+    let mut choices = Vec::with_capacity(echo.len());
+    for (prompt, text) in prompts_of(prompts, add_special_tokens).into_iter().zip(echo) {
+        let tokens = service.tokenize(call.client(), prompt).await?;
+        let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
+        cost.prompt_tokens = cost.prompt_tokens.saturating_add(count);
+        let index = choices.len();
+        let mut choice =
+            json!({ "index": index, "text": text, "logprobs": null, "finish_reason": "length" });
+        if shown.ids {
+            choice["prompt_token_ids"] = tokens.into();
+            choice["token_ids"] = json!([]);
+        }
+        choices.push(choice);
     }
-    let choice = |(index, text)| json!({ "index": index, "text": text, "logprobs": null, "finish_reason": "length" });
-    let choices: Value = echo.into_iter().enumerate().map(choice).collect();
+    let choices = Value::Array(choices);
     let mut object = Header::new(call, "cmpl", service).object("text_completion", &choices);
     object["usage"] = usage(cost);
     whole::json(call, &object)
@@ -152,18 +168,47 @@ fn echoes(prompts: &Prompts, tokenizer: &Tokenizer, choices: u16) -> Result<Vec<
 struct Writer {
     header: Header,
     tokenizer: Arc<Tokenizer>,
-    top: Option<u8>,
+    shown: Shown,
     door: Door,
     /// Choices of each prompt.
     choices: usize,
     /// What comes before every completion of a prompt.
     echo: Vec<String>,
+    /// Alternatives to each of its tokens, where they are told.
+    echoed: Option<usize>,
+    /// The tokens of each prompt, where an answer shows them.
+    prompts: Vec<Vec<u32>>,
 }
 
 impl Writer {
-    fn logprobs(&self, tokens: &[&TokenInfo], offset: &mut usize) -> Value {
-        let told = |_| logprobs::completion(&self.tokenizer, tokens, offset);
-        self.top.map_or(Value::Null, told)
+    fn logprobs(
+        &self,
+        prompt: usize,
+        scores: Option<&[PromptScore]>,
+        tokens: &[&TokenInfo],
+        offset: &mut usize,
+    ) -> Value {
+        if self.shown.top.is_none() {
+            return Value::Null;
+        }
+        let mut entries = Vec::new();
+        if let (Some(top), Some(scores)) = (self.echoed, scores) {
+            let ids = self.prompts.get(prompt).map_or(&[][..], Vec::as_slice);
+            entries.extend(Entry::of_prompt(ids, scores, top));
+        }
+        entries.extend(tokens.iter().map(|token| Entry::of(token)));
+        logprobs::completion(&self.tokenizer, self.shown, &entries, offset)
+    }
+
+    /// Ids of tokens, and of the prompt's with the first of them.
+    fn show_ids(&self, choice: &mut Value, prompt: usize, is_first: bool, tokens: &[&TokenInfo]) {
+        if !self.shown.ids {
+            return;
+        }
+        choice["token_ids"] = tokens.iter().map(|token| token.id).collect();
+        if is_first {
+            choice["prompt_token_ids"] = json!(self.prompts.get(prompt));
+        }
     }
 }
 
@@ -206,12 +251,19 @@ impl Encode for Text {
         let writer = &self.writer;
         let choice = |(index, choice): (usize, &Completed)| {
             let tokens: Vec<&TokenInfo> = choice.tokens.iter().map(|(token, _)| token).collect();
-            json!({
+            let (prompt, scores) = (index / writer.choices, choice.scores.as_deref());
+            let mut told = json!({
                 "index": index,
-                "text": format!("{}{}", writer.echo[index / writer.choices], choice.text),
-                "logprobs": writer.logprobs(&tokens, &mut 0),
+                "text": format!("{}{}", writer.echo[prompt], choice.text),
+                "logprobs": writer.logprobs(prompt, scores, &tokens, &mut 0),
                 "finish_reason": finish_name(&choice.finish),
-            })
+            });
+            if let (Some(top), Some(scores)) = (writer.shown.prompt, scores) {
+                let scores = logprobs::prompt(&writer.tokenizer, scores, top.into());
+                told["prompt_logprobs"] = scores;
+            }
+            writer.show_ids(&mut told, prompt, true, &tokens);
+            told
         };
         let choices: Value = prompts.iter().flatten().enumerate().map(choice).collect();
         let mut object = writer.header.object("text_completion", &choices);
@@ -226,17 +278,22 @@ impl Encode for Text {
         let tokens: Vec<&TokenInfo> = delta.token.iter().collect();
         let index = prompt * writer.choices + usize::from(delta.choice);
         let mut text = delta.text;
+        let mut is_first = false;
         let sent = self.choices.entry(index).or_insert_with(|| {
             text.insert_str(0, &writer.echo[prompt]);
+            is_first = true;
             Sent::default()
         });
         sent.tokens += u32::from(delta.token.is_some());
-        let logprobs = writer.logprobs(&tokens, &mut sent.offset);
+        let scores = delta.scores.as_deref();
+        let logprobs = writer.logprobs(prompt, scores, &tokens, &mut sent.offset);
         let so_far = sent.tokens;
-        if !text.is_empty() || finish.is_some() || !logprobs.is_null() {
-            let choice = json!({
+        let shows_ids = writer.shown.ids && (is_first || !tokens.is_empty());
+        if !text.is_empty() || finish.is_some() || !logprobs.is_null() || shows_ids {
+            let mut choice = json!({
                 "index": index, "text": text, "logprobs": logprobs, "finish_reason": finish,
             });
+            writer.show_ids(&mut choice, prompt, is_first, &tokens);
             let chunk = writer.header.object("text_completion", &json!([choice]));
             self.frame(chunk, prompt, so_far, out);
         }

@@ -54,11 +54,16 @@ pub(crate) fn members(scope: crate::names::Scope) -> Vec<&'static str> {
     let common = [names::<Sampling>(), names::<request::Shared>(), &["stream_options"]];
     match scope {
         Scope::Chat => {
-            let own = [names::<conversation::Conversation>(), names::<chat::ChatFields>()];
+            let own = [
+                names::<conversation::Conversation>(),
+                names::<chat::ChatFields>(),
+                names::<logprobs::ShownFields>(),
+            ];
             [common.concat(), own.concat()].concat()
         }
         Scope::Completion => {
-            [common.concat().as_slice(), names::<completions::CompletionFields>()].concat()
+            let own = [names::<completions::CompletionFields>(), names::<logprobs::ShownFields>()];
+            [common.concat(), own.concat()].concat()
         }
         Scope::Tokenize => {
             [names::<conversation::Conversation>(), names::<tokens::TokenizeFields>()].concat()

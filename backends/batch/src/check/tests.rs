@@ -127,7 +127,8 @@ fn only_what_the_device_gives_is_wanted() {
         let outputs = vec![Output { row: 0, want, mask }];
         Batch { outputs, ..batch(vec![part(0, 1, 0, 0..1)], 1) }
     };
-    let score = |ids: &[u32]| want(Want::Score { ids: self::ids(ids) }, None);
+    let scores_of = |ids: &[u32], top| want(Want::Score { ids: self::ids(ids), top }, None);
+    let score = |ids: &[u32]| scores_of(ids, 20);
     let sampling = Sampling { scores_max: 2, ..Sampling::HOST };
     let scores = Limits { sampling, ..limits() };
     let sampling = Sampling { masks: false, scores_max: 0, rows: false, ..Sampling::HOST };
@@ -139,6 +140,8 @@ fn only_what_the_device_gives_is_wanted() {
     let few = Some("the device scores so many tokens");
     expect(&score(&[1, 2, 3]), &scores, few);
     expect(&score(&[]), &none, few);
+    let alternatives = Some("the device gives so many alternatives");
+    expect(&scores_of(&[1], 21), &scores, alternatives);
     expect(&score(&[40]), &scores, Some("a scored token is one of the vocabulary"));
     expect(&want(Want::Sample, Some(2)), &scores, None);
     expect(&want(Want::Sample, Some(2)), &none, Some("the device takes masks"));

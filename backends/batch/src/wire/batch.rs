@@ -55,9 +55,10 @@ fn write_output(output: &Output, w: &mut Writer<'_>) {
     w.u32(output.row);
     match &output.want {
         Want::Sample => w.u8(0),
-        Want::Score { ids } => {
+        Want::Score { ids, top } => {
             w.u8(1);
             w.ids(ids);
+            w.u8(*top);
         }
         Want::Row => w.u8(2),
     }
@@ -96,6 +97,7 @@ fn write_open(open: &Open, w: &mut Writer<'_>) {
     w.u64(p.seed);
     w.bool(p.logprobs.is_some());
     p.logprobs.iter().for_each(|asked| w.u8(*asked));
+    w.ids(&p.logprob_ids);
     w.u32(p.min_tokens);
     w.ids(&p.ends);
 }
@@ -137,7 +139,7 @@ pub(super) fn read(r: &mut Reader<'_>, limits: &Limits, b: &mut Batch) -> Result
     for _ in 0..reserve(&mut b.adapters, r.count("adapters", adapters_max, 3)?) {
         b.adapters.push(read_adapter(r)?);
     }
-    for _ in 0..reserve(&mut b.opens, r.count("opened slots", sequences_max, 57)?) {
+    for _ in 0..reserve(&mut b.opens, r.count("opened slots", sequences_max, 61)?) {
         b.opens.push(read_open(r, limits)?);
     }
     for _ in 0..reserve(&mut b.closes, r.count("closed slots", sequences_max, 4)?) {
@@ -168,7 +170,7 @@ fn read_output(r: &mut Reader<'_>, limits: &Limits) -> Result<Output, WireError>
         0 => Want::Sample,
         1 => {
             let ids = r.ids("tokens to score", limits.sampling.scores_max.into())?;
-            Want::Score { ids }
+            Want::Score { ids, top: r.u8("alternatives to scores")? }
         }
         2 => Want::Row,
         found => return Err(WireError::Tag { what: "wanted result", found }),
@@ -214,6 +216,7 @@ fn read_open(r: &mut Reader<'_>, limits: &Limits) -> Result<Open, WireError> {
         frequency_penalty,
         seed,
         logprobs,
+        logprob_ids: r.ids("tokens with log probabilities", limits.sampling.scores_max.into())?,
         min_tokens: r.u32("min_tokens")?,
         ends: r.ids("end tokens", limits.sampling.ends_max.into())?,
     };

@@ -5,7 +5,7 @@ use std::fmt;
 use crate::Illegal;
 
 /// Raised with every change of what a frame holds.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 /// Why bytes are no message. Whoever sent them is not to be talked to any more.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -4,10 +4,13 @@ use super::error::WireError;
 use super::frame::FRAME_BYTES_MAX;
 use super::reader::Reader;
 use super::writer::Writer;
-use crate::{Answer, Outcome, RowFault, TokenId};
+use crate::{Answer, Outcome, RowFault, Score, TokenId};
 
 /// Numbers in one answer: no more fit a frame.
 const NUMBERS_MAX: u64 = FRAME_BYTES_MAX as u64 / 4;
+
+/// Alternatives of one answer: more than anybody may ask for.
+const TOP_MAX: u64 = 1 << 10;
 
 pub(super) fn write(outcome: &Outcome, w: &mut Writer<'_>) {
     w.count(outcome.len());
@@ -17,15 +20,16 @@ pub(super) fn write(outcome: &Outcome, w: &mut Writer<'_>) {
                 w.u8(0);
                 w.u32(token.get());
                 w.f32(*logprob);
-                w.count(top.len());
-                for (token, logprob) in top {
-                    w.u32(token.get());
-                    w.f32(*logprob);
-                }
+                write_top(top, w);
             }
-            Ok(Answer::Score(scores)) => {
+            Ok(Answer::Score { scores, top }) => {
                 w.u8(1);
-                w.f32s(scores);
+                w.count(scores.len());
+                for Score { logprob, rank } in scores {
+                    w.f32(*logprob);
+                    w.u32(*rank);
+                }
+                write_top(top, w);
             }
             Ok(Answer::Row(row)) => {
                 w.u8(2);
@@ -34,6 +38,14 @@ pub(super) fn write(outcome: &Outcome, w: &mut Writer<'_>) {
             Err(RowFault::NotFinite) => w.u8(3),
             Err(RowFault::EmptyMask) => w.u8(4),
         }
+    }
+}
+
+fn write_top(top: &[(TokenId, f32)], w: &mut Writer<'_>) {
+    w.count(top.len());
+    for (token, logprob) in top {
+        w.u32(token.get());
+        w.f32(*logprob);
     }
 }
 
@@ -47,7 +59,7 @@ pub(super) fn read(r: &mut Reader<'_>, outputs: usize) -> Result<Outcome, WireEr
     for _ in 0..count {
         outcome.push(match r.u8("an answer")? {
             0 => Ok(read_sample(r)?),
-            1 => Ok(Answer::Score(r.f32s("scores", NUMBERS_MAX)?)),
+            1 => Ok(read_score(r)?),
             2 => Ok(Answer::Row(r.f32s("numbers of a row", NUMBERS_MAX)?)),
             3 => Err(RowFault::NotFinite),
             4 => Err(RowFault::EmptyMask),
@@ -59,10 +71,23 @@ pub(super) fn read(r: &mut Reader<'_>, outputs: usize) -> Result<Outcome, WireEr
 
 fn read_sample(r: &mut Reader<'_>) -> Result<Answer, WireError> {
     let (token, logprob) = (TokenId::new(r.u32("a token")?), r.f32("a logprob")?);
-    let count = r.count("alternatives", u64::from(u8::MAX), 8)?;
+    Ok(Answer::Sample { token, logprob, top: read_top(r)? })
+}
+
+fn read_score(r: &mut Reader<'_>) -> Result<Answer, WireError> {
+    let count = r.count("scores", NUMBERS_MAX, 8)?;
+    let mut scores = Vec::with_capacity(count);
+    for _ in 0..count {
+        scores.push(Score { logprob: r.f32("a score")?, rank: r.u32("a rank")? });
+    }
+    Ok(Answer::Score { scores, top: read_top(r)? })
+}
+
+fn read_top(r: &mut Reader<'_>) -> Result<Vec<(TokenId, f32)>, WireError> {
+    let count = r.count("alternatives", TOP_MAX, 8)?;
     let mut top = Vec::with_capacity(count);
     for _ in 0..count {
         top.push((TokenId::new(r.u32("an alternative")?), r.f32("its logprob")?));
     }
-    Ok(Answer::Sample { token, logprob, top })
+    Ok(top)
 }

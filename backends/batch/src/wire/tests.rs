@@ -44,7 +44,8 @@ fn tokens(count: Range<usize>) -> impl Strategy<Value = Arc<[TokenId]>> {
 fn params() -> impl Strategy<Value = Arc<SampleParams>> {
     let penalties = (number(), number(), number());
     let parts = (number(), number(), number(), penalties, option::of(0..=20u8));
-    (parts, any::<(u32, u64, u32)>(), tokens(0..4)).prop_map(|(floats, integers, ends)| {
+    let lists = (tokens(0..4), tokens(0..4));
+    (parts, any::<(u32, u64, u32)>(), lists).prop_map(|(floats, integers, (ends, logprob_ids))| {
         let (temperature, top_p, min_p, penalties, logprobs) = floats;
         let (repetition_penalty, presence_penalty, frequency_penalty) = penalties;
         let (top_k, seed, min_tokens) = integers;
@@ -58,6 +59,7 @@ fn params() -> impl Strategy<Value = Arc<SampleParams>> {
             frequency_penalty,
             seed,
             logprobs,
+            logprob_ids,
             min_tokens,
             ends,
         })
@@ -68,7 +70,7 @@ fn wants() -> impl Strategy<Value = (Want, Option<TokenMask>)> {
     let mask = [any::<u32>(), any::<u32>()].prop_map(|words| TokenMask(words.into()));
     prop_oneof![
         option::of(mask).prop_map(|mask| (Want::Sample, mask)),
-        tokens(0..3).prop_map(|ids| (Want::Score { ids }, None)),
+        (tokens(0..3), 0..=20u8).prop_map(|(ids, top)| (Want::Score { ids, top }, None)),
         Just((Want::Row, None)),
     ]
 }
@@ -125,11 +127,12 @@ fn batch() -> impl Strategy<Value = Batch> {
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
-    let top = vec((token(), number()), 0..4);
-    let sample = (token(), number(), top);
+    let top = || vec((token(), number()), 0..4);
+    let sample = (token(), number(), top());
+    let score = (number(), any::<u32>()).prop_map(|(logprob, rank)| Score { logprob, rank });
     let answer = prop_oneof![
         sample.prop_map(|(token, logprob, top)| Ok(Answer::Sample { token, logprob, top })),
-        numbers(0..5).prop_map(|scores| Ok(Answer::Score(scores))),
+        (vec(score, 0..5), top()).prop_map(|(scores, top)| Ok(Answer::Score { scores, top })),
         numbers(0..5).prop_map(|row| Ok(Answer::Row(row))),
         Just(Err(RowFault::NotFinite)),
         Just(Err(RowFault::EmptyMask)),
@@ -332,7 +335,7 @@ fn what_is_wrong_with_a_message_is_named() {
     let kind = WireError::Tag { what: "kind of message to a device", found: HELLO };
     assert_eq!(found, Err(kind));
     check(b"\x01HTTP/1.1 400", WireError::Foreign { found: *b"HTTP" });
-    check(b"\x01GMBL\x02\x00", WireError::Version { found: 2 });
+    check(b"\x01GMBL\x03\x00", WireError::Version { found: 3 });
     let illegal = Limits { depth: 0, ..limits() };
     let broken = Illegal("broken rule: from 1 to 256 steps are in flight".to_owned());
     let message = frame(|out| write_hello(&illegal, out));

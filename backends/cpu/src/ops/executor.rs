@@ -5,7 +5,7 @@
 use std::io;
 use std::sync::Arc;
 
-use gimbal_batch::{Batch, TokenId};
+use gimbal_batch::{Answer, Batch, RowFault, TokenId};
 use gimbal_hal::KvDtype;
 use gimbal_model::Model;
 use gimbal_model::graph::WeightId;
@@ -13,15 +13,12 @@ use gimbal_model::graph::WeightId;
 use super::attention::Attention;
 use super::bind::Packer;
 use super::feed_forward::FeedForward;
-use super::linear::linear;
-use super::norm::{Inputs, NormWeight, normalise};
+use super::head::Head;
 use super::plan::Plan;
-use super::scratch::{Scratch, grow};
+use super::scratch::Scratch;
 use crate::cpu::Cpu;
 use crate::fuse::Fused;
-use crate::kernels::table::Columns;
 use crate::kv_cache::KvCache;
-use crate::memory::Shared;
 use crate::pack::Packed;
 use crate::store::Stored;
 
@@ -33,6 +30,8 @@ pub struct Executor {
     kv: KvCache,
     scratch: Scratch,
     plan: Plan,
+    /// What the head made of the rows that are only scored.
+    scores: Vec<Result<Answer, RowFault>>,
 }
 
 /// A fused node with its weights.
@@ -49,11 +48,6 @@ struct Embed {
     /// The same weights where a head has them packed in their own type: the file's pages are then not
     /// needed.
     packed: Option<Packed>,
-}
-
-struct Head {
-    norm: NormWeight,
-    weight: Packed,
 }
 
 impl std::fmt::Debug for Executor {
@@ -94,7 +88,7 @@ impl Executor {
         let nodes = fused.iter().map(bind).collect();
         let kv = KvCache::new(&model.graph, kv.0, kv.1)?;
         let (scratch, plan) = (Scratch::of(model, rows), Plan::default());
-        Ok(Self { model: model.clone(), nodes, cpu, kv, scratch, plan })
+        Ok(Self { model: model.clone(), nodes, cpu, kv, scratch, plan, scores: Vec::new() })
     }
 
     /// Takes the step that the next calls compute; `ids` are its rows' tokens.
@@ -102,7 +96,7 @@ impl Executor {
         self.plan.read(batch, ids, &self.model.graph.ropes);
     }
 
-    /// Rows and wanted results of the current step.
+    /// Rows, and those whose logits are wanted, of the current step.
     pub fn shape(&self) -> (usize, usize) {
         (self.plan.ids.len(), self.plan.outputs.len())
     }
@@ -143,31 +137,21 @@ impl Executor {
         }
     }
 
-    /// Node `index`: `[rows, hidden]` to the step's logits.
+    /// Node `index`: `[rows, hidden]` to the step's scores and logits.
     pub fn head(&mut self, index: usize, hidden: &[f32]) {
-        let Bound::Head(node) = &self.nodes[index] else { panic!("node {index} is no Head") };
-        let (cols, rows) = (node.weight.cols, self.plan.outputs.len());
-        let Scratch { floats, acts, picked, logits, .. } = &mut self.scratch;
-        grow(picked, rows * cols);
-        for (row, out) in self.plan.outputs.iter().zip(picked.chunks_exact_mut(cols)) {
-            out.copy_from_slice(&hidden[row * cols..(row + 1) * cols]);
-        }
-        let inputs = Inputs { x: &picked[..rows * cols], rows, cols };
-        let acts = normalise(&self.cpu, inputs, Some(&node.norm), floats, acts);
-        let vocab = node.weight.rows;
-        grow(logits, rows * vocab);
-        let out = Columns {
-            out: Shared::new(logits),
-            stride: vocab,
-            first: 0,
-            skip: 0,
-            cols: vocab,
-            add: false,
-        };
-        linear(&self.cpu, acts, rows, &[(&node.weight, out)]);
+        let Self { nodes, cpu, scratch, plan, scores, .. } = self;
+        let Bound::Head(node) = &nodes[index] else { panic!("node {index} is no Head") };
+        // First, for slabs use the memory of the logits that stay.
+        *scores = node.score(cpu, scratch, &plan.scored, hidden);
+        node.project(cpu, scratch, plan.outputs.iter().copied(), hidden);
     }
 
-    /// What the head made of the current step, `[outputs, vocab]`.
+    /// What the current step's scored rows tell, in order; once.
+    pub fn take_scores(&mut self) -> Vec<Result<Answer, RowFault>> {
+        std::mem::take(&mut self.scores)
+    }
+
+    /// What the head made of the current step's other outputs, `[outputs, vocab]`.
     pub fn logits(&mut self) -> &mut [f32] {
         let len = self.plan.outputs.len() * self.columns().1;
         &mut self.scratch.logits[..len]

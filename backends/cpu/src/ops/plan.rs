@@ -1,6 +1,8 @@
 //! A batch as the nodes read it: positions, tables and tiles, worked out once a step.
 
-use gimbal_batch::{Batch, BlockId, TokenId};
+use std::sync::Arc;
+
+use gimbal_batch::{Batch, BlockId, Output, TokenId, Want};
 use gimbal_model::graph::RopeTable;
 
 use crate::kv_cache::BLOCK_TOKENS;
@@ -17,8 +19,10 @@ pub(super) struct Plan {
     pub(super) positions: Vec<u32>,
     /// Block of the cache that each row's key and value go to.
     pub(super) written: Vec<usize>,
-    /// Row of each output.
+    /// Row of each output that needs its logits.
     pub(super) outputs: Vec<usize>,
+    /// The other outputs.
+    pub(super) scored: Vec<Scored>,
     /// Runs of rows of one sequence.
     pub(super) tiles: Vec<Tile>,
     /// Block tables of all parts.
@@ -27,6 +31,15 @@ pub(super) struct Plan {
     pub(super) is_decode: bool,
     /// Cosines and sines, `[rope][row][pair]`.
     pub(super) angles: Vec<Vec<[f32; 2]>>,
+}
+
+/// A row that is only asked how probable tokens are.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Scored {
+    pub(super) row: usize,
+    pub(super) ids: Arc<[TokenId]>,
+    /// Alternatives to report.
+    pub(super) top: u8,
 }
 
 /// A few rows of one sequence.
@@ -48,7 +61,16 @@ impl Plan {
         self.blocks.clear();
         self.blocks.extend_from_slice(&batch.blocks);
         self.outputs.clear();
-        self.outputs.extend(batch.outputs.iter().map(|o| o.row as usize));
+        self.scored.clear();
+        for Output { row, want, .. } in &batch.outputs {
+            let row = *row as usize;
+            match want {
+                Want::Score { ids, top } => {
+                    self.scored.push(Scored { row, ids: Arc::clone(ids), top: *top });
+                }
+                Want::Sample | Want::Row => self.outputs.push(row),
+            }
+        }
         self.is_decode = batch.parts.iter().all(|p| p.rows == 1);
         for part in &batch.parts {
             let (first, rows) = (self.positions.len(), part.rows as usize);

@@ -164,6 +164,21 @@ fn logprobs_are_of_the_raw_distribution() {
     assert_eq!(top.iter().map(|t| t.0.get()).collect::<Vec<_>>(), [1, 2]);
 }
 
+#[test]
+fn tokens_that_are_asked_for_are_told_in_their_order() {
+    let logprob_ids = ids(&[2, 9, 0]).into();
+    let params = SampleParams { logprobs: Some(1), logprob_ids, ..SampleParams::default() };
+    let logits = [0.0, 2.0, 1.0];
+    let Ok(Answer::Sample { logprob, top, .. }) = sample_at(&params, 0, &logits, None) else {
+        panic!("a token")
+    };
+    let Ok(Answer::Score { scores, .. }) = score(&logits, &ids(&[1, 2, 0]), 0) else {
+        panic!("finite")
+    };
+    let expect = [(TokenId::new(2), scores[1].logprob), (TokenId::new(0), scores[2].logprob)];
+    assert_eq!((logprob, &top[..]), (scores[0].logprob, &expect[..]), "9 is no token");
+}
+
 /// A penalty changes the choice, not what is told of it.
 #[test]
 fn penalties_do_not_change_the_logprob_that_is_told() {

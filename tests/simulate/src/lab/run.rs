@@ -124,6 +124,7 @@ impl Lab<'_> {
             priority: Priority(0),
             deadline: None,
             masked: false,
+            scores: None,
         };
         let lane = self.dispatch(&visit.prompt);
         if self.lanes[lane].planner.admit(request, now).is_err() {
@@ -156,6 +157,7 @@ impl Lab<'_> {
         for event in events {
             match event {
                 Event::Started { waited, .. } => self.meter.wait_us.push(waited.0),
+                Event::Scores { .. } => {}
                 Event::Token(sample) => {
                     let client = self.clients.get_mut(&sample.id).expect("it was admitted");
                     client.tokens.push(sample.token);

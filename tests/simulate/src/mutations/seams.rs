@@ -58,8 +58,8 @@ pub(super) const SEAMS: &[Mutation] = &[
     of(
         "tokens-the-model-does-not-know",
         "admission.rs",
-        "token.get() >= self.limits.vocab",
-        "false",
+        "named.any(|token| token.get() >= self.limits.vocab)",
+        "named.any(|_| false)",
     ),
     of("images-are-parted", "shape.rs", "uncut(need.spans, need.cached, rows)", "rows"),
     of(
@@ -139,5 +139,50 @@ pub(super) const SEAMS: &[Mutation] = &[
         "if queue_len > job_queue_size {",
     ),
     of("tensors-of-any-size", "batcher.rs", "if rows > rows_max {", "if rows > 9 * rows_max {"),
+    of("scores-are-told-again", "commit.rs", "sequence.scored += count(scores.len());", ""),
+    of(
+        "scores-are-taken-from-the-cache",
+        "plan.rs",
+        "let tokens = tokens.min(sequence.unscored());",
+        "",
+    ),
+    of(
+        "who-scores-waits-for-a-prefix",
+        "plan.rs",
+        ".filter(|_| end <= sequence.unscored())",
+        ".filter(|_| end > 0)",
+    ),
+    of("every-choice-scores", "admission.rs", ".filter(|_| choice == 0)", ""),
+    of(
+        "scores-begin-at-the-beginning",
+        "admission.rs",
+        "scored: request.scores.map_or(0, |scores| scores.from),",
+        "scored: 0,",
+    ),
+    of(
+        "scores-are-of-the-token-itself",
+        "step.rs",
+        "s.prompt[position as usize + 1]",
+        "s.prompt[position as usize]",
+    ),
+    of(
+        "scores-are-of-another-row",
+        "step.rs",
+        "(first_row + position - s.cached, Want",
+        "(first_row, Want",
+    ),
+    of(
+        "scores-of-zombies-shift",
+        "commit.rs",
+        "part.answers() as usize).for_each",
+        "part.outputs as usize).for_each",
+    ),
+    of("answers-after-a-fault-shift", "commit.rs", "own.for_each(drop);\n", ""),
+    of(
+        "scores-for-devices-that-have-none",
+        "admission.rs",
+        "if let Some(scores) = request.scores {",
+        "if let Some(scores) = request.scores.filter(|_| false) {",
+    ),
     of("all-choices-are-held", "holding.rs", "s.id == id && s.choice == choice", "s.id == id"),
 ];
