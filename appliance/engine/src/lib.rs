@@ -92,6 +92,7 @@ pub use refusal::{QueueNumbers, Refusal};
 pub use registry::{Entry, Loading, ModelState, Models, ModelsError};
 pub use request::{
     Completed, Delta, FinishReason, GenerateRequest, Prompt, PromptScore, TokenInfo, Turn, Usage,
+    Wanted,
 };
 pub use service::{Service, ServiceConfig};
 pub use warm::{NotWarm, WarmUp};

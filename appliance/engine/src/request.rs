@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use gimbal_batch::SampleParams;
 use gimbal_scheduler::{Client, Priority};
+use gimbal_text::GrammarSource;
 use serde_json::{Map, Value};
 
 use crate::constraint::Constrain;
@@ -52,7 +53,9 @@ pub struct GenerateRequest {
     pub salt: u64,
     /// Who asks: seats and threads are shared between clients.
     pub client: Client,
-    /// What may come, where not everything may.
+    /// The grammar of every continuation.
+    pub grammar: Option<Wanted>,
+    /// What may come, where not everything may; a grammar becomes one.
     pub constrain: Option<Arc<dyn Constrain>>,
     /// It is somebody's: false for the first request of a model, which no metric counts.
     pub is_counted: bool,
@@ -81,10 +84,20 @@ impl GenerateRequest {
             priority: Priority::default(),
             salt: 0,
             client: Client::default(),
+            grammar: None,
             constrain: None,
             is_counted: true,
         }
     }
+}
+
+/// A grammar that is asked for.
+#[derive(Clone, Debug)]
+pub struct Wanted {
+    /// The field it stood in.
+    pub field: &'static str,
+    /// The grammar, as it was written.
+    pub source: Arc<GrammarSource>,
 }
 
 /// What to continue.

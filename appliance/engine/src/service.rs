@@ -11,7 +11,7 @@ use std::time::Duration;
 use gimbal_batch::{AdapterSlot, Limits, SampleParams, TokenId};
 use gimbal_hal::DeviceError;
 use gimbal_scheduler::{Client, Policy, PromptScores, Request, RequestId};
-use gimbal_text::{ChatTemplate, GrammarSource, StopStrings, Tokenizer};
+use gimbal_text::{ChatTemplate, StopStrings, Tokenizer};
 use tokio::sync::mpsc;
 use tracing::Instrument;
 
@@ -27,7 +27,7 @@ use crate::ledger::Claimed;
 use crate::meters::{self, Station};
 use crate::place::Place;
 use crate::record::note_place;
-use crate::request::{GenerateRequest, Prompt, Usage};
+use crate::request::{GenerateRequest, Prompt, Usage, Wanted};
 use crate::{QueueNumbers, Refusal, text_pool, validation};
 
 /// Tokens of a prompt that decide which lane has its prefix.
@@ -252,29 +252,6 @@ impl Service {
         validation::check_answer(request, self.max_model_len())
     }
 
-    /// What a grammar allows, for [`GenerateRequest::constrain`]. It is compiled on a thread for texts,
-    /// in this client's turn, or was for somebody before. `field` is where it stood. With `goes_on` an
-    /// answer ends only where the grammar leaves nothing else.
-    ///
-    /// # Errors
-    /// What is wrong with it.
-    pub async fn grammar(
-        &self,
-        client: Client,
-        field: &'static str,
-        source: GrammarSource,
-        goes_on: bool,
-    ) -> Result<Arc<dyn Constrain>, Refusal> {
-        let grammars = Arc::clone(&self.grammars);
-        let compiled = text_pool::run(client, move || grammars.compile(&source)).await;
-        let refused = |error| self.note(Refusal::of_grammar(field, &error));
-        let grammar = compiled?.map_err(refused)?;
-        let ends = self.tokenizer.end_tokens().iter().filter(|_| goes_on);
-        let words = self.limits().vocab.div_ceil(32) as usize;
-        let form = Form { words, last: ends.copied().collect() };
-        Ok(Arc::new(ByGrammar { grammar, client, form }))
-    }
-
     /// Sends a request to a lane. Returns before it has left the queue.
     ///
     /// # Errors
@@ -306,6 +283,10 @@ impl Service {
     ) -> Result<Generation, Refusal> {
         let arrived = self.clock.now();
         self.validate(&request)?;
+        if let Some(wanted) = request.grammar.take() {
+            let by = self.grammar(request.client, wanted, request.ignore_eos).await?;
+            request.constrain = Some(by);
+        }
         let prompt = std::mem::replace(&mut request.prompt, Prompt::Tokens(Vec::new()));
         let GenerateRequest { truncate, max_new_tokens, .. } = &request;
         let tokenize = self.tokenize(request.client, prompt);
@@ -370,6 +351,28 @@ impl Service {
         }
         generation.closed = true;
         Err(generation::gone(&lane.state().condition))
+    }
+
+    /// What a grammar allows. It is compiled on a thread for texts, in this client's turn, or was for
+    /// somebody before. With `goes_on` an answer ends only where the grammar leaves nothing else.
+    async fn grammar(
+        &self,
+        client: Client,
+        wanted: Wanted,
+        goes_on: bool,
+    ) -> Result<Arc<dyn Constrain>, Refusal> {
+        let (grammars, field, vocab) =
+            (Arc::clone(&self.grammars), wanted.field, self.limits().vocab);
+        if !self.tokenizer.end_tokens().iter().any(|id| *id < vocab) {
+            let what = "the model has no token that ends an answer, so none ends with its grammar";
+            return Err(Refusal::Invalid { field, what: what.to_owned() });
+        }
+        let compiled = text_pool::run(client, move || grammars.compile(&wanted.source)).await?;
+        let grammar = compiled.map_err(|error| Refusal::of_grammar(field, &error))?;
+        let ends = self.tokenizer.end_tokens().iter().filter(|_| goes_on);
+        let words = vocab.div_ceil(32) as usize;
+        let form = Form { words, last: ends.copied().collect() };
+        Ok(Arc::new(ByGrammar { grammar, client, form }))
     }
 
     fn scheduler_request(

@@ -66,6 +66,7 @@ mod socket;
 mod state;
 mod status;
 mod stream;
+mod structured;
 mod typed;
 mod web;
 mod weight;

@@ -7,6 +7,7 @@
 mod cache;
 mod gbnf;
 mod matching;
+mod place;
 mod source;
 mod vocabulary;
 
@@ -25,6 +26,7 @@ pub use source::GrammarSource;
 
 use crate::Tokenizer;
 use cache::Cache;
+use serde_json::Value;
 
 /// Compiled grammars that are kept for who asks again.
 const KEPT_MAX: usize = 32;
@@ -79,9 +81,23 @@ impl Grammars {
         if let Some(known) = self.lock().get(&key) {
             return Ok(known);
         }
-        let grammar = Arc::new(Grammar::new(&self.factory, source)?);
+        let compiled = Grammar::new(&self.factory, source);
+        let grammar = Arc::new(compiled.map_err(|error| self.placed(source, error))?);
         self.lock().put(key, Arc::clone(&grammar));
         Ok(grammar)
+    }
+
+    /// The same error, with the part of a schema that is at fault.
+    fn placed(&self, source: &GrammarSource, error: GrammarError) -> GrammarError {
+        let GrammarSource::JsonSchema(schema) = source else { return error };
+        let fault = |part: &Value| {
+            let source = GrammarSource::JsonSchema(part.clone());
+            Grammar::new(&self.factory, &source).err()
+        };
+        match place::of(schema, fault) {
+            Some((place, GrammarError(what))) => GrammarError(format!("{place}: {what}")),
+            None => error,
+        }
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Cache<Arc<Grammar>>> {

@@ -12,7 +12,7 @@ use std::cmp::Ordering;
 use std::sync::Arc;
 
 use gimbal_batch::{
-    Answer, Batch, Output, Part, RowFault, SampleParams, SeqSlot, Token, TokenId, Want,
+    Answer, Batch, Output, Part, RowFault, SampleParams, SeqSlot, Token, TokenId, TokenMask, Want,
 };
 
 mod row;
@@ -135,24 +135,25 @@ impl Sampler {
             penalise(seen, slot.prompt, params, logits);
         }
         if let Some(mask) = &output.mask {
-            for (id, logit) in all_ids().zip(logits.iter_mut()) {
-                if !mask.allows(id) {
-                    *logit = f32::NEG_INFINITY;
-                }
-            }
+            apply(mask, logits);
         }
         let outputs = (position as usize + 1).saturating_sub(slot.prompt);
+        let mut ends = Vec::new();
         if outputs < params.min_tokens as usize {
             for end in params.ends.iter() {
                 if let Some(logit) = logits.get_mut(end.index()) {
+                    ends.push((end.index(), *logit));
                     *logit = f32::NEG_INFINITY;
                 }
             }
         }
-        let best = argmax(logits);
-        let Some((best, most)) = best.filter(|(_, l)| *l > f32::NEG_INFINITY) else {
-            return Err(RowFault::EmptyMask);
-        };
+        let any = |logits: &[f32]| argmax(logits).filter(|(_, l)| *l > f32::NEG_INFINITY);
+        let best = any(logits).or_else(|| {
+            // A grammar that has come to its end leaves nothing else.
+            ends.iter().for_each(|(end, logit)| logits[*end] = *logit);
+            any(logits)
+        });
+        let Some((best, most)) = best else { return Err(RowFault::EmptyMask) };
         let token = TokenId::new(best);
         if params.is_greedy() {
             return Ok(token);
@@ -172,6 +173,25 @@ impl Sampler {
         let chosen = kept.iter().map(noisy).max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
         Ok(chosen.map_or(token, |(id, _)| id))
     }
+}
+
+/// Rules out what a mask does not allow, a word of it at a time.
+fn apply(TokenMask(words): &TokenMask, logits: &mut [f32]) {
+    let mut chunks = logits.chunks_mut(32);
+    for (word, chunk) in words.iter().zip(chunks.by_ref()) {
+        match word {
+            0 => chunk.fill(f32::NEG_INFINITY),
+            &u32::MAX => {}
+            word => {
+                for (bit, logit) in chunk.iter_mut().enumerate() {
+                    if word >> bit & 1 == 0 {
+                        *logit = f32::NEG_INFINITY;
+                    }
+                }
+            }
+        }
+    }
+    chunks.for_each(|chunk| chunk.fill(f32::NEG_INFINITY));
 }
 
 /// The logits that are told beside the choice: of the tokens asked for, or else of the best.

@@ -1,6 +1,8 @@
 //! Grammars on the simulated device, whose tokens have no sense of their own: all that comes is what a
 //! grammar made of them.
 
+use std::sync::Arc;
+
 use gimbal_batch::Limits;
 use gimbal_engine::*;
 use gimbal_sim::{Config, Cost, Incident, Reads, Script, SimBackend, Time};
@@ -38,11 +40,11 @@ async fn every_answer_fits_its_grammar() {
             named_service("grammar", policy(), lane(depth, &Script::new(&[(30, Incident::Lost)])));
         let free = answer(&service, request("abc", 40)).await;
         let source = GrammarSource::JsonSchema(schema.clone());
-        let client = Client::default();
-        let constrain = service.grammar(client, "json", source, false).await.expect("a grammar");
+        let wanted = |source| Some(Wanted { field: "regex", source: Arc::new(source) });
+        let grammar = wanted(source);
         let params = SampleParams { temperature: 1.0, ..SampleParams::default() };
         let request = |seed| GenerateRequest {
-            constrain: Some(constrain.clone()),
+            grammar: grammar.clone(),
             choices: 3,
             seed: Some(seed),
             params: params.clone(),
@@ -65,8 +67,9 @@ async fn every_answer_fits_its_grammar() {
             }
             assert_eq!(others.await.expect("no panic"), free, "depth {depth}, seed {seed}");
         }
-        let wrong = GrammarSource::Regex("(".to_owned());
-        let refused = service.grammar(client, "regex", wrong, false).await.expect_err("it is none");
+        let wrong = wanted(GrammarSource::Regex("(".to_owned()));
+        let wrong = GenerateRequest { grammar: wrong, ..request(0) };
+        let refused = service.generate(wrong).await.expect_err("it is none");
         assert!(matches!(refused, Refusal::Invalid { field: "regex", .. }), "{refused}");
     }
 }

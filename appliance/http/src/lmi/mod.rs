@@ -18,5 +18,13 @@ pub(crate) fn members() -> [Vec<&'static str>; 2] {
     use crate::sampling::Sampling;
 
     let body = [names::<request::LmiFields>(), &["parameters"]].concat();
-    [body, [names::<Sampling>(), names::<request::LmiParameters>()].concat()]
+    [
+        body,
+        [
+            names::<Sampling>(),
+            names::<request::LmiParameters>(),
+            names::<crate::structured::Structured>(),
+        ]
+        .concat(),
+    ]
 }

@@ -18,6 +18,7 @@ use crate::members::part;
 use crate::names::Scope;
 use crate::sampling::Sampling;
 use crate::stream;
+use crate::structured::Structured;
 use crate::typed::{Count, Flag, Number, PROMPTS_MAX, STOPS_MAX, Texts};
 
 const MAX_NEW_TOKENS: u32 = 30;
@@ -60,15 +61,20 @@ pub(crate) async fn invocation(
     else {
         return Err(Fault::field("inputs", "must not be empty"));
     };
-    let (sampling, parameters) = fields.nested("parameters", "parameters.", |fields| {
-        fields.refuse_unsupported(Scope::LmiParameters)?;
-        Ok((part::<Sampling>(fields)?, part::<LmiParameters>(fields)?))
-    })?;
+    let (sampling, parameters, structured) =
+        fields.nested("parameters", "parameters.", |fields| {
+            fields.refuse_unsupported(Scope::LmiParameters)?;
+            let (sampling, parameters) = (part(fields)?, part::<LmiParameters>(fields)?);
+            Ok((sampling, parameters, part::<Structured>(fields)?))
+        })?;
+    call.charge(structured.bytes())?;
+    let sampling: Sampling = sampling;
     let stream = own.stream.or(sampling.stream).map(|Flag(stream)| stream);
     let edge = service.edge();
     let framing = framing(call, edge, stream);
     let shown = Shown { tgi: edge.tgi_compat, ..parameters.shown() };
     let request = parameters.request(sampling, shown, call, &edge.sampling);
+    let request = GenerateRequest { grammar: structured.wanted()?, ..request };
     service.check(&request)?;
     shown.check_copies(&texts, request.choices)?;
     let deadline = match framing {

@@ -50,7 +50,7 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
     let top = own.top()?;
     let (shown, logprob_token_ids) = part::<ShownFields>(&mut fields)?.shown(top, stream)?;
     let has_ids = !logprob_token_ids.is_empty();
-    let tree_bytes = conversation.bytes();
+    let tree_bytes = conversation.bytes() + common.tree_bytes;
     let prompt = conversation.prompt()?;
     let base = common.request(call, service.edge());
     call.charge(tree_bytes)?;

@@ -62,6 +62,7 @@ pub(crate) async fn completions(
     // What is echoed is told of as the rest is; both may be asked for.
     let echoed = top.filter(|_| echo);
     let scores = shown.prompt.max(echoed);
+    call.charge(common.tree_bytes)?;
     let base = common.request(call, service.edge());
     let add_special_tokens = own.add_special_tokens.is_none_or(|Flag(add)| add);
     if own.best_of.is_some_and(|best_of| best_of.smaller() != base.choices) {

@@ -51,7 +51,8 @@ pub(crate) fn members(scope: crate::names::Scope) -> Vec<&'static str> {
     use crate::names::Scope;
     use crate::sampling::Sampling;
 
-    let common = [names::<Sampling>(), names::<request::Shared>(), &["stream_options"]];
+    let structured = names::<crate::structured::Structured>();
+    let common = [names::<Sampling>(), names::<request::Shared>(), structured, &["stream_options"]];
     match scope {
         Scope::Chat => {
             let own = [

@@ -4,7 +4,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use gimbal_engine::{Edge, GenerateRequest, Service};
+use gimbal_engine::{Edge, GenerateRequest, Service, Wanted};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -15,6 +15,7 @@ use crate::fields::Fields;
 use crate::members::part;
 use crate::names::Scope;
 use crate::sampling::Sampling;
+use crate::structured::Structured;
 use crate::typed::{Count, Flag, Number};
 
 /// Alternatives a client may ask for.
@@ -90,6 +91,9 @@ pub(super) struct Common {
     pub(super) sampling: Sampling,
     pub(super) shared: Shared,
     pub(super) delivery: Delivery,
+    grammar: Option<Wanted>,
+    /// Bytes of the trees that were made of it.
+    pub(super) tree_bytes: usize,
 }
 
 impl Common {
@@ -106,10 +110,13 @@ impl Common {
                 fields.refuse_unsupported(Scope::StreamOptions)?;
                 part(fields)
             })?;
+        let structured: Structured = part(fields)?;
         Ok(Self {
             sampling,
             shared: part(fields)?,
             delivery: Delivery { stream, told: options.told() },
+            grammar: structured.wanted()?,
+            tree_bytes: structured.bytes(),
         })
     }
 
@@ -120,6 +127,7 @@ impl Common {
         let temperature = temperature.map_or(defaults.temperature, |Number(n)| n);
         let params = self.sampling.params(temperature, defaults);
         GenerateRequest {
+            grammar: self.grammar,
             truncate: self.shared.truncate_prompt_tokens.map(Count::small),
             ..self.sampling.request(params, call)
         }

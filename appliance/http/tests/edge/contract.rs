@@ -170,7 +170,6 @@ async fn what_is_not_supported_yet_is_400_and_says_so() {
             chat("tools", tool.clone()),
             chat("functions", json!([{"name": "f"}])),
             chat("tool_choice", json!("required")),
-            chat("response_format", json!({"type": "json_object"})),
             chat("logit_bias", json!({"50256": -100})),
             chat("messages", image),
             (

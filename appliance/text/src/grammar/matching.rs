@@ -119,6 +119,6 @@ impl std::fmt::Debug for Matching {
 /// The crate's words, as far as they are for a reader.
 fn shortened(error: &str) -> String {
     const LETTERS_MAX: usize = 400;
-    let line = error.lines().next().unwrap_or_default().trim();
-    line.chars().take(LETTERS_MAX).collect()
+    let words: Vec<&str> = error.split_whitespace().collect();
+    words.join(" ").chars().take(LETTERS_MAX).collect()
 }

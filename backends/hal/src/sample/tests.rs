@@ -67,6 +67,31 @@ fn a_mask_forbids() {
     assert!(matches!(found, Ok(Answer::Sample { token, .. }) if token.get() == 2));
 }
 
+/// Every word of a mask, and what it does not reach.
+#[test]
+fn a_mask_is_applied_word_by_word() {
+    let words = [0, u32::MAX, 0b1000_0010, 1];
+    for length in [70, 96, 97, 128, 200] {
+        let mask = TokenMask(words.into());
+        let mut logits = vec![1.0; length];
+        apply(&mask, &mut logits);
+        for (id, logit) in (0..).zip(&logits) {
+            assert_eq!(*logit == 1.0, mask.allows(TokenId::new(id)), "{id} of {length}");
+        }
+    }
+}
+
+/// Ends that come too early come where a grammar leaves nothing else.
+#[test]
+fn a_grammars_end_is_not_too_early() {
+    let params =
+        SampleParams { min_tokens: 5, ends: [TokenId::new(1)].into(), ..Default::default() };
+    for (mask, expect) in [(0b111, 2), (0b010, 1)] {
+        let found = sample_at(&params, 0, &[1.0, 9.0, 3.0], Some(&[mask]));
+        assert!(matches!(found, Ok(Answer::Sample { token, .. }) if token.get() == expect));
+    }
+}
+
 /// Frequencies over 20,000 positions match the softmax: |observed − expected| within 4 standard
 /// deviations of a binomial (1.5 %).
 #[test]
