@@ -7,12 +7,6 @@ use serde_json::{Map, Value, json};
 use crate::rig::{Server, lane, limits, policy};
 use gimbal_sim::Script;
 
-const DOCUMENT: &str = include_str!("../../openapi.json");
-
-fn document() -> Value {
-    serde_json::from_str(DOCUMENT).expect("JSON")
-}
-
 /// A value the schema allows: its constant, least number, or the plainest of its type.
 fn sample(schema: &Value) -> Value {
     if let Some(first) = schema["anyOf"].get(0) {
@@ -35,7 +29,7 @@ fn sample(schema: &Value) -> Value {
 #[tokio::test]
 async fn every_promised_field_is_read() {
     let server = Server::start("openapi", policy(), lane(&limits(), &Script::default())).await;
-    let document = document();
+    let document = server.get("/openapi.json").await.json();
     let schema = |name: &str| document["components"]["schemas"][name]["properties"].clone();
     let bodies = [
         (
@@ -73,6 +67,10 @@ async fn every_promised_field_is_read() {
                 body[field] = value.clone();
                 if field == "top_logprobs" {
                     body["logprobs"] = true.into();
+                }
+                if field == "logprob_token_ids" {
+                    let is_chat = body.get("messages").is_some();
+                    body["logprobs"] = if is_chat { true.into() } else { 1.into() };
                 }
                 if field == "stream_options" {
                     body["stream"] = true.into();
