@@ -1,8 +1,8 @@
 """Schemathesis, told what the OpenAPI document cannot say.
 
 A request that obeys the document may still ask for more than the model has: a prompt longer than
-its context, a token id outside its vocabulary. And one field may need another one. Everything else that
-obeys must be answered.
+its context, a token id outside its vocabulary. And one field may need another one. And a text that
+should be a grammar may be none. Everything else that obeys must be answered.
 """
 
 import re
@@ -13,6 +13,8 @@ from schemathesis.generation import GenerationMode
 UNKNOWABLE = re.compile(
     r"is no token|is not one of|has no tokens|do not fit max_model_len"
     r"|needs (stream|logprobs|include_usage): true|must be at most max_tokens|continue_final_message"
+    r"|^(parameters\.)?(response_format|structured_outputs|guided_\w+|grammar|json_schema|regex|ebnf)\b"
+    r"|needs logprobs|not with stream: true|best_of other than n"
 )
 
 

@@ -2,8 +2,9 @@
 //!
 //! Handed in by whoever boots; the edge measures only the phases. Next: `status.rs`.
 
-use serde_json::{Value, json};
+use serde::Serialize;
 use tokio::time::Instant;
+use utoipa::ToSchema;
 
 /// Facts of a process. Empty is unknown yet.
 #[derive(Clone, Debug, Default)]
@@ -12,6 +13,23 @@ pub struct About {
     pub version: String,
     /// Short name of all settings' values.
     pub settings_hash: String,
+}
+
+/// How long the boot took.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Boot {
+    /// In order; the running one until now.
+    phases: Vec<BootPhase>,
+    /// All phases together; null until it is ready.
+    #[schema(required = true)]
+    ready_ms: Option<f64>,
+}
+
+/// One phase of it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct BootPhase {
+    phase: String,
+    ms: f64,
 }
 
 /// When each phase of the boot began, and when the last one was over.
@@ -41,15 +59,17 @@ impl Timeline {
     }
 
     /// Every phase with its milliseconds, the running one until now.
-    pub(crate) fn json(&self) -> Value {
+    pub(crate) fn told(&self) -> Boot {
         let until = self.ready.unwrap_or_else(Instant::now);
         let ends = self.phases.iter().skip(1).map(|(_, from)| *from).chain([until]);
         let phases = self.phases.iter().zip(ends);
-        let phases = phases.map(|((phase, from), to)| json!({"phase": phase, "ms": ms(*from, to)}));
-        let phases: Vec<Value> = phases.collect();
+        let phase = |((phase, from), to): (&(String, Instant), Instant)| BootPhase {
+            phase: phase.clone(),
+            ms: ms(*from, to),
+        };
         let first = self.phases.first().map(|(_, from)| *from);
         let ready = self.ready.zip(first).map(|(ready, first)| ms(first, ready));
-        json!({"phases": phases, "ready_ms": ready})
+        Boot { phases: phases.map(phase).collect(), ready_ms: ready }
     }
 }
 
@@ -68,16 +88,14 @@ mod tests {
         let mut timeline = Timeline::start("listen");
         timeline.enter("open");
         timeline.enter("open");
-        assert_eq!(timeline.json()["ready_ms"], Value::Null);
+        assert_eq!(timeline.told().ready_ms, None);
         timeline.end();
         timeline.enter("late");
-        let told = timeline.json();
-        let sum: f64 = told["phases"].as_array().into_iter().flatten().fold(0.0, |sum, phase| {
-            assert_ne!(phase["phase"], "late");
-            sum + phase["ms"].as_f64().unwrap_or_default()
-        });
-        let ready = told["ready_ms"].as_f64().expect("it is ready");
+        let told = timeline.told();
+        assert!(told.phases.iter().all(|phase| phase.phase != "late"));
+        let sum: f64 = told.phases.iter().map(|phase| phase.ms).sum();
+        let ready = told.ready_ms.expect("it is ready");
         // Each of two phases is rounded by at most 0.05.
-        assert!((sum - ready).abs() <= 0.16, "{told}");
+        assert!((sum - ready).abs() <= 0.16, "{told:?}");
     }
 }

@@ -4,7 +4,8 @@
 
 use axum::body::Body;
 use axum::http::{HeaderMap, HeaderValue, Response, header};
-use serde_json::Value;
+use bytes::Bytes;
+use serde::Serialize;
 
 use gimbal_engine::{Client, Edge, OutputFormatter};
 
@@ -71,8 +72,13 @@ impl Call {
 }
 
 /// A short JSON body with its length. Long ones: `whole.rs`.
-pub(crate) fn json(body: &Value) -> Response<Body> {
-    json_text(body.to_string())
+pub(crate) fn json(body: &impl Serialize) -> Response<Body> {
+    json_text(json_bytes(body))
+}
+
+/// A body as JSON.
+pub(crate) fn json_bytes(body: &impl Serialize) -> Bytes {
+    serde_json::to_vec(body).expect("names of members are texts").into()
 }
 
 /// JSON that is written already.

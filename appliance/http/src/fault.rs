@@ -9,7 +9,9 @@ use axum::body::Body;
 use axum::http::{HeaderValue, Response, StatusCode, header};
 use gimbal_engine::{QueueNumbers, Refusal};
 use gimbal_text::TextError;
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::journal::Note;
 
@@ -21,8 +23,80 @@ pub(crate) struct Fault {
     /// The field at fault, as OpenAI's schema names it.
     pub(crate) field: Option<String>,
     /// More members of the body: numbers a client can act on.
-    pub(crate) details: Box<Map<String, Value>>,
+    pub(crate) details: Box<Details>,
     pub(crate) retry_after_ms: Option<u64>,
+}
+
+/// Numbers that a client can act on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, ToSchema)]
+pub(crate) struct Details {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) queue_len: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) job_queue_size: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_after_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) prompt_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_new_tokens: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_model_len: Option<u32>,
+    /// What the key lacks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) scope: Option<&'static str>,
+}
+
+/// An error as OpenAI tells it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OpenAiError<'a> {
+    error: OpenAiFault<'a>,
+}
+
+/// What is in it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OpenAiFault<'a> {
+    #[serde(flatten)]
+    details: &'a Details,
+    message: &'a str,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    /// The field at fault.
+    #[schema(required = true)]
+    param: Option<&'a str>,
+    #[schema(schema_with = codes)]
+    code: &'static str,
+}
+
+/// An error as LMI tells it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct LmiError<'a> {
+    #[serde(flatten)]
+    details: &'a Details,
+    #[serde(rename = "code")]
+    status: u16,
+    /// The exception DJL-Serving names in the same situation.
+    #[serde(rename = "type")]
+    kind: &'static str,
+    #[schema(schema_with = codes)]
+    error: &'static str,
+    message: &'a str,
+}
+
+/// An error as TGI tells it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct TgiError<'a> {
+    #[serde(flatten)]
+    details: &'a Details,
+    error: &'a str,
+    error_type: &'static str,
+}
+
+/// Every code.
+fn codes() -> utoipa::openapi::Object {
+    let text = utoipa::openapi::schema::Type::String;
+    let codes = Kind::ALL.map(Kind::code);
+    utoipa::openapi::ObjectBuilder::new().schema_type(text).enum_values(Some(codes)).build()
 }
 
 /// What went wrong, by what the client does next.
@@ -137,20 +211,18 @@ impl Fault {
     }
 
     /// Adds members to the body.
-    pub(crate) fn with(mut self, details: Value) -> Self {
-        if let Value::Object(map) = details {
-            self.details.extend(map);
-        }
-        self
+    pub(crate) fn with(self, details: Details) -> Self {
+        Self { details: Box::new(details), ..self }
     }
 
     fn queue(self, numbers: QueueNumbers) -> Self {
         let QueueNumbers { queue_len, job_queue_size, retry_after_ms } = numbers;
-        let details = json!({
-            "queue_len": queue_len,
-            "job_queue_size": job_queue_size,
-            "retry_after_ms": retry_after_ms,
-        });
+        let details = Details {
+            queue_len: Some(queue_len),
+            job_queue_size: Some(job_queue_size),
+            retry_after_ms: Some(retry_after_ms),
+            ..Details::default()
+        };
         Self { retry_after_ms: Some(retry_after_ms), ..self }.with(details)
     }
 
@@ -186,29 +258,30 @@ impl Fault {
 
     /// The body in a client's schema.
     pub(crate) fn body(&self, schema: Schema, door: Door) -> Value {
-        let status = self.status(door);
-        let mut body = Map::clone(&self.details);
-        match schema {
-            Schema::Lmi => {
-                body.insert("code".into(), status.as_u16().into());
-                body.insert("type".into(), self.kind.lmi_type().into());
-                body.insert("error".into(), self.kind.code().into());
-                body.insert("message".into(), self.message.clone().into());
-                Value::Object(body)
-            }
+        let (details, message, code) = (&*self.details, &*self.message, self.kind.code());
+        let body = match schema {
+            Schema::Lmi => serde_json::to_value(LmiError {
+                details,
+                status: self.status(door).as_u16(),
+                kind: self.kind.lmi_type(),
+                error: code,
+                message,
+            }),
             Schema::Tgi => {
-                body.insert("error".into(), self.message.clone().into());
-                body.insert("error_type".into(), self.kind.tgi_type().into());
-                Value::Object(body)
+                let error_type = self.kind.tgi_type();
+                serde_json::to_value(TgiError { details, error: message, error_type })
             }
-            Schema::OpenAi => {
-                body.insert("message".into(), self.message.clone().into());
-                body.insert("type".into(), self.kind.openai_type().into());
-                body.insert("param".into(), self.field.clone().into());
-                body.insert("code".into(), self.kind.code().into());
-                json!({ "error": body })
-            }
-        }
+            Schema::OpenAi => serde_json::to_value(OpenAiError {
+                error: OpenAiFault {
+                    details,
+                    message,
+                    kind: self.kind.openai_type(),
+                    param: self.field.as_deref(),
+                    code,
+                },
+            }),
+        };
+        body.expect("names of members are texts")
     }
 
     pub(crate) fn response(&self, schema: Schema, door: Door) -> Response<Body> {
@@ -237,6 +310,28 @@ fn openai_name(field: &str) -> String {
 }
 
 impl Kind {
+    const ALL: [Self; 19] = [
+        Self::Invalid,
+        Self::Unsupported,
+        Self::TooLong,
+        Self::UnknownModel,
+        Self::UnknownRoute,
+        Self::Method,
+        Self::Forbidden,
+        Self::Key,
+        Self::KeyScope,
+        Self::BodyTooLarge,
+        Self::BodyTooSlow,
+        Self::MediaType,
+        Self::QueueFull,
+        Self::Deadline,
+        Self::TimedOut,
+        Self::Loading,
+        Self::Draining,
+        Self::Unavailable,
+        Self::Internal,
+    ];
+
     /// The code in bodies of both schemas.
     pub(crate) fn code(self) -> &'static str {
         match self {
@@ -314,11 +409,12 @@ impl From<Refusal> for Fault {
             Refusal::QueueFull(numbers) => Self::new(Kind::QueueFull, message).queue(numbers),
             Refusal::Deadline(numbers) => Self::new(Kind::Deadline, message).queue(numbers),
             Refusal::TooLong { prompt_tokens, max_new_tokens, max_model_len, .. } => {
-                Self::new(Kind::TooLong, message).with(json!({
-                    "prompt_tokens": prompt_tokens,
-                    "max_new_tokens": max_new_tokens,
-                    "max_model_len": max_model_len,
-                }))
+                Self::new(Kind::TooLong, message).with(Details {
+                    prompt_tokens: Some(prompt_tokens),
+                    max_new_tokens: Some(max_new_tokens),
+                    max_model_len: Some(max_model_len),
+                    ..Details::default()
+                })
             }
             Refusal::Unsupported { .. } => Self::new(Kind::Unsupported, message),
             Refusal::Invalid { field, what } => {
@@ -336,6 +432,8 @@ impl From<Refusal> for Fault {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

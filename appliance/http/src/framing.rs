@@ -2,7 +2,7 @@
 //!
 //! Next: `stream.rs`.
 
-use serde_json::Value;
+use serde::Serialize;
 
 const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 
@@ -30,28 +30,30 @@ impl Framing {
 #[derive(Debug)]
 pub(crate) struct Frames {
     framing: Framing,
-    pub(crate) text: String,
+    pub(crate) bytes: Vec<u8>,
 }
 
 impl Frames {
     pub(crate) fn new(framing: Framing) -> Self {
-        Self { framing, text: String::new() }
+        Self { framing, bytes: Vec::new() }
     }
 
     /// Adds a value.
-    pub(crate) fn add(&mut self, value: &Value) {
-        let frame = match self.framing {
-            Framing::Lines => format!("{value}\n"),
-            Framing::PlainEvents => format!("data:{value}\n\n"),
-            Framing::Events => format!("data: {value}\n\n"),
+    pub(crate) fn add(&mut self, value: &impl Serialize) {
+        let (before, after) = match self.framing {
+            Framing::Lines => ("", "\n"),
+            Framing::PlainEvents => ("data:", "\n\n"),
+            Framing::Events => ("data: ", "\n\n"),
         };
-        self.text.push_str(&frame);
+        self.bytes.extend_from_slice(before.as_bytes());
+        serde_json::to_writer(&mut self.bytes, value).expect("names of members are texts");
+        self.bytes.extend_from_slice(after.as_bytes());
     }
 
     /// Adds what ends a stream that did not fail.
     pub(crate) fn done(&mut self) {
         if self.framing == Framing::Events {
-            self.text.push_str("data: [DONE]\n\n");
+            self.bytes.extend_from_slice(b"data: [DONE]\n\n");
         }
     }
 }

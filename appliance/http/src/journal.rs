@@ -7,7 +7,8 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
 use axum::http::StatusCode;
-use serde_json::{Value, json};
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Entries that are kept: what fits a screen.
 const ENTRIES_MAX: usize = 20;
@@ -17,6 +18,20 @@ const ENTRIES_MAX: usize = 20;
 pub(crate) struct Note {
     pub(crate) code: &'static str,
     pub(crate) message: String,
+}
+
+/// What is told of one kind of event.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Refused {
+    /// When, the last time.
+    unix_ms: u64,
+    route: String,
+    status: u16,
+    /// The error's code, as in its body.
+    code: &'static str,
+    /// In our words: nothing of the request.
+    message: String,
+    count: u64,
 }
 
 /// One kind of event.
@@ -58,17 +73,15 @@ impl Journal {
     }
 
     /// The newest first.
-    pub(crate) fn json(&self) -> Vec<Value> {
+    pub(crate) fn told(&self) -> Vec<Refused> {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let told = |Entry { unix_ms, route, status, note, count }: &Entry| {
-            json!({
-                "unix_ms": unix_ms,
-                "route": route,
-                "status": status,
-                "code": note.code,
-                "message": note.message,
-                "count": count,
-            })
+        let told = |Entry { unix_ms, route, status, note, count }: &Entry| Refused {
+            unix_ms: *unix_ms,
+            route: route.clone(),
+            status: *status,
+            code: note.code,
+            message: note.message.clone(),
+            count: *count,
         };
         entries.iter().rev().map(told).collect()
     }
@@ -91,12 +104,11 @@ mod tests {
             add(&journal, at, &format!("/{at}"), Kind::Invalid);
         }
         add(&journal, 50, "/40", Kind::Invalid);
-        let entries = journal.json();
+        let entries = journal.told();
         assert_eq!(entries.len(), ENTRIES_MAX);
-        let head = |i: usize| (entries[i]["route"].clone(), entries[i]["count"].clone());
-        assert_eq!(head(0), (json!("/40"), json!(2)));
-        assert_eq!(head(1), (json!("/49"), json!(1)));
-        assert_eq!(entries.last().map(|e| e["route"].clone()), Some(json!("/30")));
+        let head = |i: usize| (entries[i].route.as_str(), entries[i].count);
+        assert_eq!([head(0), head(1)], [("/40", 2), ("/49", 1)]);
+        assert_eq!(entries.last().map(|e| e.route.as_str()), Some("/30"));
     }
 
     #[test]
@@ -110,7 +122,7 @@ mod tests {
             Kind::Method,
         ];
         quoting.into_iter().for_each(|kind| add(&journal, 0, "/", kind));
-        assert!(!format!("{:?}", journal.json()).contains("secret"));
-        assert_eq!(journal.json().len(), 5);
+        assert!(!format!("{:?}", journal.told()).contains("secret"));
+        assert_eq!(journal.told().len(), 5);
     }
 }

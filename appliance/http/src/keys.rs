@@ -10,11 +10,10 @@ use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use axum::http::{HeaderMap, HeaderName, header};
-use serde_json::json;
 use sha2::{Digest as _, Sha256};
 use tracing::{info, warn};
 
-use crate::fault::{Fault, Kind};
+use crate::fault::{Details, Fault, Kind};
 use crate::key_file::{KeyFile, Look};
 use crate::scopes::{Digest, KeyScope, KeyScopes, Table};
 
@@ -85,7 +84,8 @@ impl Keys {
         let name = scope.name();
         if is_known {
             let message = format!("this API key has not the scope {name}; use one that has it");
-            return Err(Fault::new(Kind::KeyScope, message).with(json!({ "scope": name })));
+            let details = Details { scope: Some(name), ..Details::default() };
+            return Err(Fault::new(Kind::KeyScope, message).with(details));
         }
         let message = match is_sent {
             true => "this API key is not known",

@@ -4,8 +4,8 @@
 //! (sockets), `connections` (places), `peer` and `hangup` (who asks, and who has left), `routes` (all of them) and `router` (what answers),
 //! `scopes`, `keys` and `key_file` (who may), `work`
 //! (threads that are not sockets'), `access` (ids, log, counts) with `repeats`, `body` and `budget` (bytes), `names`,
-//! `fields`, `members`, `typed` and `weight` (bytes to members), `fault` (every error in every schema), `generations`, `whole` and `stream` (answers), `lmi/`,
-//! `openai/` (with `sampling` for both), `exposition` and `alias` (metrics), `boot`, `journal`,
+//! `fields`, `members`, `typed`, `schemas` and `weight` (bytes to members), `fault` (every error in every schema), `generations`, `whole` and `stream` (answers), `lmi/`,
+//! `openai/` (with `sampling` for both), `exposition` and `alias` (metrics), `openapi`, `boot`, `journal`,
 //! `status` and `dashboard` (a page for people, and what it shows).
 //!
 //! # Use
@@ -54,11 +54,13 @@ mod lmi;
 mod members;
 mod names;
 mod openai;
+mod openapi;
 mod peer;
 mod repeats;
 mod router;
 mod routes;
 mod sampling;
+mod schemas;
 mod scopes;
 mod serve;
 mod settings;

@@ -79,7 +79,6 @@ pub(crate) struct Row {
     /// Whose it is.
     #[cfg_attr(not(test), expect(dead_code, reason = "for the document"))]
     origin: &'static str,
-    #[cfg_attr(not(test), expect(dead_code, reason = "for the document"))]
     doc: &'static str,
 }
 
@@ -149,6 +148,11 @@ pub(crate) fn is_known(name: &str) -> bool {
 /// What becomes of a field of the table.
 pub(crate) fn verdict(name: &str, scope: Scope) -> Verdict {
     find(name).map_or(Harmless, |row| row.verdict(scope))
+}
+
+/// What a field of the table is for.
+pub(crate) fn doc(name: &str) -> &'static str {
+    find(name).map_or("", |row| row.doc)
 }
 
 fn find(name: &str) -> Option<&'static Row> {

@@ -19,10 +19,7 @@ use crate::fields::Fields;
 use crate::peer::Peer;
 use crate::routes::{self, Handler, Route, Task};
 use crate::state::SHOWN_MAX;
-use crate::{AppState, access, alias, body, dashboard, lmi, openai, status};
-
-/// What every route takes and answers, for people and for tools.
-const OPENAPI: &str = include_str!("../openapi.json");
+use crate::{AppState, access, alias, body, dashboard, lmi, openai, openapi, status};
 
 /// All routes of the table.
 pub(crate) fn router(app: AppState) -> Router {
@@ -64,7 +61,7 @@ async fn answer(app: AppState, route: &Route, request: Request) -> Response<Body
         Handler::Version => call::json(&openai::version()),
         Handler::Load => call::json(&openai::load(&app)),
         Handler::Metrics => metrics(&app),
-        Handler::OpenApi => call::json_text(OPENAPI),
+        Handler::OpenApi => call::json_text(openapi::bytes(app.settings().keys.count().is_some())),
         Handler::Body(task) => take(app, request, task).await,
     }
 }
@@ -215,7 +212,6 @@ mod tests {
 
     use hyper::service::Service;
     use hyper_util::service::TowerToHyperService;
-    use serde_json::Value;
 
     use super::*;
     use crate::keys::tests::{Temporary, line};
@@ -288,7 +284,7 @@ mod tests {
 
     #[test]
     fn the_document_has_the_routes_of_the_table() {
-        let document: Value = serde_json::from_str(OPENAPI).expect("JSON");
+        let document = openapi::document(false);
         let paths = document["paths"].as_object().expect("paths");
         let told = paths.iter().flat_map(|(path, item)| {
             let methods = item.as_object().into_iter().flat_map(|item| item.keys());

@@ -118,7 +118,6 @@ impl Methods {
         }
     }
 
-    #[cfg(test)]
     pub(crate) fn names(self) -> &'static [&'static str] {
         match self {
             Get => &["get"],

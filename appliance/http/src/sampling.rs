@@ -4,30 +4,50 @@
 
 use gimbal_engine::{GenerateRequest, Prompt, SampleParams};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::call::Call;
+use crate::schemas;
 use crate::typed::{Count, Flag, Ids, Integer, Number, STOP_TOKENS_MAX, STOPS_MAX, Texts, TopK};
 
 /// What every schema may say of how to continue.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct Sampling {
+    #[schema(schema_with = schemas::temperature)]
     pub(crate) temperature: Option<Number>,
+    #[schema(schema_with = schemas::top_p)]
     pub(crate) top_p: Option<Number>,
+    #[schema(schema_with = schemas::min_p)]
     pub(crate) min_p: Option<Number>,
+    #[schema(schema_with = schemas::top_k)]
     pub(crate) top_k: Option<TopK>,
+    #[schema(schema_with = schemas::repetition_penalty)]
     pub(crate) repetition_penalty: Option<Number>,
+    #[schema(schema_with = schemas::penalty)]
     pub(crate) presence_penalty: Option<Number>,
+    #[schema(schema_with = schemas::penalty)]
     pub(crate) frequency_penalty: Option<Number>,
+    #[schema(schema_with = schemas::seed)]
     pub(crate) seed: Option<Integer>,
+    #[schema(schema_with = schemas::count)]
     pub(crate) min_tokens: Option<Count>,
+    #[schema(schema_with = schemas::length)]
     pub(crate) max_tokens: Option<Count>,
+    #[schema(schema_with = schemas::choices)]
     pub(crate) n: Option<Count>,
+    #[schema(schema_with = schemas::stop)]
     pub(crate) stop: Option<Texts<STOPS_MAX>>,
+    #[schema(schema_with = schemas::flag)]
     pub(crate) include_stop_str_in_output: Option<Flag>,
+    #[schema(schema_with = schemas::stop_tokens)]
     pub(crate) stop_token_ids: Option<Ids<STOP_TOKENS_MAX>>,
+    #[schema(schema_with = schemas::flag)]
     pub(crate) ignore_eos: Option<Flag>,
+    #[schema(schema_with = schemas::flag)]
     pub(crate) skip_special_tokens: Option<Flag>,
+    #[schema(schema_with = schemas::text)]
     pub(crate) cache_salt: Option<String>,
+    #[schema(schema_with = schemas::flag)]
     pub(crate) stream: Option<Flag>,
 }
 

@@ -6,10 +6,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::SystemTime;
 
 use gimbal_engine::{Entry, Health, ModelState, Models, ModelsError, Readings, Service};
-use serde_json::{Value, json};
+use serde::Serialize;
 use sha2::{Digest, Sha256};
+use utoipa::ToSchema;
 
-use crate::boot::{About, Timeline};
+use crate::boot::{About, Boot, Timeline};
 use crate::budget::Budget;
 use crate::exposition::Exposition;
 use crate::fault::{Door, Fault, Kind, Schema};
@@ -52,6 +53,34 @@ enum Phase {
     Failed { why: String },
     Serving,
     Draining,
+}
+
+/// Why not all is well.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Health)]
+pub(crate) struct Unwell {
+    /// `loading`, `failed`, `draining` or `failing`.
+    pub(crate) state: &'static str,
+    /// The model it is about, where it is about one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) model: Option<String>,
+    /// Phase of the boot, while loading: listen, plan, open, warm.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) phase: Option<String>,
+    /// Of the phase, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<f32>)]
+    pub(crate) progress: Option<Option<f32>>,
+    /// Why it does not serve.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+}
+
+impl Unwell {
+    fn new(state: &'static str, model: Option<&str>) -> Self {
+        let model = model.map(str::to_owned);
+        Self { state, model, phase: None, progress: None, reason: None }
+    }
 }
 
 /// What a server does before it says anything else.
@@ -201,8 +230,8 @@ impl AppState {
     }
 
     /// The boot's phases with their milliseconds.
-    pub(crate) fn boot(&self) -> Value {
-        self.timeline(|timeline| timeline.json())
+    pub(crate) fn boot(&self) -> Boot {
+        self.timeline(|timeline| timeline.told())
     }
 
     fn timeline<T>(&self, with: impl FnOnce(&mut Timeline) -> T) -> T {
@@ -219,13 +248,17 @@ impl AppState {
     }
 
     /// What `/ping` says unless all is well.
-    pub(crate) fn unwell(&self) -> Option<Value> {
+    pub(crate) fn unwell(&self) -> Option<Unwell> {
         match self.phase() {
-            Phase::Booting { phase, progress } => {
-                Some(json!({"state": "loading", "phase": phase, "progress": progress}))
+            Phase::Booting { phase, progress } => Some(Unwell {
+                phase: Some(phase),
+                progress: Some(progress),
+                ..Unwell::new("loading", None)
+            }),
+            Phase::Failed { why } => {
+                Some(Unwell { reason: Some(why), ..Unwell::new("failed", None) })
             }
-            Phase::Failed { why } => Some(json!({"state": "failed", "reason": why})),
-            Phase::Draining => Some(json!({"state": "draining"})),
+            Phase::Draining => Some(Unwell::new("draining", None)),
             Phase::Serving => unwell(&self.0.models.list()),
         }
     }
@@ -290,26 +323,28 @@ impl AppState {
 
 /// What `/ping` says of the models, unless all is well. One that could not be loaded is its own error
 /// as long as another one serves.
-fn unwell(models: &[Entry]) -> Option<Value> {
+fn unwell(models: &[Entry]) -> Option<Unwell> {
     let services = models.iter().filter_map(Entry::service);
     let mut of_services = services.map(|model| match model.health() {
         Health::Serving => None,
-        Health::Draining => Some(json!({"state": "draining", "model": model.name()})),
+        Health::Draining => Some(Unwell::new("draining", Some(model.name()))),
         Health::Failing { why } => {
-            Some(json!({"state": "failing", "model": model.name(), "reason": why}))
+            Some(Unwell { reason: Some(why), ..Unwell::new("failing", Some(model.name())) })
         }
     });
     if models.iter().any(|entry| matches!(entry.state, ModelState::Serving(_))) {
         return of_services.find_map(|why| why);
     }
     models.iter().find_map(|entry| match &entry.state {
-        ModelState::Failed { why } => {
-            Some(json!({"state": "failed", "model": &*entry.name, "reason": why}))
-        }
-        ModelState::Loading { phase } => {
-            Some(json!({"state": "loading", "model": &*entry.name, "phase": phase}))
-        }
-        ModelState::Draining(_) => Some(json!({"state": "draining", "model": &*entry.name})),
+        ModelState::Failed { why } => Some(Unwell {
+            reason: Some(why.to_string()),
+            ..Unwell::new("failed", Some(&entry.name))
+        }),
+        ModelState::Loading { phase } => Some(Unwell {
+            phase: Some(phase.to_string()),
+            ..Unwell::new("loading", Some(&entry.name))
+        }),
+        ModelState::Draining(_) => Some(Unwell::new("draining", Some(&entry.name))),
         ModelState::Serving(_) => None,
     })
 }

@@ -14,7 +14,6 @@ use axum::http::{HeaderName, HeaderValue, Response, header};
 use bytes::Bytes;
 use futures_core::Stream;
 use gimbal_engine::{Completed, Delta, Usage};
-use serde_json::Value;
 use tokio::sync::mpsc;
 use tracing::debug;
 
@@ -31,7 +30,7 @@ const FRAMES_MAX: usize = 16;
 /// How a schema writes an answer.
 pub(crate) trait Encode: Send + 'static {
     /// The whole of it.
-    fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Value;
+    fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Bytes;
 
     /// One delta of a prompt. `Break` ends the stream at once, without `end`.
     fn delta(&mut self, prompt: usize, delta: Delta, out: &mut Frames) -> ControlFlow<()>;
@@ -51,7 +50,7 @@ pub(crate) async fn answer(
         return Ok(response(call, generations, encoder, framing));
     }
     let (prompts, cost) = generations.complete().await?;
-    whole::json(call, &encoder.whole(&prompts, cost))
+    whole::json(call, encoder.whole(&prompts, cost))
 }
 
 /// A response that streams.
@@ -83,8 +82,8 @@ async fn pump(
     frames: mpsc::Sender<Bytes>,
 ) {
     loop {
-        let text = std::mem::take(&mut out.text);
-        if !text.is_empty() && frames.send(Bytes::from(text)).await.is_err() {
+        let bytes = std::mem::take(&mut out.bytes);
+        if !bytes.is_empty() && frames.send(Bytes::from(bytes)).await.is_err() {
             break;
         }
         let next = tokio::select! {
@@ -102,7 +101,7 @@ async fn pump(
         };
         if flow.is_break() {
             // The client may be gone; then nobody misses the last frame.
-            drop(frames.send(Bytes::from(out.text)).await);
+            drop(frames.send(Bytes::from(out.bytes)).await);
             let usage = generations.usage();
             debug!(tokens = usage.completion_tokens, "stream ended");
             return;

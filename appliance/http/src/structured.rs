@@ -9,22 +9,34 @@ use gimbal_engine::Wanted;
 use gimbal_text::GrammarSource;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use crate::fault::Fault;
+use crate::schemas;
 use crate::typed::Tree;
 
 /// The fields.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(crate) struct Structured {
+    #[schema(schema_with = schemas::response_format)]
     response_format: Option<Tree>,
+    #[schema(schema_with = schemas::object)]
     structured_outputs: Option<Tree>,
+    #[schema(schema_with = schemas::written_schema)]
     guided_json: Option<Tree>,
+    #[schema(schema_with = schemas::text)]
     guided_regex: Option<Tree>,
+    #[schema(schema_with = schemas::texts)]
     guided_choice: Option<Tree>,
+    #[schema(schema_with = schemas::text)]
     guided_grammar: Option<Tree>,
+    #[schema(schema_with = schemas::text_or_object)]
     grammar: Option<Tree>,
+    #[schema(schema_with = schemas::written_schema)]
     json_schema: Option<Tree>,
+    #[schema(schema_with = schemas::text)]
     regex: Option<Tree>,
+    #[schema(schema_with = schemas::text)]
     ebnf: Option<Tree>,
 }
 

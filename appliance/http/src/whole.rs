@@ -11,7 +11,6 @@ use axum::body::{Body, HttpBody};
 use axum::http::Response;
 use bytes::Bytes;
 use hyper::body::{Frame, SizeHint};
-use serde_json::Value;
 
 use crate::budget::Share;
 use crate::call::{self, Call};
@@ -20,9 +19,8 @@ use crate::fault::Fault;
 /// Bytes that are handed over at once: about what a socket's buffer takes.
 const PIECE_BYTES: usize = 64 << 10;
 
-/// A whole answer; refused where too many large ones wait for clients that do not read.
-pub(crate) fn json(call: &Call, answer: &Value) -> Result<Response<Body>, Fault> {
-    let rest = Bytes::from(answer.to_string());
+/// A whole answer as JSON; refused where too many large ones wait for clients that do not read.
+pub(crate) fn json(call: &Call, rest: Bytes) -> Result<Response<Body>, Fault> {
     let mut share = call.app.answers().share(call.peer.address);
     share.grow_to(rest.len())?;
     Ok(call::json_text(Body::new(Whole { rest, _share: share })))

@@ -6,6 +6,7 @@ use axum::body::Body;
 use axum::http::Response;
 use gimbal_engine::{Edge, GenerateRequest, OutputFormatter, Prompt, SampleParams};
 use serde::Deserialize;
+use utoipa::ToSchema;
 
 use crate::call::{Call, tell_ignored};
 use crate::fault::{Fault, Kind};
@@ -17,6 +18,7 @@ use crate::lmi::shown::{Asked, Shown};
 use crate::members::part;
 use crate::names::Scope;
 use crate::sampling::Sampling;
+use crate::schemas;
 use crate::stream;
 use crate::structured::Structured;
 use crate::typed::{Count, Flag, Number, PROMPTS_MAX, STOPS_MAX, Texts};
@@ -24,28 +26,43 @@ use crate::typed::{Count, Flag, Number, PROMPTS_MAX, STOPS_MAX, Texts};
 const MAX_NEW_TOKENS: u32 = 30;
 
 /// What a body says beside its parameters.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct LmiFields {
+    #[schema(schema_with = schemas::text)]
     model: Option<String>,
+    #[schema(schema_with = schemas::inputs)]
     inputs: Option<Texts<PROMPTS_MAX>>,
+    #[schema(schema_with = schemas::flag)]
     stream: Option<Flag>,
 }
 
 /// What `parameters` say beside what every schema may say.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct LmiParameters {
     #[expect(dead_code, reason = "tokens carry their own spaces")]
+    #[schema(schema_with = schemas::flag)]
     spaces_between_special_tokens: Option<Flag>,
+    #[schema(schema_with = schemas::flag)]
     details: Option<Flag>,
+    #[schema(schema_with = schemas::flag)]
     decoder_input_details: Option<Flag>,
+    #[schema(schema_with = schemas::flag)]
     return_full_text: Option<Flag>,
+    #[schema(schema_with = schemas::alternatives)]
     top_n_tokens: Option<Count>,
+    #[schema(schema_with = schemas::alternatives)]
     logprobs: Option<Count>,
+    #[schema(schema_with = schemas::length)]
     max_new_tokens: Option<Count>,
+    #[schema(schema_with = schemas::count)]
     min_new_tokens: Option<Count>,
+    #[schema(schema_with = schemas::flag)]
     do_sample: Option<Flag>,
+    #[schema(schema_with = schemas::length)]
     truncate: Option<Count>,
+    #[schema(schema_with = schemas::stop)]
     stop_sequences: Option<Texts<STOPS_MAX>>,
+    #[schema(schema_with = schemas::flag)]
     ignore_eos_token: Option<Flag>,
 }
 

@@ -2,17 +2,22 @@
 //!
 //! Next: `../openai/`.
 
+use std::borrow::Cow;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use bytes::Bytes;
 use gimbal_engine::{Completed, Delta, FinishReason, TokenInfo, Usage};
 use gimbal_text::Tokenizer;
-use serde_json::{Map, Value, json};
 
 use crate::budget::Share;
+use crate::call;
 use crate::fault::{Door, Fault, Schema};
 use crate::framing::Frames;
 use crate::generations::fault_of;
+use crate::lmi::shapes::{
+    LineDetails, LineToken, LmiAnswer, LmiDetails, LmiLine, LmiSequence, LmiToken, NoToken,
+};
 use crate::lmi::shown::{Asked, Shown};
 use crate::stream::Encode;
 
@@ -29,74 +34,59 @@ impl Writer {
     }
 
     /// A whole answer to one input.
-    fn whole(&self, asked: &Asked, choices: &[Completed]) -> Value {
-        let Some((first, others)) = choices.split_first() else { return Value::Null };
-        let mut answer = Map::new();
-        answer.insert("generated_text".into(), self.full(&asked.text, &first.text).into());
+    fn whole<'a>(&'a self, asked: &'a Asked, choices: &'a [Completed]) -> Option<LmiAnswer<'a>> {
+        let (first, others) = choices.split_first()?;
         let many = !others.is_empty();
-        if self.shown.details || self.shown.prefill || many {
-            let mut details = self.details(asked, first);
-            details.insert("inputs".into(), asked.text.as_str().into());
-            if many {
-                let sequence = |choice: &Completed| {
-                    let mut sequence = Map::new();
-                    let text = self.full(&asked.text, &choice.text);
-                    sequence.insert("generated_text".into(), text.into());
-                    sequence.extend(self.details(asked, choice));
-                    Value::Object(sequence)
-                };
-                let sequences = others.iter().map(sequence).collect();
-                details.insert("best_of_sequences".into(), sequences);
+        let details = (self.shown.details || self.shown.prefill || many).then(|| {
+            let sequence = |choice: &'a Completed| LmiSequence {
+                generated_text: self.full(&asked.text, &choice.text),
+                details: self.details(asked, choice),
+            };
+            LmiDetails {
+                inputs: Some(asked.text.as_str()),
+                best_of_sequences: many.then(|| others.iter().map(sequence).collect()),
+                ..self.details(asked, first)
             }
-            answer.insert("details".into(), Value::Object(details));
-        }
-        Value::Object(answer)
+        });
+        Some(LmiAnswer { generated_text: self.full(&asked.text, &first.text), details })
     }
 
     fn full(&self, input: &str, text: &str) -> String {
         if self.shown.full_text { format!("{input}{text}") } else { text.to_owned() }
     }
 
-    /// Members in LMI's order; what only we have comes after.
-    fn details(&self, asked: &Asked, choice: &Completed) -> Map<String, Value> {
-        let mut details = Map::new();
-        details.insert("finish_reason".into(), choice.finish.name().into());
-        details.insert("generated_tokens".into(), choice.tokens.len().into());
-        details.insert("seed".into(), asked.seed.into());
+    fn details<'a>(&'a self, asked: &'a Asked, choice: &'a Completed) -> LmiDetails<'a> {
         // The prompt's own log probabilities are not computed.
         let prefill = asked.prompt.iter().filter(|_| self.shown.prefill);
-        let prefill = prefill.map(|id| self.entry(*id, &self.text(*id), None));
-        details.insert("prefill".into(), prefill.collect());
-        let tokens = choice.tokens.iter().map(|(token, _)| self.token(token, &self.text(token.id)));
-        details.insert("tokens".into(), tokens.collect());
-        if self.shown.top > 0 {
-            let top = choice.tokens.iter().map(|(token, _)| self.top(token)).collect();
-            details.insert("top_tokens".into(), top);
+        let tokens = choice.tokens.iter().map(|(token, _)| token);
+        let shown = |token: &'a TokenInfo| self.token(token, self.text(token.id).into());
+        LmiDetails {
+            finish_reason: choice.finish.name(),
+            generated_tokens: choice.tokens.len(),
+            seed: asked.seed,
+            prefill: prefill.map(|id| self.entry(*id, self.text(*id).into(), None)).collect(),
+            tokens: tokens.clone().map(shown).collect(),
+            top_tokens: (self.shown.top > 0).then(|| tokens.map(|t| self.top(t)).collect()),
+            inputs: None,
+            best_of_sequences: None,
         }
-        details
     }
 
-    fn top(&self, token: &TokenInfo) -> Value {
-        let entry = |(id, logprob): &(u32, f32)| self.entry(*id, &self.text(*id), Some(*logprob));
+    fn top(&self, token: &TokenInfo) -> Vec<LmiToken<'static>> {
+        let entry =
+            |(id, logprob): &(u32, f32)| self.entry(*id, self.text(*id).into(), Some(*logprob));
         token.top.iter().map(entry).collect()
     }
 
-    fn token(&self, token: &TokenInfo, text: &str) -> Value {
-        let mut entry = self.entry(token.id, text, Some(token.logprob));
-        if token.special {
-            entry["special_token"] = true.into();
-        }
-        entry
+    fn token<'a>(&self, token: &TokenInfo, text: Cow<'a, str>) -> LmiToken<'a> {
+        let special_token = token.special.then_some(true);
+        LmiToken { special_token, ..self.entry(token.id, text, Some(token.logprob)) }
     }
 
-    /// `logprob` is its name since v17 of LMI, and TGI's; `log_prob` was it before.
-    fn entry(&self, id: u32, text: &str, logprob: Option<f32>) -> Value {
+    fn entry<'a>(&self, id: u32, text: Cow<'a, str>, logprob: Option<f32>) -> LmiToken<'a> {
         let logprob = logprob.map(number);
-        let mut entry = json!({"id": id, "text": text, "logprob": logprob, "log_prob": logprob});
-        if self.shown.tgi {
-            entry["special"] = self.tokenizer.is_control(id).into();
-        }
-        entry
+        let special = self.shown.tgi.then(|| self.tokenizer.is_control(id));
+        LmiToken { id, text, logprob, log_prob: logprob, special, special_token: None }
     }
 
     fn text(&self, id: u32) -> String {
@@ -132,12 +122,12 @@ impl Answer {
 }
 
 impl Encode for Answer {
-    fn whole(&self, prompts: &[Vec<Completed>], _: Usage) -> Value {
+    fn whole(&self, prompts: &[Vec<Completed>], _: Usage) -> Bytes {
         let answers = self.asked.iter().zip(prompts);
         let mut answers = answers.map(|(asked, choices)| self.writer.whole(asked, choices));
         match self.is_list {
-            true => answers.collect(),
-            false => answers.next().unwrap_or_default(),
+            true => call::json_bytes(&answers.collect::<Vec<_>>()),
+            false => call::json_bytes(&answers.next().flatten()),
         }
     }
 
@@ -157,21 +147,22 @@ impl Encode for Answer {
             out.add(&fault.body(Schema::Tgi, Door::Invocations));
             return ControlFlow::Break(());
         }
-        let mut line = json!({
-            // TGI counts tokens, LMI choices.
-            "index": if tgi { self.count } else { delta.choice.into() },
-            "token": match token {
+        let mut line = LmiLine {
+            index: if tgi { self.count } else { delta.choice.into() },
+            token: match token {
                 // Text held back by an unfinished character or a possible stop string comes with the
                 // token that releases it, so the texts of all lines are the whole text.
-                Some(token) => self.writer.token(token, &delta.text),
-                None => no_token(&delta.text),
+                Some(token) => {
+                    LineToken::Token(self.writer.token(token, delta.text.as_str().into()))
+                }
+                None => LineToken::None(NoToken::new(&delta.text)),
             },
-            "generated_text": null,
-            "details": null,
-        });
-        if let (Some(token), true) = (token, self.writer.shown.top > 0) {
-            line["top_tokens"] = self.writer.top(token);
-        }
+            generated_text: None,
+            details: None,
+            top_tokens: token.filter(|_| self.writer.shown.top > 0).map(|t| self.writer.top(t)),
+            code: None,
+            error: None,
+        };
         if let Some(finish) = &delta.finish {
             self.finish(&self.asked[prompt], choice, (finish, fault), &mut line);
         }
@@ -181,35 +172,26 @@ impl Encode for Answer {
 }
 
 impl Answer {
-    fn finish(
+    fn finish<'a>(
         &self,
-        asked: &Asked,
+        asked: &'a Asked,
         choice: usize,
         (finish, fault): (&FinishReason, Option<Fault>),
-        line: &mut Value,
+        line: &mut LmiLine<'a>,
     ) {
-        line["generated_text"] = self.writer.full(&asked.text, &self.text[choice]).into();
-        let reason = if fault.is_some() { "error" } else { finish.name() };
-        let mut details = json!({
-            "finish_reason": reason,
-            "seed": asked.seed,
-            "generated_tokens": self.tokens[choice],
-            "input_length": asked.prompt.len(),
+        line.generated_text = Some(self.writer.full(&asked.text, &self.text[choice]));
+        line.details = Some(LineDetails {
+            finish_reason: if fault.is_some() { "error" } else { finish.name() },
+            seed: asked.seed,
+            generated_tokens: self.tokens[choice],
+            input_length: asked.prompt.len(),
+            inputs: self.writer.shown.details.then_some(asked.text.as_str()),
         });
-        if self.writer.shown.details {
-            details["inputs"] = asked.text.as_str().into();
-        }
-        line["details"] = details;
         if let Some(fault) = fault {
-            line["code"] = fault.status(Door::Invocations).as_u16().into();
-            line["error"] = fault.message.into();
+            line.code = Some(fault.status(Door::Invocations).as_u16());
+            line.error = Some(fault.message);
         }
     }
-}
-
-/// What LMI writes where a line has no token.
-fn no_token(text: &str) -> Value {
-    json!({"id": -1, "text": text, "logprob": -1, "log_prob": -1, "special_token": true})
 }
 
 /// JSON has no infinity; a probability of zero is told as the smallest log there is.

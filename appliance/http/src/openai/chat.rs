@@ -7,30 +7,39 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Response;
+use bytes::Bytes;
 use gimbal_engine::{Completed, Delta, GenerateRequest, TokenInfo, Usage};
 use gimbal_text::Tokenizer;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::conversation::Conversation;
+use super::logprobs;
 use super::logprobs::{Shown, ShownFields};
 use super::request::{Common, Delivery, Header, Told, alternatives, deadline, patience};
-use super::{done, finish_name, logprobs, usage};
-use crate::call::{Call, tell_ignored};
+use super::shapes::{ChatChoice, ChatDelta, ChatLogprobs, ChatMessage, ChatPiece, Object};
+use crate::call::{self, Call, tell_ignored};
 use crate::fault::{Door, Fault, Schema};
 use crate::fields::Fields;
 use crate::framing::Frames;
 use crate::generations::{Generations, fault_of};
 use crate::members::part;
 use crate::names::Scope;
+use crate::schemas;
 use crate::stream::{self, Encode};
 use crate::typed::{Count, Flag};
 
+const ASSISTANT: &str = "assistant";
+const CHUNK: &str = "chat.completion.chunk";
+
 /// What a chat body says beside what completions say too.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ChatFields {
+    #[schema(schema_with = schemas::length)]
     max_completion_tokens: Option<Count>,
+    #[schema(schema_with = schemas::flag)]
     logprobs: Option<Flag>,
+    #[schema(schema_with = schemas::alternatives)]
     top_logprobs: Option<Count>,
 }
 
@@ -105,16 +114,12 @@ struct Writer {
 }
 
 impl Writer {
-    fn logprobs<'a>(&self, tokens: impl Iterator<Item = &'a TokenInfo>) -> Option<Value> {
+    fn logprobs<'a>(
+        &'a self,
+        tokens: impl Iterator<Item = &'a TokenInfo>,
+    ) -> Option<ChatLogprobs<'a>> {
         self.shown.top?;
         Some(logprobs::chat(&self.tokenizer, self.shown, self.has_ids, tokens))
-    }
-
-    fn chunk(&self, index: u16, delta: &Value, finish: Option<&str>) -> Value {
-        let choice = json!({
-            "index": index, "delta": delta, "logprobs": null, "finish_reason": finish,
-        });
-        self.header.object("chat.completion.chunk", &json!([choice]))
     }
 }
 
@@ -130,14 +135,9 @@ struct Chat {
 }
 
 impl Chat {
-    /// Where usage was asked for, every chunk has the member.
-    fn frame(&self, mut chunk: Value, completion_tokens: u32, out: &mut Frames) {
-        match self.told {
-            Told::Never => {}
-            Told::AtEnd => chunk["usage"] = Value::Null,
-            Told::Always => chunk["usage"] = usage(Usage { completion_tokens, ..self.cost }),
-        }
-        out.add(&chunk);
+    fn frame(&self, tokens: u32, piece: ChatPiece<'_>, out: &mut Frames) {
+        let usage = self.told.usage(Usage { completion_tokens: tokens, ..self.cost });
+        out.add(&self.writer.header.object(CHUNK, vec![piece], usage));
     }
 
     /// Counts a choice's tokens; tells its role before the first.
@@ -148,74 +148,69 @@ impl Chat {
             return *tokens;
         }
         self.tokens.push((delta.choice, more));
-        let role = json!({ "role": "assistant", "content": "" });
-        let mut chunk = self.writer.chunk(delta.choice, &role, None);
-        if let Some(prompt) = self.writer.prompt.take() {
-            chunk["prompt_token_ids"] = json!(prompt);
-        }
-        self.frame(chunk, 0, out);
+        let role = ChatDelta { role: Some(ASSISTANT), content: Some("") };
+        let usage = self.told.usage(Usage { completion_tokens: 0, ..self.cost });
+        let prompt = self.writer.prompt.take();
+        let chunk = self.writer.header.object(CHUNK, vec![piece(delta.choice, role)], usage);
+        out.add(&Object { prompt_token_ids: prompt.as_deref(), ..chunk });
         more
     }
 }
 
+fn piece(index: u16, delta: ChatDelta<'_>) -> ChatPiece<'_> {
+    ChatPiece { index, delta, logprobs: None, finish_reason: None, token_ids: None }
+}
+
 impl Encode for Chat {
-    fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Value {
+    fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Bytes {
         let writer = &self.writer;
-        let choice = |(index, choice): (usize, &Completed)| {
+        let choices = prompts.iter().flatten().enumerate().map(|(index, choice)| {
             let tokens = choice.tokens.iter().map(|(token, _)| token);
-            let mut told = json!({
-                "index": index,
-                "message": { "role": "assistant", "content": choice.text },
-                "logprobs": writer.logprobs(tokens),
-                "finish_reason": finish_name(&choice.finish),
-            });
-            if writer.shown.ids {
-                told["token_ids"] = choice.tokens.iter().map(|(token, _)| token.id).collect();
+            ChatChoice {
+                index,
+                message: ChatMessage { role: ASSISTANT, content: &choice.text },
+                logprobs: writer.logprobs(tokens.clone()),
+                finish_reason: (&choice.finish).into(),
+                token_ids: writer.shown.ids.then(|| tokens.map(|token| token.id).collect()),
             }
-            told
-        };
-        let choices = || prompts.iter().flatten();
-        let told: Value = choices().enumerate().map(choice).collect();
-        let mut object = writer.header.object("chat.completion", &told);
-        object["usage"] = usage(cost);
-        if let Some(prompt) = &writer.prompt {
-            object["prompt_token_ids"] = json!(prompt);
-        }
-        let scores = choices().next().and_then(|choice| choice.scores.as_deref());
-        if let (Some(top), Some(scores)) = (writer.shown.prompt, scores) {
-            object["prompt_logprobs"] = logprobs::prompt(&writer.tokenizer, scores, top.into());
-        }
-        object
+        });
+        let (choices, usage) = (choices.collect(), Some(Some(cost.into())));
+        let scores = prompts.iter().flatten().next().and_then(|choice| choice.scores.as_deref());
+        let scores = writer.shown.prompt.zip(scores);
+        call::json_bytes(&Object {
+            prompt_token_ids: writer.prompt.as_deref(),
+            prompt_logprobs: scores
+                .map(|(top, scores)| logprobs::prompt(&writer.tokenizer, scores, top.into())),
+            ..writer.header.object("chat.completion", choices, usage)
+        })
     }
 
     fn delta(&mut self, _prompt: usize, delta: Delta, out: &mut Frames) -> ControlFlow<()> {
         let tokens = self.count(&delta, out);
         let writer = &self.writer;
         let shows_token = writer.shown.top.is_some() || writer.shown.ids;
-        if !delta.text.is_empty() || shows_token && delta.token.is_some() {
-            let mut content = Map::new();
-            content.insert("content".into(), delta.text.into());
-            let mut chunk = writer.chunk(delta.choice, &Value::Object(content), None);
-            if let Some(token) = &delta.token {
-                chunk["choices"][0]["logprobs"] = json!(writer.logprobs(std::iter::once(token)));
-                if writer.shown.ids {
-                    chunk["choices"][0]["token_ids"] = json!([token.id]);
-                }
-            }
-            self.frame(chunk, tokens, out);
+        let token = delta.token.as_ref().filter(|_| shows_token);
+        if !delta.text.is_empty() || token.is_some() {
+            let content = ChatDelta { role: None, content: Some(&delta.text) };
+            let piece = ChatPiece {
+                logprobs: token.and_then(|token| writer.logprobs(std::iter::once(token))),
+                token_ids: token.filter(|_| writer.shown.ids).map(|token| vec![token.id]),
+                ..piece(delta.choice, content)
+            };
+            self.frame(tokens, piece, out);
         }
         let Some(finish) = &delta.finish else { return ControlFlow::Continue(()) };
         if let Some(fault) = fault_of(finish, true) {
             out.add(&fault.body(Schema::OpenAi, writer.door));
             return ControlFlow::Break(());
         }
-        let last = writer.chunk(delta.choice, &json!({}), Some(finish_name(finish)));
-        self.frame(last, tokens, out);
+        let last = piece(delta.choice, ChatDelta::default());
+        self.frame(tokens, ChatPiece { finish_reason: Some(finish.into()), ..last }, out);
         ControlFlow::Continue(())
     }
 
     fn end(&mut self, cost: Usage, out: &mut Frames) {
         let cost = (self.told != Told::Never).then_some(cost);
-        done(&self.writer.header, "chat.completion.chunk", cost, out);
+        self.writer.header.done::<ChatPiece<'_>>(CHUNK, cost, out);
     }
 }

@@ -8,19 +8,21 @@ use std::sync::Arc;
 
 use axum::body::Body;
 use axum::http::Response;
+use bytes::Bytes;
 use gimbal_engine::{
     Completed, Delta, GenerateRequest, Prompt, PromptScore, SampleParams, Service, TokenInfo, Usage,
 };
 use gimbal_text::Tokenizer;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use utoipa::ToSchema;
 
+use super::logprobs;
 use super::logprobs::{Entry, Shown, ShownFields};
 use super::request::{Common, Delivery, Header, Told, alternatives, deadline, patience};
+use super::shapes::{Finish, TextChoice, TextLogprobs};
 use super::tokens::prompt_of;
-use super::{done, finish_name, logprobs, usage};
 use crate::budget::Share;
-use crate::call::{Call, tell_ignored};
+use crate::call::{self, Call, tell_ignored};
 use crate::copies;
 use crate::fault::{Door, Fault, Schema};
 use crate::fields::Fields;
@@ -28,19 +30,26 @@ use crate::framing::Frames;
 use crate::generations::{Generations, fault_of};
 use crate::members::part;
 use crate::names::Scope;
+use crate::schemas;
 use crate::stream::{self, Encode};
 use crate::typed::{Count, Flag, Prompts};
 use crate::whole;
 
 const MAX_TOKENS: u32 = 16;
+const OBJECT: &str = "text_completion";
 
 /// What a completion body says beside what chats say too.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct CompletionFields {
+    #[schema(schema_with = schemas::prompts)]
     prompt: Option<Prompts>,
+    #[schema(schema_with = schemas::alternatives)]
     logprobs: Option<Count>,
+    #[schema(schema_with = schemas::flag)]
     echo: Option<Flag>,
+    #[schema(schema_with = schemas::choices)]
     best_of: Option<Count>,
+    #[schema(schema_with = schemas::flag)]
     add_special_tokens: Option<Flag>,
 }
 
@@ -126,18 +135,19 @@ async fn only_echo(
         let count = u32::try_from(tokens.len()).unwrap_or(u32::MAX);
         cost.prompt_tokens = cost.prompt_tokens.saturating_add(count);
         let index = choices.len();
-        let mut choice =
-            json!({ "index": index, "text": text, "logprobs": null, "finish_reason": "length" });
-        if shown.ids {
-            choice["prompt_token_ids"] = tokens.into();
-            choice["token_ids"] = json!([]);
-        }
-        choices.push(choice);
+        choices.push(TextChoice {
+            index,
+            text,
+            logprobs: None,
+            finish_reason: Some(Finish::Length),
+            prompt_logprobs: None,
+            token_ids: shown.ids.then(Vec::new),
+            prompt_token_ids: Some(tokens).filter(|_| shown.ids),
+        });
     }
-    let choices = Value::Array(choices);
-    let mut object = Header::new(call, "cmpl", service).object("text_completion", &choices);
-    object["usage"] = usage(cost);
-    whole::json(call, &object)
+    let header = Header::new(call, "cmpl", service);
+    let object = header.object(OBJECT, choices, Some(Some(cost.into())));
+    whole::json(call, call::json_bytes(&object))
 }
 
 fn prompts_of(prompts: Prompts, add_special_tokens: bool) -> Vec<Prompt> {
@@ -188,28 +198,29 @@ impl Writer {
         scores: Option<&[PromptScore]>,
         tokens: &[&TokenInfo],
         offset: &mut usize,
-    ) -> Value {
-        if self.shown.top.is_none() {
-            return Value::Null;
-        }
+    ) -> Option<TextLogprobs> {
+        self.shown.top?;
         let mut entries = Vec::new();
         if let (Some(top), Some(scores)) = (self.echoed, scores) {
             let ids = self.prompts.get(prompt).map_or(&[][..], Vec::as_slice);
             entries.extend(Entry::of_prompt(ids, scores, top));
         }
         entries.extend(tokens.iter().map(|token| Entry::of(token)));
-        logprobs::completion(&self.tokenizer, self.shown, &entries, offset)
+        Some(logprobs::completion(&self.tokenizer, self.shown, &entries, offset))
     }
 
     /// Ids of tokens, and of the prompt's with the first of them.
-    fn show_ids(&self, choice: &mut Value, prompt: usize, is_first: bool, tokens: &[&TokenInfo]) {
+    fn ids(
+        &self,
+        prompt: usize,
+        is_first: bool,
+        tokens: &[&TokenInfo],
+    ) -> (Option<Vec<u32>>, Option<Vec<u32>>) {
         if !self.shown.ids {
-            return;
+            return (None, None);
         }
-        choice["token_ids"] = tokens.iter().map(|token| token.id).collect();
-        if is_first {
-            choice["prompt_token_ids"] = json!(self.prompts.get(prompt));
-        }
+        let prompt = self.prompts.get(prompt).filter(|_| is_first).cloned();
+        (Some(tokens.iter().map(|token| token.id).collect()), prompt)
     }
 }
 
@@ -234,48 +245,33 @@ struct Sent {
     tokens: u32,
 }
 
-impl Text {
-    /// Where usage was asked for, every chunk has the member.
-    fn frame(&self, mut chunk: Value, prompt: usize, tokens: u32, out: &mut Frames) {
-        let cost = self.costs.get(prompt).copied().unwrap_or_default();
-        match self.told {
-            Told::Never => {}
-            Told::AtEnd => chunk["usage"] = Value::Null,
-            Told::Always => chunk["usage"] = usage(Usage { completion_tokens: tokens, ..cost }),
-        }
-        out.add(&chunk);
-    }
-}
-
 impl Encode for Text {
-    fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Value {
+    fn whole(&self, prompts: &[Vec<Completed>], cost: Usage) -> Bytes {
         let writer = &self.writer;
         let choice = |(index, choice): (usize, &Completed)| {
             let tokens: Vec<&TokenInfo> = choice.tokens.iter().map(|(token, _)| token).collect();
             let (prompt, scores) = (index / writer.choices, choice.scores.as_deref());
-            let mut told = json!({
-                "index": index,
-                "text": format!("{}{}", writer.echo[prompt], choice.text),
-                "logprobs": writer.logprobs(prompt, scores, &tokens, &mut 0),
-                "finish_reason": finish_name(&choice.finish),
-            });
-            if let (Some(top), Some(scores)) = (writer.shown.prompt, scores) {
-                let scores = logprobs::prompt(&writer.tokenizer, scores, top.into());
-                told["prompt_logprobs"] = scores;
+            let (token_ids, prompt_token_ids) = writer.ids(prompt, true, &tokens);
+            let shown = writer.shown.prompt.zip(scores);
+            TextChoice {
+                index,
+                text: format!("{}{}", writer.echo[prompt], choice.text),
+                logprobs: writer.logprobs(prompt, scores, &tokens, &mut 0),
+                finish_reason: Some((&choice.finish).into()),
+                prompt_logprobs: shown
+                    .map(|(top, scores)| logprobs::prompt(&writer.tokenizer, scores, top.into())),
+                token_ids,
+                prompt_token_ids,
             }
-            writer.show_ids(&mut told, prompt, true, &tokens);
-            told
         };
-        let choices: Value = prompts.iter().flatten().enumerate().map(choice).collect();
-        let mut object = writer.header.object("text_completion", &choices);
-        object["usage"] = usage(cost);
-        object
+        let choices = prompts.iter().flatten().enumerate().map(choice).collect();
+        call::json_bytes(&writer.header.object(OBJECT, choices, Some(Some(cost.into()))))
     }
 
     fn delta(&mut self, prompt: usize, delta: Delta, out: &mut Frames) -> ControlFlow<()> {
         let writer = &self.writer;
         let fault = delta.finish.as_ref().and_then(|finish| fault_of(finish, true));
-        let finish = delta.finish.as_ref().filter(|_| fault.is_none()).map(finish_name);
+        let finish = delta.finish.as_ref().filter(|_| fault.is_none()).map(Finish::from);
         let tokens: Vec<&TokenInfo> = delta.token.iter().collect();
         let index = prompt * writer.choices + usize::from(delta.choice);
         let mut text = delta.text;
@@ -290,13 +286,20 @@ impl Encode for Text {
         let logprobs = writer.logprobs(prompt, scores, &tokens, &mut sent.offset);
         let so_far = sent.tokens;
         let shows_ids = writer.shown.ids && (is_first || !tokens.is_empty());
-        if !text.is_empty() || finish.is_some() || !logprobs.is_null() || shows_ids {
-            let mut choice = json!({
-                "index": index, "text": text, "logprobs": logprobs, "finish_reason": finish,
-            });
-            writer.show_ids(&mut choice, prompt, is_first, &tokens);
-            let chunk = writer.header.object("text_completion", &json!([choice]));
-            self.frame(chunk, prompt, so_far, out);
+        if !text.is_empty() || finish.is_some() || logprobs.is_some() || shows_ids {
+            let (token_ids, prompt_token_ids) = writer.ids(prompt, is_first, &tokens);
+            let choice = TextChoice {
+                index,
+                text,
+                logprobs,
+                finish_reason: finish,
+                prompt_logprobs: None,
+                token_ids,
+                prompt_token_ids,
+            };
+            let cost = self.costs.get(prompt).copied().unwrap_or_default();
+            let usage = self.told.usage(Usage { completion_tokens: so_far, ..cost });
+            out.add(&writer.header.object(OBJECT, vec![choice], usage));
         }
         let Some(fault) = fault else { return ControlFlow::Continue(()) };
         out.add(&fault.body(Schema::OpenAi, self.writer.door));
@@ -305,6 +308,6 @@ impl Encode for Text {
 
     fn end(&mut self, cost: Usage, out: &mut Frames) {
         let cost = (self.told != Told::Never).then_some(cost);
-        done(&self.writer.header, "text_completion", cost, out);
+        self.writer.header.done::<TextChoice>(OBJECT, cost, out);
     }
 }

@@ -5,19 +5,28 @@
 use gimbal_engine::{Prompt, Turn};
 use serde::Deserialize;
 use serde_json::Value;
+use utoipa::ToSchema;
 
 use crate::fault::Fault;
+use crate::schemas;
 use crate::typed::{Flag, Object, Tree};
 
 /// The fields of a conversation.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Conversation {
+    #[schema(schema_with = schemas::messages)]
     pub(super) messages: Option<Tree>,
+    #[schema(schema_with = schemas::flag)]
     add_generation_prompt: Option<Flag>,
+    #[schema(schema_with = schemas::flag)]
     continue_final_message: Option<Flag>,
+    #[schema(schema_with = schemas::object)]
     chat_template_kwargs: Option<Object>,
+    #[schema(schema_with = schemas::variable)]
     enable_thinking: Option<Tree>,
+    #[schema(schema_with = schemas::variable)]
     reasoning_effort: Option<Tree>,
+    #[schema(schema_with = schemas::flag)]
     pub(super) add_special_tokens: Option<Flag>,
 }
 

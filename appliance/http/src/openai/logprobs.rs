@@ -7,11 +7,15 @@ use std::sync::Arc;
 use gimbal_engine::{PromptScore, TokenInfo};
 use gimbal_text::Tokenizer;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use utoipa::ToSchema;
 
 use super::request::alternatives;
+use super::shapes::{
+    ChatEntry, ChatLogprobs, ChatToken, PromptLogprobs, PromptToken, TextLogprobs, Top,
+};
 use crate::fault::Fault;
 use crate::lmi::number;
+use crate::schemas;
 use crate::typed::{Count, Flag, Ids};
 
 /// Tokens whose log probabilities may be asked for, as vLLM bounds them.
@@ -31,11 +35,15 @@ pub(super) struct Shown {
 }
 
 /// vLLM's fields of them.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct ShownFields {
+    #[schema(schema_with = schemas::alternatives)]
     prompt_logprobs: Option<Count>,
+    #[schema(schema_with = schemas::flag)]
     return_token_ids: Option<Flag>,
+    #[schema(schema_with = schemas::flag)]
     return_tokens_as_token_ids: Option<Flag>,
+    #[schema(schema_with = schemas::asked_tokens)]
     logprob_token_ids: Option<Ids<LOGPROB_IDS_MAX>>,
 }
 
@@ -73,28 +81,27 @@ impl Shown {
 
 /// Chat's shape: one entry a token, with its bytes.
 pub(super) fn chat<'a>(
-    tokenizer: &Tokenizer,
+    tokenizer: &'a Tokenizer,
     shown: Shown,
     has_ids: bool,
     tokens: impl Iterator<Item = &'a TokenInfo>,
-) -> Value {
-    let entry = |id: u32, logprob: f32| {
-        json!({
-            "token": shown.name(tokenizer, id),
-            "logprob": number(logprob),
-            "bytes": tokenizer.bytes(id),
-        })
+) -> ChatLogprobs<'a> {
+    let entry = |id: u32, logprob: f32| ChatEntry {
+        token: shown.name(tokenizer, id),
+        logprob: number(logprob),
+        bytes: tokenizer.bytes(id),
     };
     let told = |token: &TokenInfo| {
-        let mut told = entry(token.id, token.logprob);
         // Beside tokens that were asked for stands the one that was chosen.
         let own = (token.id, token.logprob);
         let own = Some(own).filter(|_| has_ids && token.top.iter().all(|(id, _)| *id != token.id));
         let all = own.iter().chain(&token.top);
-        told["top_logprobs"] = all.map(|(id, logprob)| entry(*id, *logprob)).collect();
-        told
+        ChatToken {
+            token: entry(token.id, token.logprob),
+            top_logprobs: all.map(|(id, logprob)| entry(*id, *logprob)).collect(),
+        }
     };
-    json!({ "content": tokens.map(told).collect::<Vec<_>>() })
+    ChatLogprobs { content: tokens.map(told).collect() }
 }
 
 /// A token in completions' shape; a prompt's first one has no log probability.
@@ -131,7 +138,7 @@ pub(super) fn completion(
     shown: Shown,
     tokens: &[Entry<'_>],
     offset: &mut usize,
-) -> Value {
+) -> TextLogprobs {
     let mut offsets = Vec::with_capacity(tokens.len());
     for token in tokens {
         offsets.push(*offset);
@@ -140,38 +147,36 @@ pub(super) fn completion(
     // The token itself is always among them, so there may be one more than was asked for.
     let top = |token: &Entry<'_>| {
         let (own, others) = token.told?;
-        let mut top = Map::new();
-        top.insert(shown.name(tokenizer, token.id), number(own).into());
+        let mut top = Top::default();
+        top.add(shown.name(tokenizer, token.id), number(own));
         for (id, logprob) in others {
-            top.entry(shown.name(tokenizer, *id)).or_insert_with(|| number(*logprob).into());
+            top.add(shown.name(tokenizer, *id), number(*logprob));
         }
         Some(top)
     };
     let logprob = |token: &Entry<'_>| token.told.map(|(own, _)| number(own));
-    json!({
-        "tokens": tokens.iter().map(|t| shown.name(tokenizer, t.id)).collect::<Vec<_>>(),
-        "token_logprobs": tokens.iter().map(logprob).collect::<Vec<_>>(),
-        "top_logprobs": tokens.iter().map(top).collect::<Vec<_>>(),
-        "text_offset": offsets,
-    })
+    TextLogprobs {
+        tokens: tokens.iter().map(|t| shown.name(tokenizer, t.id)).collect(),
+        token_logprobs: tokens.iter().map(logprob).collect(),
+        top_logprobs: tokens.iter().map(top).collect(),
+        text_offset: offsets,
+    }
 }
 
 /// vLLM's shape for a prompt: of each token but the first, itself and its alternatives by their ids.
-pub(super) fn prompt(tokenizer: &Tokenizer, scores: &[PromptScore], top: usize) -> Value {
-    let entry = |id: u32, logprob: f32, rank: u64| {
-        json!({
-            "logprob": number(logprob),
-            "rank": rank,
-            "decoded_token": tokenizer.decode(&[id], false),
-        })
+pub(super) fn prompt(tokenizer: &Tokenizer, scores: &[PromptScore], top: usize) -> PromptLogprobs {
+    let entry = |id: u32, logprob: f32, rank: u64| PromptToken {
+        logprob: number(logprob),
+        rank,
+        decoded_token: tokenizer.decode(&[id], false),
     };
     let told = |score: &PromptScore| {
-        let mut told = Map::new();
-        told.insert(score.id.to_string(), entry(score.id, score.logprob, score.rank.into()));
+        let mut told = Top::default();
+        told.add(score.id.to_string(), entry(score.id, score.logprob, score.rank.into()));
         for ((id, logprob), rank) in score.top.iter().take(top).zip(1..) {
-            told.entry(id.to_string()).or_insert_with(|| entry(*id, *logprob, rank));
+            told.add(id.to_string(), entry(*id, *logprob, rank));
         }
-        Value::Object(told)
+        Some(told)
     };
-    std::iter::once(Value::Null).chain(scores.iter().map(told)).collect()
+    std::iter::once(None).chain(scores.iter().map(told)).collect()
 }

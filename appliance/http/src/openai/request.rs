@@ -4,17 +4,20 @@
 
 use std::time::{Duration, SystemTime};
 
-use gimbal_engine::{Edge, GenerateRequest, Service, Wanted};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use gimbal_engine::{Edge, GenerateRequest, Service, Usage, Wanted};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
+use super::shapes::{Cost, Object};
 use crate::access::random_hex;
 use crate::call::Call;
 use crate::fault::{Door, Fault};
 use crate::fields::Fields;
+use crate::framing::Frames;
 use crate::members::part;
 use crate::names::Scope;
 use crate::sampling::Sampling;
+use crate::schemas;
 use crate::structured::Structured;
 use crate::typed::{Count, Flag, Number};
 
@@ -59,29 +62,60 @@ impl Header {
     }
 
     /// An object with these choices.
-    pub(super) fn object(&self, kind: &str, choices: &Value) -> Value {
-        json!({
-            "id": self.id, "object": kind, "created": self.created, "model": self.model,
-            "system_fingerprint": self.fingerprint, "choices": choices,
-        })
+    pub(super) fn object<C: ToSchema>(
+        &self,
+        object: &'static str,
+        choices: Vec<C>,
+        usage: Option<Option<Cost>>,
+    ) -> Object<'_, C> {
+        Object {
+            id: &self.id,
+            object,
+            created: self.created,
+            model: &self.model,
+            system_fingerprint: &self.fingerprint,
+            choices,
+            usage,
+            prompt_token_ids: None,
+            prompt_logprobs: None,
+        }
+    }
+
+    /// The end of a stream: what it cost, where asked for.
+    pub(super) fn done<C: Serialize + ToSchema>(
+        &self,
+        object: &'static str,
+        cost: Option<Usage>,
+        out: &mut Frames,
+    ) {
+        if let Some(cost) = cost {
+            out.add(&self.object::<C>(object, Vec::new(), Some(Some(cost.into()))));
+        }
+        out.done();
     }
 }
 
 /// What chat and completions share beside [`Sampling`].
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct Shared {
+    #[schema(schema_with = schemas::text)]
     pub(super) model: Option<String>,
+    #[schema(schema_with = schemas::length)]
     truncate_prompt_tokens: Option<Count>,
     #[expect(dead_code, reason = "who asks changes nothing")]
+    #[schema(schema_with = schemas::text)]
     user: Option<String>,
     #[expect(dead_code, reason = "no tools are called, so none are called in parallel")]
+    #[schema(schema_with = schemas::flag)]
     parallel_tool_calls: Option<Flag>,
 }
 
 /// What `stream_options` may say.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct StreamOptions {
+    #[schema(schema_with = schemas::flag)]
     include_usage: Option<Flag>,
+    #[schema(schema_with = schemas::flag)]
     continuous_usage_stats: Option<Flag>,
 }
 
@@ -130,6 +164,17 @@ impl Common {
             grammar: self.grammar,
             truncate: self.shared.truncate_prompt_tokens.map(Count::small),
             ..self.sampling.request(params, call)
+        }
+    }
+}
+
+impl Told {
+    /// The member `usage` of a chunk.
+    pub(super) fn usage(self, cost: Usage) -> Option<Option<Cost>> {
+        match self {
+            Self::Never => None,
+            Self::AtEnd => Some(None),
+            Self::Always => Some(Some(cost.into())),
         }
     }
 }

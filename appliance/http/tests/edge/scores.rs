@@ -34,7 +34,8 @@ fn truth(text: &str, top: u8) -> Vec<Told> {
 
 /// A log probability as it is written.
 fn number(logprob: f32) -> Value {
-    json!(logprob.clamp(-9999.0, 0.0))
+    // The digits of an `f32`, as answers have them.
+    serde_json::from_str(&logprob.clamp(-9999.0, 0.0).to_string()).expect("a number")
 }
 
 fn name(id: u32) -> String {

@@ -1,0 +1,204 @@
+//! What JSON the fields of bodies may be, for `/openapi.json`: their types, and the ranges that the engine
+//! keeps. `null` is as good as absent everywhere.
+//!
+//! What a field is for stands in `names.rs`. Next: `openapi.rs`.
+
+use utoipa::openapi::RefOr;
+use utoipa::openapi::schema::{
+    AnyOfBuilder, ArrayBuilder, ObjectBuilder, Schema, SchemaType, Type,
+};
+
+use crate::typed::{PROMPTS_MAX, STOP_TOKENS_MAX, STOPS_MAX};
+
+/// Letters of a text that ends an answer.
+const STOP_LETTERS_MAX: usize = 1024;
+/// Alternatives to a token.
+const TOP_MAX: u32 = 20;
+/// Tokens whose log probabilities may be asked for.
+const ASKED_MAX: usize = 128;
+/// Continuations of a prompt.
+const CHOICES_MAX: u32 = 128;
+
+fn or_null(kind: Type) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::from_iter([kind, Type::Null]))
+}
+
+fn plain(kind: Type) -> ObjectBuilder {
+    ObjectBuilder::new().schema_type(SchemaType::new(kind))
+}
+
+/// True, false, or null.
+pub(crate) fn flag() -> Schema {
+    or_null(Type::Boolean).build().into()
+}
+
+/// A text, or null.
+pub(crate) fn text() -> Schema {
+    or_null(Type::String).build().into()
+}
+
+/// A text that must be there.
+pub(crate) fn needed_text() -> Schema {
+    plain(Type::String).build().into()
+}
+
+/// Any object, or null.
+pub(crate) fn object() -> Schema {
+    or_null(Type::Object).build().into()
+}
+
+/// `response_format`: what it holds beside its type depends on the type.
+pub(crate) fn response_format() -> Schema {
+    let kinds = ["text", "json_object", "json_schema"];
+    let kind = plain(Type::String).enum_values(Some(kinds));
+    or_null(Type::Object).property("type", kind).required("type").build().into()
+}
+
+/// A JSON schema, as an object or as a text.
+pub(crate) fn written_schema() -> Schema {
+    let kinds = [Type::Object, Type::Boolean, Type::String, Type::Null];
+    ObjectBuilder::new().schema_type(SchemaType::from_iter(kinds)).build().into()
+}
+
+/// A text, or an object with its type and its value.
+pub(crate) fn text_or_object() -> Schema {
+    let kinds = [Type::Object, Type::String, Type::Null];
+    ObjectBuilder::new().schema_type(SchemaType::from_iter(kinds)).build().into()
+}
+
+/// Texts, or null.
+pub(crate) fn texts() -> Schema {
+    let kinds = SchemaType::from_iter([Type::Array, Type::Null]);
+    ArrayBuilder::new().schema_type(kinds).items(plain(Type::String)).build().into()
+}
+
+/// Whatever a template reads.
+pub(crate) fn variable() -> Schema {
+    ObjectBuilder::new().schema_type(SchemaType::AnyValue).build().into()
+}
+
+fn number(least: f64, most: f64) -> Schema {
+    or_null(Type::Number).minimum(Some(least)).maximum(Some(most)).build().into()
+}
+
+/// 0 is greedy.
+pub(crate) fn temperature() -> Schema {
+    number(0.0, 100.0)
+}
+
+/// A share of probability above 0.
+pub(crate) fn top_p() -> Schema {
+    number(1e-30, 1.0)
+}
+
+/// A share of the best probability.
+pub(crate) fn min_p() -> Schema {
+    number(0.0, 1.0)
+}
+
+/// A factor.
+pub(crate) fn repetition_penalty() -> Schema {
+    number(1e-3, 1e3)
+}
+
+/// What is taken from logits.
+pub(crate) fn penalty() -> Schema {
+    number(-2.0, 2.0)
+}
+
+/// A count from 0.
+pub(crate) fn count() -> Schema {
+    or_null(Type::Integer).minimum(Some(0)).build().into()
+}
+
+/// A count from 1.
+pub(crate) fn length() -> Schema {
+    or_null(Type::Integer).minimum(Some(1)).build().into()
+}
+
+/// Alternatives to each token.
+pub(crate) fn alternatives() -> Schema {
+    or_null(Type::Integer).minimum(Some(0)).maximum(Some(TOP_MAX)).build().into()
+}
+
+/// Continuations of a prompt.
+pub(crate) fn choices() -> Schema {
+    or_null(Type::Integer).minimum(Some(1)).maximum(Some(CHOICES_MAX)).build().into()
+}
+
+/// 0 and -1 keep all.
+pub(crate) fn top_k() -> Schema {
+    or_null(Type::Integer).minimum(Some(-1)).maximum(Some(u32::MAX)).build().into()
+}
+
+/// Any number of 64 bits.
+pub(crate) fn seed() -> Schema {
+    or_null(Type::Integer).minimum(Some(isize::MIN)).maximum(Some(isize::MAX)).build().into()
+}
+
+fn id() -> Schema {
+    plain(Type::Integer).minimum(Some(0)).maximum(Some(u32::MAX)).build().into()
+}
+
+fn list(items: Schema) -> ArrayBuilder {
+    ArrayBuilder::new().items(RefOr::T(items))
+}
+
+/// Tokens that end an answer.
+pub(crate) fn stop_tokens() -> Schema {
+    let kinds = SchemaType::from_iter([Type::Array, Type::Null]);
+    list(id()).schema_type(kinds).max_items(Some(STOP_TOKENS_MAX - 1)).build().into()
+}
+
+/// Tokens whose log probabilities are asked for.
+pub(crate) fn asked_tokens() -> Schema {
+    let kinds = SchemaType::from_iter([Type::Array, Type::Null]);
+    list(id()).schema_type(kinds).min_items(Some(1)).max_items(Some(ASKED_MAX)).build().into()
+}
+
+/// Tokens.
+pub(crate) fn tokens() -> Schema {
+    list(id()).build().into()
+}
+
+/// Texts that end an answer.
+pub(crate) fn stop() -> Schema {
+    let one = || plain(Type::String).min_length(Some(1)).max_length(Some(STOP_LETTERS_MAX)).build();
+    let many = list(one().into()).max_items(Some(STOPS_MAX - 1)).build();
+    any([one().into(), many.into(), plain(Type::Null).build().into()])
+}
+
+/// One text, or some.
+pub(crate) fn inputs() -> Schema {
+    let many = list(needed_text()).min_items(Some(1)).max_items(Some(PROMPTS_MAX)).build();
+    any([needed_text(), many.into()])
+}
+
+/// A text, texts, token ids, or lists of them.
+pub(crate) fn prompts() -> Schema {
+    let some = |items: Schema| list(items).min_items(Some(1));
+    let texts = some(needed_text()).max_items(Some(PROMPTS_MAX)).build();
+    let ids = || some(id()).build();
+    let lists = some(ids().into()).max_items(Some(PROMPTS_MAX)).build();
+    any([needed_text(), texts.into(), ids().into(), lists.into()])
+}
+
+/// A conversation.
+pub(crate) fn messages() -> Schema {
+    let part = plain(Type::Object)
+        .property("type", plain(Type::String).enum_values(Some(["text"])))
+        .property("text", needed_text())
+        .required("type")
+        .required("text");
+    let parts = list(part.build().into()).build();
+    let content = any([needed_text(), parts.into(), plain(Type::Null).build().into()]);
+    let message = plain(Type::Object)
+        .property("role", needed_text())
+        .property("content", content)
+        .required("role");
+    list(message.build().into()).min_items(Some(1)).build().into()
+}
+
+fn any<const N: usize>(all: [Schema; N]) -> Schema {
+    all.into_iter().fold(AnyOfBuilder::new(), AnyOfBuilder::item).build().into()
+}
