@@ -9,7 +9,8 @@
 //! it into words), `bpe`, `spm`, `merge` (joining neighbours), `unigram`, `charsmap`, and `json`
 //! with `named` (files of Hugging Face; `patience` bounds their expressions); then `template`
 //! (messages to a prompt) and `jinja` (its language), `grammar` (what an answer must look like),
-//! `decoder` (ids to text, piece by piece), `stop` (where to end).
+//! `decoder` (ids to text, piece by piece), `stop` (where to end), `tools` (calls and thoughts in an
+//! answer).
 //!
 //! # Invariants
 //! - No text that ends in half a character is ever emitted; what a stream emits in pieces equals
@@ -44,6 +45,7 @@ mod stop;
 mod table;
 mod template;
 mod tokenizer;
+mod tools;
 mod traits;
 mod unigram;
 
@@ -57,3 +59,4 @@ pub use random::random;
 pub use stop::{StopStrings, Stopped};
 pub use template::{ChatTemplate, RenderOptions};
 pub use tokenizer::Tokenizer;
+pub use tools::{Piece, ToolError, ToolFormat, ToolParser, ToolSpec};
