@@ -59,4 +59,6 @@ pub use random::random;
 pub use stop::{StopStrings, Stopped};
 pub use template::{ChatTemplate, RenderOptions};
 pub use tokenizer::Tokenizer;
-pub use tools::{Piece, ToolError, ToolFormat, ToolParser, ToolSpec};
+pub use tools::{
+    Piece, ReasoningFormat, ReasoningSplitter, Thought, ToolError, ToolFormat, ToolParser, ToolSpec,
+};

@@ -1,10 +1,10 @@
-//! Tools that a model may call: how it writes a call, how it is made to write one, what it thinks first.
+//! Tools that a model may call: how it writes a call, what it thinks first.
 //!
 //! Nothing is called here, and no message is rendered: templates do that. Text comes in pieces, and
 //! how it is cut never matters. Reading order: `spec` (what a client says of its tools), `format` (who
 //! writes calls how), `parser` (text to calls) with its readers `object` (JSON), `named` (a name, then
 //! JSON), `pythonic` with `literal`, `xml` with `typed`; all of them hand to `calls`, and `scan` knows
-//! where a piece of JSON ends; then `force` (the grammar of a call) and `reasoning`. Next:
+//! where a piece of JSON ends; then `reasoning`. Next:
 //! `tools/spec.rs`.
 
 mod calls;
@@ -14,6 +14,7 @@ mod named;
 mod object;
 mod parser;
 mod pythonic;
+mod reasoning;
 mod scan;
 mod spec;
 mod typed;
@@ -25,4 +26,5 @@ mod tests;
 pub use calls::Piece;
 pub use format::ToolFormat;
 pub use parser::ToolParser;
+pub use reasoning::{ReasoningFormat, ReasoningSplitter, Thought};
 pub use spec::{ToolError, ToolSpec};
