@@ -60,5 +60,6 @@ pub use stop::{StopStrings, Stopped};
 pub use template::{ChatTemplate, RenderOptions};
 pub use tokenizer::Tokenizer;
 pub use tools::{
-    Piece, ReasoningFormat, ReasoningSplitter, Thought, ToolError, ToolFormat, ToolParser, ToolSpec,
+    Piece, ReasoningFormat, ReasoningSplitter, Thought, ToolChoice, ToolError, ToolFormat,
+    ToolParser, ToolSpec, grammar as tool_grammar,
 };

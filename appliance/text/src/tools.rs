@@ -1,13 +1,14 @@
-//! Tools that a model may call: how it writes a call, what it thinks first.
+//! Tools that a model may call: how it writes a call, how it is made to write one, what it thinks first.
 //!
 //! Nothing is called here, and no message is rendered: templates do that. Text comes in pieces, and
 //! how it is cut never matters. Reading order: `spec` (what a client says of its tools), `format` (who
 //! writes calls how), `parser` (text to calls) with its readers `object` (JSON), `named` (a name, then
 //! JSON), `pythonic` with `literal`, `xml` with `typed`; all of them hand to `calls`, and `scan` knows
-//! where a piece of JSON ends; then `reasoning`. Next:
+//! where a piece of JSON ends; then `force` (the grammar of a call) and `reasoning`. Next:
 //! `tools/spec.rs`.
 
 mod calls;
+mod force;
 mod format;
 mod literal;
 mod named;
@@ -24,6 +25,7 @@ mod xml;
 mod tests;
 
 pub use calls::Piece;
+pub use force::{ToolChoice, grammar};
 pub use format::ToolFormat;
 pub use parser::ToolParser;
 pub use reasoning::{ReasoningFormat, ReasoningSplitter, Thought};

@@ -6,17 +6,17 @@
 use super::named::{DEEPSEEK_CALL, DEEPSEEK_SEPARATOR};
 use super::xml::FUNCTION;
 
-const CALL: &str = "<tool_call>";
+pub(super) const CALL: &str = "<tool_call>";
 const CALL_END: &str = "</tool_call>";
-const TOKEN: &str = "<|tool_call|>";
-const TOKEN_END: &str = "<|/tool_call|>";
+pub(super) const TOKEN: &str = "<|tool_call|>";
+pub(super) const TOKEN_END: &str = "<|/tool_call|>";
 const PYTHON_TAG: &str = "<|python_tag|>";
 const PYTHON: &str = "<|python_start|>";
 const PYTHON_END: &str = "<|python_end|>";
-const MISTRAL: &str = "[TOOL_CALLS]";
-const DEEPSEEK: &str = "<｜tool▁calls▁begin｜>";
-const DEEPSEEK_END: &str = "<｜tool▁calls▁end｜>";
-const DEEPSEEK_CALL_END: &str = "<｜tool▁call▁end｜>";
+pub(super) const MISTRAL: &str = "[TOOL_CALLS]";
+pub(super) const DEEPSEEK: &str = "<｜tool▁calls▁begin｜>";
+pub(super) const DEEPSEEK_END: &str = "<｜tool▁calls▁end｜>";
+pub(super) const DEEPSEEK_CALL_END: &str = "<｜tool▁call▁end｜>";
 
 /// How a model writes calls.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

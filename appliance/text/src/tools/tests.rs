@@ -1,5 +1,6 @@
 //! What holds for answers of every format; `tests/formats.rs` has a table for each.
 
+mod force;
 mod formats;
 
 use proptest::prelude::*;
