@@ -26,7 +26,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     Target { name: "gguf", run: models::gguf, seeds: models::gguf_seeds, words: models::WORDS },
     Target {
         name: "safetensors",
@@ -58,6 +58,7 @@ pub const TARGETS: [Target; 8] = [
         seeds: text::forgery_seeds,
         words: text::FORGERY_WORDS,
     },
+    Target { name: "calls", run: text::calls, seeds: text::calls_seeds, words: text::CALLS_WORDS },
     Target { name: "body", run: bodies::body, seeds: bodies::seeds, words: bodies::WORDS },
     Target { name: "wire", run: wire::wire, seeds: wire::seeds, words: wire::WORDS },
 ];

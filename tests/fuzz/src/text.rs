@@ -1,8 +1,11 @@
-//! `tokenizer.json` and chat templates.
+//! `tokenizer.json`, chat templates and what a model writes.
 
 use std::sync::OnceLock;
 
-use gimbal_text::{ChatTemplate, Named, RenderOptions, Tokenizer, TokenizerData};
+use gimbal_text::{
+    ChatTemplate, Named, Piece, RenderOptions, Tokenizer, TokenizerData, ToolFormat, ToolParser,
+    ToolSpec,
+};
 use serde_json::json;
 
 use crate::golden;
@@ -195,5 +198,72 @@ pub(crate) fn template_seeds() -> Vec<Vec<u8>> {
          {{ raise_exception('too many') }}{% endif %}{% endfor %}{{ strftime_now('%d %b %Y') }}",
     ]
     .map(|template| template.as_bytes().to_vec())
+    .to_vec()
+}
+
+/// The last byte chooses the format: no letter of an answer without calls is lost, and letters that
+/// come one by one mean the same.
+pub(crate) fn calls(bytes: &[u8]) {
+    let Some((how, text)) = bytes.split_last() else { return };
+    let text = String::from_utf8_lossy(text);
+    let formats: Vec<ToolFormat> = ToolFormat::names().filter_map(ToolFormat::named).collect();
+    let format = formats[usize::from(*how) % formats.len()];
+    let parameters = json!({ "properties": { "a": { "type": "integer" } } });
+    let tool = json!([{ "function": { "name": "f", "parameters": parameters } }]);
+    let tools = ToolSpec::read(&tool).expect("good tools");
+    let parsed = |cuts: &[&str]| {
+        let mut parser = ToolParser::new(format, &tools);
+        let mut pieces: Vec<Piece> = cuts.iter().flat_map(|cut| parser.push(cut)).collect();
+        pieces.extend(parser.finish());
+        let (mut said, mut called) = (String::new(), String::new());
+        for piece in pieces {
+            match piece {
+                Piece::Text(text) => said += &text,
+                Piece::Call { index, name } => called += &format!("\n{index} {name} "),
+                Piece::Arguments { delta, .. } => called += &delta,
+            }
+        }
+        (said, called)
+    };
+    let whole = parsed(&[&text]);
+    let letters: Vec<&str> = text.split("").collect();
+    assert_eq!(parsed(&letters), whole, "{format:?}");
+    assert!(!whole.1.is_empty() || whole.0 == text, "{format:?}: {text:?}");
+}
+
+pub(crate) const CALLS_WORDS: &[&str] = &[
+    "<tool_call>",
+    "</tool_call>",
+    "<|python_tag|>",
+    "[TOOL_CALLS]",
+    "[ARGS]",
+    "<function=f>",
+    "<parameter=a>",
+    "</parameter>",
+    "</function>",
+    "<｜tool▁calls▁begin｜>",
+    "<｜tool▁call▁begin｜>",
+    "<｜tool▁sep｜>",
+    "```json\n",
+    "\"name\": \"f\"",
+    "\"arguments\": {",
+    "[f(a=",
+    "'",
+    "\\",
+    "}",
+    "]",
+];
+
+pub(crate) fn calls_seeds() -> Vec<Vec<u8>> {
+    [
+        "{\"name\": \"f\", \"arguments\": {\"a\": [1, null]}}\0",
+        "Yes. <tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>\u{1}",
+        "[f(a='x', b=[1, {'c': None}]), f()]\u{4}",
+        "[TOOL_CALLS]f[ARGS]{\"a\": \"\\u00e9\"}\u{6}",
+        "<tool_call><function=f>\n<parameter=a>\n5\n</parameter>\n</function></tool_call>\u{7}",
+        "<｜tool▁calls▁begin｜><｜tool▁call▁begin｜>function<｜tool▁sep｜>f\n```json\n{}\n```\u{9}",
+        "functools[{\"name\": \"f\", \"arguments\": {}}]\u{d}",
+    ]
+    .map(|seed| seed.as_bytes().to_vec())
     .to_vec()
 }
