@@ -243,11 +243,6 @@ class Errors(unittest.TestCase):
 
     def test_what_is_not_there_says_so(self):
         self.refused(openai.BadRequestError, "not_supported", logit_bias={"1": 1})
-        with self.assertRaises(openai.BadRequestError) as caught:
-            chat(response_format={"type": "json_object"})
-        self.assertEqual(caught.exception.code, "not_supported")
-        with self.assertRaises(openai.BadRequestError):
-            chat(tools=[{"type": "function", "function": {"name": "f", "parameters": {}}}])
 
     def test_too_long_has_its_numbers(self):
         error = self.refused(openai.BadRequestError, "context_length_exceeded", max_tokens=10**6)

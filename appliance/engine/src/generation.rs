@@ -43,6 +43,7 @@ pub struct Generation {
     /// No token is told.
     pub(crate) is_silent: bool,
     pub(crate) skip_special_tokens: bool,
+    pub(crate) kept_tokens: Arc<[u32]>,
     pub(crate) is_counted: bool,
     pub(crate) started: bool,
     /// The lane has forgotten the request: there is nothing to cancel.
@@ -236,7 +237,8 @@ impl Generation {
         // Both lists have items of one size, so the memory stays.
         let top = top.into_iter().map(|(id, logprob)| (id.get(), logprob)).collect();
         let special = self.tokenizer.is_control(token);
-        let shown = !(special && self.skip_special_tokens);
+        let is_kept = || self.kept_tokens.binary_search(&token).is_ok();
+        let shown = !(special && self.skip_special_tokens) || is_kept();
         let bytes = if shown { self.tokenizer.bytes(token) } else { &[] };
         let text = choice.decoder.push(bytes);
         let stopped = choice.push(text);

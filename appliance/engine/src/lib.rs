@@ -80,7 +80,7 @@ mod warm;
 pub use clock::Clock;
 pub use constraint::{Constrain, Constraint, Ready};
 pub use drain::Drained;
-pub use edge::{Edge, OutputFormatter};
+pub use edge::{Edge, OutputFormatter, Parser};
 pub use gate::Permit;
 pub use generation::Generation;
 pub use health::Health;

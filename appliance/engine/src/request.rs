@@ -43,6 +43,8 @@ pub struct GenerateRequest {
     pub ignore_eos: bool,
     /// Leaves control tokens out of the text.
     pub skip_special_tokens: bool,
+    /// Control tokens that stay in the text all the same, in ascending order.
+    pub kept_tokens: Arc<[u32]>,
     /// Keeps only so many tokens of the prompt, the last ones.
     pub truncate: Option<u32>,
     /// Time until the last token; after it the request ends.
@@ -79,6 +81,7 @@ impl GenerateRequest {
             stop_token_ids: Arc::default(),
             ignore_eos: false,
             skip_special_tokens: true,
+            kept_tokens: Arc::default(),
             truncate: None,
             deadline: None,
             priority: Priority::default(),

@@ -331,6 +331,7 @@ impl Service {
             scores: request.scores.map(|_| Scores::default()),
             is_silent,
             skip_special_tokens: request.skip_special_tokens,
+            kept_tokens: Arc::clone(&request.kept_tokens),
             is_counted: request.is_counted,
             started: false,
             closed: false,

@@ -6,12 +6,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use gimbal_engine::{Edge, Micros, OutputFormatter, Policy, SampleParams};
+use gimbal_engine::{Edge, Micros, OutputFormatter, Parser, Policy, SampleParams};
 use gimbal_hal::{KvDtype, Profile, Quantize};
 use gimbal_http::{HttpSettings, WebRules};
 use gimbal_onnx::KernelChoice;
 use gimbal_settings::Settings;
-use gimbal_text::random;
+use gimbal_text::{ReasoningFormat, ToolFormat, random};
 
 use crate::folder::user_folders;
 
@@ -203,8 +203,18 @@ fn edge(settings: &Settings) -> Edge {
             _ => OutputFormatter::Auto,
         },
         tgi_compat: settings.flag("tgi_compat"),
+        tool_calls: parser(settings.text("tool_call_parser"), ToolFormat::named),
+        reasoning: parser(settings.text("reasoning_parser"), ReasoningFormat::named),
         deadline: settings.seconds("invocation_timeout_s"),
         ..Edge::default()
+    }
+}
+
+/// How answers are read, by the name of a setting.
+fn parser<T>(name: Option<&str>, named: impl Fn(&str) -> Option<T>) -> Parser<T> {
+    match name {
+        Some("none") => Parser::Off,
+        name => name.and_then(named).map_or(Parser::Auto, Parser::As),
     }
 }
 

@@ -47,6 +47,20 @@ pub(crate) fn object() -> Schema {
     or_null(Type::Object).build().into()
 }
 
+/// Tools in OpenAI's form.
+pub(crate) fn tools() -> Schema {
+    let function = plain(Type::Object).property("name", needed_text()).required("name");
+    let kind = plain(Type::String).enum_values(Some(["function"]));
+    let tool = plain(Type::Object).property("type", kind).property("function", function);
+    list(tool.required("type").required("function").build().into()).build().into()
+}
+
+/// Functions in OpenAI's older form.
+pub(crate) fn functions() -> Schema {
+    let function = plain(Type::Object).property("name", needed_text()).required("name");
+    list(function.build().into()).build().into()
+}
+
 /// `response_format`: what it holds beside its type depends on the type.
 pub(crate) fn response_format() -> Schema {
     let kinds = ["text", "json_object", "json_schema"];

@@ -148,6 +148,26 @@ pub struct Setting {
     pub default: fn(&Facts) -> (Value, &'static str),
 }
 
+/// Ways of writing calls, by vLLM's names.
+pub(crate) const TOOL_CALLS: [&str; 16] = [
+    "auto",
+    "none",
+    "generic",
+    "hermes",
+    "llama3_json",
+    "llama4_json",
+    "pythonic",
+    "llama4_pythonic",
+    "mistral",
+    "qwen3_coder",
+    "qwen3_xml",
+    "deepseek_v3",
+    "deepseek_v31",
+    "granite",
+    "granite4",
+    "phi4_mini_json",
+];
+
 impl Setting {
     /// The path of a vendor's library or program.
     pub(crate) const fn library(key: &'static str, doc: &'static str) -> Self {
@@ -160,6 +180,30 @@ impl Setting {
             environment: &[],
             default: |_| (Value::Auto, "the vendor's folder, else the loader's search path"),
         }
+    }
+
+    /// How an answer's text is read.
+    pub(crate) const fn parser(
+        key: &'static str,
+        doc: &'static str,
+        names: &'static [&'static str],
+        environment: &'static [&'static str],
+    ) -> Self {
+        let (scope, unit, kind) = (Scope::Model(Names::Nothing), "", Kind::Choice(names));
+        let default: fn(&Facts) -> _ =
+            |_| (Value::Text("auto".to_owned()), "by what stands in the chat template");
+        Self { key, scope, doc, unit, kind, environment, default }
+    }
+
+    /// What is logged.
+    pub(crate) const fn log(
+        key: &'static str,
+        doc: &'static str,
+        choices: &'static [&'static str],
+        default: fn(&Facts) -> (Value, &'static str),
+    ) -> Self {
+        let (scope, unit, kind) = (Scope::Process(Names::Log), "", Kind::Choice(choices));
+        Self { key, scope, doc, unit, kind, environment: &[], default }
     }
 
     /// Who may ask.

@@ -3,7 +3,7 @@
 //! What a setting is stands in `setting.rs`, resolution in `resolve.rs`. A key that LMI has keeps LMI's
 //! name.
 
-use crate::setting::{Kind, Names, Scope, Secret, Setting, Value};
+use crate::setting::{Kind, Names, Scope, Secret, Setting, TOOL_CALLS, Value};
 
 /// Every setting.
 pub static TABLE: &[Setting] = &[
@@ -350,6 +350,18 @@ pub static TABLE: &[Setting] = &[
         environment: &["OPTION_OUTPUT_FORMATTER"],
         default: |_| (Value::Text("auto".to_owned()), "JSON; JSON lines where stream is true"),
     },
+    Setting::parser(
+        "tool_call_parser",
+        "How the model writes calls of tools; none finds no call in an answer.",
+        &TOOL_CALLS,
+        &["OPTION_TOOL_CALL_PARSER", "SM_VLLM_TOOL_CALL_PARSER"],
+    ),
+    Setting::parser(
+        "reasoning_parser",
+        "How the model writes what it thinks, told apart from the answer; none leaves it there.",
+        &["auto", "none", "deepseek_r1", "qwen3", "granite", "mistral"],
+        &["OPTION_REASONING_PARSER", "SM_VLLM_REASONING_PARSER"],
+    ),
     Setting {
         key: "tgi_compat",
         scope: Scope::Model(Names::Nothing),
@@ -466,24 +478,15 @@ pub static TABLE: &[Setting] = &[
         "Serve a page for people at / and what it shows at /status.",
         |_| (Value::Flag(true), "it shows no prompt and changes nothing"),
     ),
-    Setting {
-        key: "log_level",
-        scope: Scope::Process(Names::Log),
-        doc: "Least level that is logged.",
-        unit: "",
-        kind: Kind::Choice(&["error", "warn", "info", "debug", "trace"]),
-        environment: &[],
-        default: |_| (Value::Text("info".to_owned()), "life-cycle changes"),
-    },
-    Setting {
-        key: "log_format",
-        scope: Scope::Process(Names::Log),
-        doc: "Form of log lines on stderr.",
-        unit: "",
-        kind: Kind::Choice(&["auto", "text", "json"]),
-        environment: &[],
-        default: |_| (Value::Text("auto".to_owned()), "text on a terminal, JSON otherwise"),
-    },
+    Setting::log(
+        "log_level",
+        "Least level that is logged.",
+        &["error", "warn", "info", "debug", "trace"],
+        |_| (Value::Text("info".to_owned()), "life-cycle changes"),
+    ),
+    Setting::log("log_format", "Form of log lines on stderr.", &["auto", "text", "json"], |_| {
+        (Value::Text("auto".to_owned()), "text on a terminal, JSON otherwise")
+    }),
 ];
 
 /// The setting of that name; `-` counts as `_`.

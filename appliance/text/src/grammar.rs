@@ -23,7 +23,6 @@ use llguidance::toktrie::InferenceCapabilities;
 
 pub use matching::{Grammar, Matching};
 pub use source::GrammarSource;
-pub(crate) use source::json as with_blanks;
 
 use crate::Tokenizer;
 use cache::Cache;

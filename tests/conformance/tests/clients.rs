@@ -36,6 +36,15 @@ fn the_openai_client_works_unchanged() -> anyhow::Result<()> {
     run(client.env("GIMBAL_URL", format!("http://{}", server.address)))
 }
 
+#[test]
+fn the_openai_client_calls_tools() -> anyhow::Result<()> {
+    let Some((model, library, clients, scripts)) = setup() else { return Ok(()) };
+    let server = Server::start(&model, &["--onnxruntime", &library])?;
+    let mut client = Command::new(clients.join("python"));
+    client.arg(scripts.join("tools_client.py"));
+    run(client.env("GIMBAL_URL", format!("http://{}", server.address)))
+}
+
 /// The simulated device: thousands of requests, each with the real tokenizer and template.
 #[test]
 fn generated_requests_find_no_difference_to_the_document() -> anyhow::Result<()> {
@@ -46,7 +55,7 @@ fn generated_requests_find_no_difference_to_the_document() -> anyhow::Result<()>
     // The seed is fixed, so that a failure is found again and a pass stays one.
     client.args(["--checks", "all", "--exclude-checks", "positive_data_acceptance"]);
     client.args(["--seed", "1", "--max-examples", "50", "--continue-on-failure"]);
-    client.args(["--generation-database", "none", "--workers", "2"]);
+    client.args(["--generation-database", "none", "--workers", "1"]);
     client.env("SCHEMATHESIS_HOOKS", "checks").env("PYTHONPATH", &scripts);
     run(client.current_dir(&clients))
 }

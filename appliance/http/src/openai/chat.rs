@@ -8,8 +8,10 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Response;
 use bytes::Bytes;
-use gimbal_engine::{Completed, Delta, GenerateRequest, TokenInfo, Usage};
-use gimbal_text::Tokenizer;
+use gimbal_engine::{
+    Completed, Delta, FinishReason, GenerateRequest, Parser, Service, TokenInfo, Usage,
+};
+use gimbal_text::{ReasoningFormat, Tokenizer};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -17,7 +19,12 @@ use super::conversation::Conversation;
 use super::logprobs;
 use super::logprobs::{Shown, ShownFields};
 use super::request::{Common, Delivery, Header, Told, alternatives, deadline, patience};
-use super::shapes::{ChatChoice, ChatDelta, ChatLogprobs, ChatMessage, ChatPiece, Object};
+use super::shapes::{
+    CalledFunction, ChatChoice, ChatDelta, ChatLogprobs, ChatMessage, ChatPiece, Finish, Object,
+    ToolCall,
+};
+use super::spoken::{Reader, Reading, Said, Spoken};
+use super::tools::{ToolFields, Tools, control};
 use crate::call::{self, Call, tell_ignored};
 use crate::fault::{Door, Fault, Schema};
 use crate::fields::Fields;
@@ -29,6 +36,8 @@ use crate::schemas;
 use crate::stream::{self, Encode};
 use crate::typed::{Count, Flag};
 
+/// Tokens of a prompt's end that say whether it has opened the thoughts.
+const TAIL_TOKENS: usize = 16;
 const ASSISTANT: &str = "assistant";
 const CHUNK: &str = "chat.completion.chunk";
 
@@ -59,15 +68,26 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
     let top = own.top()?;
     let (shown, logprob_token_ids) = part::<ShownFields>(&mut fields)?.shown(top, stream)?;
     let has_ids = !logprob_token_ids.is_empty();
-    let tree_bytes = conversation.bytes() + common.tree_bytes;
-    let prompt = conversation.prompt()?;
+    let tools: ToolFields = part(&mut fields)?;
+    call.charge(conversation.bytes() + common.tree_bytes + tools.bytes())?;
+    let tools = tools.tools(&service)?;
+    let prompt = conversation.prompt(tools.as_ref())?;
     let base = common.request(call, service.edge());
-    call.charge(tree_bytes)?;
+    let grammar = match &tools {
+        Some(tools) => tools.grammar(call.client(), &service).await?,
+        None => None,
+    };
+    if let (Some(_), Some(other)) = (&grammar, &base.grammar) {
+        let what = "not beside a tool_choice that asks for a call: an answer has one grammar";
+        return Err(Fault::field(other.field, what));
+    }
     let request = GenerateRequest {
         prompt,
         max_new_tokens: length,
         logprob_token_ids,
         scores: shown.prompt,
+        grammar: grammar.or(base.grammar.clone()),
+        kept_tokens: kept(&service, tools.as_ref()),
         params: gimbal_engine::SampleParams { logprobs: top, ..base.params.clone() },
         deadline: deadline(call, service.edge(), stream),
         ..base
@@ -78,12 +98,37 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
     let header = Header::new(call, "chatcmpl", &service);
     let tokenizer = service.tokenizer().clone();
     let prompt = Some(generations.prompt(0)).filter(|_| shown.ids);
-    let writer = Writer { header, tokenizer, shown, has_ids, prompt, door: call.door };
+    let reasoning = reasoning(&service).map(|format| {
+        let tokens = generations.prompt(0);
+        let end = &tokens[tokens.len().saturating_sub(TAIL_TOKENS)..];
+        (format, format.begins_inside(&tokenizer.decode(end, false)))
+    });
+    let reading = Some(Reading { tools, reasoning }).filter(Reading::is_needed);
+    let writer = Writer { header, tokenizer, shown, has_ids, prompt, door: call.door, reading };
     let framing = stream.then(|| call.openai_framing(service.edge()));
-    let chat = Chat { writer, told, cost: generations.usage(), tokens: Vec::new() };
+    let chat = Chat { writer, told, cost: generations.usage(), begun: Vec::new() };
     let mut response = stream::answer(call, generations, chat, framing).await?;
     tell_ignored(&mut response, &fields);
     Ok(response)
+}
+
+/// How the model writes what it thinks, if it does.
+fn reasoning(service: &Service) -> Option<ReasoningFormat> {
+    match service.edge().reasoning {
+        Parser::Off => None,
+        Parser::As(format) => Some(format),
+        Parser::Auto => ReasoningFormat::of_template(service.template()?.source()),
+    }
+}
+
+/// Control tokens that are a part of calls and thoughts.
+fn kept(service: &Service, tools: Option<&Tools>) -> Arc<[u32]> {
+    let calls = tools.map_or(&[][..], |tools| tools.format.keeps());
+    let thoughts = reasoning(service).map_or(&[][..], ReasoningFormat::keeps);
+    let control = |text: &&'static str| control(service, text);
+    let mut kept: Vec<u32> = calls.iter().chain(thoughts).filter_map(control).collect();
+    kept.sort_unstable();
+    kept.into()
 }
 
 impl ChatFields {
@@ -111,6 +156,8 @@ struct Writer {
     /// The prompt's tokens, where they are shown.
     prompt: Option<Vec<u32>>,
     door: Door,
+    /// How texts are read, where they may be more than texts.
+    reading: Option<Reading>,
 }
 
 impl Writer {
@@ -130,8 +177,17 @@ struct Chat {
     told: Told,
     /// What was known to be spent at the beginning.
     cost: Usage,
-    /// Tokens so far, of every choice whose role was told.
-    tokens: Vec<(u16, u32)>,
+    /// Every choice whose role was told.
+    begun: Vec<Begun>,
+}
+
+/// A choice that has begun.
+#[derive(Debug)]
+struct Begun {
+    choice: u16,
+    /// Tokens so far.
+    tokens: u32,
+    reader: Option<Reader>,
 }
 
 impl Chat {
@@ -140,20 +196,70 @@ impl Chat {
         out.add(&self.writer.header.object(CHUNK, vec![piece], usage));
     }
 
-    /// Counts a choice's tokens; tells its role before the first.
-    fn count(&mut self, delta: &Delta, out: &mut Frames) -> u32 {
-        let more = u32::from(delta.token.is_some());
-        if let Some((_, tokens)) = self.tokens.iter_mut().find(|(c, _)| *c == delta.choice) {
-            *tokens += more;
-            return *tokens;
+    /// Counts a choice's tokens; tells its role before the first. What the text says is read where it
+    /// may be more than text.
+    fn read(&mut self, delta: &Delta, out: &mut Frames) -> (u32, Option<Vec<Said>>, bool) {
+        let at = match self.begun.iter().position(|begun| begun.choice == delta.choice) {
+            Some(at) => at,
+            None => {
+                let reader = self.writer.reading.as_ref().map(Reading::reader);
+                self.begun.push(Begun { choice: delta.choice, tokens: 0, reader });
+                let (role, content) = (Some(ASSISTANT), Some(""));
+                let role = ChatDelta { role, content, ..ChatDelta::default() };
+                let usage = self.told.usage(Usage { completion_tokens: 0, ..self.cost });
+                let prompt = self.writer.prompt.take();
+                let chunk =
+                    self.writer.header.object(CHUNK, vec![piece(delta.choice, role)], usage);
+                out.add(&Object { prompt_token_ids: prompt.as_deref(), ..chunk });
+                self.begun.len() - 1
+            }
+        };
+        let begun = &mut self.begun[at];
+        begun.tokens += u32::from(delta.token.is_some());
+        let said = begun.reader.as_mut().map(|reader| {
+            let mut said = reader.push(&delta.text);
+            if delta.finish.is_some() {
+                said.extend(reader.finish());
+            }
+            said
+        });
+        (begun.tokens, said, begun.reader.as_ref().is_some_and(|reader| reader.has_called))
+    }
+
+    fn is_older(&self) -> bool {
+        let tools = self.writer.reading.as_ref().and_then(|reading| reading.tools.as_ref());
+        tools.is_some_and(|tools| tools.is_older)
+    }
+
+    /// Why a choice ends: what was done with tools is told where nothing else ended it.
+    fn finish(&self, finish: &FinishReason, has_called: bool) -> Finish {
+        match Finish::from(finish) {
+            Finish::Stop if has_called && self.is_older() => Finish::FunctionCall,
+            Finish::Stop if has_called => Finish::ToolCalls,
+            finish => finish,
         }
-        self.tokens.push((delta.choice, more));
-        let role = ChatDelta { role: Some(ASSISTANT), content: Some("") };
-        let usage = self.told.usage(Usage { completion_tokens: 0, ..self.cost });
-        let prompt = self.writer.prompt.take();
-        let chunk = self.writer.header.object(CHUNK, vec![piece(delta.choice, role)], usage);
-        out.add(&Object { prompt_token_ids: prompt.as_deref(), ..chunk });
-        more
+    }
+}
+
+/// What a piece adds to the message.
+fn delta_of(said: &Said, is_older: bool) -> ChatDelta<'_> {
+    let function = |name: Option<&String>, arguments: &str| CalledFunction {
+        name: name.cloned(),
+        arguments: arguments.to_owned(),
+    };
+    let call = |index: usize, id: Option<&String>, function: CalledFunction| match is_older {
+        true => ChatDelta { function_call: Some(function), ..ChatDelta::default() },
+        false => {
+            let kind = id.map(|_| "function");
+            let call = ToolCall { index: Some(index), id: id.cloned(), kind, function };
+            ChatDelta { tool_calls: vec![call], ..ChatDelta::default() }
+        }
+    };
+    match said {
+        Said::Thought(text) => ChatDelta { reasoning_content: Some(text), ..ChatDelta::default() },
+        Said::Text(text) => ChatDelta { content: Some(text), ..ChatDelta::default() },
+        Said::Call { index, id, name } => call(*index, Some(id), function(Some(name), "")),
+        Said::Arguments { index, delta } => call(*index, None, function(None, delta)),
     }
 }
 
@@ -166,11 +272,13 @@ impl Encode for Chat {
         let writer = &self.writer;
         let choices = prompts.iter().flatten().enumerate().map(|(index, choice)| {
             let tokens = choice.tokens.iter().map(|(token, _)| token);
+            let message = self.message(&choice.text);
+            let has_called = !message.tool_calls.is_empty() || message.function_call.is_some();
             ChatChoice {
                 index,
-                message: ChatMessage { role: ASSISTANT, content: &choice.text },
+                message,
                 logprobs: writer.logprobs(tokens.clone()),
-                finish_reason: (&choice.finish).into(),
+                finish_reason: self.finish(&choice.finish, has_called),
                 token_ids: writer.shown.ids.then(|| tokens.map(|token| token.id).collect()),
             }
         });
@@ -186,16 +294,26 @@ impl Encode for Chat {
     }
 
     fn delta(&mut self, _prompt: usize, delta: Delta, out: &mut Frames) -> ControlFlow<()> {
-        let tokens = self.count(&delta, out);
-        let writer = &self.writer;
+        let (tokens, said, has_called) = self.read(&delta, out);
+        let (writer, is_older) = (&self.writer, self.is_older());
         let shows_token = writer.shown.top.is_some() || writer.shown.ids;
         let token = delta.token.as_ref().filter(|_| shows_token);
-        if !delta.text.is_empty() || token.is_some() {
-            let content = ChatDelta { role: None, content: Some(&delta.text) };
+        let text = |text| ChatDelta { content: Some(text), ..ChatDelta::default() };
+        let mut deltas: Vec<ChatDelta<'_>> = match &said {
+            None if delta.text.is_empty() => Vec::new(),
+            None => vec![text(delta.text.as_str())],
+            Some(said) => said.iter().map(|said| delta_of(said, is_older)).collect(),
+        };
+        if deltas.is_empty() && token.is_some() {
+            deltas.push(text(""));
+        }
+        for (i, told) in deltas.into_iter().enumerate() {
+            // A token is told once, with the first of what it brought.
+            let token = token.filter(|_| i == 0);
             let piece = ChatPiece {
                 logprobs: token.and_then(|token| writer.logprobs(std::iter::once(token))),
                 token_ids: token.filter(|_| writer.shown.ids).map(|token| vec![token.id]),
-                ..piece(delta.choice, content)
+                ..piece(delta.choice, told)
             };
             self.frame(tokens, piece, out);
         }
@@ -204,13 +322,37 @@ impl Encode for Chat {
             out.add(&fault.body(Schema::OpenAi, writer.door));
             return ControlFlow::Break(());
         }
-        let last = piece(delta.choice, ChatDelta::default());
-        self.frame(tokens, ChatPiece { finish_reason: Some(finish.into()), ..last }, out);
+        let (last, finish) =
+            (piece(delta.choice, ChatDelta::default()), self.finish(finish, has_called));
+        self.frame(tokens, ChatPiece { finish_reason: Some(finish), ..last }, out);
         ControlFlow::Continue(())
     }
 
     fn end(&mut self, cost: Usage, out: &mut Frames) {
         let cost = (self.told != Told::Never).then_some(cost);
         self.writer.header.done::<ChatPiece<'_>>(CHUNK, cost, out);
+    }
+}
+
+impl Chat {
+    fn message<'a>(&self, text: &'a str) -> ChatMessage<'a> {
+        let plain = |content| ChatMessage {
+            role: ASSISTANT,
+            content,
+            reasoning_content: None,
+            tool_calls: Vec::new(),
+            function_call: None,
+        };
+        let Some(reading) = &self.writer.reading else { return plain(Some(text.into())) };
+        let Spoken { thought, text, mut calls } = reading.whole(text);
+        // Calls alone leave it null; an answer without any is a text, if an empty one.
+        let content = text.or_else(|| calls.is_empty().then(String::new)).map(Into::into);
+        let message = ChatMessage { reasoning_content: thought, ..plain(content) };
+        if self.is_older() {
+            let function_call = calls.into_iter().next().map(|call| call.function);
+            return ChatMessage { function_call, ..message };
+        }
+        calls.iter_mut().for_each(|call| call.index = None);
+        ChatMessage { tool_calls: calls, ..message }
     }
 }

@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 use utoipa::ToSchema;
 
+use super::history;
+use super::tools::Tools;
 use crate::fault::Fault;
 use crate::schemas;
 use crate::typed::{Flag, Object, Tree};
@@ -38,8 +40,8 @@ impl Conversation {
         of(&self.messages) + variables + of(&self.enable_thinking) + of(&self.reasoning_effort)
     }
 
-    /// The conversation, as the template expects it.
-    pub(super) fn prompt(self) -> Result<Prompt, Fault> {
+    /// The conversation, as the template expects it, with the tools that may be called.
+    pub(super) fn prompt(self, tools: Option<&Tools>) -> Result<Prompt, Fault> {
         let turn = self.turn()?;
         let messages = match self.messages.map(|tree| tree.value) {
             Some(Value::Array(messages)) if !messages.is_empty() => messages,
@@ -47,7 +49,8 @@ impl Conversation {
             Some(_) => return Err(Fault::field("messages", "must be a list")),
             None => return Err(Fault::field("messages", "is missing")),
         };
-        let messages = messages.into_iter().enumerate().map(message).collect::<Result<_, _>>()?;
+        let messages = messages.into_iter().enumerate().map(message);
+        let mut messages: Vec<Value> = messages.collect::<Result<_, _>>()?;
         let mut variables = self.chat_template_kwargs.unwrap_or_default().members;
         // What other servers let a client say at the top.
         let more = [
@@ -58,6 +61,12 @@ impl Conversation {
             if let Some(tree) = value {
                 variables.insert(name.to_owned(), tree.value);
             }
+        }
+        if let Some(tools) = tools {
+            variables.insert("tools".to_owned(), tools.told.clone());
+        }
+        if let Some(words) = tools.and_then(Tools::in_words) {
+            history::in_words(&mut messages, &words);
         }
         let add_special_tokens = self.add_special_tokens.is_some_and(|Flag(add)| add);
         Ok(Prompt::Chat { messages, variables, turn, add_special_tokens })
@@ -93,6 +102,7 @@ fn message((i, value): (usize, Value)) -> Result<Value, Fault> {
         Some(Value::String(_)) => {}
         _ => return Err(Fault::field(&field(".role"), "must be a string")),
     }
+    history::calls(i, &mut message)?;
     let content = match message.get("content") {
         Some(Value::String(_)) => return Ok(Value::Object(message)),
         None | Some(Value::Null) => String::new(),

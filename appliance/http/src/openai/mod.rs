@@ -5,12 +5,15 @@
 mod chat;
 mod completions;
 mod conversation;
+mod history;
 mod info;
 mod logprobs;
 mod parts;
 mod request;
 pub(crate) mod shapes;
+mod spoken;
 mod tokens;
+mod tools;
 
 pub(crate) use chat::chat;
 pub(crate) use completions::completions;

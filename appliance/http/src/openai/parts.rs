@@ -11,6 +11,7 @@ use super::conversation::Conversation;
 use super::logprobs::ShownFields;
 use super::request::{Shared, StreamOptions};
 use super::tokens::{DetokenizeFields, TokenizeFields};
+use super::tools::ToolFields;
 use crate::names::Scope;
 use crate::sampling::Sampling;
 use crate::structured::Structured;
@@ -28,7 +29,7 @@ pub(crate) fn parts(scope: Scope) -> Vec<Shape> {
     let (shared, conversation) = (Shared::schema, Conversation::schema);
     match scope {
         Scope::Chat => {
-            let own = [ChatFields::schema(), ShownFields::schema()];
+            let own = [ChatFields::schema(), ShownFields::schema(), ToolFields::schema()];
             [vec![sampling(), structured(), shared(), conversation()], own.into()].concat()
         }
         Scope::Completion => {
@@ -51,8 +52,9 @@ pub(crate) fn members(scope: Scope) -> Vec<&'static str> {
         [names::<Sampling>(), names::<Structured>(), names::<Shared>(), &["stream_options"]];
     match scope {
         Scope::Chat => {
-            let own = [names::<Conversation>(), names::<ChatFields>(), names::<ShownFields>()];
-            [common.concat(), own.concat()].concat()
+            let own = [names::<Conversation>(), names::<ChatFields>()];
+            let more = [names::<ShownFields>(), names::<ToolFields>()];
+            [common.concat(), own.concat(), more.concat()].concat()
         }
         Scope::Completion => {
             [common.concat().as_slice(), names::<CompletionFields>(), names::<ShownFields>()]

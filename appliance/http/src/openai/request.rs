@@ -105,9 +105,6 @@ pub(super) struct Shared {
     #[expect(dead_code, reason = "who asks changes nothing")]
     #[schema(schema_with = schemas::text)]
     user: Option<String>,
-    #[expect(dead_code, reason = "no tools are called, so none are called in parallel")]
-    #[schema(schema_with = schemas::flag)]
-    parallel_tool_calls: Option<Flag>,
 }
 
 /// What `stream_options` may say.

@@ -2,6 +2,8 @@
 //!
 //! Next: `chat.rs`.
 
+use std::borrow::Cow;
+
 use gimbal_engine::{FinishReason, Usage};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
@@ -45,7 +47,40 @@ pub(crate) struct ChatChoice<'a> {
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct ChatMessage<'a> {
     pub(super) role: &'static str,
-    pub(super) content: &'a str,
+    /// Null where it only calls.
+    #[schema(required = true)]
+    pub(super) content: Option<Cow<'a, str>>,
+    /// What the model thought before.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reasoning_content: Option<String>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(super) tool_calls: Vec<ToolCall>,
+    /// A call, for who asked with `functions`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) function_call: Option<CalledFunction>,
+}
+
+/// A call of a tool, or more of one in a stream.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct ToolCall {
+    /// Which of the answer's calls; in streams.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) index: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) id: Option<String>,
+    #[serde(rename = "type", skip_serializing_if = "Option::is_none")]
+    pub(super) kind: Option<&'static str>,
+    pub(super) function: CalledFunction,
+}
+
+/// The function and its arguments.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct CalledFunction {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    /// Text of JSON; in streams a part of it.
+    pub(super) arguments: String,
 }
 
 /// A piece of a continuation of a chat.
@@ -68,6 +103,13 @@ pub(crate) struct ChatDelta<'a> {
     pub(super) role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reasoning_content: Option<&'a str>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schema(required = false)]
+    pub(super) tool_calls: Vec<ToolCall>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) function_call: Option<CalledFunction>,
 }
 
 /// Log probabilities as chats have them: an entry a token.
@@ -162,10 +204,14 @@ impl<T: Serialize> Serialize for Top<T> {
 
 /// Why an answer ends; what failed is told as an error instead.
 #[derive(Clone, Copy, Debug, Serialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "snake_case")]
 pub(crate) enum Finish {
     Stop,
     Length,
+    /// It calls tools.
+    ToolCalls,
+    /// It calls a function, the older way.
+    FunctionCall,
 }
 
 impl From<&FinishReason> for Finish {

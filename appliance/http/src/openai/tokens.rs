@@ -129,7 +129,7 @@ fn one_of(fields: &Fields) -> Result<(), Fault> {
 fn what(own: TokenizeFields, conversation: Conversation) -> Result<Prompt, Fault> {
     let llama = own.add_special.map(|Flag(add)| add);
     if conversation.messages.is_some() {
-        let mut prompt = conversation.prompt()?;
+        let mut prompt = conversation.prompt(None)?;
         if let Prompt::Chat { add_special_tokens, .. } = &mut prompt {
             *add_special_tokens |= llama.unwrap_or(false);
         }

@@ -162,14 +162,10 @@ async fn what_is_not_supported_yet_is_400_and_says_so() {
         let code: &'static [_] = &[("/error/code", "\"not_supported\"")];
         (CHAT, body, 400, code)
     };
-    let tool = json!([{"type": "function", "function": {"name": "f"}}]);
     let image = json!([{"role": "user", "content": [{"type": "image_url", "image_url": {}}]}]);
     check(
         &server,
         vec![
-            chat("tools", tool.clone()),
-            chat("functions", json!([{"name": "f"}])),
-            chat("tool_choice", json!("required")),
             chat("logit_bias", json!({"50256": -100})),
             chat("messages", image),
             (

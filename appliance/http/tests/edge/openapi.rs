@@ -26,8 +26,12 @@ fn sample(schema: &Value) -> Value {
     }
 }
 
-/// Fields that say what an answer must look like.
-const FORMS: [&str; 10] = [
+/// Fields that say what an answer must look like, or what it may call.
+const FORMS: [&str; 14] = [
+    "tools",
+    "tool_choice",
+    "functions",
+    "function_call",
     "response_format",
     "structured_outputs",
     "guided_json",

@@ -77,7 +77,7 @@ impl GrammarSource {
 }
 
 /// A schema with our blanks, unless it says itself how it is to be written.
-pub(crate) fn json(schema: Value) -> Value {
+fn json(schema: Value) -> Value {
     const HOW: &str = "x-guidance";
     let mut schema = match schema {
         Value::Object(members) => members,

@@ -15,7 +15,7 @@ use super::format::{
 };
 use super::named::{DEEPSEEK_CALL, DEEPSEEK_SEPARATOR};
 use super::spec::ToolSpec;
-use crate::grammar::{GrammarError, GrammarSource, with_blanks};
+use crate::grammar::{GrammarError, GrammarSource};
 
 /// Calls of one answer: small models would repeat them until their tokens are spent.
 const CALLS_MAX: usize = 16;
@@ -202,7 +202,10 @@ fn arguments(schema: &Value) -> Value {
     if is_known && !OPEN.iter().any(|key| schema.contains_key(*key)) {
         schema.insert("additionalProperties".to_owned(), json!(false));
     }
-    with_blanks(Value::Object(schema))
+    // In one line: what a person would not read needs no indentation, and small models lose
+    // themselves in it.
+    schema.entry("x-guidance").or_insert_with(|| json!({ "whitespace_pattern": r"\x20" }));
+    Value::Object(schema)
 }
 
 /// All schemas are compiled together later: which of them is wrong would not be told.
