@@ -130,6 +130,7 @@ COSTLY = {
     ),
     "long list": ({"guided_json": {"type": "array", "minItems": 100_000}}, ANSWERED),
     "long text": ({"guided_json": {"type": "string", "minLength": 1_000_000}}, ANSWERED),
+    "multiples of a large number": ({"guided_json": {**INTEGER, "multipleOf": 9999991}}, (400,)),
     "multiples": ({"guided_json": {**INTEGER, "multipleOf": 9973}}, ANSWERED),
 }
 
@@ -206,6 +207,11 @@ class Costly(unittest.TestCase):
         self.assertGreater(len(stream.gaps), 100)
         self.assertLess(max(stream.gaps), GAP_MAX)
         print(f"longest gap of the other stream: {max(stream.gaps):.2f} s")
+
+
+    def test_what_one_answer_costs_is_not_counted_against_the_next(self):
+        asked = {"guided_regex": "(?s:.*a.{250}b.{300})", "max_tokens": 16}
+        self.assertEqual([complete(asked)[0] for _ in range(8)], [200] * 8)
 
 
 if __name__ == "__main__":

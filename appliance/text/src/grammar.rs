@@ -4,7 +4,9 @@
 //! compiled grammar is shared by all requests that ask for it. Threads and steps are not known here.
 //! Next: `grammar/source.rs`, `grammar/matching.rs`.
 
+mod ascii;
 mod cache;
+mod costly;
 mod gbnf;
 mod matching;
 mod place;
@@ -21,6 +23,8 @@ use llguidance::api::ParserLimits;
 use llguidance::earley::SlicedBiasComputer;
 use llguidance::toktrie::InferenceCapabilities;
 
+pub(crate) use ascii::schema as ascii_patterns;
+pub(crate) use costly::check as check_cost;
 pub use matching::{Grammar, Matching};
 pub use source::GrammarSource;
 

@@ -71,3 +71,60 @@ pub(super) fn in_words(messages: &mut Vec<Value>, words: &str) {
         _ => messages.insert(0, json!({ "role": "system", "content": words })),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn brought(message: Value) -> Result<Value, String> {
+        let Value::Object(mut message) = message else { panic!("a message is an object") };
+        calls(3, &mut message).map(|()| Value::Object(message)).map_err(|fault| fault.message)
+    }
+
+    #[test]
+    fn arguments_become_values() {
+        let call = |arguments: Value| {
+            let function = json!({ "name": "f", "arguments": arguments });
+            json!({ "role": "assistant", "tool_calls": [{ "id": "1", "function": function }] })
+        };
+        for (sent, expect) in [
+            (json!("{\"a\": 1}"), json!({ "a": 1 })),
+            (json!({ "a": 1 }), json!({ "a": 1 })),
+            (json!(""), json!({})),
+        ] {
+            assert_eq!(brought(call(sent)), Ok(call(expect)));
+        }
+        let wrong = brought(call(json!("{"))).expect_err("it is broken");
+        assert!(wrong.starts_with("messages[3].tool_calls[0].function.arguments: is no JSON"));
+        let older = json!({ "role": "assistant", "function_call": { "name": "f" } });
+        let newer = brought(older).expect("fine");
+        assert_eq!(newer["tool_calls"][0]["function"], json!({ "name": "f", "arguments": {} }));
+        let result = brought(json!({ "role": "function", "name": "f", "content": "1" }));
+        assert_eq!(result.expect("fine")["role"], "tool");
+        for nothing in [json!(null), json!([])] {
+            let message = json!({ "role": "assistant", "content": "x", "tool_calls": nothing });
+            let expect = json!({ "role": "assistant", "content": "x" });
+            assert_eq!(brought(message), Ok(expect));
+        }
+    }
+
+    #[test]
+    fn a_template_without_tools_is_told_in_words() {
+        let calls = json!([{ "function": { "name": "f", "arguments": { "a": 1 } } }]);
+        let mut messages = vec![
+            json!({ "role": "user", "content": "Do." }),
+            json!({ "role": "assistant", "content": "", "tool_calls": calls }),
+            json!({ "role": "tool", "name": "f", "content": "7" }),
+        ];
+        in_words(&mut messages, "There is f.");
+        let told = [
+            json!({ "role": "system", "content": "There is f." }),
+            json!({ "role": "user", "content": "Do." }),
+            json!({ "role": "assistant", "content": "{\"name\":\"f\",\"arguments\":{\"a\":1}}" }),
+            json!({ "role": "user", "content": "The result of f: 7" }),
+        ];
+        assert_eq!(messages, told);
+        in_words(&mut messages, "And g.");
+        assert_eq!(messages[0]["content"], "There is f.\n\nAnd g.");
+    }
+}

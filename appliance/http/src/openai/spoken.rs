@@ -160,3 +160,77 @@ impl Reader {
         said
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use gimbal_text::ToolSpec;
+    use serde_json::json;
+
+    use super::*;
+
+    /// Thoughts, answer and calls of a text, and the same of it in single letters.
+    fn read(reading: &Reading, text: &str) -> (Option<String>, Option<String>, Vec<String>) {
+        let told = |call: &ToolCall| {
+            format!("{} {}", call.function.name.as_deref().unwrap_or("?"), call.function.arguments)
+        };
+        let whole = reading.whole(text);
+        let whole = (whole.thought, whole.text, whole.calls.iter().map(told).collect());
+        let mut reader = reading.reader();
+        let mut said: Vec<Said> =
+            text.chars().flat_map(|letter| reader.push(&letter.to_string())).collect();
+        said.extend(reader.finish());
+        let (mut thought, mut answer, mut calls) = (String::new(), String::new(), Vec::new());
+        for said in said {
+            match said {
+                Said::Thought(more) => thought += &more,
+                Said::Text(more) => answer += &more,
+                Said::Call { index, name, .. } => {
+                    assert_eq!(index, calls.len());
+                    calls.push(name + " ");
+                }
+                Said::Arguments { delta, .. } => {
+                    calls.last_mut().expect("a call has begun").push_str(&delta);
+                }
+            }
+        }
+        assert_eq!(reader.has_called, !calls.is_empty());
+        let streamed = (Some(thought), Some(answer), calls);
+        assert_eq!(streamed.0.filter(|text| !text.is_empty()), whole.0, "{text}");
+        assert_eq!(streamed.1.filter(|text| !text.trim().is_empty()), whole.1, "{text}");
+        assert_eq!(streamed.2, whole.2, "{text}");
+        whole
+    }
+
+    fn some(text: &str) -> Option<String> {
+        Some(text.to_owned())
+    }
+
+    #[test]
+    fn thoughts_answers_and_calls_are_told_apart() {
+        let tools = json!([{ "type": "function", "function": { "name": "f" } }]);
+        let tools = |is_parallel| Tools {
+            specs: ToolSpec::read(&tools).expect("fine").into(),
+            format: gimbal_text::ToolFormat::Hermes,
+            is_parallel,
+            is_older: false,
+            told: tools.clone(),
+            forced: None,
+        };
+        let think = Some((ReasoningFormat::Think, false));
+        let both = Reading { tools: Some(tools(true)), reasoning: think };
+        let call = "<tool_call>\n{\"name\": \"f\", \"arguments\": {\"a\": 1}}\n</tool_call>";
+        let called = || "f {\"a\": 1}".to_owned();
+        let text = format!("<think>Hm.</think>\n\nLet me see.\n{call}");
+        let (thought, answer, calls) = read(&both, &text);
+        assert_eq!((thought, calls), (some("Hm."), vec![called()]));
+        assert_eq!(answer.as_deref().map(str::trim), Some("Let me see."));
+        let two = format!("{call}\n{call}");
+        assert_eq!(read(&both, &two), (None, None, vec![called(), called()]));
+        let single = Reading { tools: Some(tools(false)), reasoning: None };
+        assert_eq!(read(&single, &two), (None, None, vec![called()]));
+        assert_eq!(read(&single, "1 < 2"), (None, some("1 < 2"), Vec::new()));
+        let inside = Reading { tools: None, reasoning: Some((ReasoningFormat::Think, true)) };
+        let (thought, answer, _) = read(&inside, "So.</think>Yes");
+        assert_eq!((thought, answer), (some("So."), some("Yes")));
+    }
+}

@@ -40,7 +40,7 @@ pub(super) struct Tools {
     pub(super) is_older: bool,
     /// As the client wrote them, for the template.
     pub(super) told: Value,
-    forced: Option<ToolChoice>,
+    pub(super) forced: Option<ToolChoice>,
 }
 
 impl ToolFields {

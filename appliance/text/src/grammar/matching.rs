@@ -10,7 +10,7 @@ use super::{GrammarError, GrammarSource};
 
 /// Matchers of a grammar that wait for the next answer. What one has learnt of its expressions is
 /// worth keeping: the first masks of a new one take ten times as long.
-const SPARE_MAX: usize = 16;
+const SPARE_MAX: usize = 8;
 
 /// A compiled grammar.
 pub struct Grammar {
@@ -39,9 +39,14 @@ impl Grammar {
     #[must_use]
     pub fn begin(self: &Arc<Self>) -> Matching {
         let spare = self.lock().pop();
-        // Copies that share what they learn would wait for each other.
-        let matcher = spare.unwrap_or_else(|| self.first.deep_clone());
-        Matching { matcher: Some(matcher), of: Arc::clone(self) }
+        let is_fresh = spare.is_none();
+        let matcher = spare.unwrap_or_else(|| self.fresh());
+        Matching { matcher: Some(matcher), of: Arc::clone(self), is_fresh, taken: Vec::new() }
+    }
+
+    /// One that has learnt nothing. Copies that share what they learn would wait for each other.
+    fn fresh(&self) -> Matcher {
+        self.first.deep_clone()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Matcher>> {
@@ -60,6 +65,10 @@ pub struct Matching {
     /// Always there until it is dropped.
     matcher: Option<Matcher>,
     of: Arc<Grammar>,
+    /// It served no answer before.
+    is_fresh: bool,
+    /// The tokens that came.
+    taken: Vec<u32>,
 }
 
 impl Matching {
@@ -69,8 +78,7 @@ impl Matching {
     /// # Errors
     /// No token can come, or finding out passes a limit.
     pub fn mask(&mut self) -> Result<Vec<u32>, GrammarError> {
-        let mask = self.matcher()?.compute_mask_or_eos();
-        let mask = mask.map_err(|error| GrammarError(shortened(&error.to_string())))?;
+        let mask = self.renewed(Matcher::compute_mask_or_eos)?;
         if mask.num_set() == 0 {
             return Err(GrammarError("no token of the model can continue it".to_owned()));
         }
@@ -88,8 +96,27 @@ impl Matching {
         if matcher.is_stopped() && !matcher.is_error() {
             return Ok(());
         }
-        let taken = matcher.consume_token(token);
-        taken.map_err(|error| GrammarError(shortened(&error.to_string())))
+        self.renewed(|matcher| matcher.consume_token(token))?;
+        self.taken.push(token);
+        Ok(())
+    }
+
+    /// Does something with the matcher; where one that served others has passed a limit, a fresh one
+    /// does it: what matchers learn adds up.
+    fn renewed<T, E: std::fmt::Display>(
+        &mut self,
+        mut act: impl FnMut(&mut Matcher) -> Result<T, E>,
+    ) -> Result<T, GrammarError> {
+        let wrong = |error: E| GrammarError(shortened(&error.to_string()));
+        let done = act(self.matcher()?);
+        if done.is_ok() || std::mem::replace(&mut self.is_fresh, true) {
+            return done.map_err(wrong);
+        }
+        let mut matcher = self.of.fresh();
+        let again = matcher.consume_tokens(&self.taken);
+        again.map_err(|error| GrammarError(shortened(&error.to_string())))?;
+        self.of.lock().clear();
+        act(self.matcher.insert(matcher)).map_err(wrong)
     }
 
     fn matcher(&mut self) -> Result<&mut Matcher, GrammarError> {
@@ -119,6 +146,12 @@ impl std::fmt::Debug for Matching {
 /// The crate's words, as far as they are for a reader.
 fn shortened(error: &str) -> String {
     const LETTERS_MAX: usize = 400;
+    if error.starts_with("NoExtension") {
+        return "no text fits it".to_owned();
+    }
+    if error.contains("panic") {
+        return "the grammar's library cannot compile it".to_owned();
+    }
     let words: Vec<&str> = error.split_whitespace().collect();
     words.join(" ").chars().take(LETTERS_MAX).collect()
 }

@@ -5,7 +5,7 @@
 use llguidance::api::TopLevelGrammar;
 use serde_json::{Map, Value, json};
 
-use super::{GrammarError, gbnf};
+use super::{GrammarError, ascii, costly, gbnf};
 
 /// Bytes of a grammar; the largest schemas that are published have about as many.
 const SOURCE_BYTES_MAX: usize = 256 << 10;
@@ -61,13 +61,18 @@ impl GrammarSource {
     }
 
     pub(super) fn rules(&self) -> Result<TopLevelGrammar, GrammarError> {
+        match self {
+            Self::JsonSchema(schema) => costly::check(schema)?,
+            Self::Lark(text) => costly::check_lark(text)?,
+            _ => {}
+        }
         Ok(match self {
             Self::JsonObject => {
                 TopLevelGrammar::from_json_schema(json(json!({ "type": "object" })))
             }
             Self::JsonSchema(schema) => TopLevelGrammar::from_json_schema(json(schema.clone())),
             Self::Regex(text) if text.is_empty() => return Err(empty("the expression")),
-            Self::Regex(text) => TopLevelGrammar::from_regex(text),
+            Self::Regex(text) => TopLevelGrammar::from_regex(&ascii::expression(text)),
             Self::Choice(texts) => TopLevelGrammar::from_lark(choice(texts)?),
             Self::Lark(text) if text.trim().is_empty() => return Err(empty("the grammar")),
             Self::Lark(text) => TopLevelGrammar::from_lark(text.clone()),
@@ -85,6 +90,7 @@ fn json(schema: Value) -> Value {
         Value::Bool(true) => Map::new(),
         other => return other,
     };
+    ascii::schema(&mut schema);
     let how = schema.entry(HOW).or_insert_with(|| json!({}));
     if let Value::Object(how) = how
         && !how.contains_key("whitespace_flexible")

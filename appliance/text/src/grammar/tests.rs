@@ -135,6 +135,34 @@ fn what_is_wrong_with_a_grammar_is_said() {
     }
 }
 
+/// What would take minutes is refused at once, wherever it stands.
+#[test]
+fn multiples_of_large_numbers_are_refused() {
+    let grammars = grammars();
+    let multiple = |of: f64| json!({ "type": "number", "multipleOf": of });
+    let both = json!({ "allOf": [multiple(9973.0), multiple(9967.0)] });
+    let lark = format!("start: %json {}", json!({ "properties": { "a": multiple(1e7) } }));
+    for source in [
+        GrammarSource::JsonSchema(json!({ "items": multiple(9_999_991.0) })),
+        GrammarSource::JsonSchema(multiple(1e-30)),
+        GrammarSource::JsonSchema(both),
+        GrammarSource::Lark(lark),
+    ] {
+        let error = grammars.compile(&source).expect_err("it takes too long");
+        assert!(error.0.contains("multipleOf"), "{error}");
+    }
+    check(&GrammarSource::JsonSchema(multiple(0.25)), &["0.75", "2"], &["0.3"]);
+}
+
+#[test]
+fn classes_are_those_of_ascii() {
+    let regex = |text: &str| GrammarSource::Regex(text.to_owned());
+    check(&regex(r"\d\w\s"), &["1a ", "2_\t"], &["٣a ", "1é ", "1a\u{85}"]);
+    check(&regex(r"[\d.]+\\[^\s]\D"), &["1.5\\xé"], &["1.5x", "1\\ x", "1\\x2"]);
+    let schema = json!({ "type": "string", "pattern": r"^\d{2}$" });
+    check(&GrammarSource::JsonSchema(schema), &["\"12\""], &["\"٣٣\""]);
+}
+
 #[test]
 fn control_tokens_come_only_where_a_grammar_names_them() {
     let grammar = GrammarSource::Gbnf("root ::= \"a\" <|im_start|> | \"a<\"".to_owned());

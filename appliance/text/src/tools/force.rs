@@ -15,7 +15,7 @@ use super::format::{
 };
 use super::named::{DEEPSEEK_CALL, DEEPSEEK_SEPARATOR};
 use super::spec::ToolSpec;
-use crate::grammar::{GrammarError, GrammarSource};
+use crate::grammar::{GrammarError, GrammarSource, ascii_patterns, check_cost};
 
 /// Calls of one answer: small models would repeat them until their tokens are spent.
 const CALLS_MAX: usize = 16;
@@ -204,12 +204,16 @@ fn arguments(schema: &Value) -> Value {
     }
     // In one line: what a person would not read needs no indentation, and small models lose
     // themselves in it.
+    ascii_patterns(&mut schema);
     schema.entry("x-guidance").or_insert_with(|| json!({ "whitespace_pattern": r"\x20" }));
     Value::Object(schema)
 }
 
 /// All schemas are compiled together later: which of them is wrong would not be told.
 fn check(index: usize, schema: &Value) -> Result<(), GrammarError> {
+    let placed =
+        |GrammarError(what)| GrammarError(format!("tools[{index}].function.parameters: {what}"));
+    check_cost(schema).map_err(placed)?;
     let builder = GrammarBuilder::new(None, ParserLimits::default());
     let compiled =
         JsonCompileOptions::default().json_to_llg_with_overrides(builder, schema.clone());
