@@ -31,10 +31,9 @@ pub(crate) fn check(schema: &Value) -> Result<(), GrammarError> {
 pub(super) fn check_lark(text: &str) -> Result<(), GrammarError> {
     for (at, mark) in text.match_indices("%json") {
         let rest = text.get(at + mark.len()..).unwrap_or_default();
-        match Deserializer::from_str(rest).into_iter::<Value>().next() {
-            Some(Ok(schema)) => check(&schema)?,
-            // Whatever it is, it is no schema; the library says so.
-            Some(Err(_)) | None => {}
+        // What is no JSON is no schema; the library says so.
+        if let Some(Ok(schema)) = Deserializer::from_str(rest).into_iter::<Value>().next() {
+            check(&schema)?;
         }
     }
     Ok(())
