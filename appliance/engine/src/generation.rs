@@ -8,7 +8,7 @@ use std::future::poll_fn;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
-use gimbal_batch::TokenId;
+use gimbal_batch::{RowFault, TokenId};
 use gimbal_scheduler::{Finish, Refusal as SchedulerRefusal, TokenScore};
 use gimbal_text::{Decoder, StopStrings, Stopped, Tokenizer};
 use metrics::{Label, counter};
@@ -362,6 +362,7 @@ fn reason(finish: Finish) -> FinishReason {
         Finish::StopToken => FinishReason::EosToken,
         Finish::Cancelled => FinishReason::Cancelled,
         Finish::Deadline => FinishReason::Deadline,
+        Finish::Fault(RowFault::EmptyMask) => FinishReason::Grammar,
         Finish::Fault(fault) => FinishReason::Error(fault.message().to_owned()),
         Finish::Lost => FinishReason::Error("the device was lost too often".to_owned()),
         Finish::Refused(refusal) => {

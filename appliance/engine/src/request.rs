@@ -186,6 +186,8 @@ pub enum FinishReason {
     Length,
     /// A stop string or one of `stop_token_ids` was found.
     StopSequence,
+    /// Its grammar let no token come, or finding out which may come passed a limit.
+    Grammar,
     /// It could not be continued.
     Error(String),
     /// The server shut down before it was done.
@@ -198,8 +200,16 @@ pub enum FinishReason {
 
 impl FinishReason {
     /// All names.
-    pub(crate) const NAMES: [&'static str; 7] =
-        ["eos_token", "length", "stop_sequence", "error", "drained", "cancelled", "deadline"];
+    pub(crate) const NAMES: [&'static str; 8] = [
+        "eos_token",
+        "length",
+        "stop_sequence",
+        "grammar",
+        "error",
+        "drained",
+        "cancelled",
+        "deadline",
+    ];
 
     /// The name used in metrics and by LMI.
     #[must_use]
@@ -208,6 +218,7 @@ impl FinishReason {
             Self::EosToken => "eos_token",
             Self::Length => "length",
             Self::StopSequence => "stop_sequence",
+            Self::Grammar => "grammar",
             Self::Error(_) => "error",
             Self::Drained => "drained",
             Self::Cancelled => "cancelled",

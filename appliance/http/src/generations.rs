@@ -10,6 +10,10 @@ use gimbal_engine::{Completed, Delta, FinishReason, GenerateRequest, Generation,
 
 use crate::fault::{Fault, Kind};
 
+/// What a client can do about an answer that its grammar ends.
+const GRAMMAR: &str = "the grammar cannot go on here: no token of the model fits it, or finding out which \
+    do passes a limit; make it smaller, or less ambiguous";
+
 /// Running generations, one for each prompt.
 #[derive(Debug)]
 pub(crate) struct Generations {
@@ -104,6 +108,7 @@ impl Generations {
 pub(crate) fn fault_of(finish: &FinishReason, begun: bool) -> Option<Fault> {
     match finish {
         FinishReason::EosToken | FinishReason::Length | FinishReason::StopSequence => None,
+        FinishReason::Grammar => Some(Fault::new(Kind::Invalid, GRAMMAR)),
         FinishReason::Error(why) => Some(Fault::new(Kind::Internal, why.clone())),
         FinishReason::Drained => {
             Some(Fault::new(Kind::Draining, "the server shut down before this request was done"))

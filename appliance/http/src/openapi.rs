@@ -168,6 +168,9 @@ fn id(route: &Route) -> &'static str {
         Handler::Ping if route.path == "/health" => "health",
         Handler::Ping => "ping",
         Handler::Alive => "livez",
+        // llama.cpp's names for them.
+        Handler::Models if route.path == "/models" => "models_without_version",
+        Handler::Body(Task::Chat) if route.path == "/chat/completions" => "chat_without_version",
         Handler::Models => "models",
         Handler::Model => "model",
         Handler::TokenizerInfo => "tokenizer_info",
