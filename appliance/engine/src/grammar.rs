@@ -144,6 +144,9 @@ impl Form {
     /// Without the last tokens, unless nothing would be left.
     fn written(&self, mut words: Vec<u32>) -> TokenMask {
         words.resize(self.words, 0);
+        if self.last.is_empty() {
+            return TokenMask(words.into());
+        }
         let mut rest = words.clone();
         for token in self.last.iter() {
             if let Some(word) = rest.get_mut(*token as usize / 32) {

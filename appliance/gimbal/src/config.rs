@@ -281,6 +281,22 @@ mod tests {
         }
     }
 
+    /// The names that may be set are those that have a meaning: another one would be `auto` unseen.
+    #[test]
+    fn every_name_of_a_parser_is_known() {
+        let names = |key: &str| {
+            let setting = TABLE.iter().find(|setting| setting.key == key).expect("a setting");
+            let mut names = values(setting);
+            names.retain(|name| name != "auto" && name != "none");
+            names
+        };
+        let calls: Vec<String> = ToolFormat::names().map(str::to_owned).collect();
+        assert_eq!(names("tool_call_parser"), calls);
+        for name in names("reasoning_parser") {
+            assert!(ReasoningFormat::named(&name).is_some(), "{name}");
+        }
+    }
+
     #[test]
     fn every_setting_changes_something() {
         for setting in TABLE.iter().filter(|setting| !ELSEWHERE.contains(&setting.key)) {

@@ -81,13 +81,14 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
         let what = "not beside a tool_choice that asks for a call: an answer has one grammar";
         return Err(Fault::field(other.field, what));
     }
+    let reasoning = reasoning(&service);
     let request = GenerateRequest {
         prompt,
         max_new_tokens: length,
         logprob_token_ids,
         scores: shown.prompt,
         grammar: grammar.or(base.grammar.clone()),
-        kept_tokens: kept(&service, tools.as_ref()),
+        kept_tokens: kept(&service, tools.as_ref(), reasoning),
         params: gimbal_engine::SampleParams { logprobs: top, ..base.params.clone() },
         deadline: deadline(call, service.edge(), stream),
         ..base
@@ -98,7 +99,7 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
     let header = Header::new(call, "chatcmpl", &service);
     let tokenizer = service.tokenizer().clone();
     let prompt = Some(generations.prompt(0)).filter(|_| shown.ids);
-    let reasoning = reasoning(&service).map(|format| {
+    let reasoning = reasoning.map(|format| {
         let tokens = generations.prompt(0);
         let end = &tokens[tokens.len().saturating_sub(TAIL_TOKENS)..];
         (format, format.begins_inside(&tokenizer.decode(end, false)))
@@ -122,9 +123,13 @@ fn reasoning(service: &Service) -> Option<ReasoningFormat> {
 }
 
 /// Control tokens that are a part of calls and thoughts.
-fn kept(service: &Service, tools: Option<&Tools>) -> Arc<[u32]> {
+fn kept(
+    service: &Service,
+    tools: Option<&Tools>,
+    reasoning: Option<ReasoningFormat>,
+) -> Arc<[u32]> {
     let calls = tools.map_or(&[][..], |tools| tools.format.keeps());
-    let thoughts = reasoning(service).map_or(&[][..], ReasoningFormat::keeps);
+    let thoughts = reasoning.map_or(&[][..], ReasoningFormat::keeps);
     let control = |text: &&'static str| control(service, text);
     let mut kept: Vec<u32> = calls.iter().chain(thoughts).filter_map(control).collect();
     kept.sort_unstable();
