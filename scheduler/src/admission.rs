@@ -8,6 +8,7 @@ use std::sync::Arc;
 use gimbal_batch::SampleParams;
 
 use crate::count;
+use crate::drafts::Lookup;
 use crate::key::Key;
 use crate::request::{Micros, Refusal, Request};
 use crate::scheduler::{Job, Scheduler};
@@ -155,6 +156,9 @@ impl Scheduler {
             0 => Arc::clone(&request.params),
             _ => Arc::new(SampleParams { seed, ..(*request.params).clone() }),
         };
+        // Wrong guesses would leave a trace: penalties read a history that they would enter.
+        let drafts = self.policy.drafts_max > 0 && !self.frame.turns && !params.has_penalties();
+        let length = count(request.tokens.len()) + request.max_new_tokens;
         let sequence = Sequence {
             id: request.id,
             choice,
@@ -170,14 +174,15 @@ impl Scheduler {
             client: request.client,
             adapter: request.adapter,
             masked: request.masked,
-            serial: request.masked || self.policy.drafts_max > 0,
+            serial: request.masked,
             state: State::Waiting,
             opened: false,
             cached: 0,
             promised: 0,
             in_flight: 0,
             rows: 0,
-            drafts: Vec::new(),
+            drafts: Vec::with_capacity(if drafts { self.policy.drafts_max as usize } else { 0 }),
+            lookup: drafts.then(|| Lookup::new(length)),
             table: Vec::new(),
             keys: Vec::new(),
             published: 0,

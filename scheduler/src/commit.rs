@@ -5,7 +5,7 @@
 use gimbal_batch::{Answer, Outcome, RowFault, StepId};
 
 use crate::count;
-use crate::request::{Event, Finish, Micros, SampleEvent, TokenScore};
+use crate::request::{Drafts, Event, Finish, Micros, SampleEvent, TokenScore};
 use crate::scheduler::{Planned, Scheduler};
 use crate::sequence::State;
 
@@ -24,7 +24,10 @@ impl Scheduler {
         let outputs: u32 = oldest.parts.iter().map(Planned::answers).sum();
         assert_eq!(outcome.len(), outputs as usize, "an output has one answer");
         let took = self.pace.observe(oldest.scheduled, now);
-        let decodes = oldest.parts.iter().any(|part| part.rows == 1);
+        if oldest.prompt_rows == 0 {
+            self.pace.learn(oldest.parts.iter().map(|part| part.rows).sum(), took);
+        }
+        let decodes = oldest.parts.iter().any(|part| part.rows == part.outputs);
         if let (Some(target), true, 1..) = (self.policy.step_time_max, decodes, oldest.prompt_rows)
         {
             self.pace.aim(oldest.prompt_rows, took, target);
@@ -127,6 +130,8 @@ impl Scheduler {
             let (token, logprob, top) = match answers.next().expect("the answers were counted") {
                 Ok(Answer::Sample { token, logprob, top }) => (token, logprob, top),
                 Ok(_) => unreachable!("samples come after scores"),
+                // Behind a right guess a token is only not told: it is sampled again.
+                Err(_) if accepted > 0 => break,
                 Err(fault) => {
                     end = Err(fault);
                     break;
@@ -136,7 +141,8 @@ impl Scheduler {
             sequence.output.push(token);
             self.totals.output_tokens += 1;
             let (id, choice) = (sequence.id, sequence.choice);
-            events.push(Event::Token(SampleEvent { id, choice, token, logprob, top }));
+            let drafts = Drafts::default();
+            events.push(Event::Token(SampleEvent { id, choice, token, logprob, top, drafts }));
             if stop_tokens.contains(&token) {
                 end = Ok(Some(Finish::StopToken));
                 break;
@@ -154,9 +160,14 @@ impl Scheduler {
         if !sequence.drafts.is_empty() {
             // Rows of wrong guesses hold KV of tokens that never were.
             sequence.cached = sequence.known() - 1;
+            let rejected = count(sequence.drafts.len() - accepted);
             sequence.drafts.clear();
             self.totals.drafts_accepted += accepted as u64;
+            if let Some(Event::Token(last)) = events.last_mut() {
+                last.drafts = Drafts { accepted: count(accepted), rejected };
+            }
         }
+        self.look_up(part.sequence);
         end
     }
 

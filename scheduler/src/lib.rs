@@ -43,8 +43,8 @@ mod step;
 pub use adapters::AdapterRefusal;
 pub use batcher::{Batcher, BatcherPolicy, RowsRequest};
 pub use request::{
-    Client, Event, Finish, Micros, Policy, Priority, PromptScores, Refusal, Request, RequestId,
-    SampleEvent, Stats, TokenScore,
+    Client, Drafts, Event, Finish, Micros, Policy, Priority, PromptScores, Refusal, Request,
+    RequestId, SampleEvent, Stats, TokenScore,
 };
 pub use scheduler::Scheduler;
 pub use spans::Span;

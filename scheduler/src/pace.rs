@@ -21,6 +21,7 @@ pub(crate) struct Pace {
     prompt_rows: u32,
     prompt_rows_min: u32,
     prompt_rows_max: u32,
+    line: Line,
 }
 
 impl Pace {
@@ -34,6 +35,7 @@ impl Pace {
             prompt_rows,
             prompt_rows_min,
             prompt_rows_max,
+            line: Line::default(),
         }
     }
 
@@ -72,6 +74,21 @@ impl Pace {
         Micros(now.0.saturating_add(self.step_us.saturating_mul(steps)))
     }
 
+    /// Notes how long a step of so many rows took that had no prompts.
+    pub(crate) fn learn(&mut self, rows: u32, took: Micros) {
+        self.line.add(f64::from(rows), took.0 as f64);
+    }
+
+    /// What a row more costs a step of `rows` rows that brings `tokens` tokens: the chance of another
+    /// token that makes up for it.
+    ///
+    /// A step of time `t` brings `tokens` tokens; with a row more, which takes `r` and brings a token
+    /// with chance `q`, it brings tokens faster if `(tokens + q) / (t + r) > tokens / t`.
+    pub(crate) fn row_price(&self, tokens: u32, rows: u32) -> f64 {
+        let (fixed, each) = self.line.fit();
+        f64::from(tokens) * each / (fixed + each * f64::from(rows))
+    }
+
     /// Prompt rows a step may have beside decode rows.
     pub(crate) fn prompt_rows(&self) -> u32 {
         self.prompt_rows
@@ -90,6 +107,55 @@ impl Pace {
         let fits = u32::try_from(fits).unwrap_or(u32::MAX);
         let near = fits.clamp(self.prompt_rows / 2, self.prompt_rows.saturating_mul(2));
         self.prompt_rows = near.clamp(self.prompt_rows_min, self.prompt_rows_max);
+    }
+}
+
+/// A line through the times of steps by their rows; old ones fade.
+#[derive(Clone, Copy, Debug, Default)]
+struct Line {
+    weight: f64,
+    rows: f64,
+    took: f64,
+    rows_rows: f64,
+    rows_took: f64,
+}
+
+impl Line {
+    /// What is left of a step's weight at the next one: the newest hundred decide.
+    const FADE: f64 = 1.0 - 1.0 / 64.0;
+    /// A step's fixed time is that of so many rows, until steps of several sizes were seen: a CPU
+    /// with a model of any size does not do worse.
+    const FIXED_ROWS: f64 = 8.0;
+
+    fn add(&mut self, rows: f64, took: f64) {
+        // A machine that stood still says nothing of rows.
+        let (fixed, each) = self.fit();
+        let most = if self.weight > 8.0 { 2.0 * (fixed + each * rows) } else { f64::MAX };
+        let took = took.min(most);
+        for (sum, newest) in [
+            (&mut self.weight, 1.0),
+            (&mut self.rows, rows),
+            (&mut self.took, took),
+            (&mut self.rows_rows, rows * rows),
+            (&mut self.rows_took, rows * took),
+        ] {
+            *sum = *sum * Self::FADE + newest;
+        }
+    }
+
+    /// The time of a step without rows, and of each row.
+    fn fit(&self) -> (f64, f64) {
+        if self.took <= 0.0 {
+            return (Self::FIXED_ROWS, 1.0);
+        }
+        let (rows, took) = (self.rows / self.weight, self.took / self.weight);
+        let spread = self.rows_rows / self.weight - rows * rows;
+        let each = match spread > 0.01 {
+            true => (self.rows_took / self.weight - rows * took) / spread,
+            false => took / (Self::FIXED_ROWS + rows),
+        };
+        let each = each.clamp(0.0, took / rows);
+        (took - each * rows, each)
     }
 }
 
@@ -121,6 +187,25 @@ mod tests {
         assert_eq!(pace.seated(Micros(0), 9), Micros(0), "nothing is known yet");
         pace.observe_ends(2, true, Micros(10_200));
         assert_eq!(pace.seated(Micros(50), 3), Micros(350));
+    }
+
+    #[test]
+    fn a_row_costs_what_steps_of_several_sizes_say() {
+        let mut pace = Pace::new(1, 1);
+        let is = |pace: &Pace, tokens, rows, price: f64| {
+            (pace.row_price(tokens, rows) - price).abs() < 1e-3
+        };
+        assert!(is(&pace, 1, 1, 1.0 / 9.0), "before anything was measured");
+        let took = |rows: u32| Micros(4000 + 500 * u64::from(rows));
+        (0..100).for_each(|_| pace.learn(1, took(1)));
+        assert!(is(&pace, 1, 1, 1.0 / 9.0), "one size says nothing of rows");
+        for rows in (1..9).cycle().take(100) {
+            pace.learn(rows, took(rows));
+        }
+        assert!(is(&pace, 1, 1, 500.0 / 4500.0) && is(&pace, 8, 8, 4000.0 / 8000.0), "{pace:?}");
+        assert!(is(&pace, 32, 32, 0.8) && is(&pace, 8, 40, 4000.0 / 24000.0), "{pace:?}");
+        pace.learn(1, Micros(60_000_000));
+        assert!((pace.row_price(1, 1) - 0.111).abs() < 0.03, "a pause is no row: {pace:?}");
     }
 
     #[test]

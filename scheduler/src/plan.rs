@@ -6,7 +6,6 @@
 use gimbal_batch::{Batch, Shape, StepId};
 
 use crate::count;
-use crate::drafts::guess;
 use crate::key::Key;
 use crate::request::{Event, Micros};
 use crate::scheduler::{Lead, Scheduler};
@@ -328,30 +327,6 @@ impl Scheduler {
         }
         let at = self.running.partition_point(|k| self.sequences[*k].rank < rank);
         self.running.insert(at, key);
-    }
-
-    /// Adds guesses to decode rows, as far as rows and blocks are left over.
-    fn draft(&mut self, room: &mut Room) {
-        let kv = self.limits.kv;
-        for i in 0..self.running.len() {
-            let key = self.running[i];
-            let s = &mut self.sequences[key];
-            if s.rows != 1 || !s.is_decoding() || !s.can_draft() {
-                continue;
-            }
-            let in_table = count(s.table.len()) + self.blocks.available();
-            let fits = in_table.saturating_mul(kv.block_tokens).saturating_sub(s.cached + 1);
-            let useful = s.tokens_max() - s.known() - 1;
-            let most = self.policy.drafts_max.min(room.rows()).min(fits).min(useful);
-            let mut drafts = std::mem::take(&mut s.drafts);
-            let token = |at| s.known_token(count(at)).expect("all tokens are known");
-            guess(token, s.known() as usize, most as usize, &mut drafts);
-            s.drafts = drafts;
-            s.rows += count(s.drafts.len());
-            room.extend(count(s.drafts.len()));
-            self.totals.drafts_proposed += u64::from(count(s.drafts.len()));
-            self.cover(key);
-        }
     }
 }
 

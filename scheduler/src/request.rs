@@ -163,6 +163,17 @@ pub struct SampleEvent {
     pub logprob: f32,
     /// Alternatives, where asked for.
     pub top: Vec<(TokenId, f32)>,
+    /// What became of the step's guesses, told with its last token.
+    pub drafts: Drafts,
+}
+
+/// What became of guesses.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drafts {
+    /// They were what the model would have chosen, and each saved a step.
+    pub accepted: u32,
+    /// They were wrong, or behind a wrong one.
+    pub rejected: u32,
 }
 
 /// How probable a token of the prompt is.

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use gimbal_batch::{AdapterSlot, BlockId, SampleParams, SeqSlot, Token, TokenId};
 
 use crate::count;
+use crate::drafts::Lookup;
 use crate::key::Key;
 use crate::request::{Client, Priority, PromptScores, RequestId};
 use crate::spans::{Span, among};
@@ -53,9 +54,10 @@ pub(crate) struct Sequence {
     pub(crate) scored: u32,
     pub(crate) client: Client,
     pub(crate) adapter: AdapterSlot,
-    /// Never planned while a sample of it is in flight: a grammar or guesses need all its tokens.
+    /// Not planned while a sample of it is in flight: a grammar needs all its tokens, and so do guesses
+    /// that are worth making.
     pub(crate) serial: bool,
-    /// A grammar decides: nothing is guessed.
+    /// A grammar decides.
     pub(crate) masked: bool,
     pub(crate) state: State,
     /// The device was told of the slot.
@@ -70,6 +72,8 @@ pub(crate) struct Sequence {
     pub(crate) rows: u32,
     /// Guesses that follow the newest token in the step being planned or in flight.
     pub(crate) drafts: Vec<TokenId>,
+    /// Where guesses come from, if they are made at all.
+    pub(crate) lookup: Option<Lookup>,
     /// Blocks that hold tokens `0..`, in order.
     pub(crate) table: Vec<BlockId>,
     /// Names of the full blocks of the known tokens, as far as they were needed.
@@ -117,11 +121,6 @@ impl Sequence {
     /// True when some of its known tokens are not computed.
     pub(crate) fn is_prefilling(&self) -> bool {
         self.pending() > 1 && self.is_ready()
-    }
-
-    /// True when wrong guesses leave no trace: penalties read a history that guesses would enter.
-    pub(crate) fn can_draft(&self) -> bool {
-        !self.masked && !self.params.has_penalties()
     }
 
     /// The first row that has to tell something of the prompt; past all rows where none has.

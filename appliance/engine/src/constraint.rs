@@ -16,7 +16,12 @@ pub trait Constraint: Send {
     /// it is known, so it never waits. One that allows nothing ends the continuation.
     fn mask(&mut self) -> Option<TokenMask>;
 
-    /// A token was chosen; the next mask is for what follows it.
+    /// A mask for what follows each of these guesses, as far as that is known at once. No token was
+    /// chosen: `mask` is the newest that was told, and stays so. One that allows nothing says that the
+    /// guess may not come, or that nothing is known of what follows it: then the next step asks.
+    fn ahead(&mut self, mask: &TokenMask, guesses: &[TokenId]) -> Vec<TokenMask>;
+
+    /// A token was chosen; the next mask is for what follows those that were.
     fn accept(&mut self, token: TokenId);
 }
 

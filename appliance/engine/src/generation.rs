@@ -206,7 +206,9 @@ impl Generation {
             LaneEvent::Token { choice, .. } if self.is_silent => {
                 self.end(choice, None, FinishReason::Length);
             }
-            LaneEvent::Token { choice, token, logprob, top, finish } => {
+            LaneEvent::Token { choice, token, logprob, top, drafts, finish } => {
+                self.usage.drafts.accepted += drafts.accepted;
+                self.usage.drafts.rejected += drafts.rejected;
                 self.take_token(choice, token, (logprob, top), finish);
             }
             LaneEvent::Finished { choice, finish } => self.end(choice, None, reason(finish)),

@@ -58,7 +58,7 @@ pub(crate) struct Form {
 impl Constrain for ByGrammar {
     fn begin(&self, ready: Ready) -> Box<dyn Constraint> {
         let matching = Box::new(self.grammar.begin());
-        let state = State::Here { matching, token: None };
+        let state = State::Here { matching, tokens: Vec::new() };
         let (client, form) = (self.client, self.form.clone());
         Box::new(Answer { state, is_slow: false, ready, client, form })
     }
@@ -74,8 +74,8 @@ struct Answer {
 }
 
 enum State {
-    /// With the token it has not taken yet.
-    Here { matching: Box<Matching>, token: Option<TokenId> },
+    /// With the tokens it has not taken yet.
+    Here { matching: Box<Matching>, tokens: Vec<TokenId> },
     /// On another thread.
     Away(Receiver<(Box<Matching>, TokenMask)>),
     /// Nothing may come any more.
@@ -85,18 +85,19 @@ enum State {
 impl Constraint for Answer {
     fn mask(&mut self) -> Option<TokenMask> {
         match std::mem::replace(&mut self.state, State::Over) {
-            State::Here { mut matching, token } if !self.is_slow => {
+            State::Here { mut matching, mut tokens } if !self.is_slow => {
                 let from = Instant::now();
-                let mask = self.form.next(&mut matching, token);
+                let mask = self.form.next(&mut matching, &tokens);
                 self.is_slow = from.elapsed() > QUICK;
-                self.state = State::Here { matching, token: None };
+                tokens.clear();
+                self.state = State::Here { matching, tokens };
                 Some(mask)
             }
-            State::Here { mut matching, token } => {
+            State::Here { mut matching, tokens } => {
                 let (sender, receiver) = sync_channel(1);
                 let (ready, form) = (Arc::clone(&self.ready), self.form.clone());
                 text_pool::spawn(self.client, move || {
-                    let mask = form.next(&mut matching, token);
+                    let mask = form.next(&mut matching, &tokens);
                     // The answer may have ended meanwhile.
                     drop(sender.send((matching, mask)));
                     ready();
@@ -106,7 +107,7 @@ impl Constraint for Answer {
             }
             State::Away(receiver) => match receiver.try_recv() {
                 Ok((matching, mask)) => {
-                    self.state = State::Here { matching, token: None };
+                    self.state = State::Here { matching, tokens: Vec::new() };
                     Some(mask)
                 }
                 Err(TryRecvError::Empty) => {
@@ -120,18 +121,38 @@ impl Constraint for Answer {
         }
     }
 
+    fn ahead(&mut self, mask: &TokenMask, guesses: &[TokenId]) -> Vec<TokenMask> {
+        let mut masks: Vec<TokenMask> = Vec::with_capacity(guesses.len());
+        if let (State::Here { matching, .. }, false) = (&mut self.state, self.is_slow) {
+            let from = Instant::now();
+            let here = matching.tokens();
+            for guess in guesses {
+                let is_allowed = masks.last().unwrap_or(mask).allows(*guess);
+                if !is_allowed || from.elapsed() > QUICK {
+                    break;
+                }
+                masks.push(self.form.next(matching, &[*guess]));
+            }
+            if matching.back_to(here).is_err() {
+                self.state = State::Over;
+            }
+        }
+        masks.resize_with(guesses.len(), || self.form.nothing());
+        masks
+    }
+
     fn accept(&mut self, token: TokenId) {
         // A token comes of a mask, and a mask brings it here.
-        if let State::Here { token: next, .. } = &mut self.state {
-            *next = Some(token);
+        if let State::Here { tokens, .. } = &mut self.state {
+            tokens.push(token);
         }
     }
 }
 
 impl Form {
-    /// Takes a token and finds out what may follow. What goes wrong allows nothing: the answer ends.
-    fn next(&self, matching: &mut Matching, token: Option<TokenId>) -> TokenMask {
-        let taken = token.map_or(Ok(()), |token| matching.accept(token.get()));
+    /// Takes tokens and finds out what may follow. What goes wrong allows nothing: the answer ends.
+    fn next(&self, matching: &mut Matching, tokens: &[TokenId]) -> TokenMask {
+        let taken = tokens.iter().try_for_each(|token| matching.accept(token.get()));
         match taken.and_then(|()| matching.mask()) {
             Ok(words) => self.written(words),
             Err(error) => {
@@ -181,7 +202,7 @@ mod tests {
         let tokenizer = Tokenizer::new(&TokenizerData::byte_level()).expect("bytes");
         let grammars = ModelGrammars::new(Arc::new(tokenizer));
         let grammar = grammars.compile(&GrammarSource::Regex(regex.to_owned())).expect("fine");
-        let state = State::Here { matching: Box::new(grammar.begin()), token: None };
+        let state = State::Here { matching: Box::new(grammar.begin()), tokens: Vec::new() };
         let form = Form { words: 9, last: last.into() };
         Answer { state, is_slow, ready, client: Client::default(), form }
     }
@@ -226,6 +247,37 @@ mod tests {
             .collect();
         let a = a.get();
         assert_eq!(seen, [[vec![a], vec![a]], [vec![a, 257], vec![a]], [vec![257], vec![257]]]);
+    }
+
+    /// What follows guesses is what follows the tokens, and nothing has changed after the question.
+    #[test]
+    fn what_follows_a_guess_is_known_before_it_is_right() {
+        let ids = |text: &str| text.bytes().map(|b| TokenId::new(b.into())).collect::<Vec<_>>();
+        let mut asked = answer("ab[cd]|ax", false, &[], Arc::new(|| ()));
+        let mut told = answer("ab[cd]|ax", false, &[], Arc::new(|| ()));
+        let first = told.mask().expect("at once");
+        assert_eq!(asked.mask().as_ref(), Some(&first));
+        let ahead: Vec<_> = asked.ahead(&first, &ids("abcz")).iter().map(allowed).collect();
+        let expect: [Vec<u32>; 2] = ["bx", "cd"].map(|text| text.bytes().map(u32::from).collect());
+        assert_eq!(ahead[..2], expect);
+        assert_eq!(ahead[2..], [vec![257], vec![]], "the end, and nothing behind it");
+        let wrong: Vec<_> = asked.ahead(&first, &ids("acb")).iter().map(allowed).collect();
+        assert_eq!(wrong[1..], [[0; 0]; 2], "c does not follow a");
+        for token in ids("abc") {
+            asked.accept(token);
+            told.accept(token);
+            assert_eq!(asked.mask(), told.mask());
+        }
+        // Two tokens that one step brought.
+        let mut both = answer("ab[cd]|ax", false, &[], Arc::new(|| ()));
+        assert!(both.mask().is_some());
+        ids("ab").into_iter().for_each(|token| both.accept(token));
+        assert_eq!(allowed(&both.mask().expect("at once")), expect[1]);
+        let mut slow = answer("ab[cd]|ax", true, &[], Arc::new(|| ()));
+        assert_eq!(
+            slow.ahead(&first, &ids("ab")).iter().map(allowed).collect::<Vec<_>>(),
+            [[0; 0]; 2]
+        );
     }
 
     #[test]

@@ -99,4 +99,4 @@ pub use warm::{NotWarm, WarmUp};
 
 pub use gimbal_batch::SampleParams;
 pub use gimbal_hal::Reading;
-pub use gimbal_scheduler::{Client, Micros, Policy, Priority, Stats};
+pub use gimbal_scheduler::{Client, Drafts, Micros, Policy, Priority, Stats};

@@ -106,6 +106,8 @@ meters! {
     WAITING Gauge "gimbal_waiting" "model, lane" "Requests in the queue."
     STEPS Counter "gimbal_steps_total" "model, lane" "Steps scheduled."
     ROWS Counter "gimbal_rows_total" "model, lane, kind = prefill | decode" "Rows computed."
+    DRAFTS Counter "gimbal_draft_tokens_total" "model, lane, kind = proposed | accepted"
+        "Guessed tokens that were computed, and those of them that were right."
     PREEMPTIONS Counter "gimbal_preemptions_total" "model, lane"
         "Sequences preempted for lack of blocks."
     TURNS Counter "gimbal_turns_total" "model, lane"

@@ -13,7 +13,7 @@ use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 use crate::clock::between;
 use crate::lane::{LaneEvent, Times};
 use crate::meters::{
-    CANCELLED, DECODE, E2E, INFERENCE, INFO, ITL, KV_BLOCKS, KV_INFO, LANE_INFO, LOSSES,
+    CANCELLED, DECODE, DRAFTS, E2E, INFERENCE, INFO, ITL, KV_BLOCKS, KV_INFO, LANE_INFO, LOSSES,
     PREEMPTIONS, PREFILL, QUEUE, REFUSED, REQUEST_CHOICES, REQUEST_LIMIT, REQUEST_LONGEST,
     REQUEST_OUTPUT, REQUEST_PREEMPTIONS, REQUEST_PROMPT, REQUESTS, RESTARTS, ROW_FAULTS, ROWS,
     RUNNING, SLOTS_USED, STEP, STEP_TOKENS, STEPS, Station, TOKENS, TPOT, TTFT, TURNS, WAITING,
@@ -33,6 +33,7 @@ pub(crate) struct LaneMeters {
     waiting: Gauge,
     steps: Counter,
     rows: [Counter; 2],
+    drafts: [Counter; 2],
     preemptions: Counter,
     turns: Counter,
     row_faults: Counter,
@@ -92,6 +93,7 @@ impl LaneMeters {
             waiting: level(WAITING),
             steps: count(STEPS),
             rows: ["prefill", "decode"].map(rows),
+            drafts: ["proposed", "accepted"].map(|kind| counter!(DRAFTS, with("kind", kind))),
             preemptions: count(PREEMPTIONS),
             turns: count(TURNS),
             row_faults: count(ROW_FAULTS),
@@ -217,6 +219,8 @@ impl LaneMeters {
             (&self.steps, stats.steps, told.steps),
             (&self.rows[0], stats.prefill_tokens, told.prefill_tokens),
             (&self.rows[1], stats.decode_tokens, told.decode_tokens),
+            (&self.drafts[0], stats.drafts_proposed, told.drafts_proposed),
+            (&self.drafts[1], stats.drafts_accepted, told.drafts_accepted),
             (&self.preemptions, stats.preemptions, told.preemptions),
             (&self.turns, stats.turns, told.turns),
             (&self.row_faults, stats.row_faults, told.row_faults),

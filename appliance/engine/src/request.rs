@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimbal_batch::SampleParams;
-use gimbal_scheduler::{Client, Priority};
+use gimbal_scheduler::{Client, Drafts, Priority};
 use gimbal_text::GrammarSource;
 use serde_json::{Map, Value};
 
@@ -236,6 +236,8 @@ pub struct Usage {
     pub completion_tokens: u32,
     /// Prompt tokens that were in the prefix cache.
     pub cached_tokens: u32,
+    /// Guesses among the tokens generated, and those that were in vain.
+    pub drafts: Drafts,
 }
 
 /// One finished continuation, whole.

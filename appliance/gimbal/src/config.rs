@@ -15,6 +15,9 @@ use gimbal_text::{ReasoningFormat, ToolFormat, random};
 
 use crate::folder::user_folders;
 
+/// Guesses of a step for one sequence, at most: seldom are more of them right.
+const DRAFTS_MAX: u32 = 16;
+
 /// What holds for the process, whichever models it serves.
 #[derive(Clone, Debug)]
 pub(crate) struct Process {
@@ -170,7 +173,7 @@ fn policy(settings: &Settings) -> Policy {
         step_tokens_max: settings.small("max_rolling_batch_prefill_tokens"),
         step_time_max: settings.integer("step_time_max_ms").map(|ms| Micros(ms * 1000)),
         prefix_cache: settings.flag("enable_prefix_caching"),
-        drafts_max: 0,
+        drafts_max: if settings.text("speculative") == Some("ngram") { DRAFTS_MAX } else { 0 },
         turn_tokens: settings.small("fair_turn_tokens"),
         prefix_secret: [random(), random()],
     }

@@ -41,6 +41,8 @@ const NAMES: &[Alias] = &[
     Alias(meters::WAITING, "", "vllm:num_requests_waiting", ""),
     // Nobody waits for anything else here.
     Alias(meters::WAITING, "", "vllm:num_requests_waiting_by_reason", "reason=\"capacity\""),
+    Alias(meters::DRAFTS, "kind=\"proposed\"", "vllm:spec_decode_num_draft_tokens_total", ""),
+    Alias(meters::DRAFTS, "kind=\"accepted\"", "vllm:spec_decode_num_accepted_tokens_total", ""),
     Alias(meters::PREEMPTIONS, "", "vllm:num_preemptions_total", ""),
     Alias(meters::REQUESTS, "", "vllm:request_success_total", ""),
     Alias(

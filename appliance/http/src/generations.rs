@@ -6,7 +6,9 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use gimbal_engine::{Completed, Delta, FinishReason, GenerateRequest, Generation, Service, Usage};
+use gimbal_engine::{
+    Completed, Delta, Drafts, FinishReason, GenerateRequest, Generation, Service, Usage,
+};
 
 use crate::fault::{Fault, Kind};
 
@@ -128,5 +130,9 @@ fn add(a: Usage, b: Usage) -> Usage {
         prompt_tokens: a.prompt_tokens.saturating_add(b.prompt_tokens),
         completion_tokens: a.completion_tokens.saturating_add(b.completion_tokens),
         cached_tokens: a.cached_tokens.saturating_add(b.cached_tokens),
+        drafts: Drafts {
+            accepted: a.drafts.accepted.saturating_add(b.drafts.accepted),
+            rejected: a.drafts.rejected.saturating_add(b.drafts.rejected),
+        },
     }
 }

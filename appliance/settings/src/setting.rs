@@ -195,6 +195,17 @@ impl Setting {
         Self { key, scope, doc, unit, kind, environment, default }
     }
 
+    /// How a model is computed: one of several ways.
+    pub(crate) const fn choice(
+        key: &'static str,
+        doc: &'static str,
+        choices: &'static [&'static str],
+        default: fn(&Facts) -> (Value, &'static str),
+    ) -> Self {
+        let (scope, unit, kind) = (Scope::Model(Names::Nothing), "", Kind::Choice(choices));
+        Self { key, scope, doc, unit, kind, environment: &[], default }
+    }
+
     /// What is logged.
     pub(crate) const fn log(
         key: &'static str,

@@ -271,18 +271,20 @@ pub static TABLE: &[Setting] = &[
         environment: &[],
         default: |_| (Value::Auto, "half of what is left, at most all sequences at full length"),
     },
-    Setting {
-        key: "kv_cache_dtype",
-        scope: Scope::Model(Names::Nothing),
-        doc: "What keys and values are kept as: f16, or int8 with a scale for each token and head.",
-        unit: "",
-        kind: Kind::Choice(&["f16", "int8"]),
-        // None of another server: their names of types are others, and must not stop a boot.
-        environment: &[],
-        default: |_| {
-            (Value::Text("f16".to_owned()), "int8 takes half the memory and loses a little")
-        },
-    },
+    // No names in the environment: other servers' types are others, and must not stop a boot.
+    Setting::choice(
+        "kv_cache_dtype",
+        "What keys and values are kept as: f16, or int8 with a scale for each token and head.",
+        &["f16", "int8"],
+        |_| (Value::Text("f16".to_owned()), "int8 takes half the memory and loses a little"),
+    ),
+    Setting::choice(
+        "speculative",
+        "Guess the next tokens, and compute several at once where the guesses are worth it: ngram \
+         guesses what followed the newest tokens before. The answers are the same.",
+        &["off", "ngram"],
+        |_| (Value::Text("off".to_owned()), "it pays where answers repeat their prompt"),
+    ),
     Setting {
         key: "enable_prefix_caching",
         scope: Scope::Model(Names::Nothing),

@@ -61,8 +61,8 @@ struct Slot {
     /// Opened with, and sampled since.
     history: Vec<TokenId>,
     params: Arc<SampleParams>,
-    /// A row of it failed: what its KV says no longer matters.
-    failed: bool,
+    /// The row that failed, until it is computed again: what its KV says does not matter.
+    failed: Option<u32>,
 }
 
 #[derive(Debug)]
@@ -114,7 +114,7 @@ impl SimBackend {
         }
         for Open { slot, tokens, params, .. } in &batch.opens {
             let params = Arc::clone(params);
-            let opened = Slot { history: tokens.to_vec(), params, failed: false };
+            let opened = Slot { history: tokens.to_vec(), params, failed: None };
             let was = self.slots[slot.0 as usize].replace(opened);
             assert!(was.is_none(), "slot {} is opened twice", slot.0);
         }
@@ -140,8 +140,9 @@ impl SimBackend {
         });
         let adapter = self.adapters[usize::from(part.adapter.0)];
         let adapter = adapter.unwrap_or_else(|| panic!("{:?} is not loaded", part.adapter));
+        slot.failed = slot.failed.filter(|row| !(part.start..part.start + part.rows).contains(row));
         // A guess that the sampler did not choose ends the slot's history for this step.
-        let mut on_track = !slot.failed;
+        let mut on_track = slot.failed.is_none();
         for (row, (id, position)) in (first..).zip(ids.zip(part.start..)) {
             let given = batch.inject.binary_search_by_key(&row, |(row, _)| *row);
             let injected = given.map_or(0, |at| injected(&batch.inject[at].1));
@@ -185,9 +186,15 @@ impl SimBackend {
         let mut first = 0;
         for part in &batch.parts {
             if (first..first + part.rows).contains(&row) {
-                self.cells.spoil(batch.table(part), part.start + row - first);
+                let position = part.start + row - first;
+                self.cells.spoil(batch.table(part), position);
                 let slot = self.slots[part.slot.0 as usize].as_mut();
-                slot.expect("a slot with rows is open").failed = true;
+                let slot = slot.expect("a slot with rows is open");
+                // Nothing was sampled there; behind a wrong guess nothing would have been.
+                if slot.history.len() > position as usize {
+                    slot.history.truncate(position as usize + 1);
+                    slot.failed = Some(position);
+                }
             }
             first += part.rows;
         }

@@ -114,7 +114,7 @@ impl Desk {
     pub fn with_incidents(limits: Limits, policy: Policy, incidents: &[(u64, Incident)]) -> Self {
         let script = Script::new(incidents);
         let (cost, time, reads) = (Cost::NONE, Time::Virtual, Reads::All);
-        let config = Config { vocab: VOCAB, cost, time, reads, script };
+        let config = Config { vocab: limits.vocab, cost, time, reads, script };
         Self {
             scheduler: Scheduler::new(limits.clone(), policy),
             batch: Batch::default(),

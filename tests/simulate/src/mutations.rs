@@ -1,7 +1,8 @@
 //! Ways in which the scheduler could be wrong, as data: each must be noticed by a test.
 //!
-//! Next: `mutations/seams.rs`, then `main.rs`.
+//! Next: `mutations/guesses.rs`, `mutations/seams.rs`, then `main.rs`.
 
+mod guesses;
 mod seams;
 
 /// One change of one file.
@@ -28,7 +29,7 @@ const fn of(
 
 /// All of them.
 pub fn all() -> impl Iterator<Item = &'static Mutation> {
-    STEPS.iter().chain(seams::SEAMS)
+    STEPS.iter().chain(guesses::GUESSES).chain(seams::SEAMS)
 }
 
 /// How steps are planned and committed, by file.
@@ -145,14 +146,6 @@ const STEPS: &[Mutation] = &[
         "self.closes.clear();",
     ),
     of(
-        "guesses-past-the-end",
-        "plan.rs",
-        "s.known() - 1;\n            let most",
-        "s.known();\n            let most",
-    ),
-    of("guesses-ignore-the-budget", "plan.rs", ".min(room.rows()).min(fits)", ".min(fits)"),
-    of("guesses-ignore-the-pool", "plan.rs", ".min(fits).min(useful)", ".min(useful)"),
-    of(
         "equal-prompts-do-not-wait",
         "plan.rs",
         "if !self.is_being_computed(key, hits) {",
@@ -166,13 +159,6 @@ const STEPS: &[Mutation] = &[
     ),
     of("prompts-are-always-cut", "plan.rs", "Some(_) if decoding > 0 =>", "Some(_) =>"),
     of("pace-never-recovers", "pace.rs", "if took <= target && !is_full {", "if took <= target {"),
-    of("guesses-ignore-grammars", "sequence.rs", "!self.masked && !self", "!self"),
-    of(
-        "guesses-ignore-penalties",
-        "sequence.rs",
-        "!self.masked && !self.params.has_penalties()",
-        "!self.masked",
-    ),
     of("masked-in-two-steps", "sequence.rs", "(self.promised == 0 || !self.serial)", "true"),
     of(
         "rows-past-the-last-token",
@@ -210,9 +196,6 @@ const STEPS: &[Mutation] = &[
         "(self.keys.len() + 1) * size <= tokens",
         "self.keys.len() * size + 1 <= tokens",
     ),
-    of("wrong-guess-kv-is-kept", "commit.rs", "sequence.cached = sequence.known() - 1;", ""),
-    of("wrong-guesses-are-kept", "commit.rs", "if draft != Some(token) {", "if draft.is_none() {"),
-    of("guesses-are-not-cleared", "commit.rs", "sequence.drafts.clear();", ""),
     of(
         "stop-tokens-are-ignored",
         "commit.rs",
@@ -368,7 +351,6 @@ const STEPS: &[Mutation] = &[
         "rolling_max: rolling.min(rows)",
         "rolling_max: rolling",
     ),
-    of("wrong-agreement", "drafts.rs", "let from = at + AGREE;", "let from = at + AGREE - 1;"),
     of(
         "seats-are-not-awaited",
         "admission.rs",

@@ -1,11 +1,11 @@
-//! Rules of sharing: the prefix cache, choices, faults, losses and guesses.
+//! Rules of sharing: the prefix cache, choices, faults and losses.
 
 use std::sync::Arc;
 
 use gimbal_batch::{AdapterSlot, Limits, RowFault, SampleParams, TokenId};
 use gimbal_scheduler::{Finish, Policy, Request, RequestId, Stats};
-use gimbal_sim::{Chain, Incident};
-use gimbal_simulate::desk::{Desk, VOCAB, ids, limits, policy, request};
+use gimbal_sim::Incident;
+use gimbal_simulate::desk::{Desk, ids, limits, policy, request};
 
 fn cached(change: impl FnOnce(&mut Limits, &mut Policy)) -> Desk {
     let (mut limits, mut policy) = (limits(), policy());
@@ -235,77 +235,4 @@ fn a_lost_device_takes_the_cache_with_it() {
     assert_eq!((stats.blocks_cached, stats.blocks_free), (0, 64));
     desk.finish();
     assert_eq!(prefill_of(&mut desk, again(3, &first)), 9);
-}
-
-/// A prompt that ends as it began, so that `guessed` is guessed.
-fn repeating(id: u64, guessed: u32, filler: u32) -> Request {
-    let tokens = ids([1, 2, 3, guessed, filler, 6, 1, 2, 3]);
-    Request { tokens, ..request(id, 1, 6) }
-}
-
-/// Guesses two tokens a step.
-fn drafting(step_tokens_max: u32) -> Desk {
-    let mut policy = policy();
-    (policy.drafts_max, policy.step_tokens_max) = (2, step_tokens_max);
-    Desk::new(limits(), policy)
-}
-
-/// A repeating prompt after which the model says what is guessed.
-fn right_guess(id: u64) -> Request {
-    let candidates = (0..64).flat_map(|filler| (0..VOCAB).map(move |guessed| (guessed, filler)));
-    let right = |(guessed, filler): &(u32, u32)| {
-        let Request { tokens, params, .. } = repeating(id, *guessed, *filler);
-        Chain::of(&tokens, 0).next_token(VOCAB, &params).get() == *guessed
-    };
-    let (guessed, filler) = candidates.into_iter().find(right).expect("one in a million");
-    repeating(id, guessed, filler)
-}
-
-#[test]
-fn guesses_are_kept_as_far_as_the_model_agrees() {
-    for (ask, right) in [(right_guess(1), 1), (repeating(1, 4, 5), 0)] {
-        let mut plain = Desk::new(limits(), policy());
-        let mut desk = drafting(100);
-        for desk in [&mut plain, &mut desk] {
-            desk.admit(Request { max_new_tokens: 2, ..again(1, &ask) }).expect("room");
-            desk.step();
-            assert_eq!(desk.rows(), [9], "nothing is guessed before the prompt is computed");
-            desk.finish();
-        }
-        // The newest token is generated, so its three-token end was never seen before.
-        assert_eq!(desk.scheduler.stats().drafts_proposed, 0);
-        // The same prompt, all but its last token computed in an earlier step.
-        let mut desk = drafting(8);
-        desk.admit(again(1, &ask)).expect("room");
-        desk.step();
-        desk.step();
-        assert_eq!(desk.rows(), [3], "the last prompt token and two guesses");
-        assert_eq!(desk.scheduler.stats().drafts_accepted, right);
-        assert_eq!(desk.tokens(1, 0).len() as u64, 1 + right);
-        desk.finish();
-        assert_eq!(desk.tokens(1, 0)[..2], plain.tokens(1, 0), "guesses change no token");
-        let Stats { drafts_proposed, steps, .. } = desk.scheduler.stats();
-        assert_eq!((drafts_proposed, steps), (2, 7 - right), "a right guess saves a step");
-    }
-}
-
-#[test]
-fn guesses_come_last_and_never_with_masks_or_penalties() {
-    let mut desk = drafting(8);
-    let params = SampleParams { presence_penalty: 1.0, ..SampleParams::default() };
-    let never = [
-        Request { masked: true, ..repeating(1, 4, 5) },
-        Request { params: Arc::new(params), ..repeating(2, 4, 5) },
-    ];
-    for request in never {
-        desk.admit(request).expect("room");
-        desk.finish();
-    }
-    assert_eq!(desk.scheduler.stats().drafts_proposed, 0);
-    desk.admit(repeating(3, 4, 5)).expect("room");
-    desk.step();
-    desk.admit(request(4, 20, 2)).expect("room");
-    desk.step();
-    assert_eq!(desk.rows(), [1, 7], "a prompt goes before guesses");
-    desk.finish();
 }

@@ -2,7 +2,7 @@
 //!
 //! Next: `device.rs`.
 
-use gimbal_batch::TokenMask;
+use gimbal_batch::{Output, Token, TokenId, TokenMask, Want};
 use gimbal_scheduler::Micros;
 use tokio::sync::mpsc;
 
@@ -27,6 +27,28 @@ pub(super) struct Live {
 pub(super) struct Constrained {
     pub(super) constraint: Box<dyn Constraint>,
     pub(super) mask: Option<TokenMask>,
+}
+
+impl Constrained {
+    /// Writes masks into the outputs of one part, whose rows read `tokens`: each sample behind the first
+    /// is one behind a guess.
+    pub(super) fn fill(&mut self, outputs: &mut [Output], tokens: &[Token]) {
+        let samples = outputs.iter_mut().filter(|output| output.want == Want::Sample);
+        let mut samples: Vec<_> = samples.collect();
+        let Some(mask) = &self.mask else { return };
+        let guess = |output: &&mut Output| match tokens.get(output.row as usize) {
+            Some(Token::Id(id)) => Some(*id),
+            _ => None,
+        };
+        let guesses: Vec<TokenId> = samples.iter().skip(1).filter_map(guess).collect();
+        let ahead = match guesses.is_empty() {
+            true => Vec::new(),
+            false => self.constraint.ahead(mask, &guesses),
+        };
+        for (output, mask) in samples.iter_mut().zip([mask.clone()].into_iter().chain(ahead)) {
+            output.mask = Some(mask);
+        }
+    }
 }
 
 impl Live {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimbal_batch::{Limits, TokenId};
-use gimbal_scheduler::{Finish, Micros, Refusal, Request, RequestId, Stats, TokenScore};
+use gimbal_scheduler::{Drafts, Finish, Micros, Refusal, Request, RequestId, Stats, TokenScore};
 use tokio::sync::mpsc;
 
 use crate::constraint::Constraint;
@@ -87,6 +87,7 @@ pub(crate) enum LaneEvent {
         token: TokenId,
         logprob: f32,
         top: Vec<(TokenId, f32)>,
+        drafts: Drafts,
         finish: Option<Finish>,
     },
     Finished {

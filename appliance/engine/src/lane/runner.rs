@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError};
 use std::time::Duration;
 
-use gimbal_batch::{Batch, Limits, Outcome, StepId, Want};
+use gimbal_batch::{Batch, Limits, Outcome, StepId};
 use gimbal_hal::DeviceError;
 use gimbal_scheduler::{Event, Finish, Micros, Policy, RequestId, SampleEvent, Scheduler};
 use tokio::sync::watch;
@@ -317,11 +317,18 @@ impl Runner {
         if !self.is_constrained {
             return;
         }
-        for (output, (id, choice)) in self.batch.outputs.iter_mut().zip(self.scheduler.outputs()) {
-            let constrained =
-                self.live.get(&id).and_then(|l| l.constrained.get(usize::from(choice)));
-            let constrained = constrained.filter(|_| output.want == Want::Sample);
-            output.mask = constrained.and_then(|constrained| constrained.mask.clone());
+        let Batch { outputs, tokens, .. } = &mut self.batch;
+        let of: Vec<_> = self.scheduler.outputs().collect();
+        let mut rest = outputs.as_mut_slice();
+        for of_one in of.chunk_by(|a, b| a == b) {
+            let (samples, others) = rest.split_at_mut(of_one.len());
+            rest = others;
+            let (id, choice) = of_one[0];
+            let constrained = self.live.get_mut(&id).map(|live| &mut live.constrained);
+            let constrained = constrained.and_then(|all| all.get_mut(usize::from(choice)));
+            if let Some(constrained) = constrained {
+                constrained.fill(samples, tokens);
+            }
         }
     }
 
@@ -368,8 +375,8 @@ impl Runner {
                 (id, 0, LaneEvent::Started { cached_tokens, waited })
             }
             Event::Scores { id, scores, .. } => (id, 0, LaneEvent::Scores(scores)),
-            Event::Token(SampleEvent { id, choice, token, logprob, top }) => {
-                let news = LaneEvent::Token { choice, token, logprob, top, finish };
+            Event::Token(SampleEvent { id, choice, token, logprob, top, drafts }) => {
+                let news = LaneEvent::Token { choice, token, logprob, top, drafts, finish };
                 (id, u16::from(finish.is_some()), news)
             }
             Event::Finished { id, choice, reason } => {

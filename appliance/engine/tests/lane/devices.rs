@@ -123,17 +123,25 @@ impl Constrain for EveryThird {
     }
 }
 
+fn every_third(remainder: u32) -> TokenMask {
+    let word = |w: u32| {
+        let allowed = (0..32).filter(|bit| (32 * w + bit) % 3 == remainder);
+        allowed.fold(0_u32, |word, bit| word | 1 << bit)
+    };
+    TokenMask((0..8).map(word).collect())
+}
+
 impl Constraint for Turns {
     fn mask(&mut self) -> Option<TokenMask> {
         self.asked.fetch_add(1, Ordering::SeqCst);
         if self.is_late.load(Ordering::SeqCst) || std::mem::take(&mut self.is_new) {
             return None;
         }
-        let word = |w: u32| {
-            let allowed = (0..32).filter(|bit| (32 * w + bit) % 3 == self.next);
-            allowed.fold(0_u32, |word, bit| word | 1 << bit)
-        };
-        Some(TokenMask((0..8).map(word).collect()))
+        Some(every_third(self.next))
+    }
+
+    fn ahead(&mut self, _mask: &TokenMask, guesses: &[TokenId]) -> Vec<TokenMask> {
+        (1..).zip(guesses).map(|(later, _)| every_third((self.next + later) % 3)).collect()
     }
 
     fn accept(&mut self, token: TokenId) {

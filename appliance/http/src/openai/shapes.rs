@@ -4,7 +4,7 @@
 
 use std::borrow::Cow;
 
-use gimbal_engine::{FinishReason, Usage};
+use gimbal_engine::{Drafts, FinishReason, Usage};
 use serde::{Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -228,6 +228,16 @@ pub(crate) struct Cost {
     completion_tokens: u32,
     total_tokens: u32,
     prompt_tokens_details: PromptDetails,
+    /// There where tokens were guessed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    completion_tokens_details: Option<CompletionDetails>,
+}
+
+/// Guesses (the setting `speculative`): those that were right are among the completion's tokens.
+#[derive(Clone, Copy, Debug, Serialize, ToSchema)]
+pub(crate) struct CompletionDetails {
+    accepted_prediction_tokens: u32,
+    rejected_prediction_tokens: u32,
 }
 
 /// What of the prompt was known before.
@@ -238,11 +248,16 @@ pub(crate) struct PromptDetails {
 
 impl From<Usage> for Cost {
     fn from(usage: Usage) -> Self {
+        let Drafts { accepted, rejected } = usage.drafts;
         Self {
             prompt_tokens: usage.prompt_tokens,
             completion_tokens: usage.completion_tokens,
             total_tokens: usage.prompt_tokens.saturating_add(usage.completion_tokens),
             prompt_tokens_details: PromptDetails { cached_tokens: usage.cached_tokens },
+            completion_tokens_details: (accepted + rejected > 0).then_some(CompletionDetails {
+                accepted_prediction_tokens: accepted,
+                rejected_prediction_tokens: rejected,
+            }),
         }
     }
 }

@@ -101,6 +101,26 @@ impl Matching {
         Ok(())
     }
 
+    /// How many tokens it has taken, for [`Matching::back_to`].
+    #[must_use]
+    pub fn tokens(&self) -> usize {
+        self.taken.len()
+    }
+
+    /// Forgets all but the first `tokens` tokens, and what went wrong behind them.
+    ///
+    /// # Errors
+    /// It went wrong before.
+    pub fn back_to(&mut self, tokens: usize) -> Result<(), GrammarError> {
+        let less = self.taken.len().saturating_sub(tokens);
+        self.taken.truncate(tokens);
+        let matcher = self.matcher()?;
+        if matcher.is_error() || matcher.rollback(less).is_err() {
+            self.renew()?;
+        }
+        Ok(())
+    }
+
     /// Does something with the matcher; where one that served others has passed a limit, a fresh one
     /// does it: what matchers learn adds up.
     fn renewed<T, E: std::fmt::Display>(
@@ -112,11 +132,16 @@ impl Matching {
         if done.is_ok() || std::mem::replace(&mut self.is_fresh, true) {
             return done.map_err(wrong);
         }
+        self.of.lock().clear();
+        act(self.renew()?).map_err(wrong)
+    }
+
+    /// A fresh matcher takes the same tokens.
+    fn renew(&mut self) -> Result<&mut Matcher, GrammarError> {
         let mut matcher = self.of.fresh();
         let again = matcher.consume_tokens(&self.taken);
         again.map_err(|error| GrammarError(shortened(&error.to_string())))?;
-        self.of.lock().clear();
-        act(self.matcher.insert(matcher)).map_err(wrong)
+        Ok(self.matcher.insert(matcher))
     }
 
     fn matcher(&mut self) -> Result<&mut Matcher, GrammarError> {

@@ -13,7 +13,9 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 
 use gimbal_batch::{AdapterSlot, Batch, Output, Part, SeqSlot, Shape, Token, TokenId, Want};
-use gimbal_scheduler::{Event, Finish, Micros, Refusal, Request, RequestId, SampleEvent, Stats};
+use gimbal_scheduler::{
+    Drafts, Event, Finish, Micros, Refusal, Request, RequestId, SampleEvent, Stats,
+};
 use gimbal_sim::Device;
 
 use super::planner::Planner;
@@ -232,7 +234,14 @@ impl Planner for VllmModel {
                 sequence.output.push(token);
                 self.stats.output_tokens += 1;
                 let (id, top) = (sequence.id, Vec::new());
-                let sample = SampleEvent { id, choice: 0, token, logprob: 0.0, top };
+                let sample = SampleEvent {
+                    id,
+                    choice: 0,
+                    token,
+                    logprob: 0.0,
+                    top,
+                    drafts: Drafts::default(),
+                };
                 events.push(Event::Token(sample));
             }
             if small(sequence.output.len()) == sequence.output_max {
