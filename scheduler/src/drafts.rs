@@ -132,6 +132,8 @@ impl Scheduler {
         let mut guesses = std::mem::take(&mut s.drafts);
         lookup.guess(|at| s.known_at(at), drafts, &mut guesses);
         (s.drafts, s.lookup) = (guesses, Some(lookup));
+        // Rows have become cheaper since its newest token came.
+        s.serial |= drafts > 0;
         drafts
     }
 

@@ -73,6 +73,23 @@ fn a_guess_waits_for_the_tokens_before_it() {
     }
 }
 
+/// Guesses that were not worth it when the token before them came are, once the others have left.
+#[test]
+fn who_guesses_waits_whenever_it_was_decided() {
+    let mut desk = Desk::new(limits(1, 2), drafting(3));
+    for id in 0..8 {
+        desk.admit(Request { tokens: ids([0; 2]), ..request(id, 1, 20) }).expect("room");
+    }
+    assert!(desk.step() && desk.step());
+    (1..8).for_each(|id| desk.cancel(id));
+    assert!(desk.submit().is_some());
+    assert_eq!(desk.rows(), [4]);
+    assert!(desk.submit().is_none(), "nobody knows which guesses are right");
+    desk.collect();
+    desk.finish();
+    assert_eq!(desk.tokens(0, 0), [TokenId::new(0); 20]);
+}
+
 /// Eight sequences make a row dear: it takes a ninth of one sequence's step, and half as long as one
 /// of eight tokens needs.
 #[test]

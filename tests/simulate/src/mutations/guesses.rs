@@ -31,6 +31,7 @@ pub(super) const GUESSES: &[Mutation] = &[
     of("guesses-ignore-the-pool", "drafts.rs", ".min(fits).min(useful)", ".min(useful)"),
     of("guesses-on-what-is-in-flight", "drafts.rs", "s.promised > 0 ||", ""),
     of("guesses-do-not-wait", "drafts.rs", "s.masked || lookup.worth(price, 1) > 0", "s.masked"),
+    of("who-guesses-at-once-does-not-wait", "drafts.rs", "s.serial |= drafts > 0;", ""),
     of(
         "grammars-do-not-wait-for-guesses",
         "drafts.rs",
