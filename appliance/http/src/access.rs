@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderName, HeaderValue, Method, Response, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, header};
 use axum::middleware::Next;
 use gimbal_engine::meters;
 use metrics::counter;
@@ -34,6 +34,8 @@ const METHODS: [Method; 7] = [
     Method::PATCH,
 ];
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Where Anthropic's clients look for it.
+const ANTHROPIC_ID: HeaderName = HeaderName::from_static("request-id");
 /// A body that nobody needs is thrown away up to here, if it comes within this time.
 const DRAINED_BYTES_MAX: usize = 64 << 10;
 const DRAIN_TIME: Duration = Duration::from_millis(50);
@@ -43,11 +45,13 @@ const REQUEST_ID_MAX: usize = 128;
 /// Wraps every request.
 pub(crate) async fn observe(
     State(app): State<AppState>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Response<Body> {
     let from = Instant::now();
     let id = request_id(&request);
+    request.headers_mut().insert(REQUEST_ID, id.clone());
+    let is_anthropic = schema_of(&request) == Schema::Anthropic;
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
     let traffic = traffic(route.as_ref().map_or("", MatchedPath::as_str));
@@ -81,6 +85,9 @@ pub(crate) async fn observe(
         let method = METHODS.iter().find(|known| **known == method).map_or("other", Method::as_str);
         let request_id = id.to_str().unwrap_or_default();
         log(&app, Alike { method, route: route.to_owned(), status }, request_id, from.elapsed());
+    }
+    if is_anthropic {
+        response.headers_mut().insert(ANTHROPIC_ID, id.clone());
     }
     response.headers_mut().insert(REQUEST_ID, id);
     response
@@ -117,6 +124,7 @@ pub(crate) async fn tell_rest(app: &AppState) {
 /// Answers before the body was read. One that is there is thrown away, so that the connection can go
 /// on; otherwise the client is told that it cannot.
 pub(crate) async fn early(request: Request, fault: &Fault, schema: Schema) -> Response<Body> {
+    let fault = fault.clone().of_request(id_of(request.headers()));
     let drained = axum::body::to_bytes(request.into_body(), DRAINED_BYTES_MAX);
     let is_drained = matches!(tokio::time::timeout(DRAIN_TIME, drained).await, Ok(Ok(_)));
     let mut response = fault.response(schema, Door::V1);
@@ -128,7 +136,11 @@ pub(crate) async fn early(request: Request, fault: &Fault, schema: Schema) -> Re
 
 /// The schema of who asks for a path that may be none of ours.
 pub(crate) fn schema_of(request: &Request) -> Schema {
-    if request.uri().path().starts_with("/v1") { Schema::OpenAi } else { Schema::Lmi }
+    match request.uri().path() {
+        path if path.starts_with("/v1/messages") => Schema::Anthropic,
+        path if path.starts_with("/v1") => Schema::OpenAi,
+        _ => Schema::Lmi,
+    }
 }
 
 fn crowded() -> Response<Body> {
@@ -148,6 +160,11 @@ fn request_id(request: &Request) -> HeaderValue {
     }
     let id = HeaderValue::from_str(&format!("req-{}", random_hex()));
     id.unwrap_or_else(|_| HeaderValue::from_static("req"))
+}
+
+/// The id of a request that has come by here.
+pub(crate) fn id_of(headers: &HeaderMap) -> Option<&str> {
+    headers.get(REQUEST_ID)?.to_str().ok()
 }
 
 /// Sixteen random hexadecimal digits.

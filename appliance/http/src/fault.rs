@@ -14,6 +14,8 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::journal::Note;
+pub(crate) use crate::kinds::Kind;
+use crate::kinds::codes;
 
 /// A request that is not answered.
 #[derive(Clone, Debug, PartialEq)]
@@ -25,6 +27,8 @@ pub(crate) struct Fault {
     /// More members of the body: numbers a client can act on.
     pub(crate) details: Box<Details>,
     pub(crate) retry_after_ms: Option<u64>,
+    /// Which request it is about, for who reads it in the body.
+    pub(crate) request_id: Option<String>,
 }
 
 /// Numbers that a client can act on.
@@ -92,54 +96,24 @@ pub(crate) struct TgiError<'a> {
     error_type: &'static str,
 }
 
-/// Every code.
-fn codes() -> utoipa::openapi::Object {
-    let text = utoipa::openapi::schema::Type::String;
-    let codes = Kind::ALL.map(Kind::code);
-    utoipa::openapi::ObjectBuilder::new().schema_type(text).enum_values(Some(codes)).build()
+/// An error as Anthropic tells it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AnthropicError<'a> {
+    #[serde(rename = "type")]
+    kind: &'static str,
+    error: AnthropicFault<'a>,
+    #[schema(required = true)]
+    request_id: Option<&'a str>,
 }
 
-/// What went wrong, by what the client does next.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
-    /// Correct the body.
-    Invalid,
-    /// Ask for something this version can do.
-    Unsupported,
-    /// Ask for less.
-    TooLong,
-    /// Use another model name.
-    UnknownModel,
-    /// Use another route.
-    UnknownRoute,
-    /// Use another method.
-    Method,
-    /// Come from elsewhere.
-    Forbidden,
-    /// Send a key that is known.
-    Key,
-    /// Send a key that may.
-    KeyScope,
-    /// Send a smaller body.
-    BodyTooLarge,
-    /// Send the body faster.
-    BodyTooSlow,
-    /// Send the body otherwise.
-    MediaType,
-    /// Come back later.
-    QueueFull,
-    /// Come back later, or allow more time.
-    Deadline,
-    /// The time is over; what was generated is lost.
-    TimedOut,
-    /// Wait for the model.
-    Loading,
-    /// Go elsewhere.
-    Draining,
-    /// Go elsewhere; somebody must act.
-    Unavailable,
-    /// This request failed.
-    Internal,
+/// What is in it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct AnthropicFault<'a> {
+    #[serde(flatten)]
+    details: &'a Details,
+    #[serde(rename = "type")]
+    kind: &'static str,
+    message: &'a str,
 }
 
 /// Which body shape a client reads errors in.
@@ -148,6 +122,7 @@ pub(crate) enum Schema {
     Lmi,
     Tgi,
     OpenAi,
+    Anthropic,
 }
 
 /// Which family of routes the request came by.
@@ -195,7 +170,7 @@ impl Fault {
 
     pub(crate) fn new(kind: Kind, message: impl Into<String>) -> Self {
         let (message, details) = (message.into(), Box::default());
-        Self { kind, message, field: None, details, retry_after_ms: None }
+        Self { kind, message, field: None, details, retry_after_ms: None, request_id: None }
     }
 
     /// A bad value of a field.
@@ -208,6 +183,22 @@ impl Fault {
     pub(crate) fn unsupported(field: &str) -> Self {
         let fault = Self::new(Kind::Unsupported, format!("{field} is not supported yet"));
         Self { field: Some(field.to_owned()), ..fault }
+    }
+
+    /// The same about a request of this id.
+    pub(crate) fn of_request(self, id: Option<&str>) -> Self {
+        Self { request_id: id.map(str::to_owned), ..self }
+    }
+
+    /// The same where fields have other names: of each pair the first becomes the second.
+    pub(crate) fn renamed(mut self, names: &[(&str, &str)]) -> Self {
+        if matches!(self.kind, Kind::Invalid | Kind::Unsupported) {
+            for (ours, theirs) in names {
+                self.message = self.message.replace(ours, theirs);
+                self.field = self.field.map(|field| field.replace(ours, theirs));
+            }
+        }
+        self
     }
 
     /// Adds members to the body.
@@ -280,6 +271,11 @@ impl Fault {
                     code,
                 },
             }),
+            Schema::Anthropic => serde_json::to_value(AnthropicError {
+                kind: "error",
+                error: AnthropicFault { details, kind: self.kind.anthropic_type(), message },
+                request_id: self.request_id.as_deref(),
+            }),
         };
         body.expect("names of members are texts")
     }
@@ -307,99 +303,6 @@ impl Fault {
 /// The engine's field names, in the words of the schema that tells them apart from the message.
 fn openai_name(field: &str) -> String {
     if field == "max_new_tokens" { "max_tokens" } else { field }.to_owned()
-}
-
-impl Kind {
-    const ALL: [Self; 19] = [
-        Self::Invalid,
-        Self::Unsupported,
-        Self::TooLong,
-        Self::UnknownModel,
-        Self::UnknownRoute,
-        Self::Method,
-        Self::Forbidden,
-        Self::Key,
-        Self::KeyScope,
-        Self::BodyTooLarge,
-        Self::BodyTooSlow,
-        Self::MediaType,
-        Self::QueueFull,
-        Self::Deadline,
-        Self::TimedOut,
-        Self::Loading,
-        Self::Draining,
-        Self::Unavailable,
-        Self::Internal,
-    ];
-
-    /// The code in bodies of both schemas.
-    pub(crate) fn code(self) -> &'static str {
-        match self {
-            Self::Invalid => "invalid_request",
-            Self::Unsupported => "not_supported",
-            Self::TooLong => "context_length_exceeded",
-            Self::UnknownModel => "model_not_found",
-            Self::UnknownRoute => "not_found",
-            Self::Method => "method_not_allowed",
-            Self::Forbidden => "forbidden",
-            Self::Key => "invalid_api_key",
-            Self::KeyScope => "insufficient_scope",
-            Self::BodyTooLarge => "body_too_large",
-            Self::BodyTooSlow => "body_too_slow",
-            Self::MediaType => "media_type",
-            Self::QueueFull => "queue_full",
-            Self::Deadline => "deadline",
-            Self::TimedOut => "timed_out",
-            Self::Loading => "loading",
-            Self::Draining => "draining",
-            Self::Unavailable => "unavailable",
-            Self::Internal => "internal_error",
-        }
-    }
-
-    /// The exception DJL-Serving names in the same situation.
-    fn lmi_type(self) -> &'static str {
-        match self {
-            Self::Invalid
-            | Self::Unsupported
-            | Self::TooLong
-            | Self::Method
-            | Self::Forbidden
-            | Self::BodyTooLarge
-            | Self::BodyTooSlow
-            | Self::MediaType => "BadRequestException",
-            // The cloud's own word: DJL-Serving has no keys.
-            Self::Key | Self::KeyScope => "AccessDeniedException",
-            Self::UnknownModel => "ModelNotFoundException",
-            Self::UnknownRoute => "ResourceNotFoundException",
-            Self::QueueFull | Self::Deadline => "WlmCapacityException",
-            Self::TimedOut => "TranslateException",
-            Self::Loading | Self::Draining | Self::Unavailable => "ServiceUnavailableException",
-            Self::Internal => "InternalServerException",
-        }
-    }
-
-    /// TGI's word, where it has one.
-    fn tgi_type(self) -> &'static str {
-        match self {
-            Self::Invalid | Self::Unsupported | Self::TooLong => "validation",
-            Self::QueueFull | Self::Deadline => "overloaded",
-            Self::Internal => "generation",
-            _ => self.code(),
-        }
-    }
-
-    fn openai_type(self) -> &'static str {
-        match self {
-            Self::QueueFull | Self::Deadline => "rate_limit_error",
-            Self::Loading | Self::Draining | Self::Unavailable => "service_unavailable_error",
-            Self::TimedOut => "timeout_error",
-            Self::Key => "authentication_error",
-            Self::KeyScope => "permission_error",
-            Self::Internal => "server_error",
-            _ => "invalid_request_error",
-        }
-    }
 }
 
 impl From<Refusal> for Fault {

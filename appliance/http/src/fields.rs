@@ -160,6 +160,11 @@ impl Fields {
         }
     }
 
+    /// Tells a member of a member that had no effect.
+    pub(crate) fn ignore(&mut self, name: &str) {
+        self.unknown.push(name.to_owned());
+    }
+
     /// Names of what was not taken, for the header; letters that a header cannot have are dropped.
     pub(crate) fn ignored(&self) -> impl Iterator<Item = String> {
         let known = self.members.iter().map(|(name, _)| (*name).to_owned());

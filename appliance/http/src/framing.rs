@@ -50,6 +50,12 @@ impl Frames {
         self.bytes.extend_from_slice(after.as_bytes());
     }
 
+    /// Adds an event that has a name; for `Events`.
+    pub(crate) fn named(&mut self, name: &str, value: &impl Serialize) {
+        self.bytes.extend_from_slice(format!("event: {name}\n").as_bytes());
+        self.add(value);
+    }
+
     /// Adds what ends a stream that did not fail.
     pub(crate) fn done(&mut self) {
         if self.framing == Framing::Events {

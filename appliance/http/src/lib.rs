@@ -4,8 +4,8 @@
 //! (sockets), `connections` (places), `peer` and `hangup` (who asks, and who has left), `routes` (all of them) and `router` (what answers),
 //! `scopes`, `keys` and `key_file` (who may), `work`
 //! (threads that are not sockets'), `access` (ids, log, counts) with `repeats`, `body` and `budget` (bytes), `names`,
-//! `fields`, `members`, `typed`, `schemas` and `weight` (bytes to members), `fault` (every error in every schema), `generations`, `whole` and `stream` (answers), `lmi/`,
-//! `openai/` (with `sampling` for both), `exposition` and `alias` (metrics), `openapi`, `boot`, `journal`,
+//! `fields`, `members`, `typed`, `places`, `schemas` and `weight` (bytes to members), `kinds` and `fault` (every error in every schema), `generations`, `whole` and `stream` (answers), `lmi/`,
+//! `openai/` (with `sampling` for both), `anthropic/`, `exposition` and `alias` (metrics), `described`, `operations` and `openapi`, `boot`, `journal`,
 //! `status` and `dashboard` (a page for people, and what it shows).
 //!
 //! # Use
@@ -34,6 +34,7 @@
 
 mod access;
 mod alias;
+mod anthropic;
 mod body;
 mod boot;
 mod budget;
@@ -41,6 +42,7 @@ mod call;
 mod connections;
 mod copies;
 mod dashboard;
+mod described;
 mod exposition;
 mod fault;
 mod fields;
@@ -50,12 +52,15 @@ mod hangup;
 mod journal;
 mod key_file;
 mod keys;
+mod kinds;
 mod lmi;
 mod members;
 mod names;
 mod openai;
 mod openapi;
+mod operations;
 mod peer;
+mod places;
 mod repeats;
 mod router;
 mod routes;

@@ -1,4 +1,4 @@
-//! Every field that clients of OpenAI, vLLM, llama.cpp, TGI, LMI and SGLang send, and what becomes of
+//! Every field that clients of OpenAI, Anthropic, vLLM, llama.cpp, TGI, LMI and SGLang send, and what becomes of
 //! it: done, harmless, or refused. What could change an answer is never read past.
 //!
 //! `docs/fields.md` is written from this table, and a test sends every row by every route. A name
@@ -21,6 +21,8 @@ pub(crate) enum Scope {
     Tokenize,
     Detokenize,
     StreamOptions,
+    /// The bodies of Anthropic's routes.
+    Messages,
 }
 
 impl Scope {
@@ -34,6 +36,7 @@ impl Scope {
             Self::Tokenize => 't',
             Self::Detokenize => 'd',
             Self::StreamOptions => 's',
+            Self::Messages => 'a',
         }
     }
 }
@@ -171,11 +174,14 @@ pub(crate) const TABLE: &[Row] = &[
     row("audio", "", Refused(Empty), "{\"voice\": \"x\"}", "OpenAI", "Spoken answers."),
     row("bad_words", "", Refused(Empty), "[\"x\"]", "vLLM", "Words that may not come."),
     row("best_of", "p", Refused(Numbers(&[1.0])), "2", "OpenAI, TGI", "Candidates; only as many as `n`."),
+    row("cache_control", "", Harmless, "{\"type\": \"ephemeral\"}", "Anthropic", "Prefixes are found by content."),
     row("cache_prompt", "", Harmless, "true", "llama.cpp", "Prefixes are always looked for."),
     row("cache_salt", "cpm", Harmless, "\"x\"", "vLLM", "Shares cached prefixes only with the same salt."),
     row("chat_template", "", Refused(Empty), "\"x\"", "vLLM", "A template of the client's."),
     row("chat_template_kwargs", "ct", Harmless, "{}", "vLLM", "More variables of the template."),
+    row("container", "", Refused(Empty), "\"x\"", "Anthropic", "A machine for tools of the server's."),
     row("content", "t", Harmless, "\"Hi\"", "llama.cpp", "What to tokenize."),
+    row("context_management", "", Refused(Empty), "{\"edits\": [{}]}", "OpenAI, Anthropic", "Drops parts of a conversation."),
     row("continue_final_message", "ct", Refused(Empty), "true", "vLLM", "Goes on with the last message."),
     row("continuous_usage_stats", "s", Harmless, "true", "vLLM", "Usage on every chunk."),
     row("custom_logit_processor", "", Refused(Empty), "\"x\"", "SGLang", "Code of the client's."),
@@ -183,6 +189,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("decoder_input_details", "m", Harmless, "true", "TGI, LMI", "Lists the prompt's tokens."),
     row("details", "m", Harmless, "true", "TGI, LMI", "Lists the tokens."),
     row("detokenize", "", Refused(True), "false", "vLLM", "Text is always made."),
+    row("diagnostics", "", Harmless, "{\"previous_message_id\": \"x\"}", "Anthropic", "Why a prefix was not found."),
     row("do_sample", "m", Refused(True), "false", "TGI, LMI", "Samples, or takes the most probable."),
     row("documents", "", Refused(Empty), "[{\"text\": \"x\"}]", "vLLM", "For templates that quote documents."),
     row("dry_allowed_length", "", Harmless, "2", "llama.cpp", "Nothing without `dry_multiplier`."),
@@ -218,6 +225,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("include_reasoning", "", Harmless, "true", "vLLM", "Reasoning is part of the text."),
     row("include_stop_str_in_output", "cpm", Harmless, "true", "vLLM", "The stop string belongs to the text."),
     row("include_usage", "s", Harmless, "true", "OpenAI", "Usage at the end of a stream."),
+    row("inference_geo", "", Harmless, "\"eu\"", "Anthropic", "Where the server stands is the operator's choice."),
     row("input", "", Refused(Empty), "\"x\"", "OpenAI", "Embeddings."),
     row("input_extra", "", Refused(Empty), "[\"x\"]", "llama.cpp", "Infilling."),
     row("input_prefix", "", Refused(Empty), "\"x\"", "llama.cpp", "Infilling."),
@@ -233,9 +241,10 @@ pub(crate) const TABLE: &[Row] = &[
     row("max_completion_tokens", "c", Refused(Empty), "2", "OpenAI", "The longest answer."),
     row("max_length", "", Refused(Empty), "2", "HF", "Prompt and answer together."),
     row("max_new_tokens", "m", Refused(Empty), "2", "TGI, LMI", "The longest answer."),
-    row("max_tokens", "cpm", Refused(Empty), "2", "OpenAI", "The longest answer."),
+    row("max_tokens", "cpma", Refused(Empty), "2", "OpenAI", "The longest answer."),
+    row("mcp_servers", "", Refused(Empty), "[{\"type\": \"url\"}]", "Anthropic", "Tools of other servers."),
     row("media_io_kwargs", "", Refused(Empty), "{\"a\": 1}", "vLLM", "Images."),
-    row("messages", "ct", Refused(Empty), "[{\"role\": \"user\", \"content\": \"Hi\"}]", "OpenAI", "A conversation."),
+    row("messages", "cta", Refused(Empty), "[{\"role\": \"user\", \"content\": \"Hi\"}]", "OpenAI", "A conversation."),
     row("metadata", "", Harmless, "{\"a\": \"b\"}", "OpenAI", "The client's own notes."),
     row("min_keep", "", Refused(Numbers(&[0.0])), "2", "llama.cpp", "Tokens that sampling keeps at least."),
     row("min_length", "", Refused(Numbers(&[0.0])), "2", "HF", "Prompt and answer together, at least."),
@@ -247,7 +256,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("mirostat_tau", "", Harmless, "5", "llama.cpp", "Nothing without `mirostat`."),
     row("mm_processor_kwargs", "", Refused(Empty), "{\"a\": 1}", "vLLM", "Images."),
     row("modalities", "", Refused(TextOnly), "[\"audio\"]", "OpenAI", "Kinds of answers."),
-    row("model", "cpltd", Harmless, "\"m\"", "OpenAI", "Which model."),
+    row("model", "cpltda", Harmless, "\"m\"", "OpenAI", "Which model."),
     row("n", "cpm", Refused(Numbers(&[1.0])), "2", "OpenAI", "Answers to one prompt."),
     row("n_discard", "", Harmless, "1", "llama.cpp", "Contexts are never shifted."),
     row("n_indent", "", Refused(Numbers(&[0.0])), "2", "llama.cpp", "Lines indented so far."),
@@ -257,6 +266,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("no_repeat_ngram_size", "", Refused(Numbers(&[0.0])), "2", "HF", "No sequence of tokens twice."),
     row("num_beams", "", Refused(Numbers(&[1.0])), "2", "HF, LMI", "Beam search."),
     row("num_return_sequences", "", Refused(Numbers(&[1.0])), "2", "HF", "Answers to one prompt."),
+    row("output_config", "a", Refused(Empty), "{\"effort\": \"low\"}", "Anthropic", "How much effort, and a JSON schema."),
     row("parallel_tool_calls", "c", Harmless, "true", "OpenAI", "Several calls in one answer."),
     row("parameters", "l", Refused(Empty), "{\"top_k\": 5}", "TGI, LMI", "All other fields."),
     row("parse_special", "", Refused(True), "false", "llama.cpp", "Control tokens in texts are always taken as such."),
@@ -296,34 +306,36 @@ pub(crate) const TABLE: &[Row] = &[
     row("service_tier", "", Harmless, "\"auto\"", "OpenAI", "There is one."),
     row("skip_special_tokens", "cpm", Refused(True), "false", "vLLM", "Leaves control tokens out of the text."),
     row("spaces_between_special_tokens", "m", Harmless, "true", "vLLM", "Tokens carry their own."),
+    row("speed", "", Harmless, "\"fast\"", "Anthropic", "There is one."),
     row("stop", "cpm", Refused(Empty), "[\"x\"]", "OpenAI", "Texts that end an answer."),
     row("stop_regex", "", Refused(Empty), "\"x\"", "SGLang", "Texts that end an answer."),
-    row("stop_sequences", "m", Refused(Empty), "[\"x\"]", "TGI, LMI", "Texts that end an answer."),
+    row("stop_sequences", "ma", Refused(Empty), "[\"x\"]", "TGI, LMI, Anthropic", "Texts that end an answer."),
     row("stop_token_ids", "cpm", Refused(Empty), "[5]", "vLLM", "Tokens that end an answer."),
     row("store", "", Harmless, "true", "OpenAI", "Nothing is kept."),
-    row("stream", "cplm", Refused(Empty), "true", "OpenAI", "Sends tokens as they come."),
+    row("stream", "cplma", Refused(Empty), "true", "OpenAI", "Sends tokens as they come."),
     row("stream_options", "cp", Harmless, "{}", "OpenAI", "More about streams."),
     row("stream_reasoning", "", Harmless, "true", "SGLang", "Reasoning is part of the text."),
     row("structural_tag", "", Refused(Empty), "\"x\"", "SGLang, vLLM", "A grammar."),
     row("structured_outputs", "cpm", Refused(Empty), "{\"regex\": \"a\"}", "vLLM", "A grammar."),
     row("suffix", "", Refused(Empty), "\"x\"", "OpenAI", "Infilling."),
+    row("system", "a", Refused(Empty), "\"x\"", "Anthropic", "What comes before a conversation."),
     row("t_max_predict_ms", "", Refused(Numbers(&[0.0])), "5", "llama.cpp", "Time of an answer."),
-    row("temperature", "cpm", Harmless, "0.5", "OpenAI", "0 takes the most probable token."),
+    row("temperature", "cpma", Harmless, "0.5", "OpenAI", "0 takes the most probable token."),
     row("temperature_last", "", Refused(Empty), "true", "llama.cpp", "The order of samplers."),
     row("tfs_z", "", Refused(Numbers(&[1.0])), "0.5", "llama.cpp", "Tail free sampling."),
-    row("thinking", "", Refused(Empty), "{\"type\": \"enabled\"}", "Anthropic", "Reasoning, by a budget."),
+    row("thinking", "a", Refused(Empty), "{\"type\": \"enabled\"}", "Anthropic", "Whether the model thinks first."),
     row("thinking_budget_tokens", "", Refused(Empty), "5", "llama.cpp", "Reasoning, by a budget."),
     row("timings_per_token", "", Harmless, "true", "llama.cpp", "Times are in /metrics."),
     row("tokens", "d", Refused(Empty), "[5]", "vLLM", "What to write as text."),
-    row("tool_choice", "c", Refused(Words(&["none", "auto"])), "\"required\"", "OpenAI", "Tools."),
+    row("tool_choice", "ca", Refused(Words(&["none", "auto"])), "\"required\"", "OpenAI", "Tools."),
     row("tool_prompt", "", Harmless, "\"x\"", "TGI", "Nothing without tools."),
-    row("tools", "c", Refused(Empty), "[{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]", "OpenAI", "Tools."),
+    row("tools", "ca", Refused(Empty), "[{\"type\": \"function\", \"function\": {\"name\": \"f\"}}]", "OpenAI", "Tools."),
     row("top_a", "", Refused(Numbers(&[0.0])), "0.5", "SGLang", "Top-a sampling."),
-    row("top_k", "cpm", Harmless, "5", "vLLM", "Only so many tokens."),
+    row("top_k", "cpma", Harmless, "5", "vLLM", "Only so many tokens."),
     row("top_logprobs", "c", Refused(Numbers(&[0.0])), "1", "OpenAI", "Alternatives to each token."),
     row("top_n_sigma", "", Refused(Numbers(&[-1.0, 0.0])), "2", "llama.cpp", "Top-n-sigma sampling."),
     row("top_n_tokens", "m", Refused(Numbers(&[0.0])), "2", "TGI, LMI", "Alternatives to each token."),
-    row("top_p", "cpm", Harmless, "0.5", "OpenAI", "Only the most probable, up to this sum."),
+    row("top_p", "cpma", Harmless, "0.5", "OpenAI", "Only the most probable, up to this sum."),
     row("truncate", "m", Refused(Empty), "5", "TGI, LMI", "Keeps so many tokens of the prompt."),
     row("truncate_prompt_tokens", "cp", Refused(Empty), "5", "vLLM", "Keeps so many tokens of the prompt."),
     row("truncation", "", Refused(Words(&["disabled"])), "\"auto\"", "OpenAI", "Drops the middle of a conversation."),
@@ -353,13 +365,14 @@ could change nothing here, and `x-gimbal-ignored` names it. *refused*: 400 `not_
 its value asks for nothing. *in parameters*: 400, for it has its effect there. Names that stand in
 no row are ignored and told likewise.
 ";
-    const SCOPES: [(Scope, &str); 6] = [
+    const SCOPES: [(Scope, &str); 7] = [
         (Scope::Chat, "chat"),
         (Scope::Completion, "completions"),
         (Scope::Lmi, "LMI"),
         (Scope::LmiParameters, "LMI parameters"),
         (Scope::Tokenize, "tokenize"),
         (Scope::Detokenize, "detokenize"),
+        (Scope::Messages, "messages"),
     ];
 
     fn markdown() -> String {

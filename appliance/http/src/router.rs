@@ -1,6 +1,6 @@
 //! What answers each route of the table, after the key was looked at.
 //!
-//! What a schema means stands in `lmi/` and `openai/`. Next: `access.rs`.
+//! What a schema means stands in `lmi/`, `openai/` and `anthropic/`. Next: `access.rs`.
 
 use axum::Router;
 use axum::body::Body;
@@ -19,7 +19,7 @@ use crate::fields::Fields;
 use crate::peer::Peer;
 use crate::routes::{self, Handler, Route, Task};
 use crate::state::SHOWN_MAX;
-use crate::{AppState, access, alias, body, dashboard, lmi, openai, openapi, status};
+use crate::{AppState, access, alias, anthropic, body, dashboard, lmi, openai, openapi, status};
 
 /// All routes of the table.
 pub(crate) fn router(app: AppState) -> Router {
@@ -45,6 +45,7 @@ async fn answer(app: AppState, route: &Route, request: Request) -> Response<Body
     if let Err(fault) = checked {
         let schema = match route.handler {
             Handler::Body(Task::Invocations) => app.lmi_schema(),
+            Handler::Body(task) => task.schema(),
             _ => Schema::OpenAi,
         };
         return access::early(request, &fault, schema).await;
@@ -154,14 +155,15 @@ async fn take(app: AppState, request: Request, task: Task) -> Response<Body> {
         let (schema, answer) = match open(&mut call, received).await {
             Ok(fields) => perform(&mut call, fields, task).await,
             Err(fault) if task == Task::Invocations => (call.app.lmi_schema(), Err(fault)),
-            Err(fault) => (Schema::OpenAi, Err(fault)),
+            Err(fault) => (task.schema(), Err(fault)),
         };
-        answer.unwrap_or_else(|fault| fault.response(schema, door))
+        let told = |fault: Fault| fault.of_request(access::id_of(&call.headers));
+        answer.unwrap_or_else(|fault| told(fault).response(schema, door))
     });
     tokio::select! {
         answer = work => answer.unwrap_or_else(|_| {
             let fault = Fault::new(Kind::Internal, "a bug ended this request");
-            fault.response(Schema::OpenAi, door)
+            fault.response(task.schema(), door)
         }),
         // Nobody reads this; ending the task is what frees the seat.
         () = peer.gone() => Response::new(Body::empty()),
@@ -200,10 +202,12 @@ async fn perform(
         }
         Task::Chat => openai::chat(call, fields).await,
         Task::Completions => openai::completions(call, fields).await,
+        Task::Messages => anthropic::messages(call, fields).await,
+        Task::CountTokens => anthropic::count_tokens(call, fields).await,
         Task::Tokenize => openai::tokenize(call, fields).await,
         Task::Detokenize => openai::detokenize(call, fields).await,
     };
-    (Schema::OpenAi, answer)
+    (task.schema(), answer)
 }
 
 #[cfg(test)]
@@ -273,7 +277,12 @@ mod tests {
             Scope::StreamOptions,
         ];
         let openai = openai.map(|scope| (scope, openai::members(scope)));
-        let all = openai.into_iter().chain([(Scope::Lmi, lmi), (Scope::LmiParameters, parameters)]);
+        let others = [
+            (Scope::Lmi, lmi),
+            (Scope::LmiParameters, parameters),
+            (Scope::Messages, anthropic::members()),
+        ];
+        let all = openai.into_iter().chain(others);
         for (scope, mut members) in all {
             let is_done = |name: &&str| names::verdict(name, scope) == Verdict::Done;
             let done: Vec<&str> = names::TABLE.iter().map(|row| row.name).filter(is_done).collect();

@@ -4,6 +4,7 @@
 
 use axum::routing::MethodFilter;
 
+use crate::fault::Schema;
 use crate::scopes::KeyScope;
 use Methods::{Both, Get, Post};
 use Traffic::{Answers, Other, Polled};
@@ -62,8 +63,20 @@ pub(crate) enum Task {
     Invocations,
     Chat,
     Completions,
+    Messages,
+    CountTokens,
     Tokenize,
     Detokenize,
+}
+
+impl Task {
+    /// The schema of its errors; that of `/invocations` is the body's.
+    pub(crate) fn schema(self) -> Schema {
+        match self {
+            Self::Messages | Self::CountTokens => Schema::Anthropic,
+            _ => Schema::OpenAi,
+        }
+    }
 }
 
 const OPEN: Option<KeyScope> = None;
@@ -94,6 +107,8 @@ pub(crate) const TABLE: &[Route] = &[
     row("/v1/chat/completions", Post, INFER, Answers, Handler::Body(Task::Chat)),
     row("/chat/completions", Post, INFER, Answers, Handler::Body(Task::Chat)),
     row("/v1/completions", Post, INFER, Answers, Handler::Body(Task::Completions)),
+    row("/v1/messages", Post, INFER, Answers, Handler::Body(Task::Messages)),
+    row("/v1/messages/count_tokens", Post, INFER, Other, Handler::Body(Task::CountTokens)),
     row("/v1/models", Get, INFER, Other, Handler::Models),
     row("/models", Get, INFER, Other, Handler::Models),
     row("/v1/models/{*model}", Get, INFER, Other, Handler::Model),

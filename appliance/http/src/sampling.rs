@@ -2,7 +2,7 @@
 //!
 //! Next: `stream.rs`.
 
-use gimbal_engine::{GenerateRequest, Prompt, SampleParams};
+use gimbal_engine::{Edge, GenerateRequest, Prompt, SampleParams};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -11,7 +11,7 @@ use crate::schemas;
 use crate::typed::{Count, Flag, Ids, Integer, Number, STOP_TOKENS_MAX, STOPS_MAX, Texts, TopK};
 
 /// What every schema may say of how to continue.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 pub(crate) struct Sampling {
     #[schema(schema_with = schemas::temperature)]
     pub(crate) temperature: Option<Number>,
@@ -58,6 +58,13 @@ impl Sampling {
         self.top_k.is_some_and(|TopK(k)| k != all.top_k)
             || self.top_p.is_some_and(|Number(p)| p < all.top_p)
             || self.min_p.is_some_and(|Number(p)| p > all.min_p)
+    }
+
+    /// The request as OpenAI and Anthropic mean it, but for its prompt and its length.
+    pub(crate) fn plain(self, call: &Call, edge: &Edge) -> GenerateRequest {
+        let temperature = self.temperature.map_or(edge.sampling.temperature, |Number(n)| n);
+        let params = self.params(temperature, &edge.sampling);
+        self.request(params, call)
     }
 
     /// What is asked of the sampler. Absent fields are the defaults where the request samples; greedy

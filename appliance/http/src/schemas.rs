@@ -213,6 +213,66 @@ pub(crate) fn messages() -> Schema {
     list(message.build().into()).min_items(Some(1)).build().into()
 }
 
+/// A text, or blocks of text.
+pub(crate) fn text_blocks() -> Schema {
+    any([needed_text(), list(text_block()).build().into(), plain(Type::Null).build().into()])
+}
+
+fn text_block() -> Schema {
+    typed("text").property("text", needed_text()).required("text").build().into()
+}
+
+/// An object whose type is this one.
+fn typed(kind: &'static str) -> ObjectBuilder {
+    let kind = plain(Type::String).enum_values(Some([kind]));
+    plain(Type::Object).property("type", kind).required("type")
+}
+
+/// A conversation of two sides.
+pub(crate) fn turns() -> Schema {
+    let result = typed("tool_result")
+        .property("tool_use_id", needed_text())
+        .property("content", any([needed_text(), list(text_block()).build().into()]))
+        .property("is_error", plain(Type::Boolean))
+        .required("tool_use_id");
+    let call = typed("tool_use")
+        .property("id", needed_text())
+        .property("name", needed_text())
+        .property("input", plain(Type::Object));
+    let call = call.required("id").required("name").required("input");
+    let turn = |role: &'static str, block: ObjectBuilder| {
+        let blocks = list(any([text_block(), block.build().into()])).min_items(Some(1)).build();
+        let role = plain(Type::String).enum_values(Some([role]));
+        let turn = plain(Type::Object).property("role", role).required("role");
+        turn.property("content", any([needed_text(), blocks.into()])).required("content").build()
+    };
+    let turns = any([turn("user", result).into(), turn("assistant", call).into()]);
+    list(turns).min_items(Some(1)).build().into()
+}
+
+/// Tools in Anthropic's form.
+pub(crate) fn client_tools() -> Schema {
+    let tool = plain(Type::Object)
+        .property("name", needed_text())
+        .property("input_schema", plain(Type::Object))
+        .required("name")
+        .required("input_schema");
+    list(tool.build().into()).build().into()
+}
+
+/// Whether a model thinks.
+pub(crate) fn thinking() -> Schema {
+    let kinds = plain(Type::String).enum_values(Some(["disabled", "adaptive", "enabled"]));
+    or_null(Type::Object).property("type", kinds).required("type").build().into()
+}
+
+/// Texts that end an answer, as a list.
+pub(crate) fn stop_list() -> Schema {
+    let one = plain(Type::String).min_length(Some(1)).max_length(Some(STOP_LETTERS_MAX)).build();
+    let kinds = SchemaType::from_iter([Type::Array, Type::Null]);
+    list(one.into()).schema_type(kinds).max_items(Some(STOPS_MAX - 1)).build().into()
+}
+
 fn any<const N: usize>(all: [Schema; N]) -> Schema {
     all.into_iter().fold(AnyOfBuilder::new(), AnyOfBuilder::item).build().into()
 }

@@ -209,7 +209,7 @@ fn refuse_others(
 }
 
 /// A schema, or one written as text.
-fn schema(field: &str, value: &Value) -> Result<GrammarSource, Fault> {
+pub(crate) fn schema(field: &str, value: &Value) -> Result<GrammarSource, Fault> {
     let schema = match value {
         Value::Object(_) | Value::Bool(_) => value.clone(),
         Value::String(text) => {

@@ -1,6 +1,7 @@
 //! `/v1/chat/completions`, and chat bodies on `/invocations`.
 //!
-//! Without a limit an answer goes on to the end of the context. Next: `completions.rs`.
+//! Without a limit an answer goes on to the end of the context. How it is run: `asked.rs`. Next:
+//! `completions.rs`.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -8,36 +9,33 @@ use std::sync::Arc;
 use axum::body::Body;
 use axum::http::Response;
 use bytes::Bytes;
-use gimbal_engine::{
-    Completed, Delta, FinishReason, GenerateRequest, Parser, Service, TokenInfo, Usage,
-};
-use gimbal_text::{ReasoningFormat, Tokenizer};
+use gimbal_engine::{Completed, Delta, FinishReason, GenerateRequest, TokenInfo, Usage};
+use gimbal_text::Tokenizer;
 use serde::Deserialize;
 use utoipa::ToSchema;
 
+use super::asked::{Asked, Running};
 use super::conversation::Conversation;
 use super::logprobs;
 use super::logprobs::{Shown, ShownFields};
-use super::request::{Common, Delivery, Header, Told, alternatives, deadline, patience};
+use super::request::{Common, Delivery, Header, Told, alternatives, deadline};
 use super::shapes::{
     CalledFunction, ChatChoice, ChatDelta, ChatLogprobs, ChatMessage, ChatPiece, Finish, Object,
     ToolCall,
 };
 use super::spoken::{Reader, Reading, Said, Spoken};
-use super::tools::{ToolFields, Tools, control};
+use super::tools::ToolFields;
 use crate::call::{self, Call, tell_ignored};
 use crate::fault::{Door, Fault, Schema};
 use crate::fields::Fields;
 use crate::framing::Frames;
-use crate::generations::{Generations, fault_of};
+use crate::generations::fault_of;
 use crate::members::part;
 use crate::names::Scope;
 use crate::schemas;
 use crate::stream::{self, Encode};
 use crate::typed::{Count, Flag};
 
-/// Tokens of a prompt's end that say whether it has opened the thoughts.
-const TAIL_TOKENS: usize = 16;
 const ASSISTANT: &str = "assistant";
 const CHUNK: &str = "chat.completion.chunk";
 
@@ -69,71 +67,27 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
     let (shown, logprob_token_ids) = part::<ShownFields>(&mut fields)?.shown(top, stream)?;
     let has_ids = !logprob_token_ids.is_empty();
     let tools: ToolFields = part(&mut fields)?;
-    call.charge(conversation.bytes() + common.tree_bytes + tools.bytes())?;
-    let tools = tools.tools(&service)?;
-    let prompt = conversation.prompt(tools.as_ref())?;
+    let tree_bytes = common.tree_bytes;
     let base = common.request(call, service.edge());
-    let grammar = match &tools {
-        Some(tools) => tools.grammar(call.client(), &service).await?,
-        None => None,
-    };
-    if let (Some(_), Some(other)) = (&grammar, &base.grammar) {
-        let what = "not beside a tool_choice that asks for a call: an answer has one grammar";
-        return Err(Fault::field(other.field, what));
-    }
-    let reasoning = reasoning(&service);
-    let request = GenerateRequest {
-        prompt,
+    let base = GenerateRequest {
         max_new_tokens: length,
         logprob_token_ids,
         scores: shown.prompt,
-        grammar: grammar.or(base.grammar.clone()),
-        kept_tokens: kept(&service, tools.as_ref(), reasoning),
         params: gimbal_engine::SampleParams { logprobs: top, ..base.params.clone() },
         deadline: deadline(call, service.edge(), stream),
         ..base
     };
-    let generations =
-        Generations::start(&service, vec![request], patience(call, service.edge())).await?;
-    call.share = None;
+    let asked = Asked { service: Arc::clone(&service), conversation, tools, tree_bytes, base };
+    let Running { generations, reading } = asked.run(call).await?;
     let header = Header::new(call, "chatcmpl", &service);
     let tokenizer = service.tokenizer().clone();
     let prompt = Some(generations.prompt(0)).filter(|_| shown.ids);
-    let reasoning = reasoning.map(|format| {
-        let tokens = generations.prompt(0);
-        let end = &tokens[tokens.len().saturating_sub(TAIL_TOKENS)..];
-        (format, format.begins_inside(&tokenizer.decode(end, false)))
-    });
-    let reading = Some(Reading { tools, reasoning }).filter(Reading::is_needed);
     let writer = Writer { header, tokenizer, shown, has_ids, prompt, door: call.door, reading };
     let framing = stream.then(|| call.openai_framing(service.edge()));
     let chat = Chat { writer, told, cost: generations.usage(), begun: Vec::new() };
     let mut response = stream::answer(call, generations, chat, framing).await?;
     tell_ignored(&mut response, &fields);
     Ok(response)
-}
-
-/// How the model writes what it thinks, if it does.
-fn reasoning(service: &Service) -> Option<ReasoningFormat> {
-    match service.edge().reasoning {
-        Parser::Off => None,
-        Parser::As(format) => Some(format),
-        Parser::Auto => ReasoningFormat::of_template(service.template()?.source()),
-    }
-}
-
-/// Control tokens that are a part of calls and thoughts.
-fn kept(
-    service: &Service,
-    tools: Option<&Tools>,
-    reasoning: Option<ReasoningFormat>,
-) -> Arc<[u32]> {
-    let calls = tools.map_or(&[][..], |tools| tools.format.keeps());
-    let thoughts = reasoning.map_or(&[][..], ReasoningFormat::keeps);
-    let control = |text: &&'static str| control(service, text);
-    let mut kept: Vec<u32> = calls.iter().chain(thoughts).filter_map(control).collect();
-    kept.sort_unstable();
-    kept.into()
 }
 
 impl ChatFields {

@@ -14,22 +14,22 @@ use crate::schemas;
 use crate::typed::{Flag, Object, Tree};
 
 /// The fields of a conversation.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct Conversation {
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(crate) struct Conversation {
     #[schema(schema_with = schemas::messages)]
-    pub(super) messages: Option<Tree>,
+    pub(crate) messages: Option<Tree>,
     #[schema(schema_with = schemas::flag)]
-    add_generation_prompt: Option<Flag>,
+    pub(crate) add_generation_prompt: Option<Flag>,
     #[schema(schema_with = schemas::flag)]
-    continue_final_message: Option<Flag>,
+    pub(crate) continue_final_message: Option<Flag>,
     #[schema(schema_with = schemas::object)]
-    chat_template_kwargs: Option<Object>,
+    pub(crate) chat_template_kwargs: Option<Object>,
     #[schema(schema_with = schemas::variable)]
-    enable_thinking: Option<Tree>,
+    pub(crate) enable_thinking: Option<Tree>,
     #[schema(schema_with = schemas::variable)]
-    reasoning_effort: Option<Tree>,
+    pub(crate) reasoning_effort: Option<Tree>,
     #[schema(schema_with = schemas::flag)]
-    pub(super) add_special_tokens: Option<Flag>,
+    pub(crate) add_special_tokens: Option<Flag>,
 }
 
 impl Conversation {

@@ -19,7 +19,7 @@ use crate::names::Scope;
 use crate::sampling::Sampling;
 use crate::schemas;
 use crate::structured::Structured;
-use crate::typed::{Count, Flag, Number};
+use crate::typed::{Count, Flag};
 
 /// Alternatives a client may ask for.
 const TOP_LOGPROBS_MAX: u64 = 20;
@@ -153,14 +153,10 @@ impl Common {
 
     /// Everything but prompt, length and logprobs.
     pub(super) fn request(self, call: &Call, edge: &Edge) -> GenerateRequest {
-        let defaults = &edge.sampling;
-        let temperature = self.sampling.temperature;
-        let temperature = temperature.map_or(defaults.temperature, |Number(n)| n);
-        let params = self.sampling.params(temperature, defaults);
         GenerateRequest {
             grammar: self.grammar,
             truncate: self.shared.truncate_prompt_tokens.map(Count::small),
-            ..self.sampling.request(params, call)
+            ..self.sampling.plain(call, edge)
         }
     }
 }

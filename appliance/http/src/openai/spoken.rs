@@ -11,7 +11,7 @@ use crate::access::random_hex;
 
 /// How the answers of a request are read.
 #[derive(Clone, Debug)]
-pub(super) struct Reading {
+pub(crate) struct Reading {
     pub(super) tools: Option<Tools>,
     /// How thoughts are written, and whether the prompt has opened them.
     pub(super) reasoning: Option<(ReasoningFormat, bool)>,
@@ -37,7 +37,7 @@ pub(super) enum Said {
 
 /// Reads one answer.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     splitter: Option<ReasoningSplitter>,
     parser: Option<ToolParser>,
     /// Further calls are left out.
@@ -55,6 +55,12 @@ pub(super) struct Spoken {
 }
 
 impl Reading {
+    /// That of a prompt which has opened the thoughts, for the tests of doors.
+    #[cfg(test)]
+    pub(crate) fn inside(format: ReasoningFormat) -> Self {
+        Self { tools: None, reasoning: Some((format, true)) }
+    }
+
     /// True if text may be more than text.
     pub(super) fn is_needed(&self) -> bool {
         self.tools.is_some() || self.reasoning.is_some()

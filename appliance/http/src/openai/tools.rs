@@ -16,18 +16,18 @@ use crate::schemas;
 use crate::typed::{Flag, Tree};
 
 /// The fields of tools.
-#[derive(Debug, Deserialize, ToSchema)]
-pub(super) struct ToolFields {
+#[derive(Debug, Default, Deserialize, ToSchema)]
+pub(crate) struct ToolFields {
     #[schema(schema_with = schemas::tools)]
-    tools: Option<Tree>,
+    pub(crate) tools: Option<Tree>,
     #[schema(schema_with = schemas::text_or_object)]
-    tool_choice: Option<Tree>,
+    pub(crate) tool_choice: Option<Tree>,
     #[schema(schema_with = schemas::flag)]
-    parallel_tool_calls: Option<Flag>,
+    pub(crate) parallel_tool_calls: Option<Flag>,
     #[schema(schema_with = schemas::functions)]
-    functions: Option<Tree>,
+    pub(crate) functions: Option<Tree>,
     #[schema(schema_with = schemas::text_or_object)]
-    function_call: Option<Tree>,
+    pub(crate) function_call: Option<Tree>,
 }
 
 /// Tools that may be called.

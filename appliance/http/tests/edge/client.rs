@@ -27,10 +27,11 @@ impl Response {
         serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
     }
 
-    /// The JSON values of JSON lines or server-sent events, without `[DONE]`.
+    /// The JSON values of JSON lines or server-sent events, without their names and `[DONE]`.
     pub(crate) fn lines(&self) -> Vec<Value> {
         let lines = self.body.lines().map(|l| l.strip_prefix("data:").unwrap_or(l).trim());
-        let values = lines.filter(|l| !l.is_empty() && *l != "[DONE]");
+        let is_value = |l: &&str| !l.is_empty() && *l != "[DONE]" && !l.starts_with("event:");
+        let values = lines.filter(is_value);
         values.map(|l| serde_json::from_str(l).unwrap_or_else(|e| panic!("{e}: {l}"))).collect()
     }
 }

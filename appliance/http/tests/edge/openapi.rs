@@ -12,6 +12,9 @@ fn sample(schema: &Value) -> Value {
     if let Some(first) = schema["anyOf"].get(0) {
         return sample(first);
     }
+    if let Some(first) = schema["enum"].get(0) {
+        return first.clone();
+    }
     if !schema["const"].is_null() {
         return schema["const"].clone();
     }
@@ -27,7 +30,8 @@ fn sample(schema: &Value) -> Value {
 }
 
 /// Fields that say what an answer must look like, or what it may call.
-const FORMS: [&str; 14] = [
+const FORMS: [&str; 15] = [
+    "output_config",
     "tools",
     "tool_choice",
     "functions",
@@ -61,6 +65,11 @@ async fn every_promised_field_is_read() {
         ("/tokenize", "TokenizeChat", json!({"messages": [{"role": "user", "content": "x"}]})),
         ("/tokenize", "TokenizeContent", json!({"content": "x"})),
         ("/detokenize", "DetokenizeRequest", json!({"tokens": [1]})),
+        (
+            "/v1/messages",
+            "MessagesRequest",
+            json!({"messages": [{"role": "user", "content": "x"}], "max_tokens": 1}),
+        ),
     ];
     for (path, name, body) in bodies {
         let properties = schema(name);
