@@ -19,7 +19,7 @@ use crate::{Refusal, text_pool};
 /// A mask that takes longer is not quick.
 const QUICK: Duration = Duration::from_millis(1);
 
-/// The grammars of a model, made when the first one is asked for.
+/// The grammars of a model, made beside its first answers: the vocabulary as a tree takes a while.
 #[derive(Debug)]
 pub(crate) struct ModelGrammars {
     tokenizer: Arc<Tokenizer>,
@@ -33,8 +33,18 @@ impl ModelGrammars {
 
     /// Compiles one. May take long.
     pub(crate) fn compile(&self, source: &GrammarSource) -> Result<Arc<Grammar>, GrammarError> {
-        let made = self.made.get_or_init(|| Grammars::new(&self.tokenizer));
-        made.as_ref().map_err(Clone::clone)?.compile(source)
+        self.made().as_ref().map_err(Clone::clone)?.compile(source)
+    }
+
+    /// Makes what all of them need.
+    pub(crate) fn prepare(&self) {
+        if let Err(error) = self.made() {
+            debug!(%error, "this model's answers cannot be held to grammars");
+        }
+    }
+
+    fn made(&self) -> &Result<Grammars, GrammarError> {
+        self.made.get_or_init(|| Grammars::new(&self.tokenizer))
     }
 }
 

@@ -220,6 +220,12 @@ impl Service {
             .unwrap_or(Health::Serving)
     }
 
+    /// Makes what all grammars need, on a thread for texts.
+    pub(crate) fn prepare_grammars(&self) {
+        let grammars = Arc::clone(&self.grammars);
+        text_pool::spawn(Client::default(), move || grammars.prepare());
+    }
+
     /// Takes places for `count` requests, all or none. The end of *parse*: a full house is told
     /// here, before any other work, in microseconds.
     ///

@@ -46,6 +46,9 @@ impl Service {
             return Err(NotWarm::NoToken(ended));
         }
         let token = choice.and_then(|c| c.tokens.first().map(|(t, _)| t.id));
-        token.map(|token| WarmUp { token, took: from.elapsed() }).ok_or(NotWarm::NoToken(ended))
+        let token = token.ok_or(NotWarm::NoToken(ended))?;
+        // Whoever asks for a grammar first shall not wait for what all grammars need.
+        self.prepare_grammars();
+        Ok(WarmUp { token, took: from.elapsed() })
     }
 }
