@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use gimbal_batch::{RowFault, TokenId};
-use gimbal_scheduler::{Finish, Refusal as SchedulerRefusal, TokenScore};
+use gimbal_scheduler::{Finish, Micros, Refusal as SchedulerRefusal, TokenScore};
 use gimbal_text::{Decoder, StopStrings, Stopped, Tokenizer};
 use metrics::{Label, counter};
 use tokio::sync::{mpsc, watch};
@@ -33,6 +33,7 @@ pub struct Generation {
     pub(crate) clock: Clock,
     pub(crate) prompt: Arc<[TokenId]>,
     pub(crate) usage: Usage,
+    pub(crate) begun: Micros,
     pub(crate) choices: Vec<Choice>,
     /// Deltas that are not yet taken.
     pub(crate) ready: VecDeque<Delta>,
@@ -235,6 +236,9 @@ impl Generation {
             return;
         };
         self.usage.completion_tokens += 1;
+        if self.usage.first_token.is_none() {
+            self.usage.first_token = Some(between(self.begun, self.clock.now()));
+        }
         let token = token.get();
         // Both lists have items of one size, so the memory stays.
         let top = top.into_iter().map(|(id, logprob)| (id.get(), logprob)).collect();

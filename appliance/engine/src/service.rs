@@ -329,6 +329,7 @@ impl Service {
             clock: self.clock,
             prompt: Arc::clone(&prompt),
             usage: Usage { prompt_tokens, ..Usage::default() },
+            begun: arrived,
             choices: (0..choices)
                 .map(|_| Choice::new(stops.clone(), request.min_new_tokens))
                 .collect(),

@@ -138,6 +138,7 @@ pub(crate) async fn early(request: Request, fault: &Fault, schema: Schema) -> Re
 pub(crate) fn schema_of(request: &Request) -> Schema {
     match request.uri().path() {
         path if path.starts_with("/v1/messages") => Schema::Anthropic,
+        path if path.starts_with("/api/") => Schema::Ollama,
         path if path.starts_with("/v1") => Schema::OpenAi,
         _ => Schema::Lmi,
     }

@@ -8,7 +8,7 @@ use utoipa::ToSchema;
 use utoipa::openapi::{RefOr, Schema};
 
 use crate::names::{self, Scope};
-use crate::{lmi, openai};
+use crate::{lmi, ollama, openai};
 
 /// Schemas by name.
 #[derive(Default)]
@@ -49,6 +49,10 @@ impl Schemas {
         if matches!(scope, Scope::Chat | Scope::Completion) {
             let options = openai::stream_options();
             extra.insert("stream_options".into(), object(Scope::StreamOptions, &options));
+        }
+        if matches!(scope, Scope::OllamaChat | Scope::OllamaGenerate) {
+            let options = ollama::parts(Scope::OllamaOptions);
+            extra.insert("options".into(), object(Scope::OllamaOptions, &options));
         }
         properties.append(&mut extra);
         describe(scope, &mut properties);

@@ -116,6 +116,14 @@ pub(crate) struct AnthropicFault<'a> {
     message: &'a str,
 }
 
+/// An error as Ollama tells it.
+#[derive(Debug, Serialize, ToSchema)]
+pub(crate) struct OllamaError<'a> {
+    #[serde(flatten)]
+    details: &'a Details,
+    error: &'a str,
+}
+
 /// Which body shape a client reads errors in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Schema {
@@ -123,6 +131,8 @@ pub(crate) enum Schema {
     Tgi,
     OpenAi,
     Anthropic,
+    /// Also of what has no route there.
+    Ollama,
 }
 
 /// Which family of routes the request came by.
@@ -276,6 +286,7 @@ impl Fault {
                 error: AnthropicFault { details, kind: self.kind.anthropic_type(), message },
                 request_id: self.request_id.as_deref(),
             }),
+            Schema::Ollama => serde_json::to_value(OllamaError { details, error: message }),
         };
         body.expect("names of members are texts")
     }

@@ -11,6 +11,8 @@ const EVENT_STREAM: &str = "text/event-stream; charset=utf-8";
 pub(crate) enum Framing {
     /// One JSON value a line, and nothing else.
     Lines,
+    /// The same, by the name that Ollama has for it.
+    NewlineDelimited,
     /// Server-sent events as LMI and TGI write them: no space after the colon, no `[DONE]`.
     PlainEvents,
     /// Server-sent events as OpenAI writes them.
@@ -21,6 +23,7 @@ impl Framing {
     pub(crate) fn content_type(self) -> &'static str {
         match self {
             Self::Lines => "application/jsonlines",
+            Self::NewlineDelimited => "application/x-ndjson",
             Self::PlainEvents | Self::Events => EVENT_STREAM,
         }
     }
@@ -41,7 +44,7 @@ impl Frames {
     /// Adds a value.
     pub(crate) fn add(&mut self, value: &impl Serialize) {
         let (before, after) = match self.framing {
-            Framing::Lines => ("", "\n"),
+            Framing::Lines | Framing::NewlineDelimited => ("", "\n"),
             Framing::PlainEvents => ("data:", "\n\n"),
             Framing::Events => ("data: ", "\n\n"),
         };

@@ -134,5 +134,6 @@ fn add(a: Usage, b: Usage) -> Usage {
             accepted: a.drafts.accepted.saturating_add(b.drafts.accepted),
             rejected: a.drafts.rejected.saturating_add(b.drafts.rejected),
         },
+        first_token: a.first_token.max(b.first_token),
     }
 }

@@ -6,16 +6,20 @@ use serde_json::{Map, Value, json};
 
 use crate::anthropic::shapes::{Message, TokensCount};
 use crate::described::Schemas;
-use crate::fault::{AnthropicError, LmiError, OpenAiError, TgiError};
+use crate::fault::{AnthropicError, LmiError, OllamaError, OpenAiError, TgiError};
+use crate::llamacpp::shapes::LlamaCompletion;
+use crate::llamacpp::{Props, Templated};
 use crate::lmi::shapes::LmiAnswer;
 use crate::names::Scope;
+use crate::ollama::shapes::{OllamaChat, OllamaText};
+use crate::ollama::{OllamaModels, OllamaShown, OllamaVersion};
 use crate::openai::shapes::{ChatChoice, Object, TextChoice};
 use crate::openai::{Detokenized, Load, Model, Models, Tokenized, TokenizerInfo, Version};
 use crate::routes::{Handler, Route, Task};
 use crate::scopes::KeyScope;
 use crate::state::Unwell;
 use crate::status::Status;
-use crate::{anthropic, lmi, openai};
+use crate::{anthropic, llamacpp, lmi, ollama, openai};
 
 /// The name of an operation.
 pub(crate) fn id(route: &Route) -> &'static str {
@@ -35,6 +39,16 @@ pub(crate) fn id(route: &Route) -> &'static str {
         Handler::Load => "load",
         Handler::Metrics => "metrics",
         Handler::OpenApi => "openapi",
+        Handler::Props => "props",
+        Handler::OllamaTags => "ollama_tags",
+        Handler::OllamaPs => "ollama_ps",
+        Handler::OllamaVersion => "ollama_version",
+        Handler::Body(Task::LlamaCompletion) if route.path == "/completions" => "llama_completions",
+        Handler::Body(Task::LlamaCompletion) => "llama_completion",
+        Handler::Body(Task::ApplyTemplate) => "apply_template",
+        Handler::Body(Task::OllamaChat) => "ollama_chat",
+        Handler::Body(Task::OllamaGenerate) => "ollama_generate",
+        Handler::Body(Task::OllamaShow) => "ollama_show",
         Handler::Body(Task::Invocations) => "invocations",
         Handler::Body(Task::Chat) => "chat",
         Handler::Body(Task::Completions) => "completions",
@@ -63,6 +77,17 @@ fn summary(handler: Handler) -> &'static str {
         Handler::Load => "How many requests are inside.",
         Handler::Metrics => "Prometheus metrics.",
         Handler::OpenApi => "This document.",
+        Handler::Props => "What the server is, of its first model, as llama.cpp's server.",
+        Handler::OllamaTags => "The models that serve, as Ollama's API.",
+        Handler::OllamaPs => "The models that are loaded: all of them, as Ollama's API.",
+        Handler::OllamaVersion => "The version of the binary, as Ollama's API.",
+        Handler::Body(Task::LlamaCompletion) => "Continues prompts, as llama.cpp's server.",
+        Handler::Body(Task::ApplyTemplate) => {
+            "The prompt that a conversation has by the first model's template, as llama.cpp's server."
+        }
+        Handler::Body(Task::OllamaChat) => "Answers a conversation, as Ollama's API.",
+        Handler::Body(Task::OllamaGenerate) => "Answers a prompt, as Ollama's API.",
+        Handler::Body(Task::OllamaShow) => "One model, as Ollama's API.",
         Handler::Body(Task::Invocations) => {
             "SageMaker's route; the body's shape decides the schema: `messages` is a chat, `prompt` a \
              completion, `inputs` LMI's and TGI's. A full queue is 503."
@@ -118,6 +143,18 @@ pub(crate) fn operation(schemas: &mut Schemas, route: &Route) -> Value {
         }
         Handler::Version => {
             answers("200", content("application/json", &schemas.of::<Version>("Version")));
+        }
+        Handler::Props => {
+            answers("200", content("application/json", &schemas.of::<Props<'static>>("Props")));
+            answers("503", failed(schemas, route, "Loading, draining, or out of order."));
+        }
+        Handler::OllamaTags | Handler::OllamaPs => {
+            let models = schemas.of::<OllamaModels>("OllamaModels");
+            answers("200", content("application/json", &models));
+        }
+        Handler::OllamaVersion => {
+            let version = schemas.of::<OllamaVersion>("OllamaVersion");
+            answers("200", content("application/json", &version));
         }
         Handler::Load => answers("200", content("application/json", &schemas.of::<Load>("Load"))),
         Handler::Metrics => {
@@ -209,6 +246,26 @@ fn bodies(schemas: &mut Schemas, task: Task) -> Vec<Value> {
             let parts = openai::parts(Scope::Detokenize);
             vec![schemas.body("DetokenizeRequest", Scope::Detokenize, &parts, &["tokens"])]
         }
+        Task::LlamaCompletion => {
+            let parts = llamacpp::parts();
+            vec![schemas.body("LlamaCompletionRequest", Scope::Llama, &parts, &["prompt"])]
+        }
+        Task::ApplyTemplate => {
+            let parts = openai::parts(Scope::Template);
+            vec![schemas.body("TemplateRequest", Scope::Template, &parts, &["messages"])]
+        }
+        Task::OllamaChat => {
+            let parts = ollama::parts(Scope::OllamaChat);
+            vec![schemas.body("OllamaChatRequest", Scope::OllamaChat, &parts, &["messages"])]
+        }
+        Task::OllamaGenerate => {
+            let parts = ollama::parts(Scope::OllamaGenerate);
+            vec![schemas.body("OllamaGenerateRequest", Scope::OllamaGenerate, &parts, &[])]
+        }
+        Task::OllamaShow => {
+            let parts = ollama::parts(Scope::OllamaShow);
+            vec![schemas.body("OllamaShowRequest", Scope::OllamaShow, &parts, &[])]
+        }
     }
 }
 
@@ -235,6 +292,15 @@ fn answered(schemas: &mut Schemas, task: Task) -> Value {
         Task::CountTokens => vec![schemas.of::<TokensCount>("TokensCount")],
         Task::Tokenize => vec![schemas.of::<Tokenized>("Tokenized")],
         Task::Detokenize => vec![schemas.of::<Detokenized>("Detokenized")],
+        Task::LlamaCompletion => {
+            let one = schemas.of::<LlamaCompletion<'static>>("LlamaCompletion");
+            let many = json!({ "type": "array", "items": one });
+            vec![one, many]
+        }
+        Task::ApplyTemplate => vec![schemas.of::<Templated>("Templated")],
+        Task::OllamaChat => vec![schemas.of::<OllamaChat<'static>>("OllamaChat")],
+        Task::OllamaGenerate => vec![schemas.of::<OllamaText<'static>>("OllamaText")],
+        Task::OllamaShow => vec![schemas.of::<OllamaShown>("OllamaShown")],
     };
     let mut told = content("application/json", &any(&answers));
     if matches!(task, Task::Chat | Task::Completions | Task::Invocations | Task::Messages) {
@@ -243,6 +309,10 @@ fn answered(schemas: &mut Schemas, task: Task) -> Value {
             "description": "Chunks; OpenAI's end with [DONE]. Anthropic's are events with names.",
         });
         told["content"]["text/event-stream"] = json!({ "schema": event });
+    }
+    if matches!(task, Task::OllamaChat | Task::OllamaGenerate) {
+        let line = "A JSON object for each piece; the last has `done: true`.";
+        told["content"]["application/x-ndjson"] = json!({ "schema": { "description": line } });
     }
     if task == Task::Invocations {
         let line = "A JSON object for each token; the last has the whole text.";
@@ -264,6 +334,9 @@ fn failed(schemas: &mut Schemas, route: &Route, what: &str) -> Value {
             schemas.of::<TgiError<'static>>("TgiError"),
             schemas.of::<OpenAiError<'static>>("OpenAiError"),
         ],
+        Handler::Body(Task::OllamaChat | Task::OllamaGenerate | Task::OllamaShow) => {
+            vec![schemas.of::<OllamaError<'static>>("OllamaError")]
+        }
         Handler::Body(Task::Messages | Task::CountTokens) => {
             vec![schemas.of::<AnthropicError<'static>>("AnthropicError")]
         }

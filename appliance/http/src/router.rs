@@ -19,7 +19,10 @@ use crate::fields::Fields;
 use crate::peer::Peer;
 use crate::routes::{self, Handler, Route, Task};
 use crate::state::SHOWN_MAX;
-use crate::{AppState, access, alias, anthropic, body, dashboard, lmi, openai, openapi, status};
+use crate::{
+    AppState, access, alias, anthropic, body, dashboard, llamacpp, lmi, ollama, openai, openapi,
+    status,
+};
 
 /// All routes of the table.
 pub(crate) fn router(app: AppState) -> Router {
@@ -60,6 +63,10 @@ async fn answer(app: AppState, route: &Route, request: Request) -> Response<Body
         Handler::Model => model(&app, request).await,
         Handler::TokenizerInfo => tokenizer_info(&app),
         Handler::Version => call::json(&openai::version()),
+        Handler::Props => props(&app),
+        Handler::OllamaTags => call::json(&ollama::tags(&app)),
+        Handler::OllamaPs => call::json(&ollama::ps(&app)),
+        Handler::OllamaVersion => call::json(&ollama::version()),
         Handler::Load => call::json(&openai::load(&app)),
         Handler::Metrics => metrics(&app),
         Handler::OpenApi => call::json_text(openapi::bytes(app.settings().keys.count().is_some())),
@@ -91,6 +98,13 @@ fn ping(app: &AppState) -> Response<Body> {
 fn tokenizer_info(app: &AppState) -> Response<Body> {
     match app.model(None, Door::V1) {
         Ok(service) => call::json(&openai::tokenizer_info(&service)),
+        Err(fault) => fault.response(Schema::OpenAi, Door::V1),
+    }
+}
+
+fn props(app: &AppState) -> Response<Body> {
+    match app.model(None, Door::V1) {
+        Ok(service) => llamacpp::props(&service),
         Err(fault) => fault.response(Schema::OpenAi, Door::V1),
     }
 }
@@ -206,6 +220,11 @@ async fn perform(
         Task::CountTokens => anthropic::count_tokens(call, fields).await,
         Task::Tokenize => openai::tokenize(call, fields).await,
         Task::Detokenize => openai::detokenize(call, fields).await,
+        Task::LlamaCompletion => llamacpp::completion(call, fields).await,
+        Task::ApplyTemplate => llamacpp::apply_template(call, fields).await,
+        Task::OllamaChat => ollama::chat(call, fields).await,
+        Task::OllamaGenerate => ollama::generate(call, fields).await,
+        Task::OllamaShow => ollama::show(call, fields),
     };
     (task.schema(), answer)
 }
@@ -275,14 +294,19 @@ mod tests {
             Scope::Tokenize,
             Scope::Detokenize,
             Scope::StreamOptions,
+            Scope::Template,
         ];
         let openai = openai.map(|scope| (scope, openai::members(scope)));
         let others = [
             (Scope::Lmi, lmi),
             (Scope::LmiParameters, parameters),
             (Scope::Messages, anthropic::members()),
+            (Scope::Llama, llamacpp::members()),
         ];
-        let all = openai.into_iter().chain(others);
+        let ollama =
+            [Scope::OllamaChat, Scope::OllamaGenerate, Scope::OllamaOptions, Scope::OllamaShow];
+        let ollama = ollama.map(|scope| (scope, ollama::members(scope)));
+        let all = openai.into_iter().chain(others).chain(ollama);
         for (scope, mut members) in all {
             let is_done = |name: &&str| names::verdict(name, scope) == Verdict::Done;
             let done: Vec<&str> = names::TABLE.iter().map(|row| row.name).filter(is_done).collect();

@@ -53,6 +53,11 @@ pub(crate) enum Handler {
     Load,
     Metrics,
     OpenApi,
+    /// llama.cpp's.
+    Props,
+    OllamaTags,
+    OllamaPs,
+    OllamaVersion,
     /// A body is read first.
     Body(Task),
 }
@@ -67,6 +72,11 @@ pub(crate) enum Task {
     CountTokens,
     Tokenize,
     Detokenize,
+    LlamaCompletion,
+    ApplyTemplate,
+    OllamaChat,
+    OllamaGenerate,
+    OllamaShow,
 }
 
 impl Task {
@@ -74,6 +84,7 @@ impl Task {
     pub(crate) fn schema(self) -> Schema {
         match self {
             Self::Messages | Self::CountTokens => Schema::Anthropic,
+            Self::OllamaChat | Self::OllamaGenerate | Self::OllamaShow => Schema::Ollama,
             _ => Schema::OpenAi,
         }
     }
@@ -114,6 +125,16 @@ pub(crate) const TABLE: &[Route] = &[
     row("/v1/models/{*model}", Get, INFER, Other, Handler::Model),
     row("/tokenize", Post, INFER, Other, Handler::Body(Task::Tokenize)),
     row("/detokenize", Post, INFER, Other, Handler::Body(Task::Detokenize)),
+    row("/completion", Post, INFER, Answers, Handler::Body(Task::LlamaCompletion)),
+    row("/completions", Post, INFER, Answers, Handler::Body(Task::LlamaCompletion)),
+    row("/apply-template", Post, INFER, Other, Handler::Body(Task::ApplyTemplate)),
+    row("/props", Get, INFER, Other, Handler::Props),
+    row("/api/chat", Post, INFER, Answers, Handler::Body(Task::OllamaChat)),
+    row("/api/generate", Post, INFER, Answers, Handler::Body(Task::OllamaGenerate)),
+    row("/api/show", Post, INFER, Other, Handler::Body(Task::OllamaShow)),
+    row("/api/tags", Get, INFER, Other, Handler::OllamaTags),
+    row("/api/ps", Get, INFER, Other, Handler::OllamaPs),
+    row("/api/version", Get, INFER, Other, Handler::OllamaVersion),
     row("/tokenizer_info", Get, INFER, Other, Handler::TokenizerInfo),
     row("/version", Get, INFER, Other, Handler::Version),
     row("/load", Get, METRICS, Polled, Handler::Load),

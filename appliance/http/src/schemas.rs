@@ -80,6 +80,30 @@ pub(crate) fn text_or_object() -> Schema {
     ObjectBuilder::new().schema_type(SchemaType::from_iter(kinds)).build().into()
 }
 
+/// Whether, or how much.
+pub(crate) fn flag_or_effort() -> Schema {
+    let efforts = plain(Type::String).enum_values(Some(["low", "medium", "high", "max"]));
+    AnyOfBuilder::new().item(flag()).item(efforts).build().into()
+}
+
+/// `"json"`, or a JSON schema.
+pub(crate) fn json_or_schema() -> Schema {
+    let word = plain(Type::String).enum_values(Some(["json", ""]));
+    AnyOfBuilder::new().item(or_null(Type::Object)).item(word).build().into()
+}
+
+/// A conversation as Ollama writes it.
+pub(crate) fn ollama_turns() -> Schema {
+    let roles = plain(Type::String).enum_values(Some(["system", "user", "assistant", "tool"]));
+    let turn = plain(Type::Object).property("role", roles).property("content", text());
+    list(turn.required("role").build().into()).build().into()
+}
+
+/// A count, or -1 for no limit.
+pub(crate) fn whole() -> Schema {
+    or_null(Type::Integer).minimum(Some(-1)).build().into()
+}
+
 /// Texts, or null.
 pub(crate) fn texts() -> Schema {
     let kinds = SchemaType::from_iter([Type::Array, Type::Null]);

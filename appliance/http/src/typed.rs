@@ -249,6 +249,15 @@ impl Prompts {
         }
     }
 
+    /// Bytes of all of them as text, about.
+    pub(crate) fn bytes(&self) -> usize {
+        const TOKEN_BYTES: usize = 4;
+        match self {
+            Self::Texts(texts) => texts.iter().map(String::len).sum(),
+            Self::Tokens(lists) => lists.iter().map(|ids| TOKEN_BYTES * ids.len()).sum(),
+        }
+    }
+
     fn read(raw: &str) -> serde_json::Result<Self> {
         let mut letters = raw.bytes().filter(|b| !b.is_ascii_whitespace());
         match (letters.next(), letters.next()) {

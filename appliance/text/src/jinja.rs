@@ -53,6 +53,7 @@ mod value;
 
 use std::rc::Rc;
 
+pub use self::clock::utc;
 pub(crate) use self::compare::find;
 pub(crate) use self::loads::object;
 pub(crate) use self::meter::{Fault, Meter, Outcome, fail};

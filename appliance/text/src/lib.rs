@@ -53,6 +53,7 @@ pub use data::TokenizerData;
 pub use decoder::Decoder;
 pub use error::TextError;
 pub use grammar::{Grammar, GrammarError, GrammarSource, Grammars, Matching};
+pub use jinja::utc;
 pub use named::Named;
 pub use pre::pre_names;
 pub use random::random;

@@ -87,7 +87,7 @@ pub(crate) async fn count_tokens(
     mut fields: Fields,
 ) -> Result<Response<Body>, Fault> {
     let (asked, _) = asked(call, &mut fields)?;
-    let input_tokens = asked.count(call).await.map_err(renamed)?;
+    let input_tokens = asked.tokens(call).await.map_err(renamed)?.len();
     let mut response = call::json(&TokensCount { input_tokens });
     tell_ignored(&mut response, &fields);
     Ok(response)

@@ -71,14 +71,14 @@ impl Asked {
         Ok(Running { generations, reading })
     }
 
-    /// Tokens of its prompt.
-    pub(crate) async fn count(self, call: &mut Call) -> Result<usize, Fault> {
+    /// The tokens of its prompt.
+    pub(crate) async fn tokens(self, call: &mut Call) -> Result<Vec<u32>, Fault> {
         let Self { service, conversation, tools, tree_bytes, .. } = self;
         call.charge(conversation.bytes() + tree_bytes + tools.bytes())?;
         let tools = tools.tools(&service)?;
         let prompt = conversation.prompt(tools.as_ref())?;
         let _place = service.permits(1)?;
-        Ok(service.tokenize(call.client(), prompt).await?.len())
+        Ok(service.tokenize(call.client(), prompt).await?)
     }
 }
 

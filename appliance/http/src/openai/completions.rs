@@ -161,13 +161,7 @@ fn prompts_of(prompts: Prompts, add_special_tokens: bool) -> Vec<Prompt> {
 
 /// What `echo` puts before each prompt's answers: the prompt as it was sent.
 fn echoes(prompts: &Prompts, tokenizer: &Tokenizer, choices: u16) -> Result<Vec<String>, Fault> {
-    // About as many as a token has.
-    const TOKEN_BYTES: usize = 4;
-    let bytes = match prompts {
-        Prompts::Texts(texts) => texts.iter().map(String::len).sum(),
-        Prompts::Tokens(lists) => lists.iter().map(|ids| TOKEN_BYTES * ids.len()).sum(),
-    };
-    copies::check("echo", bytes, choices)?;
+    copies::check("echo", prompts.bytes(), choices)?;
     Ok(match prompts {
         Prompts::Texts(texts) => texts.clone(),
         Prompts::Tokens(lists) => lists.iter().map(|ids| tokenizer.decode(ids, true)).collect(),

@@ -1,6 +1,6 @@
 //! Anthropic's routes over real sockets: what a body means is what a chat means.
 //!
-//! The real client: `tests/clients/doors_client.py`. Next: `limits.rs`.
+//! The real client: `tests/clients/doors_client.py`. Next: `ollama.rs`.
 
 use gimbal_http::{HttpSettings, Keys};
 use gimbal_sim::Script;

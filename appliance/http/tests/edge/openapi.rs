@@ -46,6 +46,7 @@ const FORMS: [&str; 15] = [
     "json_schema",
     "regex",
     "ebnf",
+    "format",
 ];
 
 #[tokio::test]
@@ -70,6 +71,15 @@ async fn every_promised_field_is_read() {
             "MessagesRequest",
             json!({"messages": [{"role": "user", "content": "x"}], "max_tokens": 1}),
         ),
+        ("/completion", "LlamaCompletionRequest", json!({"prompt": "x"})),
+        (
+            "/apply-template",
+            "TemplateRequest",
+            json!({"messages": [{"role": "user", "content": "x"}]}),
+        ),
+        ("/api/chat", "OllamaChatRequest", json!({"messages": [{"role": "user", "content": "x"}]})),
+        ("/api/generate", "OllamaGenerateRequest", json!({"prompt": "x"})),
+        ("/api/show", "OllamaShowRequest", json!({})),
     ];
     for (path, name, body) in bodies {
         let properties = schema(name);

@@ -22,6 +22,14 @@ const MONTHS: [&str; 12] = [
     "December",
 ];
 
+/// A moment to the second, as RFC 3339 writes it but for the zone: `2026-11-29T13:58:09`.
+#[must_use]
+pub fn utc(unix_seconds: u64) -> String {
+    let seconds = i64::try_from(unix_seconds).unwrap_or(i64::MAX);
+    // Every code in it is known.
+    strftime("%FT%T", seconds).unwrap_or_default()
+}
+
 /// A moment, in parts.
 struct Moment {
     now_unix: i64,
