@@ -39,7 +39,7 @@ pub(crate) fn parts(scope: Scope) -> Vec<Shape> {
         Scope::Tokenize => vec![conversation(), TokenizeFields::schema()],
         Scope::Detokenize => vec![DetokenizeFields::schema()],
         Scope::StreamOptions => stream_options(),
-        Scope::Lmi | Scope::LmiParameters | Scope::Messages => Vec::new(),
+        Scope::Lmi | Scope::LmiParameters | Scope::Messages | Scope::Responses => Vec::new(),
     }
 }
 
@@ -63,6 +63,6 @@ pub(crate) fn members(scope: Scope) -> Vec<&'static str> {
         Scope::Tokenize => [names::<Conversation>(), names::<TokenizeFields>()].concat(),
         Scope::Detokenize => names::<DetokenizeFields>().to_vec(),
         Scope::StreamOptions => names::<StreamOptions>().to_vec(),
-        Scope::Lmi | Scope::LmiParameters | Scope::Messages => Vec::new(),
+        Scope::Lmi | Scope::LmiParameters | Scope::Messages | Scope::Responses => Vec::new(),
     }
 }
