@@ -15,6 +15,9 @@ UNKNOWABLE = re.compile(
     r"|needs (stream|logprobs|include_usage): true|must be at most max_tokens|continue_final_message"
     r"|^(parameters\.)?(response_format|structured_outputs|guided_\w+|grammar|json_schema|regex|ebnf|format|tools|tool_choice|functions|function_call)\b"
     r"|needs logprobs|not with stream: true|best_of other than n"
+    # Items and blocks of many kinds, each with members of its own.
+    r"|^(input|messages)\[\d+\]\.|empty turn of the assistant|their results must follow"
+    r"|^(text|metadata|output_config|thinking|reasoning)\b"
 )
 
 

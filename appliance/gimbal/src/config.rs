@@ -183,6 +183,7 @@ fn http(settings: &Settings) -> HttpSettings {
     let list = |key: &str| WebRules::list(settings.text(key).unwrap_or_default());
     HttpSettings {
         body_bytes_max: usize::try_from(settings.whole("max_request_size")).unwrap_or(usize::MAX),
+        responses_kept: settings.small("responses_kept") as usize,
         write_timeout: settings.seconds("write_timeout_s"),
         vllm_metrics: settings.text("metrics_alias") == Some("vllm"),
         dashboard: settings.flag("dashboard"),

@@ -150,6 +150,7 @@ impl Fault {
         let message = match self.kind {
             Kind::UnknownModel => "there is no model of that name".to_owned(),
             Kind::UnknownRoute => "there is no such route".to_owned(),
+            Kind::UnknownResponse => "no response of that id is kept".to_owned(),
             Kind::Method => "the route does not take this method".to_owned(),
             Kind::Forbidden => "a web page or a name that is not allowed".to_owned(),
             // Their messages may quote what is wrong; the client has read it.
@@ -200,14 +201,21 @@ impl Fault {
         Self { request_id: id.map(str::to_owned), ..self }
     }
 
-    /// The same where fields have other names: of each pair the first becomes the second.
+    /// The same where fields have other names: of each pair the first becomes the second, in the
+    /// field and in the places that the message begins with.
     pub(crate) fn renamed(mut self, names: &[(&str, &str)]) -> Self {
-        if matches!(self.kind, Kind::Invalid | Kind::Unsupported) {
-            for (ours, theirs) in names {
-                self.message = self.message.replace(ours, theirs);
-                self.field = self.field.map(|field| field.replace(ours, theirs));
-            }
+        if !matches!(self.kind, Kind::Invalid | Kind::Unsupported) {
+            return self;
         }
+        let told = |text: &str| {
+            names.iter().fold(text.to_owned(), |text, (ours, theirs)| text.replace(ours, theirs))
+        };
+        self.message = match self.message.split_once(": ") {
+            Some((place, what)) if what.starts_with(place) => told(&self.message),
+            Some((place, what)) => format!("{}: {what}", told(place)),
+            None => told(&self.message),
+        };
+        self.field = self.field.as_deref().map(told);
         self
     }
 
@@ -230,7 +238,9 @@ impl Fault {
     pub(crate) fn status(&self, door: Door) -> StatusCode {
         match (self.kind, door) {
             (Kind::Invalid | Kind::Unsupported | Kind::TooLong, _) => StatusCode::BAD_REQUEST,
-            (Kind::UnknownModel | Kind::UnknownRoute, _) => StatusCode::NOT_FOUND,
+            (Kind::UnknownModel | Kind::UnknownRoute | Kind::UnknownResponse, _) => {
+                StatusCode::NOT_FOUND
+            }
             (Kind::Method, _) => StatusCode::METHOD_NOT_ALLOWED,
             (Kind::Forbidden | Kind::KeyScope, _) => StatusCode::FORBIDDEN,
             (Kind::Key, _) => StatusCode::UNAUTHORIZED,

@@ -94,6 +94,15 @@ impl Keys {
         Err(Fault::new(Kind::Key, message))
     }
 
+    /// Whose a request is that was let in to run a model: the digest of its key. `None` where every
+    /// route is open.
+    pub(crate) fn owner(&self, headers: &HeaderMap) -> Option<Digest> {
+        let table = self.0.as_ref()?.table();
+        let digests = sent(headers).filter(|key| key.len() <= KEY_BYTES_MAX).map(digest);
+        let may = |key: &Digest| table.get(key).is_some_and(|may| may.may(KeyScope::Infer));
+        digests.into_iter().find(may)
+    }
+
     /// Reads the file again whenever it has changed, until dropped.
     pub(crate) async fn keep_up(&self) {
         let Some(known) = self.0.as_ref().filter(|known| known.file.is_some()) else {

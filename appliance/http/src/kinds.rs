@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     TooLong,
     /// Use another model name.
     UnknownModel,
+    /// Send what the response that is not kept would have brought.
+    UnknownResponse,
     /// Use another route.
     UnknownRoute,
     /// Use another method.
@@ -46,11 +48,12 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Invalid,
         Self::Unsupported,
         Self::TooLong,
         Self::UnknownModel,
+        Self::UnknownResponse,
         Self::UnknownRoute,
         Self::Method,
         Self::Forbidden,
@@ -75,6 +78,7 @@ impl Kind {
             Self::Unsupported => "not_supported",
             Self::TooLong => "context_length_exceeded",
             Self::UnknownModel => "model_not_found",
+            Self::UnknownResponse => "previous_response_not_found",
             Self::UnknownRoute => "not_found",
             Self::Method => "method_not_allowed",
             Self::Forbidden => "forbidden",
@@ -107,7 +111,7 @@ impl Kind {
             // The cloud's own word: DJL-Serving has no keys.
             Self::Key | Self::KeyScope => "AccessDeniedException",
             Self::UnknownModel => "ModelNotFoundException",
-            Self::UnknownRoute => "ResourceNotFoundException",
+            Self::UnknownRoute | Self::UnknownResponse => "ResourceNotFoundException",
             Self::QueueFull | Self::Deadline => "WlmCapacityException",
             Self::TimedOut => "TranslateException",
             Self::Loading | Self::Draining | Self::Unavailable => "ServiceUnavailableException",

@@ -27,6 +27,7 @@ pub(crate) enum Scope {
     StreamOptions,
     /// The bodies of Anthropic's routes.
     Messages,
+    Responses,
     /// The bodies of llama.cpp's `/completion`.
     Llama,
     /// The bodies of llama.cpp's `/apply-template`.
@@ -49,6 +50,7 @@ impl Scope {
             Self::Detokenize => 'd',
             Self::StreamOptions => 's',
             Self::Messages => 'a',
+            Self::Responses => 'r',
             Self::Llama => 'k',
             Self::Template => 'x',
             Self::OllamaChat => 'o',
@@ -194,7 +196,7 @@ could change nothing here, and `x-gimbal-ignored` names it. *refused*: 400 `not_
 its value asks for nothing. *in parameters*: 400, for it has its effect there. Names that stand in
 no row are ignored and told likewise.
 ";
-    const SCOPES: [(Scope, &str); 13] = [
+    const SCOPES: [(Scope, &str); 14] = [
         (Scope::Chat, "chat"),
         (Scope::Completion, "completions"),
         (Scope::Lmi, "LMI"),
@@ -202,6 +204,7 @@ no row are ignored and told likewise.
         (Scope::Tokenize, "tokenize"),
         (Scope::Detokenize, "detokenize"),
         (Scope::Messages, "messages"),
+        (Scope::Responses, "responses"),
         (Scope::Llama, "llama.cpp completion"),
         (Scope::Template, "apply-template"),
         (Scope::OllamaChat, "Ollama chat"),

@@ -31,9 +31,12 @@ pub(crate) fn document(has_keys: bool) -> Value {
     for route in routes::TABLE {
         let mut item = Map::new();
         for method in route.methods.names() {
-            let mut told = operation(&mut schemas, route);
+            let mut told = operation(&mut schemas, route, method);
             if *method == "post" && route.methods != routes::Methods::Post {
                 told["operationId"] = format!("{}_post", id(route)).into();
+            }
+            if *method == "delete" {
+                told["operationId"] = format!("{}_delete", id(route)).into();
             }
             if let (Some(scope), true) = (route.scope, has_keys) {
                 guard(&mut schemas, &mut told, route, scope);

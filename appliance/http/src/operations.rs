@@ -15,11 +15,12 @@ use crate::ollama::shapes::{OllamaChat, OllamaText};
 use crate::ollama::{OllamaModels, OllamaShown, OllamaVersion};
 use crate::openai::shapes::{ChatChoice, Object, TextChoice};
 use crate::openai::{Detokenized, Load, Model, Models, Tokenized, TokenizerInfo, Version};
+use crate::responses::shapes::{Deleted, InputItems, ResponseObject};
 use crate::routes::{Handler, Route, Task};
 use crate::scopes::KeyScope;
 use crate::state::Unwell;
 use crate::status::Status;
-use crate::{anthropic, llamacpp, lmi, ollama, openai};
+use crate::{anthropic, llamacpp, lmi, ollama, openai, responses};
 
 /// The name of an operation.
 pub(crate) fn id(route: &Route) -> &'static str {
@@ -52,6 +53,10 @@ pub(crate) fn id(route: &Route) -> &'static str {
         Handler::Body(Task::Invocations) => "invocations",
         Handler::Body(Task::Chat) => "chat",
         Handler::Body(Task::Completions) => "completions",
+        Handler::Body(Task::Responses) if route.path == "/responses" => "responses_without_version",
+        Handler::Body(Task::Responses) => "responses",
+        Handler::Response => "response",
+        Handler::ResponseItems => "response_items",
         Handler::Body(Task::Messages) => "messages",
         Handler::Body(Task::CountTokens) => "count_tokens",
         Handler::Body(Task::Tokenize) => "tokenize",
@@ -94,6 +99,11 @@ fn summary(handler: Handler) -> &'static str {
         }
         Handler::Body(Task::Chat) => "Answers a conversation.",
         Handler::Body(Task::Completions) => "Continues prompts.",
+        Handler::Body(Task::Responses) => {
+            "Answers items, as OpenAI's Responses API; the newest responses are kept for later requests."
+        }
+        Handler::Response => "A response that is kept, and its end.",
+        Handler::ResponseItems => "The items that a kept response answers, a page of them.",
         Handler::Body(Task::Messages) => "Answers a conversation, as Anthropic's API.",
         Handler::Body(Task::CountTokens) => {
             "How long the prompt of a conversation is: what an answer to it reports as \
@@ -105,7 +115,7 @@ fn summary(handler: Handler) -> &'static str {
 }
 
 /// One method of a route.
-pub(crate) fn operation(schemas: &mut Schemas, route: &Route) -> Value {
+pub(crate) fn operation(schemas: &mut Schemas, route: &Route, method: &str) -> Value {
     let mut told = json!({ "operationId": id(route), "summary": summary(route.handler) });
     let off = |schemas: &mut Schemas| failed(schemas, route, "The setting turns it off.");
     let mut responses = Map::new();
@@ -161,6 +171,13 @@ pub(crate) fn operation(schemas: &mut Schemas, route: &Route) -> Value {
             answers("200", content("text/plain", &json!({ "type": "string" })));
             answers("404", off(schemas));
         }
+        Handler::Response | Handler::ResponseItems => {
+            let (parameters, answer) = kept(schemas, route.handler, method);
+            told["parameters"] = parameters;
+            answers("200", content("application/json", &answer));
+            answers("400", failed(schemas, route, "The query is wrong."));
+            answers("404", failed(schemas, route, "No such response is kept."));
+        }
         Handler::OpenApi => {
             answers("200", content("application/json", &json!({ "type": "object" })));
         }
@@ -172,7 +189,7 @@ pub(crate) fn operation(schemas: &mut Schemas, route: &Route) -> Value {
             answers("200", answered(schemas, task));
             for (status, what) in FAILURES {
                 let is_queue = *status == "429";
-                if !is_queue || matches!(task, Task::Chat | Task::Completions | Task::Messages) {
+                if !is_queue || task.is_answered() && task != Task::Invocations {
                     answers(status, failed(schemas, route, what));
                 }
             }
@@ -180,6 +197,31 @@ pub(crate) fn operation(schemas: &mut Schemas, route: &Route) -> Value {
     }
     told["responses"] = Value::Object(responses);
     told
+}
+
+/// What a page of items may be asked for by.
+const PAGE: [(&str, &str); 2] = [
+    ("limit", r#"{"type": "integer", "minimum": 1, "maximum": 100}"#),
+    ("order", r#"{"type": "string", "enum": ["asc", "desc"]}"#),
+];
+
+/// What a route of kept responses is asked by, and what it answers.
+fn kept(schemas: &mut Schemas, handler: Handler, method: &str) -> (Value, Value) {
+    let id = json!({ "type": "string", "minLength": 1 });
+    let mut parameters =
+        vec![json!({ "name": "id", "in": "path", "required": true, "schema": id })];
+    let answer = match (handler, method) {
+        (Handler::ResponseItems, _) => {
+            parameters.extend(PAGE.map(|(name, schema)| {
+                let schema: Value = serde_json::from_str(schema).unwrap_or_default();
+                json!({ "name": name, "in": "query", "schema": schema })
+            }));
+            schemas.of::<InputItems>("InputItems")
+        }
+        (_, "delete") => schemas.of::<Deleted<'static>>("Deleted"),
+        _ => schemas.of::<ResponseObject<'static>>("Response"),
+    };
+    (parameters.into(), answer)
 }
 
 /// How every body may fail.
@@ -215,6 +257,10 @@ fn bodies(schemas: &mut Schemas, task: Task) -> Vec<Value> {
             let [body, _] = lmi::parts();
             let lmi = schemas.body("LmiRequest", Scope::Lmi, &body, &["inputs"]);
             vec![lmi, chat(schemas), text(schemas)]
+        }
+        Task::Responses => {
+            let needed = ["input"];
+            vec![schemas.body("ResponsesRequest", Scope::Responses, &responses::parts(), &needed)]
         }
         Task::Messages => {
             let needed = ["messages", "max_tokens"];
@@ -288,6 +334,7 @@ fn answered(schemas: &mut Schemas, task: Task) -> Value {
             let many = json!({ "type": "array", "items": lmi });
             vec![lmi, many, chat(schemas), text(schemas)]
         }
+        Task::Responses => vec![schemas.of::<ResponseObject<'static>>("Response")],
         Task::Messages => vec![schemas.of::<Message<'static>>("Message")],
         Task::CountTokens => vec![schemas.of::<TokensCount>("TokensCount")],
         Task::Tokenize => vec![schemas.of::<Tokenized>("Tokenized")],
@@ -303,10 +350,10 @@ fn answered(schemas: &mut Schemas, task: Task) -> Value {
         Task::OllamaShow => vec![schemas.of::<OllamaShown>("OllamaShown")],
     };
     let mut told = content("application/json", &any(&answers));
-    if matches!(task, Task::Chat | Task::Completions | Task::Invocations | Task::Messages) {
+    if task.is_answered() {
         let event = json!({
             "type": "object", "required": ["data"], "properties": { "data": { "type": "string" } },
-            "description": "Chunks; OpenAI's end with [DONE]. Anthropic's are events with names.",
+            "description": "Chunks; OpenAI's end with [DONE]. Responses and Messages are events with names.",
         });
         told["content"]["text/event-stream"] = json!({ "schema": event });
     }

@@ -1,11 +1,11 @@
 //! What answers each route of the table, after the key was looked at.
 //!
-//! What a schema means stands in `lmi/`, `openai/` and `anthropic/`. Next: `access.rs`.
+//! What a schema means stands in `lmi/`, `openai/`, `anthropic/` and `responses/`. Next: `access.rs`.
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Path, Request, State};
-use axum::http::{HeaderValue, Response, StatusCode, header};
+use axum::http::{HeaderValue, Method, Response, StatusCode, header};
 use axum::middleware;
 use axum::routing::on;
 use gimbal_engine::meters::Station;
@@ -21,7 +21,7 @@ use crate::routes::{self, Handler, Route, Task};
 use crate::state::SHOWN_MAX;
 use crate::{
     AppState, access, alias, anthropic, body, dashboard, llamacpp, lmi, ollama, openai, openapi,
-    status,
+    responses, status,
 };
 
 /// All routes of the table.
@@ -69,6 +69,7 @@ async fn answer(app: AppState, route: &Route, request: Request) -> Response<Body
         Handler::OllamaVersion => call::json(&ollama::version()),
         Handler::Load => call::json(&openai::load(&app)),
         Handler::Metrics => metrics(&app),
+        Handler::Response | Handler::ResponseItems => kept(app, route.handler, request).await,
         Handler::OpenApi => call::json_text(openapi::bytes(app.settings().keys.count().is_some())),
         Handler::Body(task) => take(app, request, task).await,
     }
@@ -118,6 +119,28 @@ async fn model(app: &AppState, request: Request) -> Response<Body> {
         Ok(service) => call::json(&openai::model(app, &service)),
         Err(fault) => fault.response(Schema::OpenAi, Door::V1),
     }
+}
+
+/// What is kept of a response, or its end; on the threads for work, for some are long.
+async fn kept(app: AppState, handler: Handler, request: Request) -> Response<Body> {
+    let (peer, door) = (Peer::of(&request), Door::V1);
+    let (mut parts, _) = request.into_parts();
+    let id = Path::<String>::from_request_parts(&mut parts, &()).await;
+    let id = id.map_or_else(|_| "?".to_owned(), |Path(id)| id);
+    let (uri, is_end) = (parts.uri, parts.method == Method::DELETE);
+    let work = app.clone();
+    let call = Call { app, door, headers: parts.headers, peer, share: None };
+    let work = work.work().spawn(async move {
+        let answer = match handler {
+            Handler::ResponseItems => responses::items(&call, &uri, &id),
+            _ if is_end => responses::delete(&call, &id),
+            _ => responses::response(&call, &uri, &id),
+        };
+        answer.unwrap_or_else(|fault| fault.response(Schema::OpenAi, door))
+    });
+    work.await.unwrap_or_else(|_| {
+        Fault::new(Kind::Internal, "a bug ended this request").response(Schema::OpenAi, door)
+    })
 }
 
 fn metrics(app: &AppState) -> Response<Body> {
@@ -216,6 +239,7 @@ async fn perform(
         }
         Task::Chat => openai::chat(call, fields).await,
         Task::Completions => openai::completions(call, fields).await,
+        Task::Responses => responses::responses(call, fields).await,
         Task::Messages => anthropic::messages(call, fields).await,
         Task::CountTokens => anthropic::count_tokens(call, fields).await,
         Task::Tokenize => openai::tokenize(call, fields).await,
@@ -261,7 +285,7 @@ mod tests {
                 (Some("all"), &[KeyScope::Admin, KeyScope::Metrics, KeyScope::Infer]),
             ] {
                 for method in route.methods.names() {
-                    let path = route.path.replace("{*model}", "a/b");
+                    let path = route.path.replace("{*model}", "a/b").replace("{id}", "a");
                     let request = Request::builder().uri(path).header("host", "a");
                     let request = request.method(method.to_uppercase().as_str());
                     let request = match key {
@@ -302,6 +326,7 @@ mod tests {
             (Scope::LmiParameters, parameters),
             (Scope::Messages, anthropic::members()),
             (Scope::Llama, llamacpp::members()),
+            (Scope::Responses, responses::members()),
         ];
         let ollama =
             [Scope::OllamaChat, Scope::OllamaGenerate, Scope::OllamaOptions, Scope::OllamaShow];

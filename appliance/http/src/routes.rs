@@ -6,7 +6,7 @@ use axum::routing::MethodFilter;
 
 use crate::fault::Schema;
 use crate::scopes::KeyScope;
-use Methods::{Both, Get, Post};
+use Methods::{Both, Get, GetDelete, Post};
 use Traffic::{Answers, Other, Polled};
 
 /// One route.
@@ -26,6 +26,7 @@ pub(crate) enum Methods {
     Get,
     Post,
     Both,
+    GetDelete,
 }
 
 /// How a route is used, and so how it is logged.
@@ -53,6 +54,9 @@ pub(crate) enum Handler {
     Load,
     Metrics,
     OpenApi,
+    /// One that is kept.
+    Response,
+    ResponseItems,
     /// llama.cpp's.
     Props,
     OllamaTags,
@@ -68,6 +72,7 @@ pub(crate) enum Task {
     Invocations,
     Chat,
     Completions,
+    Responses,
     Messages,
     CountTokens,
     Tokenize,
@@ -80,6 +85,11 @@ pub(crate) enum Task {
 }
 
 impl Task {
+    /// True if a model answers it.
+    pub(crate) fn is_answered(self) -> bool {
+        !matches!(self, Self::CountTokens | Self::Tokenize | Self::Detokenize)
+    }
+
     /// The schema of its errors; that of `/invocations` is the body's.
     pub(crate) fn schema(self) -> Schema {
         match self {
@@ -118,6 +128,10 @@ pub(crate) const TABLE: &[Route] = &[
     row("/v1/chat/completions", Post, INFER, Answers, Handler::Body(Task::Chat)),
     row("/chat/completions", Post, INFER, Answers, Handler::Body(Task::Chat)),
     row("/v1/completions", Post, INFER, Answers, Handler::Body(Task::Completions)),
+    row("/v1/responses", Post, INFER, Answers, Handler::Body(Task::Responses)),
+    row("/responses", Post, INFER, Answers, Handler::Body(Task::Responses)),
+    row("/v1/responses/{id}", GetDelete, INFER, Other, Handler::Response),
+    row("/v1/responses/{id}/input_items", Get, INFER, Other, Handler::ResponseItems),
     row("/v1/messages", Post, INFER, Answers, Handler::Body(Task::Messages)),
     row("/v1/messages/count_tokens", Post, INFER, Other, Handler::Body(Task::CountTokens)),
     row("/v1/models", Get, INFER, Other, Handler::Models),
@@ -153,6 +167,7 @@ impl Methods {
             Get => MethodFilter::GET,
             Post => MethodFilter::POST,
             Both => MethodFilter::GET.or(MethodFilter::POST),
+            GetDelete => MethodFilter::GET.or(MethodFilter::DELETE),
         }
     }
 
@@ -161,6 +176,7 @@ impl Methods {
             Get => &["get"],
             Post => &["post"],
             Both => &["get", "post"],
+            GetDelete => &["get", "delete"],
         }
     }
 }

@@ -274,6 +274,69 @@ pub(crate) fn turns() -> Schema {
     list(turns).min_items(Some(1)).build().into()
 }
 
+/// What a response answers: a text, or items.
+pub(crate) fn items() -> Schema {
+    let part =
+        |kind: &'static str| typed(kind).property("text", needed_text()).required("text").build();
+    let message = |roles: &[&'static str], kind: &'static str| {
+        let content = any([needed_text(), list(part(kind).into()).build().into()]);
+        let role = plain(Type::String).enum_values(Some(roles.iter().copied()));
+        let message = typed("message").property("role", role).required("role");
+        message.property("content", content).required("content").build()
+    };
+    let output = typed("function_call_output")
+        .property("call_id", needed_text())
+        .property("output", any([needed_text(), list(part("input_text").into()).build().into()]))
+        .required("call_id")
+        .required("output");
+    let item = any([
+        message(&["user", "system", "developer"], "input_text").into(),
+        message(&["assistant"], "output_text").into(),
+        output.build().into(),
+    ]);
+    any([needed_text(), list(item).min_items(Some(1)).build().into()])
+}
+
+/// Functions in the form of responses.
+pub(crate) fn flat_tools() -> Schema {
+    list(typed("function").property("name", needed_text()).required("name").build().into())
+        .build()
+        .into()
+}
+
+/// What an answer must look like.
+pub(crate) fn text_config() -> Schema {
+    let kinds = plain(Type::String).enum_values(Some(["text", "json_object", "json_schema"]));
+    let format = or_null(Type::Object).property("type", kinds).required("type");
+    or_null(Type::Object).property("format", format).build().into()
+}
+
+/// How much effort.
+pub(crate) fn reasoning() -> Schema {
+    let effort = ["low", "medium", "high", "minimal", "none"];
+    let effort = plain(Type::String).enum_values(Some(effort));
+    or_null(Type::Object).property("effort", effort).build().into()
+}
+
+/// What more an answer tells.
+pub(crate) fn included() -> Schema {
+    let kinds = SchemaType::from_iter([Type::Array, Type::Null]);
+    let names = ["message.output_text.logprobs", "reasoning.encrypted_content"];
+    let name = plain(Type::String).enum_values(Some(names)).build();
+    list(name.into()).schema_type(kinds).max_items(Some(8)).build().into()
+}
+
+/// A client's own notes.
+pub(crate) fn notes() -> Schema {
+    let letters = |most: usize| plain(Type::String).max_length(Some(most)).build();
+    or_null(Type::Object)
+        .additional_properties(Some(Schema::from(letters(512))))
+        .property_names(Some(letters(64)))
+        .max_properties(Some(16))
+        .build()
+        .into()
+}
+
 /// Tools in Anthropic's form.
 pub(crate) fn client_tools() -> Schema {
     let tool = plain(Type::Object)

@@ -17,6 +17,8 @@ pub struct HttpSettings {
     pub bodies_bytes_max: usize,
     /// Bytes of all whole answers that their clients have not read yet.
     pub answers_bytes_max: usize,
+    /// Responses that later requests may refer to; 0 keeps none.
+    pub responses_kept: usize,
     /// Time to read a body.
     pub body_timeout: Duration,
     /// Time to read a request's head, and the longest an idle connection is kept.
@@ -46,6 +48,7 @@ impl Default for HttpSettings {
             body_bytes_max: 25 << 20,
             bodies_bytes_max: 100 << 20,
             answers_bytes_max: 320 << 20,
+            responses_kept: 1000,
             body_timeout: Duration::from_secs(60),
             head_timeout: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),

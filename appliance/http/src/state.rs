@@ -16,6 +16,7 @@ use crate::exposition::Exposition;
 use crate::fault::{Door, Fault, Kind, Schema};
 use crate::journal::Journal;
 use crate::repeats::{Alike, Repeats};
+use crate::responses::Kept;
 use crate::settings::HttpSettings;
 use crate::work::Work;
 
@@ -42,6 +43,7 @@ struct Inner {
     exposition: Option<Exposition>,
     bodies: Arc<Budget>,
     answers: Arc<Budget>,
+    kept: Kept,
     work: Work,
     started_unix_ms: u64,
 }
@@ -95,6 +97,7 @@ impl AppState {
         let bytes = settings.bodies_bytes_max.max(4 * settings.body_bytes_max);
         let bodies = Budget::new("large bodies", bytes);
         let answers = Budget::new("large answers that nobody reads", settings.answers_bytes_max);
+        let kept = Kept::new(settings.responses_kept);
         Self(Arc::new(Inner {
             settings,
             phase: RwLock::new(phase),
@@ -107,6 +110,7 @@ impl AppState {
             exposition,
             bodies,
             answers,
+            kept,
             work: Work::start(),
             started_unix_ms: unix_ms(),
         }))
@@ -200,6 +204,11 @@ impl AppState {
 
     pub(crate) fn answers(&self) -> &Arc<Budget> {
         &self.0.answers
+    }
+
+    /// Responses that later requests may refer to.
+    pub(crate) fn kept(&self) -> &Kept {
+        &self.0.kept
     }
 
     /// Threads for what is not waiting for a socket.

@@ -14,7 +14,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Response, Version, 
 use crate::fault::{Fault, Kind};
 
 /// Methods and headers that a page is told it may use; others a page may name itself.
-const METHODS: &str = "GET, POST, OPTIONS";
+const METHODS: &str = "GET, POST, DELETE, OPTIONS";
 const HEADERS: &str = "authorization, x-api-key, api-key, content-type, x-request-id";
 /// Headers of answers that a page may read.
 const EXPOSED: &str = "x-request-id, x-gimbal-ignored, retry-after";

@@ -217,6 +217,18 @@ impl Setting {
         Self { key, scope, doc, unit, kind, environment: &[], default }
     }
 
+    /// A bound of the whole process.
+    pub(crate) const fn limit(
+        key: &'static str,
+        doc: &'static str,
+        unit: &'static str,
+        kind: Kind,
+        default: fn(&Facts) -> (Value, &'static str),
+    ) -> Self {
+        let (scope, environment) = (Scope::Process(Names::Nothing), &[]);
+        Self { key, scope, doc, unit, kind, environment, default }
+    }
+
     /// Who may ask.
     pub(crate) const fn access(
         key: &'static str,

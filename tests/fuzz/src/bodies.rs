@@ -13,11 +13,26 @@ use gimbal_sim::{Config, Cost, Reads, Script, SimBackend, Time};
 use gimbal_text::{ChatTemplate, Tokenizer, TokenizerData};
 
 /// The first byte of an input chooses one.
-const PATHS: [&str; 5] =
-    ["/invocations", "/v1/completions", "/v1/chat/completions", "/tokenize", "/detokenize"];
+const PATHS: [&str; 8] = [
+    "/invocations",
+    "/v1/completions",
+    "/v1/chat/completions",
+    "/tokenize",
+    "/detokenize",
+    "/v1/responses",
+    "/v1/messages",
+    "/v1/messages/count_tokens",
+];
 
 pub(crate) const WORDS: &[&str] = &[
     "\"inputs\"",
+    "\"input\"",
+    "\"type\"",
+    "\"text\"",
+    "\"function_call\"",
+    "\"tool_use\"",
+    "\"tool_result\"",
+    "\"item_reference\"",
     "\"parameters\"",
     "\"max_new_tokens\"",
     "\"do_sample\"",

@@ -66,7 +66,7 @@ impl Turns {
     fn user(&mut self, at: &str, content: Value) -> Result<(), Fault> {
         for (at, kind, block) in blocks(at, content)? {
             match kind.as_str() {
-                "text" => self.add("user", vec![part(&at, block)?]),
+                "text" => self.add("user", vec![part(&at, &block)?]),
                 "tool_result" => self.0.push(result(&at, block)?),
                 other => return Err(refused(&format!("{at}.type"), other)),
             }
@@ -83,7 +83,7 @@ impl Turns {
             let Some(turn) = self.0.last_mut().and_then(Value::as_object_mut) else { continue };
             match kind.as_str() {
                 "text" => {
-                    let part = part(&at, block)?;
+                    let part = part(&at, &block)?;
                     self.add("assistant", vec![part]);
                 }
                 "tool_use" => {
@@ -162,16 +162,16 @@ fn call(at: &str, mut block: Members) -> Result<Value, Fault> {
 /// A text, or text blocks alone.
 fn texts(at: &str, content: Value) -> Result<Vec<Value>, Fault> {
     let of_block = |(at, kind, block): (String, String, Members)| match kind.as_str() {
-        "text" => part(&at, block),
+        "text" => part(&at, &block),
         other => Err(refused(&format!("{at}.type"), other)),
     };
     blocks(at, content)?.into_iter().map(of_block).collect()
 }
 
 /// A text block as a part of a chat's message.
-fn part(at: &str, block: Members) -> Result<Value, Fault> {
-    known(at, &block, &["type", "text"])?;
-    Ok(json!({ "type": "text", "text": text(at, &block, "text")? }))
+fn part(at: &str, block: &Members) -> Result<Value, Fault> {
+    known(at, block, &["type", "text"])?;
+    Ok(json!({ "type": "text", "text": text(at, block, "text")? }))
 }
 
 /// The blocks of a content, each with its place and its type.

@@ -65,6 +65,7 @@ pub(crate) async fn messages(call: &mut Call, mut fields: Fields) -> Result<Resp
     }
     let (service, stops) = (asked.service.clone(), asked.base.stop.clone());
     let Running { generations, reading } = asked.run(call).await.map_err(renamed)?;
+    call.share = None;
     let answer = Answer {
         id: format!("msg_{}", random_hex()),
         model: service.name().to_owned(),
@@ -136,6 +137,6 @@ fn renamed(fault: Fault) -> Fault {
     fault.renamed(&[
         (".function.parameters", ".input_schema"),
         (".function", ""),
-        ("stop:", "stop_sequences:"),
+        ("stop", "stop_sequences"),
     ])
 }

@@ -38,7 +38,7 @@ pub(crate) struct Running {
 }
 
 impl Asked {
-    /// Starts it.
+    /// Starts it. What the body holds of the memory for bodies is still held.
     pub(crate) async fn run(self, call: &mut Call) -> Result<Running, Fault> {
         let Self { service, conversation, tools, tree_bytes, base } = self;
         call.charge(conversation.bytes() + tree_bytes + tools.bytes())?;
@@ -61,7 +61,6 @@ impl Asked {
         };
         let patience = patience(call, service.edge());
         let generations = Generations::start(&service, vec![request], patience).await?;
-        call.share = None;
         let reasoning = reasoning.map(|format| {
             let tokens = generations.prompt(0);
             let end = &tokens[tokens.len().saturating_sub(TAIL_TOKENS)..];

@@ -79,6 +79,7 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
     };
     let asked = Asked { service: Arc::clone(&service), conversation, tools, tree_bytes, base };
     let Running { generations, reading } = asked.run(call).await?;
+    call.share = None;
     let header = Header::new(call, "chatcmpl", &service);
     let tokenizer = service.tokenizer().clone();
     let prompt = Some(generations.prompt(0)).filter(|_| shown.ids);

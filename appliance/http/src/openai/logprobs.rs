@@ -7,6 +7,7 @@ use std::sync::Arc;
 use gimbal_engine::{PromptScore, TokenInfo};
 use gimbal_text::Tokenizer;
 use serde::Deserialize;
+use serde_json::{Value, json};
 use utoipa::ToSchema;
 
 use super::request::alternatives;
@@ -102,6 +103,13 @@ pub(super) fn chat<'a>(
         }
     };
     ChatLogprobs { content: tokens.map(told).collect() }
+}
+
+/// Tokens with their log probabilities and so many alternatives, for a door of other words.
+pub(crate) fn logprobs_of(tokenizer: &Tokenizer, top: u8, tokens: &[TokenInfo]) -> Vec<Value> {
+    let shown = Shown { top: Some(top), prompt: None, ids: false, by_id: false };
+    let told = chat(tokenizer, shown, false, tokens.iter());
+    told.content.iter().map(|token| json!(token)).collect()
 }
 
 /// A token in completions' shape; a prompt's first one has no log probability.

@@ -25,9 +25,11 @@ pub(crate) use completions::completions;
 pub(crate) use conversation::Conversation;
 pub(crate) use info::{Load, Model, Models, TokenizerInfo, Version};
 pub(crate) use info::{load, model, models, tokenizer_info, version};
+pub(crate) use logprobs::logprobs_of;
 #[cfg(test)]
 pub(crate) use parts::members;
 pub(crate) use parts::{parts, stream_options};
+pub(crate) use request::alternatives;
 pub(crate) use spoken::Reading;
 pub(crate) use tokens::{Detokenized, Tokenized, detokenize, tokenize};
 pub(crate) use tools::ToolFields;

@@ -185,7 +185,7 @@ impl StreamOptions {
 }
 
 /// A count of alternatives, within the limit.
-pub(super) fn alternatives(name: &str, Count(count): Count) -> Result<u8, Fault> {
+pub(crate) fn alternatives(name: &str, Count(count): Count) -> Result<u8, Fault> {
     if count > TOP_LOGPROBS_MAX {
         return Err(Fault::field(
             name,

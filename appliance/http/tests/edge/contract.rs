@@ -52,7 +52,7 @@ async fn bad_bodies_are_400_in_the_schema_of_their_route() {
         &server,
         vec![
             (INVOCATIONS, json!({}), 400, invalid),
-            (INVOCATIONS, json!({"text": "a"}), 400, invalid),
+            (INVOCATIONS, json!({"words": "a"}), 400, invalid),
             (INVOCATIONS, json!({"inputs": 5}), 400, invalid),
             (INVOCATIONS, json!({"inputs": []}), 400, invalid),
             (INVOCATIONS, json!({"inputs": ""}), 400, invalid),

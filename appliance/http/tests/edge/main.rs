@@ -1,7 +1,7 @@
 //! Tests of the edge: a real TCP server on the simulated device, and a client by hand.
 //!
 //! Reading order: `rig` (server), `client` (HTTP by hand), `contract` (every situation, its
-//! status and its body), `answers` (shapes, and equality over routes), `scores` (log probabilities of prompts), `clients` (what they rely on), `metrics`, `lmi` (its schema, and TGI's), `messages` (Anthropic's), `ollama`, `llamacpp`, `limits` (full queues, bad
+//! status and its body), `answers` (shapes, and equality over routes), `scores` (log probabilities of prompts), `clients` (what they rely on), `metrics`, `lmi` (its schema, and TGI's), `messages` (Anthropic's), `responses` (OpenAI's newer one), `ollama`, `llamacpp`, `limits` (full queues, bad
 //! clients), `keys` (who may), `overload` (during a two-second step), `losses` (a killed device), `boot` (before and
 //! after serving), `dashboard` (the page and `/status`), `readings` (how devices are).
 
@@ -24,5 +24,6 @@ mod ollama;
 mod openapi;
 mod overload;
 mod readings;
+mod responses;
 mod rig;
 mod scores;

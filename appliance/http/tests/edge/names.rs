@@ -47,6 +47,7 @@ async fn every_field_is_done_harmless_or_refused_as_the_table_says() {
         ("/tokenize", json!({"messages": messages}), ""),
         ("/detokenize", json!({"tokens": [72]}), ""),
         ("/v1/messages", json!({"messages": messages, "max_tokens": 2}), ""),
+        ("/v1/responses", json!({"input": "Hi", "max_output_tokens": 2}), ""),
         ("/completion", json!({"prompt": "Hi", "n_predict": 2}), ""),
         ("/apply-template", json!({"messages": messages}), ""),
         ("/api/chat", json!({"messages": messages, "options": {"num_predict": 2}}), ""),

@@ -30,7 +30,8 @@ fn sample(schema: &Value) -> Value {
 }
 
 /// Fields that say what an answer must look like, or what it may call.
-const FORMS: [&str; 15] = [
+const FORMS: [&str; 17] = [
+    "text",
     "output_config",
     "tools",
     "tool_choice",
@@ -66,6 +67,7 @@ async fn every_promised_field_is_read() {
         ("/tokenize", "TokenizeChat", json!({"messages": [{"role": "user", "content": "x"}]})),
         ("/tokenize", "TokenizeContent", json!({"content": "x"})),
         ("/detokenize", "DetokenizeRequest", json!({"tokens": [1]})),
+        ("/v1/responses", "ResponsesRequest", json!({"input": "x"})),
         (
             "/v1/messages",
             "MessagesRequest",
@@ -85,8 +87,9 @@ async fn every_promised_field_is_read() {
         let properties = schema(name);
         let properties = properties.as_object().expect("properties");
         for (field, schema) in properties {
-            // What replaces a field the body has, or has no effect by design.
-            if body.get(field).is_some() || ["messages", "model"].contains(&field.as_str()) {
+            // What replaces a field the body has, has no effect by design, or names what must be kept.
+            let others = ["messages", "model", "previous_response_id"];
+            if body.get(field).is_some() || others.contains(&field.as_str()) {
                 continue;
             }
             let nested = schema["properties"].as_object();
@@ -102,7 +105,7 @@ async fn every_promised_field_is_read() {
             for value in values {
                 let mut body = body.clone();
                 body[field] = value.clone();
-                if field == "top_logprobs" {
+                if field == "top_logprobs" && body.get("messages").is_some() {
                     body["logprobs"] = true.into();
                 }
                 if field == "logprob_token_ids" {

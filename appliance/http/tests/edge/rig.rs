@@ -23,7 +23,7 @@ use crate::client::{self, Response};
 /// Writes each message's content and nothing else, so that a chat and a plain prompt are equal.
 const TEMPLATE: &str = "{% for m in messages %}\
     {% if m.role == 'forbidden' %}{{ raise_exception('no such role') }}{% endif %}\
-    {{ m.content }}{% endfor %}{% if enable_thinking %}{% endif %}";
+    {{ m.content }}{% endfor %}{% if enable_thinking or reasoning_effort %}{% endif %}";
 
 /// One recorder a process; models have names of their own.
 static EXPOSITION: LazyLock<Exposition> =
