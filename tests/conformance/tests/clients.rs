@@ -1,4 +1,4 @@
-//! Real clients against the real binary: the `openai` and `anthropic` packages, and requests that Schemathesis
+//! Real clients against the real binary: the packages `openai`, `anthropic` and `ollama`, and requests that Schemathesis
 //! makes from our OpenAPI document.
 //!
 //! `cargo xtask test` installs them, pinned by `tests/clients/requirements.txt`.
@@ -52,6 +52,16 @@ fn the_clients_of_responses_and_messages_work_unchanged() -> anyhow::Result<()> 
     let server = Server::start(&model, &["--onnxruntime", &library])?;
     let mut client = Command::new(clients.join("python"));
     client.arg(scripts.join("doors_client.py"));
+    run(client.env("GIMBAL_URL", format!("http://{}", server.address)))
+}
+
+/// Ollama's routes, by its own package.
+#[test]
+fn the_ollama_client_works_unchanged() -> anyhow::Result<()> {
+    let Some((model, library, clients, scripts)) = setup() else { return Ok(()) };
+    let server = Server::start(&model, &["--onnxruntime", &library])?;
+    let mut client = Command::new(clients.join("python"));
+    client.arg(scripts.join("ollama_client.py"));
     run(client.env("GIMBAL_URL", format!("http://{}", server.address)))
 }
 

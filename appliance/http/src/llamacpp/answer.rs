@@ -26,6 +26,7 @@ use crate::stream::Encode;
 pub(super) struct Asked {
     pub(super) stops: Arc<[String]>,
     pub(super) params: SampleParams,
+    pub(super) seed: i64,
     pub(super) n_predict: i64,
     pub(super) top: Option<u8>,
     pub(super) has_tokens: bool,
@@ -89,10 +90,10 @@ impl Answer {
             _ if !stopping_word.is_empty() => StopType::Word,
             _ => StopType::Eos,
         };
-        let Asked { stops, params, n_predict, .. } = &self.asked;
+        let Asked { stops, params, seed, n_predict, .. } = &self.asked;
         LlamaEnd {
             model: &self.model,
-            generation_settings: LlamaSettings::of(params, stops, *n_predict),
+            generation_settings: LlamaSettings::of(params, *seed, stops, *n_predict),
             prompt: self.prompts.get(prompt).map_or("", String::as_str),
             has_new_line,
             truncated: false,

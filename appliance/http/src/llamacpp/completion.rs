@@ -87,6 +87,7 @@ pub(crate) async fn completion(
     let asked = Asked {
         stops: base.stop.clone(),
         params: base.params.clone(),
+        seed: base.seed.map_or(-1, u64::cast_signed),
         n_predict: length.map_or(-1, i64::from),
         top,
         has_tokens: own.return_tokens.is_some_and(|Flag(flag)| flag),

@@ -59,7 +59,7 @@ pub(crate) fn props(service: &Service) -> Response<Body> {
     call::json(&Props {
         default_generation_settings: Defaults {
             n_ctx: service.max_model_len(),
-            params: LlamaSettings::of(&service.edge().sampling, &[], -1),
+            params: LlamaSettings::of(&service.edge().sampling, -1, &[], -1),
         },
         total_slots: service.policy().max_rolling_batch_size,
         model_alias: service.name(),

@@ -50,7 +50,8 @@ pub(crate) enum StopType {
 /// How the answer was sampled.
 #[derive(Debug, Serialize, ToSchema)]
 pub(crate) struct LlamaSettings<'a> {
-    pub(super) seed: u64,
+    /// -1 is any.
+    pub(super) seed: i64,
     pub(super) temperature: f32,
     pub(super) top_k: u32,
     pub(super) top_p: f32,
@@ -63,9 +64,9 @@ pub(crate) struct LlamaSettings<'a> {
 }
 
 impl<'a> LlamaSettings<'a> {
-    pub(super) fn of(params: &SampleParams, stop: &'a [String], n_predict: i64) -> Self {
+    pub(super) fn of(params: &SampleParams, seed: i64, stop: &'a [String], n_predict: i64) -> Self {
         Self {
-            seed: params.seed,
+            seed,
             temperature: params.temperature,
             top_k: params.top_k,
             top_p: params.top_p,

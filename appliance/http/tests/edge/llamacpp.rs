@@ -28,7 +28,8 @@ async fn a_completion_is_that_of_openais_route() {
         assert_eq!((&told["stop"], &told["prompt"]), (&json!(true), &json!("abc")));
         assert_eq!(told["tokens_predicted"], usage["completion_tokens"]);
         assert_eq!(told["tokens_evaluated"], usage["prompt_tokens"]);
-        assert_eq!(told["generation_settings"]["n_predict"], 6);
+        let settings = &told["generation_settings"];
+        assert_eq!((&settings["n_predict"], &settings["seed"]), (&json!(6), &json!(-1)));
         assert_eq!(told["timings"]["predicted_n"], 6);
         let probabilities = told["completion_probabilities"].as_array().expect("a list");
         let logprobs: Vec<&Value> = probabilities.iter().map(|p| &p["logprob"]).collect();
