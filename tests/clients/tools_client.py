@@ -138,9 +138,13 @@ class Tools(unittest.TestCase):
         call = {"id": "1", "type": "function", "function": {"name": "sum", "arguments": "{"}}
         history = [*MESSAGES, {"role": "assistant", "content": None, "tool_calls": [call]}]
         refused("messages[1].tool_calls[0].function.arguments", messages=history)
-        refused(
-            "response_format", tool_choice="required", response_format={"type": "json_object"}
-        )
+        # A form of texts does not concern a call; another grammar of the whole answer does.
+        text = {"type": "json_object"}
+        called = ask(tool_choice="required", response_format=text, temperature=0).choices[0]
+        self.assertEqual(called.finish_reason, "tool_calls")
+        self.check(called.message.tool_calls[0].function)
+        extra = {"structured_outputs": {"regex": "a+"}}
+        refused("structured_outputs", tool_choice="required", extra_body=extra)
 
 
 if __name__ == "__main__":

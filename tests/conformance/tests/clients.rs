@@ -65,6 +65,16 @@ fn the_ollama_client_works_unchanged() -> anyhow::Result<()> {
     run(client.env("GIMBAL_URL", format!("http://{}", server.address)))
 }
 
+#[test]
+fn the_openai_client_parses_and_streams_its_types() -> anyhow::Result<()> {
+    let Some((model, library, clients, scripts)) = setup() else { return Ok(()) };
+    let name = ["--served-model-name", "small"];
+    let server = Server::start(&model, &[&["--onnxruntime", &library], &name[..]].concat())?;
+    let mut client = Command::new(clients.join("python"));
+    client.arg(scripts.join("frameworks/openai_python.py")).env("GIMBAL_MODEL", "small");
+    run(client.env("GIMBAL_URL", format!("http://{}", server.address)))
+}
+
 /// The simulated device: thousands of requests, each with the real tokenizer and template.
 #[test]
 fn generated_requests_find_no_difference_to_the_document() -> anyhow::Result<()> {

@@ -139,6 +139,20 @@ fn a_stderr_that_nobody_reads_stops_nobody() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// What is not logged is done all the same: the wait for a signal once stood in a line's fields.
+#[test]
+fn a_server_that_says_little_serves() -> anyhow::Result<()> {
+    for level in ["warn", "error"] {
+        let change = |command: &mut Command| {
+            command.args(["--log-level", level]);
+        };
+        let Some(served) = Served::start(Stdio::null(), change)? else { return Ok(()) };
+        assert_eq!(served.ask()?, 200, "{level}");
+        served.end()?;
+    }
+    Ok(())
+}
+
 #[test]
 fn a_full_disk_stops_nobody() -> anyhow::Result<()> {
     let full = OpenOptions::new().write(true).open("/dev/full")?;

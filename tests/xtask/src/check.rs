@@ -3,7 +3,7 @@
 //! The world is compiled once, in the profile `ci`; `nextest` gives every test its own process and
 //! its time limit (`.config/nextest.toml`).
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::{fs, io};
 
@@ -44,6 +44,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let outcome = command::run(tests.envs(environment));
     tell(&skips)?;
     outcome
+}
+
+/// Builds the server in the profile of the tests.
+pub(crate) fn build_gimbal() -> anyhow::Result<PathBuf> {
+    cargo(&["build", "--package", "gimbal", "--profile", PROFILE])?;
+    Ok(serve::built(PROFILE, "gimbal"))
 }
 
 fn cargo(arguments: &[&str]) -> anyhow::Result<()> {

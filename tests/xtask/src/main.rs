@@ -1,7 +1,8 @@
 //! `cargo xtask`: everything a person or CI does with this repository, by one name each.
 //!
 //! Reading order: `prerequisites` (what must be on the machine), `assets` (what is fetched, by
-//! hash), `clients` (Python packages), `browser`, `serve`, `check` (the tests), `golden`.
+//! hash), `clients` (Python packages), `frameworks` (clients of other projects), `browser`, `serve`,
+//! `check` (the tests), `golden`.
 //! `tests/tidy.rs` holds the rules of style.
 
 #![forbid(unsafe_code)]
@@ -12,6 +13,7 @@ mod check;
 mod clients;
 mod command;
 mod dist;
+mod frameworks;
 mod fuzz;
 mod golden;
 mod models;
@@ -45,6 +47,8 @@ cargo xtask COMMAND
   attack [NAME…]  attacks a server on loopback, each bounded: what they cost (docs/security.md);
                   `overload` and `disconnects` [SECONDS] are crowds for minutes; --binary FILE
                   takes another server
+  clients [--only NAME]   agents, structured output and evaluators of other projects against the
+                  real binary (fetches 2 GB of Python packages)
   screenshot      docs/dashboard.png anew: the dashboard after five minutes of load
 
 FLAGS of `serve` are those of `gimbal serve`; `simulate` without ARGS lists its own.
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Some("pace") => pace(),
         Some("perf") => perf::run(rest),
         Some("peers") => peers::run(rest),
+        Some("clients") => frameworks::run(rest),
         Some("attack") => attack(rest),
         Some("screenshot") => screenshot(),
         Some("help" | "--help" | "-h") | None => {

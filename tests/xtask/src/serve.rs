@@ -1,9 +1,20 @@
 //! `cargo xtask serve`: fetch, build, serve.
 
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Child, Command};
 
 use crate::{assets, command, root};
+
+/// A server that ends with its scope.
+pub(crate) struct Running(pub(crate) Child);
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        // One that is gone already is what is wanted.
+        drop(self.0.kill());
+        drop(self.0.wait());
+    }
+}
 
 /// Runs the command; `flags` go to `gimbal serve`.
 pub(crate) fn run(flags: &[String]) -> anyhow::Result<()> {

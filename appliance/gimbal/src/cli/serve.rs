@@ -81,7 +81,9 @@ async fn serve(asked: Asked, connections_max: usize) -> Result<(), Failure> {
     readiness::spare_files()?;
     announce(&state, address, started);
     state.set_serving();
-    info!(signal = signals.ends().await, "draining; the same again ends at once");
+    // Not in the line's fields: what is not logged is not computed.
+    let signal = signals.ends().await;
+    info!(signal, "draining; the same again ends at once");
     state.set_draining();
     tokio::select! {
         drained = state.models().drain_all(process.drain) => {

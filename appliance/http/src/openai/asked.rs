@@ -18,6 +18,9 @@ use crate::generations::Generations;
 /// Tokens of a prompt's end that say whether it has opened the thoughts.
 const TAIL_TOKENS: usize = 16;
 
+/// Fields whose form is that of texts: a call is none. Other grammars mean the whole answer.
+const FORMS: [&str; 2] = ["response_format", "output_config"];
+
 /// What is asked for.
 #[derive(Debug)]
 pub(crate) struct Asked {
@@ -48,7 +51,8 @@ impl Asked {
             Some(tools) => tools.grammar(call.client(), &service).await?,
             None => None,
         };
-        if let (Some(_), Some(other)) = (&grammar, &base.grammar) {
+        let other = base.grammar.as_ref().filter(|other| !FORMS.contains(&other.field));
+        if let (Some(_), Some(other)) = (&grammar, other) {
             let what = "not beside a tool_choice that asks for a call: an answer has one grammar";
             return Err(Fault::field(other.field, what));
         }

@@ -1,13 +1,14 @@
 //! Both servers at once, one idle while the other is measured, by `gimbal bench`.
 
 use std::path::Path;
-use std::process::{Child, Command};
+use std::process::Command;
 
 use anyhow::Context;
 use serde_json::{Map, Value, json};
 
 use super::llama::Llama;
 use super::{THREADS, folder};
+use crate::serve::Running;
 use crate::{command, models};
 
 const OURS: &str = "8097";
@@ -20,17 +21,6 @@ pub(super) struct Served<'a> {
     pub(super) gimbal: &'a Path,
     pub(super) runtime: &'a Path,
     pub(super) llama: &'a Llama,
-}
-
-/// A server that ends with its scope.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        // One that is gone already is what is wanted.
-        drop(self.0.kill());
-        drop(self.0.wait());
-    }
 }
 
 impl Served<'_> {

@@ -92,6 +92,22 @@ fn nothing_is_left_unfinished() {
     complain(&problems);
 }
 
+/// The fields of a line that nobody wants are never computed: nothing may be done in them.
+#[test]
+fn log_lines_only_say() {
+    let levels = ["trace!(", "debug!(", "info!(", "warn!(", "error!("];
+    let mut problems = Vec::new();
+    for (path, text) in files("rs") {
+        for (i, line) in text.lines().enumerate() {
+            let is_log = levels.iter().any(|level| line.trim_start().starts_with(level));
+            if is_log && line.contains(".await") {
+                problems.push(format!("{}:{}: waits in a log line", path.display(), i + 1));
+            }
+        }
+    }
+    complain(&problems);
+}
+
 #[test]
 fn every_unsafe_block_says_why_it_is_sound() {
     for (path, text) in files("rs") {
