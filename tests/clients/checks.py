@@ -16,7 +16,7 @@ UNKNOWABLE = re.compile(
     r"|^(parameters\.)?(response_format|structured_outputs|guided_\w+|grammar|json_schema|regex|ebnf|format|tools|tool_choice|functions|function_call)\b"
     r"|needs logprobs|not with stream: true|best_of other than n"
     # Items and blocks of many kinds, each with members of its own.
-    r"|^(input|messages)\[\d+\]\.|empty turn of the assistant|their results must follow"
+    r"|^(input|messages|system)\[\d+\]\.|empty turn of the assistant|their results must follow"
     r"|^(text|metadata|output_config|thinking|reasoning)\b"
 )
 
