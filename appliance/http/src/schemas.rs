@@ -99,9 +99,10 @@ pub(crate) fn ollama_turns() -> Schema {
     list(turn.required("role").build().into()).build().into()
 }
 
-/// A count, or -1 for no limit.
-pub(crate) fn whole() -> Schema {
-    or_null(Type::Integer).minimum(Some(-1)).build().into()
+/// A count from 1, or -1 or -2 for no limit.
+pub(crate) fn any_length() -> Schema {
+    let none = plain(Type::Integer).enum_values(Some([-1, -2]));
+    AnyOfBuilder::new().item(length()).item(none).build().into()
 }
 
 /// Texts, or null.

@@ -35,7 +35,7 @@ pub(super) struct LlamaFields {
     model: Option<String>,
     #[schema(schema_with = schemas::prompts)]
     prompt: Option<Prompts>,
-    #[schema(schema_with = schemas::whole)]
+    #[schema(schema_with = schemas::any_length)]
     n_predict: Option<Integer>,
     #[schema(schema_with = schemas::alternatives)]
     n_probs: Option<Count>,
@@ -126,9 +126,9 @@ fn length(n_predict: Option<Integer>, max_tokens: Option<Count>) -> Result<Optio
         (None | Some(Integer(-2..=-1)), None) => Ok(None),
         (None, Some(count)) => Ok(Some(count.small())),
         (Some(Integer(-2..=-1)), Some(_)) => Ok(None),
-        (Some(Integer(count @ 0..)), _) => Ok(Some(u32::try_from(count).unwrap_or(u32::MAX))),
+        (Some(Integer(count @ 1..)), _) => Ok(Some(u32::try_from(count).unwrap_or(u32::MAX))),
         (Some(Integer(count)), _) => {
-            let what = format!("must be at least 0, or -1 for no limit, not {count}");
+            let what = format!("must be at least 1, or -1 for no limit, not {count}");
             Err(Fault::field("n_predict", what))
         }
     }

@@ -16,7 +16,7 @@ use crate::typed::{Count, Integer, Number, STOPS_MAX, Texts, TopK};
 /// What it may say.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 pub(super) struct Options {
-    #[schema(schema_with = schemas::whole)]
+    #[schema(schema_with = schemas::any_length)]
     num_predict: Option<Integer>,
     #[schema(schema_with = schemas::temperature)]
     temperature: Option<Number>,

@@ -65,26 +65,25 @@ pub(crate) struct OllamaText<'a> {
     pub(super) end: End,
 }
 
-/// Whether it is the end, and what it cost; times are nanoseconds.
+/// Whether it is the end, and what it cost then; times are nanoseconds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, ToSchema)]
 pub(crate) struct End {
-    pub(super) done: bool,
+    done: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) done_reason: Option<&'static str>,
-    #[serde(flatten)]
-    pub(super) cost: Option<EndCost>,
-}
-
-/// What an answer cost.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, ToSchema)]
-pub(crate) struct EndCost {
-    total_duration: u64,
+    done_reason: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    total_duration: Option<u64>,
     /// The model was loaded before.
-    load_duration: u64,
-    prompt_eval_count: u32,
-    prompt_eval_duration: u64,
-    eval_count: u32,
-    eval_duration: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    load_duration: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_eval_count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    prompt_eval_duration: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eval_count: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    eval_duration: Option<u64>,
 }
 
 impl End {
@@ -96,19 +95,17 @@ impl End {
         Self {
             done: true,
             done_reason: Some(done_reason),
-            cost: Some(EndCost {
-                total_duration: nanoseconds(took),
-                load_duration: 0,
-                prompt_eval_count: cost.prompt_tokens,
-                prompt_eval_duration: nanoseconds(prompt),
-                eval_count: cost.completion_tokens,
-                eval_duration: nanoseconds(took - prompt),
-            }),
+            total_duration: Some(nanoseconds(took)),
+            load_duration: Some(0),
+            prompt_eval_count: Some(cost.prompt_tokens),
+            prompt_eval_duration: Some(nanoseconds(prompt)),
+            eval_count: Some(cost.completion_tokens),
+            eval_duration: Some(nanoseconds(took - prompt)),
         }
     }
 
     /// Nothing was asked but whether the model is there.
     pub(super) fn loaded() -> Self {
-        Self { done: true, done_reason: Some("load"), cost: None }
+        Self { done: true, done_reason: Some("load"), ..Self::default() }
     }
 }

@@ -90,7 +90,7 @@ async fn several_prompts_have_an_answer_each() {
     }
     for (more, expect) in [
         (json!({ "stream": true }), "stream: not with several prompts"),
-        (json!({ "n_predict": -3 }), "n_predict: must be at least 0"),
+        (json!({ "n_predict": 0 }), "n_predict: must be at least 1"),
         (json!({ "n_probs": 21 }), "n_probs: must be from 0 to 20"),
         (json!({ "samplers": ["top_k"] }), "samplers"),
     ] {
