@@ -3,7 +3,7 @@
 
 GIMBAL is the program and GIMBAL_MODEL its model, whatever model a test names: no hub is asked. A flag
 without a counterpart is left out, so that a test fails where it needs it; a server that does something
-else than to generate ends with NOT_OURS.
+else than to generate, or lacks its file, ends with NOT_OURS.
 """
 
 import os
@@ -32,11 +32,12 @@ def translated(given):
     flags = {}
     for word in given:
         if word.startswith("-"):
-            name = word
-            flags[name] = None
+            name, flags[word] = word, None
         else:
             flags[name] = word
-    if not OTHERS.isdisjoint(flags):
+    template = flags.get("--chat-template-file")
+    # The package has no templates.
+    if not OTHERS.isdisjoint(flags) or (template and not os.path.exists(template)):
         sys.exit(NOT_OURS)
     # Any model's name is taken there.
     ours = ["--served-model-name-strict", "false"]
