@@ -18,10 +18,11 @@ const MODEL: &str = "smollm2";
 /// Two environments, since `instructor` and LlamaIndex hold others to older versions.
 const FRAMEWORKS: Runtime = Runtime::Python("frameworks.txt");
 const EVALUATORS: Runtime = Runtime::Python("evaluators.txt");
-const CLIENTS: [Client; 14] = [
+const CLIENTS: [Client; 15] = [
     Client { name: "openai", script: "openai_python.py", runtime: FRAMEWORKS },
     Client { name: "openai-node", script: "openai_node.mjs", runtime: Runtime::Node },
     Client { name: "anthropic", script: "anthropic_client.py", runtime: FRAMEWORKS },
+    Client { name: "ollama", script: "ollama_client.py", runtime: FRAMEWORKS },
     Client { name: "litellm", script: "litellm_client.py", runtime: FRAMEWORKS },
     Client { name: "langchain", script: "langchain_client.py", runtime: FRAMEWORKS },
     Client { name: "pydantic-ai", script: "pydantic_ai_client.py", runtime: FRAMEWORKS },

@@ -22,6 +22,7 @@ mod peers;
 mod perf;
 mod prerequisites;
 mod serve;
+mod suites;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
@@ -49,6 +50,7 @@ cargo xtask COMMAND
                   takes another server
   clients [--only NAME]   agents, structured output and evaluators of other projects against the
                   real binary (fetches 2 GB of Python packages)
+  suites [FILE…]  llama.cpp's server tests as they are against the real binary: counts by file
   screenshot      docs/dashboard.png anew: the dashboard after five minutes of load
 
 FLAGS of `serve` are those of `gimbal serve`; `simulate` without ARGS lists its own.
@@ -72,6 +74,7 @@ fn main() -> ExitCode {
         Some("perf") => perf::run(rest),
         Some("peers") => peers::run(rest),
         Some("clients") => frameworks::run(rest),
+        Some("suites") => suites::run(rest),
         Some("attack") => attack(rest),
         Some("screenshot") => screenshot(),
         Some("help" | "--help" | "-h") | None => {

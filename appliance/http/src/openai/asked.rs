@@ -19,7 +19,7 @@ use crate::generations::Generations;
 const TAIL_TOKENS: usize = 16;
 
 /// Fields whose form is that of texts: a call is none. Other grammars mean the whole answer.
-const FORMS: [&str; 2] = ["response_format", "output_config"];
+const FORMS: [&str; 3] = ["response_format", "output_config", "text"];
 
 /// What is asked for.
 #[derive(Debug)]
