@@ -8,6 +8,7 @@ import json
 import os
 import unittest
 
+import jsonschema
 import openai
 
 client = openai.OpenAI(base_url=f"{os.environ['GIMBAL_URL']}/v1", api_key="none", max_retries=0)
@@ -121,6 +122,24 @@ class Tools(unittest.TestCase):
         self.assertEqual(said.finish_reason, "function_call")
         self.check(said.message.function_call)
         self.assertIsNone(said.message.tool_calls)
+
+    def test_an_answer_is_a_call_or_has_its_form(self):
+        schema = {
+            "type": "object",
+            "properties": {"city": {"type": "string", "maxLength": 20}, "sunny": {"type": "boolean"}},
+            "required": ["city", "sunny"],
+            "additionalProperties": False,
+        }
+        form = {"type": "json_schema", "json_schema": {"name": "answer", "schema": schema}}
+        kinds = set()
+        for seed in range(30):
+            choice = ask(response_format=form, temperature=1.5, seed=seed, max_tokens=200).choices[0]
+            kinds.add(choice.finish_reason)
+            for call in choice.message.tool_calls or []:
+                self.check(call.function)
+            if choice.finish_reason == "stop":
+                jsonschema.validate(json.loads(choice.message.content), schema)
+        self.assertEqual(kinds, {"tool_calls", "stop"})
 
     def test_what_is_wrong_names_its_place(self):
         def refused(part, **more):

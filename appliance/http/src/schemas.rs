@@ -52,13 +52,14 @@ pub(crate) fn tools() -> Schema {
     let function = plain(Type::Object).property("name", needed_text()).required("name");
     let kind = plain(Type::String).enum_values(Some(["function"]));
     let tool = plain(Type::Object).property("type", kind).property("function", function);
-    list(tool.required("type").required("function").build().into()).build().into()
+    let tool = tool.required("type").required("function");
+    list_or_null(tool.build().into()).build().into()
 }
 
 /// Functions in OpenAI's older form.
 pub(crate) fn functions() -> Schema {
     let function = plain(Type::Object).property("name", needed_text()).required("name");
-    list(function.build().into()).build().into()
+    list_or_null(function.build().into()).build().into()
 }
 
 /// `response_format`: what it holds beside its type depends on the type.
@@ -107,8 +108,7 @@ pub(crate) fn any_length() -> Schema {
 
 /// Texts, or null.
 pub(crate) fn texts() -> Schema {
-    let kinds = SchemaType::from_iter([Type::Array, Type::Null]);
-    ArrayBuilder::new().schema_type(kinds).items(plain(Type::String)).build().into()
+    list_or_null(needed_text()).build().into()
 }
 
 /// Whatever a template reads.
@@ -183,16 +183,18 @@ fn list(items: Schema) -> ArrayBuilder {
     ArrayBuilder::new().items(RefOr::T(items))
 }
 
+fn list_or_null(items: Schema) -> ArrayBuilder {
+    list(items).schema_type(SchemaType::from_iter([Type::Array, Type::Null]))
+}
+
 /// Tokens that end an answer.
 pub(crate) fn stop_tokens() -> Schema {
-    let kinds = SchemaType::from_iter([Type::Array, Type::Null]);
-    list(id()).schema_type(kinds).max_items(Some(STOP_TOKENS_MAX - 1)).build().into()
+    list_or_null(id()).max_items(Some(STOP_TOKENS_MAX - 1)).build().into()
 }
 
 /// Tokens whose log probabilities are asked for.
 pub(crate) fn asked_tokens() -> Schema {
-    let kinds = SchemaType::from_iter([Type::Array, Type::Null]);
-    list(id()).schema_type(kinds).min_items(Some(1)).max_items(Some(ASKED_MAX)).build().into()
+    list_or_null(id()).min_items(Some(1)).max_items(Some(ASKED_MAX)).build().into()
 }
 
 /// Tokens.
@@ -321,10 +323,9 @@ pub(crate) fn reasoning() -> Schema {
 
 /// What more an answer tells.
 pub(crate) fn included() -> Schema {
-    let kinds = SchemaType::from_iter([Type::Array, Type::Null]);
     let names = ["message.output_text.logprobs", "reasoning.encrypted_content"];
     let name = plain(Type::String).enum_values(Some(names)).build();
-    list(name.into()).schema_type(kinds).max_items(Some(8)).build().into()
+    list_or_null(name.into()).max_items(Some(8)).build().into()
 }
 
 /// A client's own notes.
@@ -357,8 +358,7 @@ pub(crate) fn thinking() -> Schema {
 /// Texts that end an answer, as a list.
 pub(crate) fn stop_list() -> Schema {
     let one = plain(Type::String).min_length(Some(1)).max_length(Some(STOP_LETTERS_MAX)).build();
-    let kinds = SchemaType::from_iter([Type::Array, Type::Null]);
-    list(one.into()).schema_type(kinds).max_items(Some(STOPS_MAX - 1)).build().into()
+    list_or_null(one.into()).max_items(Some(STOPS_MAX - 1)).build().into()
 }
 
 fn any<const N: usize>(all: [Schema; N]) -> Schema {

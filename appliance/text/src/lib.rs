@@ -62,5 +62,5 @@ pub use template::{ChatTemplate, RenderOptions};
 pub use tokenizer::Tokenizer;
 pub use tools::{
     Piece, ReasoningFormat, ReasoningSplitter, Thought, ToolChoice, ToolError, ToolFormat,
-    ToolParser, ToolSpec, grammar as tool_grammar,
+    ToolParser, ToolSpec, grammar as tool_grammar, grammar_or as tool_grammar_or,
 };

@@ -4,10 +4,11 @@
 //! how it is cut never matters. Reading order: `spec` (what a client says of its tools), `format` (who
 //! writes calls how), `parser` (text to calls) with its readers `object` (JSON), `named` (a name, then
 //! JSON), `pythonic` with `literal`, `xml` with `typed`; all of them hand to `calls`, and `scan` knows
-//! where a piece of JSON ends; then `force` (the grammar of a call) and `reasoning`. Next:
+//! where a piece of JSON ends; then `force` (the grammar of a call), `either` (of a call or a form) and `reasoning`. Next:
 //! `tools/spec.rs`.
 
 mod calls;
+mod either;
 mod force;
 mod format;
 mod literal;
@@ -25,6 +26,7 @@ mod xml;
 mod tests;
 
 pub use calls::Piece;
+pub use either::grammar_or;
 pub use force::{ToolChoice, grammar};
 pub use format::ToolFormat;
 pub use parser::ToolParser;

@@ -71,10 +71,11 @@ pub(crate) async fn chat(call: &mut Call, mut fields: Fields) -> Result<Response
         return Err(Fault::field("messages", "is missing"));
     };
     let messages = history::messages(value)?;
-    if messages.is_empty() {
-        return Ok(begun.loaded());
-    }
     let tools = ToolFields { tools: own.tools, ..ToolFields::default() };
+    if messages.is_empty() {
+        tools.check(&begun.service)?;
+        return begun.loaded();
+    }
     begun.conversation.messages = Some(Tree { value: messages.into(), bytes });
     begun.run(call, fields, tools).await
 }
@@ -85,7 +86,7 @@ pub(crate) async fn generate(call: &mut Call, mut fields: Fields) -> Result<Resp
     let mut begun = Begun::read(call, &mut fields, Form::Generate)?;
     let own: GenerateFields = part(&mut fields)?;
     let Some(prompt) = own.prompt.filter(|prompt| !prompt.is_empty()) else {
-        return Ok(begun.loaded());
+        return begun.loaded();
     };
     if own.raw.is_some_and(|Flag(raw)| raw) {
         if own.system.is_some_and(|system| !system.is_empty()) {
@@ -148,9 +149,10 @@ impl Begun {
         Ok(Self { service, conversation, base, tree_bytes, answer, framing })
     }
 
-    /// The model is there.
-    fn loaded(self) -> Response<Body> {
-        call::json_text(self.answer.loaded())
+    /// The model is there; what else is said must be right all the same.
+    fn loaded(self) -> Result<Response<Body>, Fault> {
+        self.service.check(&self.base)?;
+        Ok(call::json_text(self.answer.loaded()))
     }
 
     /// Runs it as a chat.
@@ -200,7 +202,7 @@ fn grammar(Tree { value, .. }: Tree) -> Result<Option<Wanted>, Fault> {
     let source = match &value {
         Value::String(word) if word.is_empty() => return Ok(None),
         Value::String(word) if word == "json" => GrammarSource::JsonObject,
-        Value::String(_) => {
+        Value::String(_) | Value::Bool(_) => {
             return Err(Fault::field(FIELD, "must be \"json\" or a JSON schema, an object"));
         }
         schema => structured::schema(FIELD, schema)?,

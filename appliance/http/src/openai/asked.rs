@@ -19,7 +19,7 @@ use crate::generations::Generations;
 const TAIL_TOKENS: usize = 16;
 
 /// Fields whose form is that of texts: a call is none. Other grammars mean the whole answer.
-const FORMS: [&str; 3] = ["response_format", "output_config", "text"];
+const FORMS: [&str; 4] = ["response_format", "output_config", "text", "format"];
 
 /// What is asked for.
 #[derive(Debug)]
@@ -47,11 +47,14 @@ impl Asked {
         call.charge(conversation.bytes() + tree_bytes + tools.bytes())?;
         let tools = tools.tools(&service)?;
         let prompt = conversation.prompt(tools.as_ref())?;
+        let (form, other) = match &base.grammar {
+            Some(form) if FORMS.contains(&form.field) => (Some(form), None),
+            other => (None, other.as_ref()),
+        };
         let grammar = match &tools {
-            Some(tools) => tools.grammar(call.client(), &service).await?,
+            Some(tools) => tools.grammar(call.client(), &service, form).await?,
             None => None,
         };
-        let other = base.grammar.as_ref().filter(|other| !FORMS.contains(&other.field));
         if let (Some(_), Some(other)) = (&grammar, other) {
             let what = "not beside a tool_choice that asks for a call: an answer has one grammar";
             return Err(Fault::field(other.field, what));

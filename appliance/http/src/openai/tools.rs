@@ -6,7 +6,9 @@
 use std::sync::Arc;
 
 use gimbal_engine::{Client, Parser, Service, Wanted, text_pool};
-use gimbal_text::{GrammarError, ToolChoice, ToolError, ToolFormat, ToolSpec, tool_grammar};
+use gimbal_text::{
+    GrammarError, ToolChoice, ToolError, ToolFormat, ToolSpec, tool_grammar, tool_grammar_or,
+};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use utoipa::ToSchema;
@@ -48,6 +50,11 @@ impl ToolFields {
     pub(super) fn bytes(&self) -> usize {
         let all = [&self.tools, &self.tool_choice, &self.functions, &self.function_call];
         all.into_iter().flatten().map(|tree| tree.bytes).sum()
+    }
+
+    /// Says what is wrong with them.
+    pub(crate) fn check(self, service: &Service) -> Result<(), Fault> {
+        self.tools(service).map(drop)
     }
 
     /// The tools that an answer may call; none where there are none, or none may be called.
@@ -102,22 +109,33 @@ impl ToolFields {
 }
 
 impl Tools {
-    /// The grammar of a call that must come. Each tool's schema is tried by itself, on a thread for
-    /// texts.
+    /// The grammar of a call that must come, or of one that may where an answer has a form. Each tool's
+    /// schema is tried by itself, on a thread for texts.
     pub(super) async fn grammar(
         &self,
         client: Client,
         service: &Arc<Service>,
+        form: Option<&Wanted>,
     ) -> Result<Option<Wanted>, Fault> {
-        let Some(choice) = self.forced.clone() else { return Ok(None) };
         let (service, tools) = (Arc::clone(service), self.clone());
+        let form = form.filter(|_| self.forced.is_none()).cloned();
+        let field = form.as_ref().map_or("tools", |form| form.field);
         let make = move || {
+            let Tools { format, specs, is_parallel, .. } = &tools;
             let control = |text: &str| control(&service, text);
-            tool_grammar(tools.format, &tools.specs, &choice, tools.is_parallel, &control)
+            match (&tools.forced, &form) {
+                (Some(choice), _) => {
+                    tool_grammar(*format, specs, choice, *is_parallel, &control).map(Some)
+                }
+                (None, Some(Wanted { field, source })) => {
+                    tool_grammar_or(*format, specs, (field, source), *is_parallel, &control)
+                }
+                (None, None) => Ok(None),
+            }
         };
         let made = text_pool::run(client, make).await?;
-        let source = made.map_err(|GrammarError(what)| placed("tools", &what))?;
-        Ok(Some(Wanted { field: "tools", source: Arc::new(source) }))
+        let source = made.map_err(|GrammarError(what)| placed(field, &what))?;
+        Ok(source.map(|source| Wanted { field, source: Arc::new(source) }))
     }
 
     /// What a template that knows no tools is told of them: in words.
@@ -185,7 +203,9 @@ fn as_tools(functions: Value) -> Result<Value, Fault> {
 /// An error whose words begin with a place in `tools`.
 fn placed(field: &str, what: &str) -> Fault {
     match what.split_once(": ") {
-        Some((place, what)) if place.starts_with("tools") => Fault::field(place, what),
+        Some((place, what)) if place.starts_with("tools") || place == field => {
+            Fault::field(place, what)
+        }
         _ => Fault::field(field, what),
     }
 }

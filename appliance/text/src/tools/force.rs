@@ -2,7 +2,7 @@
 //!
 //! What it lets through, `ToolParser` reads as calls whose arguments follow their schemas. Formats
 //! whose arguments are no JSON are made to write JSON, which their readers know too. Text before a
-//! call is not let through. Next: `reasoning.rs`.
+//! call is not let through. Next: `either.rs`.
 
 use std::fmt::Write;
 
@@ -65,17 +65,27 @@ pub fn grammar(
             ToolChoice::Named(name) => format!("there is no tool {name:?}"),
         }));
     }
+    let single = matches!(choice, ToolChoice::Named(_)) || !is_parallel;
+    rules(format, "start", &chosen, single, control).map(GrammarSource::Lark)
+}
+
+/// Rules in Lark's form, of which `start` is one call, or several.
+pub(super) fn rules(
+    format: ToolFormat,
+    start: &str,
+    chosen: &[(usize, &ToolSpec)],
+    single: bool,
+    control: &dyn Fn(&str) -> Option<u32>,
+) -> Result<String, GrammarError> {
     let frame = frame(format, control);
     let text = |text: &str| literal(text, format, control);
-    let more = match (choice, is_parallel) {
-        (ToolChoice::Required, true) => {
-            format!(" ({}call){{0,{}}}", text(frame.between), CALLS_MAX - 1)
-        }
-        _ => String::new(),
+    let more = match single {
+        true => String::new(),
+        false => format!(" ({}call){{0,{}}}", text(frame.between), CALLS_MAX - 1),
     };
     let (open, close) = (text(&frame.open), text(frame.close));
     let mut lark = String::new();
-    line(&mut lark, &format!("start: {open}call{more} {close}"));
+    line(&mut lark, &format!("{start}: {open}call{more} {close}"));
     let calls: Vec<String> = chosen.iter().map(|(index, _)| format!("call_{index}")).collect();
     line(&mut lark, &format!("call: {}", calls.join(" | ")));
     for (index, tool) in chosen {
@@ -85,16 +95,16 @@ pub fn grammar(
             None => line(&mut lark, &format!("call_{index}: {begin}\"{{}}\" {end}")),
             Some(schema) => {
                 let schema = arguments(schema);
-                check(index, &schema)?;
+                check(&format!("tools[{index}].function.parameters"), &schema)?;
                 line(&mut lark, &format!("call_{index}: {begin}arguments_{index} {end}"));
                 line(&mut lark, &format!("arguments_{index}: %json {schema}"));
             }
         }
     }
-    Ok(GrammarSource::Lark(lark))
+    Ok(lark)
 }
 
-fn line(lark: &mut String, line: &str) {
+pub(super) fn line(lark: &mut String, line: &str) {
     // Writing to a string cannot fail.
     let _ = writeln!(lark, "{}", line.trim_end());
 }
@@ -179,7 +189,7 @@ fn literal(text: &str, format: ToolFormat, control: &dyn Fn(&str) -> Option<u32>
 
 /// The schema of an object, closed where it does not say that it is open: llama.cpp does the same, as
 /// models invent members where they may.
-fn arguments(schema: &Value) -> Value {
+pub(super) fn arguments(schema: &Value) -> Value {
     const OPEN: [&str; 9] = [
         "additionalProperties",
         "unevaluatedProperties",
@@ -202,23 +212,22 @@ fn arguments(schema: &Value) -> Value {
     if is_known && !OPEN.iter().any(|key| schema.contains_key(*key)) {
         schema.insert("additionalProperties".to_owned(), json!(false));
     }
-    // In one line: what a person would not read needs no indentation, and small models lose
-    // themselves in it.
+    in_one_line(schema)
+}
+
+/// What a person would not read needs no indentation, and small models lose themselves in it.
+pub(super) fn in_one_line(mut schema: Map<String, Value>) -> Value {
     ascii_patterns(&mut schema);
     schema.entry("x-guidance").or_insert_with(|| json!({ "whitespace_pattern": r"\x20" }));
     Value::Object(schema)
 }
 
 /// All schemas are compiled together later: which of them is wrong would not be told.
-fn check(index: usize, schema: &Value) -> Result<(), GrammarError> {
-    let placed =
-        |GrammarError(what)| GrammarError(format!("tools[{index}].function.parameters: {what}"));
+pub(super) fn check(place: &str, schema: &Value) -> Result<(), GrammarError> {
+    let placed = |GrammarError(what)| GrammarError(format!("{place}: {what}"));
     check_cost(schema).map_err(placed)?;
     let builder = GrammarBuilder::new(None, ParserLimits::default());
     let compiled =
         JsonCompileOptions::default().json_to_llg_with_overrides(builder, schema.clone());
-    let wrong = |error: &dyn std::fmt::Display| {
-        GrammarError(format!("tools[{index}].function.parameters: {error}"))
-    };
-    compiled.map(|_| ()).map_err(|error| wrong(&error))
+    compiled.map(|_| ()).map_err(|error| GrammarError(format!("{place}: {error}")))
 }

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use super::*;
-use crate::{Grammar, Grammars, Tokenizer, TokenizerData};
+use crate::{Grammar, GrammarError, GrammarSource, Grammars, Tokenizer, TokenizerData};
 
 /// The token that ends a turn in `TokenizerData::byte_level`.
 const END: u32 = 257;
@@ -109,6 +109,22 @@ fn walk(grammar: &Arc<Grammar>, tokenizer: &Tokenizer, seed: u64) -> String {
     panic!("no end in {STEPS_MAX} steps: {}", tokenizer.decode(&tokens, false));
 }
 
+/// What a text says, and its calls.
+fn read(format: ToolFormat, tools: &[ToolSpec], text: &str) -> (String, Vec<(String, String)>) {
+    let mut parser = ToolParser::new(format, tools);
+    let mut pieces = parser.push(text);
+    pieces.extend(parser.finish());
+    let (mut texts, mut calls) = (String::new(), Vec::<(String, String)>::new());
+    for piece in joined(pieces) {
+        match piece {
+            Piece::Text(said) => texts += &said,
+            Piece::Call { name, .. } => calls.push((name, String::new())),
+            Piece::Arguments { delta, .. } => calls.last_mut().expect("a call").1 += &delta,
+        }
+    }
+    (texts, calls)
+}
+
 /// Walks through a grammar, and says how many calls there were at most.
 fn walks(format: ToolFormat, choice: &ToolChoice, is_parallel: bool, controls: &[&str]) -> usize {
     let (tools, tokenizer) = (forced(), tokenizer(controls));
@@ -123,17 +139,8 @@ fn walks(format: ToolFormat, choice: &ToolChoice, is_parallel: bool, controls: &
     let mut most = 0;
     for seed in 0..WALKS {
         let text = walk(&grammar, &tokenizer, seed);
-        let mut parser = ToolParser::new(format, &tools);
-        let mut pieces = parser.push(&text);
-        pieces.extend(parser.finish());
-        let mut calls: Vec<(String, String)> = Vec::new();
-        for piece in joined(pieces) {
-            match piece {
-                Piece::Text(said) => panic!("{format:?}, seed {seed}: {said:?} in {text:?}"),
-                Piece::Call { name, .. } => calls.push((name, String::new())),
-                Piece::Arguments { delta, .. } => calls.last_mut().expect("a call").1 += &delta,
-            }
-        }
+        let (said, calls) = read(format, &tools, &text);
+        assert!(said.is_empty(), "{format:?}, seed {seed}: {said:?} in {text:?}");
         assert!(!calls.is_empty(), "{format:?}, seed {seed}: {text:?}");
         for (name, arguments) in &calls {
             let arguments =
@@ -154,6 +161,65 @@ fn what_a_grammar_lets_through_is_a_call_that_its_tool_takes() {
         let named = ToolChoice::Named("get_weather".to_owned());
         assert_eq!(walks(format, &named, true, &[]), 1, "{format:?}");
     }
+}
+
+/// Where tools may be called and an answer has a form otherwise, it is one or the other, whole.
+#[test]
+fn an_answer_is_calls_or_has_its_form() {
+    let schema = json!({
+        "type": "object", "required": ["city", "name"], "additionalProperties": false,
+        "properties": {
+            "city": { "$ref": "#/$defs/city" },
+            "name": { "enum": ["ping", "pong"] },
+            "days": { "type": "integer" },
+        },
+        "$defs": { "city": { "type": "string", "maxLength": 8 } },
+    });
+    let form = GrammarSource::JsonSchema(schema);
+    for format in FORMATS {
+        for controls in [&[][..], format.keeps()] {
+            let (tools, tokenizer) = (forced(), tokenizer(controls));
+            let first = tokenizer.vocabulary_len() - controls.len();
+            let control = |text: &str| {
+                let at = controls.iter().position(|control| *control == text)?;
+                u32::try_from(first + at).ok()
+            };
+            let source = grammar_or(format, &tools, ("text", &form), true, &control);
+            let source = source.expect("a grammar").expect("a form of JSON");
+            let grammar = Grammars::new(&tokenizer).expect("a vocabulary").compile(&source);
+            let grammar = grammar.unwrap_or_else(|error| panic!("{format:?}: {error}\n{source:?}"));
+            let (mut called, mut answered) = (0, 0);
+            for seed in 0..WALKS {
+                let text = walk(&grammar, &tokenizer, seed);
+                let (said, calls) = read(format, &tools, &text);
+                for (name, arguments) in &calls {
+                    let arguments =
+                        serde_json::from_str(arguments).unwrap_or_else(|e| panic!("{text}: {e}"));
+                    assert!(takes(name, &arguments), "{format:?}, seed {seed}: {text}");
+                }
+                if !calls.is_empty() {
+                    assert!(said.is_empty(), "{format:?}, seed {seed}: {said:?} in {text:?}");
+                    called += 1;
+                    continue;
+                }
+                let said: Value =
+                    serde_json::from_str(&said).unwrap_or_else(|e| panic!("{text}: {e}"));
+                let members = said.as_object().expect("an object");
+                assert!(members.keys().all(|key| ["city", "name", "days"].contains(&key.as_str())));
+                assert!(members["city"].is_string() && members.contains_key("name"), "{text}");
+                answered += 1;
+            }
+            assert!(called > 5 && answered > 5, "{format:?}: {called} called, {answered} answered");
+        }
+    }
+    let none = |form: &GrammarSource, tools: &[ToolSpec]| {
+        grammar_or(ToolFormat::Hermes, tools, ("text", form), true, &|_| None)
+    };
+    assert_eq!(none(&GrammarSource::Regex("a".to_owned()), &forced()), Ok(None));
+    assert_eq!(none(&form, &[]), Ok(None));
+    let broken = GrammarSource::JsonSchema(json!({ "type": "text" }));
+    let GrammarError(why) = none(&broken, &forced()).expect_err("no such type");
+    assert!(why.starts_with("text: "), "{why}");
 }
 
 #[test]
