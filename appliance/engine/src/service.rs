@@ -311,12 +311,8 @@ impl Service {
         let number = self.route(&prompt);
         let lane = &self.lanes[number];
         let choices = request.choices;
-        // Every token, a start and an end of each choice, and each token of a prompt that is scored: a
-        // lane never waits for a client.
         let scored = request.scores.map_or(0, |_| prompt.len());
-        let news = (max_new_tokens as usize + 2).saturating_mul(usize::from(choices)) + 1;
-        let news_max = news.saturating_add(scored);
-        let (sender, events) = mpsc::channel(news_max.min(mpsc_max()));
+        let (sender, events) = mpsc::channel(news_max(max_new_tokens, choices, scored));
         let id = RequestId(self.next_id.fetch_add(1, Ordering::Relaxed));
         let stops = StopStrings::new(Arc::clone(&request.stop), request.include_stop);
         let mut generation = Generation {
@@ -479,7 +475,9 @@ impl Service {
     }
 }
 
-/// The longest channel tokio makes; longer than any context.
-fn mpsc_max() -> usize {
-    tokio::sync::Semaphore::MAX_PERMITS
+/// Every token, a start and an end of each choice, and each token of a prompt that is scored: a lane
+/// never waits for a client. Never more than the longest channel that tokio makes.
+fn news_max(max_new_tokens: u32, choices: u16, scored: usize) -> usize {
+    let news = (max_new_tokens as usize + 2).saturating_mul(usize::from(choices)) + 1;
+    news.saturating_add(scored).min(tokio::sync::Semaphore::MAX_PERMITS)
 }

@@ -120,53 +120,31 @@ pub(crate) fn operation(schemas: &mut Schemas, route: &Route, method: &str) -> V
     let off = |schemas: &mut Schemas| failed(schemas, route, "The setting turns it off.");
     let mut responses = Map::new();
     let mut answers = |status: &str, answer: Value| drop(responses.insert(status.into(), answer));
+    if let Some(schema) = told_as_json(schemas, route.handler) {
+        answers("200", content("application/json", &schema));
+    }
     match route.handler {
         Handler::Page => {
             answers("200", content("text/html", &json!({ "type": "string" })));
             answers("404", off(schemas));
         }
-        Handler::Status => {
-            answers("200", content("application/json", &schemas.of::<Status>("Status")));
-            answers("404", off(schemas));
-        }
+        Handler::Status => answers("404", off(schemas)),
         Handler::Ping => {
             answers("200", json!({ "description": "All is well; the body is empty." }));
             answers("503", content("application/json", &schemas.of::<Unwell>("Health")));
         }
         Handler::Alive => answers("200", json!({ "description": "The body is empty." })),
-        Handler::Models => {
-            answers("200", content("application/json", &schemas.of::<Models>("Models")));
-        }
         Handler::Model => {
             told["parameters"] = json!([{
                 "name": "model", "in": "path", "required": true,
                 "schema": { "type": "string", "minLength": 1 },
             }]);
-            answers("200", content("application/json", &schemas.of::<Model>("Model")));
             answers("404", failed(schemas, route, "No such model."));
             answers("503", failed(schemas, route, "Loading, draining, or out of order."));
         }
-        Handler::TokenizerInfo => {
-            let info = schemas.of::<TokenizerInfo>("TokenizerInfo");
-            answers("200", content("application/json", &info));
+        Handler::TokenizerInfo | Handler::Props => {
             answers("503", failed(schemas, route, "Loading, draining, or out of order."));
         }
-        Handler::Version => {
-            answers("200", content("application/json", &schemas.of::<Version>("Version")));
-        }
-        Handler::Props => {
-            answers("200", content("application/json", &schemas.of::<Props<'static>>("Props")));
-            answers("503", failed(schemas, route, "Loading, draining, or out of order."));
-        }
-        Handler::OllamaTags | Handler::OllamaPs => {
-            let models = schemas.of::<OllamaModels>("OllamaModels");
-            answers("200", content("application/json", &models));
-        }
-        Handler::OllamaVersion => {
-            let version = schemas.of::<OllamaVersion>("OllamaVersion");
-            answers("200", content("application/json", &version));
-        }
-        Handler::Load => answers("200", content("application/json", &schemas.of::<Load>("Load"))),
         Handler::Metrics => {
             answers("200", content("text/plain", &json!({ "type": "string" })));
             answers("404", off(schemas));
@@ -177,9 +155,6 @@ pub(crate) fn operation(schemas: &mut Schemas, route: &Route, method: &str) -> V
             answers("200", content("application/json", &answer));
             answers("400", failed(schemas, route, "The query is wrong."));
             answers("404", failed(schemas, route, "No such response is kept."));
-        }
-        Handler::OpenApi => {
-            answers("200", content("application/json", &json!({ "type": "object" })));
         }
         Handler::Body(task) => {
             told["requestBody"] = json!({
@@ -194,9 +169,28 @@ pub(crate) fn operation(schemas: &mut Schemas, route: &Route, method: &str) -> V
                 }
             }
         }
+        // Told above.
+        _ => {}
     }
     told["responses"] = Value::Object(responses);
     told
+}
+
+/// The one object that a route answers, where its name is all there is to say.
+fn told_as_json(schemas: &mut Schemas, handler: Handler) -> Option<Value> {
+    Some(match handler {
+        Handler::Status => schemas.of::<Status>("Status"),
+        Handler::Models => schemas.of::<Models>("Models"),
+        Handler::Model => schemas.of::<Model>("Model"),
+        Handler::TokenizerInfo => schemas.of::<TokenizerInfo>("TokenizerInfo"),
+        Handler::Version => schemas.of::<Version>("Version"),
+        Handler::Props => schemas.of::<Props<'static>>("Props"),
+        Handler::OllamaTags | Handler::OllamaPs => schemas.of::<OllamaModels>("OllamaModels"),
+        Handler::OllamaVersion => schemas.of::<OllamaVersion>("OllamaVersion"),
+        Handler::Load => schemas.of::<Load>("Load"),
+        Handler::OpenApi => json!({ "type": "object" }),
+        _ => return None,
+    })
 }
 
 /// What a page of items may be asked for by.
@@ -270,24 +264,7 @@ fn bodies(schemas: &mut Schemas, task: Task) -> Vec<Value> {
             let needed = ["messages"];
             vec![schemas.body("CountTokensRequest", Scope::Messages, &anthropic::parts(), &needed)]
         }
-        Task::Tokenize => {
-            let parts = openai::parts(Scope::Tokenize);
-            let kinds = [
-                ("TokenizeText", "prompt", ["messages", "content"]),
-                ("TokenizeChat", "messages", ["prompt", "content"]),
-                ("TokenizeContent", "content", ["messages", "prompt"]),
-            ];
-            let kinds = kinds.map(|(name, needed, others)| {
-                let body = schemas.body(name, Scope::Tokenize, &parts, &[needed]);
-                let properties =
-                    schemas.0.get_mut(name).and_then(|b| b["properties"].as_object_mut());
-                if let Some(properties) = properties {
-                    others.iter().for_each(|other| drop(properties.remove(*other)));
-                }
-                body
-            });
-            kinds.to_vec()
-        }
+        Task::Tokenize => tokenize_bodies(schemas),
         Task::Detokenize => {
             let parts = openai::parts(Scope::Detokenize);
             vec![schemas.body("DetokenizeRequest", Scope::Detokenize, &parts, &["tokens"])]
@@ -301,18 +278,39 @@ fn bodies(schemas: &mut Schemas, task: Task) -> Vec<Value> {
             vec![schemas.body("TemplateRequest", Scope::Template, &parts, &["messages"])]
         }
         Task::OllamaChat => {
-            let parts = ollama::parts(Scope::OllamaChat);
-            vec![schemas.body("OllamaChatRequest", Scope::OllamaChat, &parts, &["messages"])]
+            vec![of_ollama(schemas, Scope::OllamaChat, "OllamaChatRequest", &["messages"])]
         }
         Task::OllamaGenerate => {
-            let parts = ollama::parts(Scope::OllamaGenerate);
-            vec![schemas.body("OllamaGenerateRequest", Scope::OllamaGenerate, &parts, &[])]
+            vec![of_ollama(schemas, Scope::OllamaGenerate, "OllamaGenerateRequest", &[])]
         }
         Task::OllamaShow => {
-            let parts = ollama::parts(Scope::OllamaShow);
-            vec![schemas.body("OllamaShowRequest", Scope::OllamaShow, &parts, &[])]
+            vec![of_ollama(schemas, Scope::OllamaShow, "OllamaShowRequest", &[])]
         }
     }
+}
+
+/// What `/tokenize` takes: one of three fields says what is meant.
+fn tokenize_bodies(schemas: &mut Schemas) -> Vec<Value> {
+    let parts = openai::parts(Scope::Tokenize);
+    let kinds = [
+        ("TokenizeText", "prompt", ["messages", "content"]),
+        ("TokenizeChat", "messages", ["prompt", "content"]),
+        ("TokenizeContent", "content", ["messages", "prompt"]),
+    ];
+    let kinds = kinds.map(|(name, needed, others)| {
+        let body = schemas.body(name, Scope::Tokenize, &parts, &[needed]);
+        let properties = schemas.0.get_mut(name).and_then(|b| b["properties"].as_object_mut());
+        if let Some(properties) = properties {
+            others.iter().for_each(|other| drop(properties.remove(*other)));
+        }
+        body
+    });
+    kinds.to_vec()
+}
+
+/// A body of Ollama's.
+fn of_ollama(schemas: &mut Schemas, scope: Scope, name: &str, needed: &[&str]) -> Value {
+    schemas.body(name, scope, &ollama::parts(scope), needed)
 }
 
 /// What a task answers.

@@ -121,7 +121,7 @@ impl Tools {
         let form = form.filter(|_| self.forced.is_none()).cloned();
         let field = form.as_ref().map_or("tools", |form| form.field);
         let make = move || {
-            let Tools { format, specs, is_parallel, .. } = &tools;
+            let Self { format, specs, is_parallel, .. } = &tools;
             let control = |text: &str| control(&service, text);
             match (&tools.forced, &form) {
                 (Some(choice), _) => {
