@@ -5,7 +5,7 @@
 //! `scopes`, `keys` and `key_file` (who may), `work`
 //! (threads that are not sockets'), `access` (ids, log, counts) with `repeats`, `body` and `budget` (bytes), `names`,
 //! `fields`, `members`, `typed`, `places`, `schemas` and `weight` (bytes to members), `kinds` and `fault` (every error in every schema), `generations`, `whole` and `stream` (answers), `lmi/`,
-//! `openai/` (with `sampling` for both), `anthropic/`, `responses/`, `exposition` and `alias` (metrics), `described`, `operations` and `openapi`, `boot`, `journal`,
+//! `openai/` (with `sampling` for both), `anthropic/`, `responses/`, `ollama/`, `llamacpp/`, `exposition` and `alias` (metrics), `described`, `operations` and `openapi`, `boot`, `journal`,
 //! `status` and `dashboard` (a page for people, and what it shows).
 //!
 //! # Use
