@@ -12,7 +12,7 @@ mod avx512;
 mod online;
 mod scalar;
 pub(crate) mod table;
-#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, unused, reason = "only vectors use it"))]
+#[cfg_attr(not(target_arch = "x86_64"), expect(unused, reason = "only vectors use it"))]
 mod tile;
 
 use table::Kernels;

@@ -20,7 +20,6 @@ use crate::unpack::Cell;
 pub(super) static KERNELS: Kernels = Kernels {
     name: "scalar",
     packing: Packing::of_lanes(LANES),
-    prefetch: |_| {},
     linear,
     quantise,
     rms_norm,

@@ -178,8 +178,6 @@ impl Arithmetic {
 pub struct Kernels {
     pub(crate) name: &'static str,
     pub(crate) packing: Packing,
-    /// Asks memory for bytes that are read soon.
-    pub(crate) prefetch: fn(&[u8]),
     /// A group of rows of W at a time; columns of `groups` are written for all rows.
     ///
     /// Its caller promises that no other thread touches those columns.

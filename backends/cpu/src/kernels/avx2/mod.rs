@@ -22,7 +22,6 @@ const LINE: usize = 64;
 pub(super) const KERNELS: Kernels = Kernels {
     name: "avx2",
     packing: Packing::of_lanes(LANES),
-    prefetch,
     linear,
     quantise,
     rms_norm,
@@ -92,7 +91,8 @@ fn to_f16(x: &[f32], out: &mut [[u8; 2]]) {
 fn peak(arithmetic: Arithmetic, rounds: usize) -> usize {
     with_features!(peak::blocks(arithmetic, rounds))
 }
-fn prefetch(bytes: &[u8]) {
+/// Asks memory for bytes that are read soon.
+pub(super) fn prefetch(bytes: &[u8]) {
     for line in bytes.chunks(LINE) {
         // SAFETY: a prefetch of any address is allowed; SSE is part of x86-64.
         unsafe { _mm_prefetch::<_MM_HINT_T0>(line.as_ptr().cast()) };

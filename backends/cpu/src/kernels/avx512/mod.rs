@@ -50,7 +50,7 @@ unsafe fn linear(task: &Linear<'_>) {
     with_features!(linear::linear_groups(task));
 }
 unsafe fn attend(task: &Attend<'_>, out: &mut [f32]) {
-    with_features!(attend::attend_tile(task, out, KERNELS.prefetch));
+    with_features!(attend::attend_tile(task, out, avx2::prefetch));
 }
 fn peak(arithmetic: Arithmetic, rounds: usize) -> usize {
     with_features!(peak::blocks(arithmetic, rounds))
