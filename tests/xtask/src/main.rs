@@ -2,11 +2,13 @@
 //!
 //! Reading order: `prerequisites` (what must be on the machine), `assets` (what is fetched, by
 //! hash), `clients` (Python packages), `frameworks` (clients of other projects), `browser`, `serve`,
-//! `check` (the tests), `golden`.
+//! `check` (the tests), `golden`, `arm64`.
 //! `tests/tidy.rs` holds the rules of style.
 
 #![forbid(unsafe_code)]
 
+mod apt;
+mod arm64;
 mod assets;
 mod browser;
 mod check;
@@ -34,6 +36,8 @@ cargo xtask COMMAND
   test            everything CI runs
   fetch           only fetch what `serve` and `test` need
   dist            one file with everything inside: program, ONNX Runtime, licences
+  arm64 [--test]  the release binary for Arm (aarch64 Linux), cross-built; with --test parts of it
+                  run on an emulated processor
   fuzz [SECONDS [TARGET…]]   every parser under libFuzzer, 600 seconds each; needs a C++ compiler
   gemma           fetch Gemma 3 270M (its own terms), compare it with its references, time it
   big [BILLIONS]  a model of 1 to 8 billion random weights: time to first token, peak memory
@@ -64,6 +68,7 @@ fn main() -> ExitCode {
         Some("test") => check::run(),
         Some("fetch") => assets::fetch().map(|_| ()),
         Some("dist") => dist::run(),
+        Some("arm64") => arm64::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("gemma") => models::gemma(),
         Some("big") => models::big(rest),
