@@ -1,6 +1,6 @@
-//! `cargo xtask arm64`: the release binary for Arm (aarch64 Linux), built on another processor.
+//! `cargo xtask arm64`: the file of `dist` for Arm (aarch64 Linux), built on another processor.
 //!
-//! With `--test` parts of it run under qemu's user mode: an emulated processor, whose times say
+//! With `--test` it runs, and tests do, under qemu's user mode: an emulated processor, whose times say
 //! nothing. Next: `emulator`, where qemu comes from.
 
 mod emulator;
@@ -11,7 +11,8 @@ use std::process::Command;
 use anyhow::{Context, bail};
 use serde_json::Value;
 
-use crate::{apt, assets, command, root, serve};
+use crate::assets::Assets;
+use crate::{apt, assets, command, dist, root, serve};
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// The cross toolchain's programs begin with it.
@@ -38,8 +39,11 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     };
     ensure_compiler()?;
     let binary = build()?;
-    tell(&binary)?;
-    if is_test { test(&binary) } else { Ok(()) }
+    check_libc(&binary)?;
+    let assets = assets::fetch_for("aarch64")?;
+    let file = dist::make(&binary, &assets)?;
+    eprintln!("{}", file.display());
+    if is_test { test(&file, &assets) } else { Ok(()) }
 }
 
 /// The compiler's library for the target, the linker and its libc.
@@ -76,19 +80,15 @@ fn build() -> anyhow::Result<PathBuf> {
     Ok(serve::built(&format!("{TARGET}/release"), "gimbal"))
 }
 
-/// Prints size and the glibc that the binary needs; too new a one is an error.
-fn tell(binary: &Path) -> anyhow::Result<()> {
-    let stripped = binary.with_extension("stripped");
-    let mut strip = Command::new(format!("{TOOLS}-strip"));
-    command::run(strip.arg("-o").arg(&stripped).arg(binary))?;
-    let bytes = std::fs::metadata(&stripped)?.len();
+/// Tells the glibc that the binary needs; too new a one is an error.
+fn check_libc(binary: &Path) -> anyhow::Result<()> {
     let mut objdump = Command::new(format!("{TOOLS}-objdump"));
-    let symbols = command::output(objdump.arg("-T").arg(&stripped))?;
+    let symbols = command::output(objdump.arg("-T").arg(binary))?;
     let minor = glibc_floor(&symbols).context("the binary names no version of glibc")?;
-    eprintln!("{}: {bytes} bytes stripped, needs glibc 2.{minor}", stripped.display());
     if minor > GLIBC_MAX {
         bail!("the binary needs glibc 2.{minor}; 2.{GLIBC_MAX} is the newest it may need");
     }
+    eprintln!("the binary needs glibc 2.{minor}");
     Ok(())
 }
 
@@ -98,18 +98,24 @@ fn glibc_floor(symbols: &str) -> Option<u32> {
     versions.filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()).max()
 }
 
-/// Runs the binary, lints, and the tests of [`TESTED`]; all but the lints emulated.
-fn test(binary: &Path) -> anyhow::Result<()> {
+/// Runs the file, lints, and the tests of [`TESTED`]; all but the lints emulated.
+fn test(file: &Path, assets: &Assets) -> anyhow::Result<()> {
     let emulator = emulator::ensure()?;
     for cpu in emulator::CPUS {
         let emulated = |arguments: &[&str]| {
             let mut emulated = Command::new(&emulator);
-            emulated.args(["-cpu", cpu, "-L", LIBRARIES]).arg(binary).args(arguments);
+            // The file has a runtime of its own; another one is for this machine.
+            emulated
+                .env_remove("GIMBAL_ONNXRUNTIME")
+                .args(["-cpu", cpu, "-L", LIBRARIES])
+                .arg(file)
+                .args(arguments);
             emulated
         };
         command::run(&mut emulated(&["--version"]))?;
         command::run(&mut emulated(&["probe"]))?;
-        compare(&mut emulated(&["generate", "--token-ids", "--packed-cache", "off"]))?;
+        command::output(&mut emulated(&["licenses"]))?;
+        compare(&mut emulated(&["generate", "--token-ids", "--packed-cache", "off"]), assets)?;
     }
     let packages: Vec<&str> = TESTED.iter().flat_map(|package| ["--package", package]).collect();
     let mut lints = cargo(&["clippy", "--profile", "ci", "--all-targets"]);
@@ -121,8 +127,7 @@ fn test(binary: &Path) -> anyhow::Result<()> {
 }
 
 /// The default model must choose the tokens of the golden file: `generate` with its first flags.
-fn compare(generate: &mut Command) -> anyhow::Result<()> {
-    let assets = assets::fetch_for("aarch64")?;
+fn compare(generate: &mut Command, assets: &Assets) -> anyhow::Result<()> {
     let golden = std::fs::read(root().join(GOLDEN)).context(GOLDEN)?;
     let golden: Value = serde_json::from_slice(&golden).context(GOLDEN)?;
     let readme = golden["readme"].as_u64().and_then(|index| usize::try_from(index).ok());
@@ -130,13 +135,13 @@ fn compare(generate: &mut Command) -> anyhow::Result<()> {
     let text = case["text"].as_str().context(GOLDEN)?;
     let expect = case["tokens"].as_array().and_then(|tokens| tokens.get(..TOKENS));
     let expect: Vec<String> = expect.context(GOLDEN)?.iter().map(Value::to_string).collect();
-    generate.arg("--model").arg(assets.model).arg("--onnxruntime").arg(assets.runtime);
+    generate.arg("--model").arg(&assets.model);
     generate.args(["--max-new-tokens", &TOKENS.to_string(), text]);
     eprintln!("generating {TOKENS} tokens after {text:?}: about half a minute");
     let said = command::output(generate)?;
     let found: Vec<&str> = said.split_whitespace().collect();
     if found != expect {
-        bail!("the emulated binary chose the tokens {found:?}, {GOLDEN} has {expect:?}");
+        bail!("the emulated file chose the tokens {found:?}, {GOLDEN} has {expect:?}");
     }
     eprintln!("they are those of {GOLDEN}");
     Ok(())

@@ -123,6 +123,8 @@ pub(crate) fn gemma_model() -> anyhow::Result<PathBuf> {
 
 /// Paths of what was fetched.
 pub(crate) struct Assets {
+    /// The processor that the runtime is for.
+    pub(crate) arch: &'static str,
     pub(crate) model: PathBuf,
     pub(crate) runtime: PathBuf,
     /// Licences of the runtime.
@@ -135,7 +137,7 @@ pub(crate) fn fetch() -> anyhow::Result<Assets> {
 }
 
 /// The same for a processor, by its name in Rust.
-pub(crate) fn fetch_for(arch: &str) -> anyhow::Result<Assets> {
+pub(crate) fn fetch_for(arch: &'static str) -> anyhow::Result<Assets> {
     prerequisites::check()?;
     let runtime = match arch {
         "x86_64" => RUNTIME_X86,
@@ -145,7 +147,7 @@ pub(crate) fn fetch_for(arch: &str) -> anyhow::Result<Assets> {
     let (model, library) = (MODEL.get()?, runtime.get()?);
     let home = runtime.home()?;
     let licences = runtime.licences.iter().map(|licence| home.join(licence)).collect();
-    Ok(Assets { model, runtime: library, licences })
+    Ok(Assets { arch, model, runtime: library, licences })
 }
 
 /// Name and version of ONNX Runtime, the same for every processor.

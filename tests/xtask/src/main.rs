@@ -36,8 +36,8 @@ cargo xtask COMMAND
   test            everything CI runs
   fetch           only fetch what `serve` and `test` need
   dist            one file with everything inside: program, ONNX Runtime, licences
-  arm64 [--test]  the release binary for Arm (aarch64 Linux), cross-built; with --test parts of it
-                  run on an emulated processor
+  arm64 [--test]  the file of `dist` for Arm (aarch64 Linux), cross-built; with --test it runs, and
+                  tests do, on emulated processors
   fuzz [SECONDS [TARGET…]]   every parser under libFuzzer, 600 seconds each; needs a C++ compiler
   gemma           fetch Gemma 3 270M (its own terms), compare it with its references, time it
   big [BILLIONS]  a model of 1 to 8 billion random weights: time to first token, peak memory

@@ -33,13 +33,17 @@ pub(crate) fn run() -> anyhow::Result<()> {
 pub(crate) fn make(binary: &Path, assets: &Assets) -> anyhow::Result<PathBuf> {
     let folder = binary.parent().context("the binary is in a folder")?.join("dist");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
-    let name = format!("gimbal-{}-{}-linux", version()?, std::env::consts::ARCH);
+    let name = format!("gimbal-{}-{}-linux", version()?, assets.arch);
     let path = folder.join(name);
     let part = folder.join("part");
-    command::run(Command::new("strip").arg("-o").arg(&part).arg(binary))?;
+    let strip = match assets.arch {
+        std::env::consts::ARCH => "strip".to_owned(),
+        other => format!("{other}-linux-gnu-strip"),
+    };
+    command::run(Command::new(strip).arg("-o").arg(&part).arg(binary))?;
     let mut bytes = fs::read(&part)?;
     let program = bytes.len();
-    let packages = notices::packages()?;
+    let packages = notices::packages(assets.arch)?;
     let files = [
         ("libonnxruntime.so", fs::read(&assets.runtime)?),
         ("licenses.txt", notices::licences(&packages, &assets.licences)?.into_bytes()),

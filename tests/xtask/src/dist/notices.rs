@@ -23,11 +23,11 @@ pub(super) struct Package {
     folder: PathBuf,
 }
 
-/// All crates that the binary links, by name.
-pub(super) fn packages() -> anyhow::Result<Vec<Package>> {
+/// All crates that the binary links on a processor, by name.
+pub(super) fn packages(arch: &str) -> anyhow::Result<Vec<Package>> {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(root()).args(["metadata", "--format-version=1", "--locked"]);
-    cargo.args(["--filter-platform", &format!("{}-unknown-linux-gnu", std::env::consts::ARCH)]);
+    cargo.args(["--filter-platform", &format!("{arch}-unknown-linux-gnu")]);
     let output = cargo.output().context("cannot start cargo")?;
     if !output.status.success() {
         bail!("cargo metadata: {}", String::from_utf8_lossy(&output.stderr));
