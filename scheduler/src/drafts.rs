@@ -19,6 +19,11 @@ const AGREE: u32 = 3;
 /// Places a sequence remembers, at most: 1 MiB, touched as they are needed.
 const PLACES_MAX: usize = 1 << 18;
 
+/// How much more than its row costs a guess must promise. Both are estimates, and guesses are made just
+/// when theirs is high. On a CPU, eight sequences that copied were 0.87 times as fast without it, and
+/// 0.95 with it.
+const MARGIN: f64 = 1.25;
+
 /// Where the newest tokens of a sequence were seen before, and how often what followed them then
 /// followed them again.
 #[derive(Clone, Debug)]
@@ -103,7 +108,7 @@ impl Scheduler {
         }
         for i in 0..self.running.len() {
             let key = self.running[i];
-            let price = self.pace.row_price(decoding, rows);
+            let price = MARGIN * self.pace.row_price(decoding, rows);
             let drafts = self.drafts_of(key, price, room.rows());
             if drafts > 0 {
                 room.extend(drafts);
@@ -141,7 +146,7 @@ impl Scheduler {
     /// for what is in flight: a guess needs all tokens before it.
     pub(crate) fn look_up(&mut self, key: usize) {
         let decoding = count(self.running.len());
-        let price = self.pace.row_price(decoding, decoding);
+        let price = MARGIN * self.pace.row_price(decoding, decoding);
         let s = &mut self.sequences[key];
         if let Some(mut lookup) = s.lookup.take() {
             lookup.look(|at| s.known_at(at), count(s.prompt.len()), s.known());

@@ -336,7 +336,7 @@ fn answered(schemas: &mut Schemas, task: Task) -> Value {
         Task::Messages => vec![schemas.of::<Message<'static>>("Message")],
         Task::CountTokens => vec![schemas.of::<TokensCount>("TokensCount")],
         Task::Tokenize => vec![schemas.of::<Tokenized>("Tokenized")],
-        Task::Detokenize => vec![schemas.of::<Detokenized>("Detokenized")],
+        Task::Detokenize => vec![schemas.of::<Detokenized<'static>>("Detokenized")],
         Task::LlamaCompletion => {
             let one = schemas.of::<LlamaCompletion<'static>>("LlamaCompletion");
             let many = json!({ "type": "array", "items": one });

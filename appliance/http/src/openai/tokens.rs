@@ -84,8 +84,10 @@ pub(crate) enum Part {
 
 /// The text of tokens.
 #[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct Detokenized {
-    prompt: String,
+pub(crate) struct Detokenized<'a> {
+    prompt: &'a str,
+    /// The same, by llama.cpp's name.
+    content: &'a str,
 }
 
 /// Token ids of `prompt` or `content`, or of `messages` by the model's template.
@@ -171,7 +173,10 @@ pub(crate) async fn detokenize(
     }
     let _place = service.permits(1)?;
     let tokenizer = service.tokenizer().clone();
-    let decode = move || call::json(&Detokenized { prompt: tokenizer.decode(&tokens, false) });
+    let decode = move || {
+        let text = tokenizer.decode(&tokens, false);
+        call::json(&Detokenized { prompt: &text, content: &text })
+    };
     let mut response = text_pool::run(call.client(), decode).await?;
     tell_ignored(&mut response, &fields);
     Ok(response)

@@ -49,6 +49,7 @@ pub(super) const GUESSES: &[Mutation] = &[
     of("guesses-are-not-cleared", "commit.rs", "sequence.drafts.clear();", ""),
     of("faults-behind-guesses-end", "commit.rs", "Err(_) if accepted > 0 => break,", ""),
     of("any-fault-is-forgiven", "commit.rs", "Err(_) if accepted > 0", "Err(_) if accepted < 99"),
+    of("guesses-need-no-margin", "drafts.rs", "f64 = 1.25;", "f64 = 1.0;"),
     of("rows-are-free", "pace.rs", "f64::from(tokens) * each", "0.0 * each"),
     of("a-pause-is-a-row", "pace.rs", "let took = took.min(most);", "let _ = most;"),
     of("steps-with-prompts-price-rows", "commit.rs", "if oldest.prompt_rows == 0 {", "{"),
