@@ -26,53 +26,41 @@ fn run(client: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
-#[test]
-fn the_openai_client_works_unchanged() -> anyhow::Result<()> {
+/// Runs a script against a server of its own with these flags; its model is named for who asks.
+fn run_script(script: &str, flags: &[&str]) -> anyhow::Result<()> {
     let Some((model, library, clients, scripts)) = setup() else { return Ok(()) };
-    let small = ["--job-queue-size", "2", "--max-rolling-batch-size", "2"];
-    let server = Server::start(&model, &[&["--onnxruntime", &library], &small[..]].concat())?;
+    let name = ["--served-model-name", "small", "--onnxruntime", &library];
+    let server = Server::start(&model, &[&name[..], flags].concat())?;
     let mut client = Command::new(clients.join("python"));
-    client.arg(scripts.join("openai_client.py"));
+    client.arg(scripts.join(script)).env("GIMBAL_MODEL", "small");
     run(client.env("GIMBAL_URL", format!("http://{}", server.address)))
 }
 
 #[test]
+fn the_openai_client_works_unchanged() -> anyhow::Result<()> {
+    run_script("openai_client.py", &["--job-queue-size", "2", "--max-rolling-batch-size", "2"])
+}
+
+#[test]
 fn the_openai_client_calls_tools() -> anyhow::Result<()> {
-    let Some((model, library, clients, scripts)) = setup() else { return Ok(()) };
-    let server = Server::start(&model, &["--onnxruntime", &library])?;
-    let mut client = Command::new(clients.join("python"));
-    client.arg(scripts.join("tools_client.py"));
-    run(client.env("GIMBAL_URL", format!("http://{}", server.address)))
+    run_script("tools_client.py", &[])
+}
+
+#[test]
+fn the_openai_client_parses_and_streams_its_types() -> anyhow::Result<()> {
+    run_script("frameworks/openai_python.py", &[])
 }
 
 /// Responses and Messages, by the packages of OpenAI and Anthropic.
 #[test]
 fn the_clients_of_responses_and_messages_work_unchanged() -> anyhow::Result<()> {
-    let Some((model, library, clients, scripts)) = setup() else { return Ok(()) };
-    let server = Server::start(&model, &["--onnxruntime", &library])?;
-    let mut client = Command::new(clients.join("python"));
-    client.arg(scripts.join("doors_client.py"));
-    run(client.env("GIMBAL_URL", format!("http://{}", server.address)))
+    run_script("doors_client.py", &[])
 }
 
 /// Ollama's routes, by its own package.
 #[test]
 fn the_ollama_client_works_unchanged() -> anyhow::Result<()> {
-    let Some((model, library, clients, scripts)) = setup() else { return Ok(()) };
-    let server = Server::start(&model, &["--onnxruntime", &library])?;
-    let mut client = Command::new(clients.join("python"));
-    client.arg(scripts.join("ollama_client.py"));
-    run(client.env("GIMBAL_URL", format!("http://{}", server.address)))
-}
-
-#[test]
-fn the_openai_client_parses_and_streams_its_types() -> anyhow::Result<()> {
-    let Some((model, library, clients, scripts)) = setup() else { return Ok(()) };
-    let name = ["--served-model-name", "small"];
-    let server = Server::start(&model, &[&["--onnxruntime", &library], &name[..]].concat())?;
-    let mut client = Command::new(clients.join("python"));
-    client.arg(scripts.join("frameworks/openai_python.py")).env("GIMBAL_MODEL", "small");
-    run(client.env("GIMBAL_URL", format!("http://{}", server.address)))
+    run_script("ollama_client.py", &[])
 }
 
 /// The simulated device: thousands of requests, each with the real tokenizer and template.
