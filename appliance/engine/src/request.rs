@@ -238,7 +238,7 @@ pub struct Usage {
     pub cached_tokens: u32,
     /// Guesses among the tokens generated, and those that were in vain.
     pub drafts: Drafts,
-    /// From the request's admission to its first token, once there is one.
+    /// From the request's arrival to its first token, once there is one.
     pub first_token: Option<Duration>,
 }
 

@@ -4,8 +4,8 @@
 //! how it is cut never matters. Reading order: `spec` (what a client says of its tools), `format` (who
 //! writes calls how), `parser` (text to calls) with its readers `object` (JSON), `named` (a name, then
 //! JSON), `pythonic` with `literal`, `xml` with `typed`; all of them hand to `calls`, and `scan` knows
-//! where a piece of JSON ends; then `force` (the grammar of a call), `either` (of a call or a form) and `reasoning`. Next:
-//! `tools/spec.rs`.
+//! where a piece of JSON ends; then `force` (the grammar of a call), `either` (of a call or a form) and
+//! `reasoning`. Next: `tools/spec.rs`.
 
 mod calls;
 mod either;
