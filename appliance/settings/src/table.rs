@@ -197,7 +197,7 @@ pub static TABLE: &[Setting] = &[
         scope: Scope::Process(Names::Nothing),
         doc: "Which kernels of the CPU compute; all give the same bits. One that the CPU lacks is refused.",
         unit: "",
-        kind: Kind::Choice(&["auto", "scalar", "avx2", "avx512"]),
+        kind: Kind::Choice(&["auto", "scalar", "avx2", "avx512", "neon", "i8mm"]),
         environment: &[],
         default: |_| (Value::Text("auto".to_owned()), "the fastest that the CPU has"),
     },

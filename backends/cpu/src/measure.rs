@@ -118,7 +118,7 @@ fn read(cpu: &Cpu, stream: &[u8]) -> f64 {
 fn seconds(cpu: &Cpu, weight: &Packed, rows: usize) -> f64 {
     let x: Vec<f32> = (0..rows * COLS).map(|i| (i % 61) as f32 / 30.0 - 1.0).collect();
     let mut blocks = vec![ActBlock::default(); x.len() / BLOCK];
-    (cpu.kernels.quantise)(&x, &mut blocks);
+    cpu.kernels.quantise_rows(&x, rows, &mut blocks);
     let acts = BothActs { floats: &x, blocks: &blocks };
     let mut out = vec![0.0_f32; rows * weight.rows];
     let repeats = if rows == 1 { 1 } else { 8 };

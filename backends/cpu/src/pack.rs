@@ -1,7 +1,10 @@
 //! Weights in the kernels' layout: groups of rows, interleaved, in the file's own numbers.
 //!
-//! A group has as many rows as the kernels' vectors have lanes of f32, eight or sixteen. What follows
-//! tells of eight; with sixteen, every vector and every row of scales is twice as long.
+//! A group has as many rows as the kernels' vectors have lanes of f32, eight or sixteen, and so many
+//! columns of a row lie together as one of their dot products takes, four or eight. What follows tells
+//! of eight rows and four columns; with sixteen rows, every vector and every row of scales is twice as
+//! long. With eight columns, the same bytes in another order: `k` of row `r` lies at byte
+//! `64 (k / 8) + 8 r + k % 8` of its part.
 //!
 //! Every GGUF type keeps its own integers and scales, and so its bytes (`Q4_K` and `Q5_K`: 2 to 3 %
 //! more, for their six-bit scales become bytes). Rows are padded to eight with zeros.
@@ -30,8 +33,6 @@ use crate::memory::Memory;
 
 /// Lanes of a 256-bit vector of f32: rows of a group of the kernels that are not wider.
 pub const LANES: usize = 8;
-/// The depth that is packed here: no table has another one yet.
-const DEPTH: usize = 4;
 /// Columns of a quantised block.
 pub const BLOCK: usize = 32;
 
@@ -47,7 +48,7 @@ pub struct Packing {
 impl Packing {
     /// For vectors of so many lanes of f32, each of which takes four products of bytes.
     pub(crate) const fn of_lanes(lanes: usize) -> Self {
-        Self { rows: lanes, depth: DEPTH }
+        Self { rows: lanes, depth: 4 }
     }
 }
 
@@ -62,6 +63,8 @@ impl std::fmt::Display for Packing {
 pub(crate) struct Layout {
     /// Rows of a group.
     pub(crate) lanes: usize,
+    /// Columns of a row that lie together.
+    depth: usize,
     /// Blocks that share `d` and `m`.
     pub(crate) blocks: usize,
     /// Bytes of a block's integers; small scales follow.
@@ -74,8 +77,7 @@ pub(crate) struct Layout {
 
 impl Layout {
     pub(crate) const fn of(dtype: DType, packing: Packing) -> Self {
-        assert!(packing.depth == DEPTH, "places of bytes below are of this depth");
-        let lanes = packing.rows;
+        let Packing { rows: lanes, depth } = packing;
         let bits = match dtype {
             DType::Q4_0 | DType::Q4_1 | DType::Q4K => 4,
             DType::Q5_0 | DType::Q5_1 | DType::Q5K => 5,
@@ -92,7 +94,13 @@ impl Layout {
             (true, true) => 4 * lanes,
         };
         let block = quants + small;
-        Self { lanes, blocks, quants, block, bytes: blocks * block + scales }
+        Self { lanes, depth, blocks, quants, block, bytes: blocks * block + scales }
+    }
+
+    /// The byte of column `k` of row `r` among those of a block's bytes, or of its nibbles where
+    /// `k` is below 16.
+    pub(crate) const fn place(self, k: usize, r: usize) -> usize {
+        (k / self.depth * self.lanes + r) * self.depth + k % self.depth
     }
 
     /// Where the rows' `d` are.
@@ -263,11 +271,12 @@ fn pack_block(dtype: DType, block: &[u8], (layout, r): (Layout, usize), out: &mu
     }
     // Bytes in the file's order: most of what is served, and taking them apart would double the time.
     if let DType::Q4_0 | DType::Q4_1 | DType::Q8_0 = dtype {
-        let quants = block[if dtype == DType::Q4_1 { 4 } else { 2 }..].as_chunks::<4>().0;
-        for (four, out) in quants.iter().zip(out.chunks_exact_mut(4 * layout.lanes)) {
-            out[4 * r..4 * r + 4].copy_from_slice(four);
-        }
-        return;
+        let quants = &block[if dtype == DType::Q4_1 { 4 } else { 2 }..];
+        return match layout.depth {
+            4 => copy_bytes::<4>(quants, (layout, r), out),
+            8 => copy_bytes::<8>(quants, (layout, r), out),
+            depth => unreachable!("no packing has a depth of {depth}"),
+        };
     }
     let mut from = Unpacked::default();
     dtype.unpack(block, &mut from);
@@ -282,20 +291,29 @@ fn pack_block(dtype: DType, block: &[u8], (layout, r): (Layout, usize), out: &mu
     }
 }
 
+/// Places bytes as row `r` of a block, `DEPTH` of them together.
+fn copy_bytes<const DEPTH: usize>(quants: &[u8], (layout, r): (Layout, usize), out: &mut [u8]) {
+    let outs = out.chunks_exact_mut(DEPTH * layout.lanes);
+    for (bytes, out) in quants.as_chunks::<DEPTH>().0.iter().zip(outs) {
+        out[DEPTH * r..DEPTH * (r + 1)].copy_from_slice(bytes);
+    }
+}
+
 /// Places 32 integers of four to six bits as row `r` of a block's vectors, which are 0 there.
 fn place(quants: &[u8; BLOCK], (layout, r): (Layout, usize), out: &mut [u8]) {
     let vector = 4 * layout.lanes;
     let (nibbles, upper) = out[..layout.quants].split_at_mut(4 * vector);
-    for (v, four) in quants.as_chunks::<4>().0.iter().enumerate() {
-        // Vectors 4 to 7 are the high nibbles of 0 to 3.
-        let (low, is_high) = (v % 4, v / 4);
-        for (t, q) in four.iter().enumerate() {
-            let at = 4 * r + t;
-            nibbles[low * vector + at] |= (q & 15) << (4 * is_high);
+    for (i, together) in quants.chunks_exact(layout.depth).enumerate() {
+        // Columns from 16 on are the high nibbles.
+        let (column, is_high) = (i * layout.depth % 16, i * layout.depth / 16);
+        let first = layout.place(column, r);
+        let (v, at) = (first / vector, first % vector);
+        for (t, q) in together.iter().enumerate() {
+            nibbles[first + t] |= (q & 15) << (4 * is_high);
             match upper.len() / vector {
                 0 => {}
-                1 => upper[at] |= q >> 4 << v,
-                _ => upper[is_high * vector + at] |= q >> 4 << (2 * low),
+                1 => upper[at + t] |= q >> 4 << (4 * is_high + v),
+                _ => upper[is_high * vector + at + t] |= q >> 4 << (2 * v),
             }
         }
     }

@@ -21,17 +21,18 @@ pub(crate) struct Cell<'a> {
 impl Cell<'_> {
     /// The integer of column `k`.
     pub(crate) fn integer(&self, k: usize) -> i32 {
-        let (v, vector, at) = (k / 4, 4 * self.layout.lanes, self.row * 4 + k % 4);
-        let byte = |vectors: usize| self.block[vectors * vector + at];
         if self.dtype == DType::Q8_0 {
-            return i32::from(byte(v).cast_signed());
+            return i32::from(self.block[self.layout.place(k, self.row)].cast_signed());
         }
-        let (low, is_high) = (v % 4, v / 4);
-        let four = i32::from(byte(low) >> (4 * is_high) & 15);
+        let (vector, is_high) = (4 * self.layout.lanes, k / 16);
+        let place = self.layout.place(k % 16, self.row);
+        let (v, at) = (place / vector, place % vector);
+        let upper = |vectors: usize| self.block[(4 + vectors) * vector + at];
+        let four = i32::from(self.block[place] >> (4 * is_high) & 15);
         let whole = match self.layout.quants / vector {
             4 => four,
-            5 => four | i32::from(byte(4) >> v & 1) << 4,
-            _ => four | i32::from(byte(4 + is_high) >> (2 * low) & 3) << 4,
+            5 => four | i32::from(upper(0) >> (4 * is_high + v) & 1) << 4,
+            _ => four | i32::from(upper(is_high) >> (2 * v) & 3) << 4,
         };
         whole - i32::from(lifted(self.dtype))
     }
@@ -121,14 +122,15 @@ mod tests {
                 }
             }
             let tensor = Tensor { dtype, rows, cols, bytes: &bytes };
-            for lanes in [8, 16] {
-                let packed = Packed::of(&tensor, Packing::of_lanes(lanes));
+            let matrices = Packing { rows: 8, depth: 8 };
+            for packing in [Packing::of_lanes(8), Packing::of_lanes(16), matrices] {
+                let packed = Packed::of(&tensor, packing);
                 let (mut expect, mut found) = (vec![0.0; cols], vec![0.0; cols]);
                 for row in 0..rows {
                     tensor.read_row(row, &mut expect);
                     packed.read_row(row, &mut found);
                     let bits = |row: &[f32]| row.iter().map(|x| x.to_bits()).collect::<Vec<_>>();
-                    assert_eq!(bits(&found), bits(&expect), "{dtype:?} {lanes} row {row}");
+                    assert_eq!(bits(&found), bits(&expect), "{dtype:?} {packing} row {row}");
                 }
             }
         }

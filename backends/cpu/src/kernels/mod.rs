@@ -8,11 +8,15 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
-#[cfg_attr(not(target_arch = "x86_64"), expect(dead_code, reason = "only vectors use it"))]
+#[cfg(target_arch = "aarch64")]
+mod i8mm;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod online;
 mod scalar;
 pub(crate) mod table;
-#[cfg_attr(not(target_arch = "x86_64"), expect(unused, reason = "only vectors use it"))]
+#[cfg(any(target_arch = "x86_64", target_arch = "aarch64"))]
 mod tile;
 
 use table::Kernels;
@@ -29,15 +33,21 @@ pub enum KernelChoice {
     Avx2,
     /// x86-64 with AVX-512 and VNNI.
     Avx512,
+    /// Arm with dot products of bytes.
+    Neon,
+    /// Arm with products of matrices of bytes.
+    I8mm,
 }
 
 impl KernelChoice {
     /// All of them, by their names in the setting.
-    pub const ALL: [(&str, Self); 4] = [
+    pub const ALL: [(&str, Self); 6] = [
         ("auto", Self::Auto),
         ("scalar", Self::Scalar),
         ("avx2", Self::Avx2),
         ("avx512", Self::Avx512),
+        ("neon", Self::Neon),
+        ("i8mm", Self::I8mm),
     ];
 
     /// Its name in the setting.
@@ -87,6 +97,10 @@ static TABLES: &[Table] = &[
     Table { choice: KernelChoice::Avx2, kernels: &avx2::KERNELS, lacking: avx2::lacking },
     #[cfg(target_arch = "x86_64")]
     Table { choice: KernelChoice::Avx512, kernels: &avx512::KERNELS, lacking: avx512::lacking },
+    #[cfg(target_arch = "aarch64")]
+    Table { choice: KernelChoice::Neon, kernels: &neon::KERNELS, lacking: neon::lacking },
+    #[cfg(target_arch = "aarch64")]
+    Table { choice: KernelChoice::I8mm, kernels: &i8mm::KERNELS, lacking: i8mm::lacking },
 ];
 
 /// Those that this CPU has, slowest first.

@@ -20,6 +20,7 @@ use crate::unpack::Cell;
 pub(super) static KERNELS: Kernels = Kernels {
     name: "scalar",
     packing: Packing::of_lanes(LANES),
+    tile_rows: 1,
     linear,
     quantise,
     rms_norm,
@@ -112,7 +113,7 @@ fn float_group(x: &[f32], weight: impl Fn(usize, usize) -> f32) -> [f32; LANES] 
     sums
 }
 
-fn quantise(x: &[f32], out: &mut [ActBlock]) {
+fn quantise(x: &[f32], _one: usize, out: &mut [ActBlock]) {
     for (x, out) in x.chunks_exact(32).zip(out) {
         let most = x.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
         let (d, by) = scale(most);

@@ -31,7 +31,8 @@ pub(crate) struct ActBlock {
 /// Activations as a linear kernel reads them.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Acts<'a> {
-    /// `[rows][cols / 32]`.
+    /// `[rows / tile][cols / 32][tile]` of tables with tiles of so many rows; the last tile has those
+    /// rows that are left.
     Blocks(&'a [ActBlock]),
     /// `[rows][cols]`.
     Floats(&'a [f32]),
@@ -178,12 +179,15 @@ impl Arithmetic {
 pub struct Kernels {
     pub(crate) name: &'static str,
     pub(crate) packing: Packing,
+    /// Rows of activations whose blocks lie together.
+    pub(crate) tile_rows: usize,
     /// A group of rows of W at a time; columns of `groups` are written for all rows.
     ///
     /// Its caller promises that no other thread touches those columns.
     pub(crate) linear: unsafe fn(&Linear<'_>),
-    /// `[blocks · 32]` values to blocks.
-    pub(crate) quantise: fn(&[f32], &mut [ActBlock]),
+    /// `[rows][blocks · 32]` values of a tile of so many rows to `[blocks][rows]`. What a block of a
+    /// tile of several rows holds is for `linear` of this table alone.
+    pub(crate) quantise: fn(&[f32], usize, &mut [ActBlock]),
     /// `x / sqrt(mean(x²) + eps) · weight`.
     pub(crate) rms_norm: fn(&[f32], &[f32], f32, &mut [f32]),
     /// `silu(gate) · up` into `gate`.
@@ -220,6 +224,20 @@ impl Kernels {
     #[must_use]
     pub const fn packing(&self) -> Packing {
         self.packing
+    }
+
+    /// All of `[rows][cols]` to blocks, tile by tile.
+    pub(crate) fn quantise_rows(&self, x: &[f32], rows: usize, out: &mut [ActBlock]) {
+        let (cols, blocks) = (x.len() / rows, out.len() / rows);
+        for tile in self.tiles(rows) {
+            let out = &mut out[tile.start * blocks..tile.end * blocks];
+            (self.quantise)(&x[tile.start * cols..tile.end * cols], tile.len(), out);
+        }
+    }
+
+    /// So many rows of activations, cut into tiles.
+    pub(crate) fn tiles(&self, rows: usize) -> impl Iterator<Item = Range<usize>> {
+        (0..rows).step_by(self.tile_rows).map(move |first| first..rows.min(first + self.tile_rows))
     }
 }
 

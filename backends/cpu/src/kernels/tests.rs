@@ -65,7 +65,7 @@ impl Noise {
 
 fn run_linear(kernels: &Kernels, weight: &Packed, x: &[f32], rows: usize, add: bool) -> Vec<f32> {
     let mut blocks = vec![ActBlock::default(); x.len() / 32];
-    (kernels.quantise)(x, &mut blocks);
+    kernels.quantise_rows(x, rows, &mut blocks);
     let acts = if weight.dtype.is_quantised() { Acts::Blocks(&blocks) } else { Acts::Floats(x) };
     let mut out = vec![1.0; rows * (weight.rows + 3)];
     let columns = Columns {
@@ -167,7 +167,7 @@ fn row_kernels_are_equal_to_the_bit() {
             let mut half = vec![[0; 2]; cols];
             (k.to_f16)(&x.iter().map(|x| x * 1e4).collect::<Vec<_>>(), &mut half);
             let mut blocks = vec![ActBlock::default(); cols / 32];
-            (k.quantise)(&x, &mut blocks);
+            (k.quantise)(&x, 1, &mut blocks);
             let mut sum = x[..cols - 3].to_vec();
             (k.add)(&mut sum, &weight[..cols - 3]);
             (normed, gates, half, blocks, sum)

@@ -2,12 +2,15 @@
 
 use gimbal_model::weights::DType;
 
-use super::table::{ActBlock, Acts};
+#[cfg(target_arch = "x86_64")]
+use super::table::ActBlock;
+use super::table::Acts;
 use crate::pack::{Layout, Packing};
 
 /// Rows of activations that stay in the second-level cache while weights stream past.
 pub(super) const ROWS_CACHED: usize = 96;
 /// Blocks ahead of the current one to prefetch.
+#[cfg(target_arch = "x86_64")]
 pub(super) const PREFETCH: usize = 16;
 
 /// A type known when its kernel is compiled.
@@ -16,6 +19,7 @@ pub(super) trait Type {
     /// In groups of eight rows.
     const EIGHT: Layout = Layout::of(Self::DTYPE, Packing::of_lanes(8));
     /// In groups of sixteen.
+    #[cfg(target_arch = "x86_64")]
     const SIXTEEN: Layout = Layout::of(Self::DTYPE, Packing::of_lanes(16));
     const HAS_FIFTH: bool = matches!(Self::DTYPE, DType::Q5_0 | DType::Q5_1 | DType::Q5K);
 }
@@ -38,7 +42,7 @@ macro_rules! by_type {
     };
     ($groups:ident, $task:expr, $($name:ident)+) => {
         match $task.weight.dtype {
-            $(DType::$name => $groups::<crate::kernels::tile::$name>($task),)+
+            $(gimbal_model::weights::DType::$name => $groups::<crate::kernels::tile::$name>($task),)+
         }
     };
 }
@@ -75,6 +79,7 @@ pub(super) fn rows_of<A, const T: usize>(acts: &[A], row: usize, cols: usize) ->
 }
 
 /// Rows of as many blocks as the weights have: the compiler need not look at each.
+#[cfg(target_arch = "x86_64")]
 #[inline]
 pub(super) fn cut<const T: usize>(mut x: [&[ActBlock]; T], blocks: usize) -> [&[ActBlock]; T] {
     for x in &mut x {

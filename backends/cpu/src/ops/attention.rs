@@ -8,7 +8,7 @@ use gimbal_hal::KvDtype;
 use gimbal_model::graph::{RopeTable, State};
 
 use super::bind::Packer;
-use super::linear::{BothActs, by_rows, linear};
+use super::linear::{BothActs, by_rows, by_tiles, linear};
 use super::norm::{Inputs, NormWeight, Residual, normalise};
 use super::plan::{Plan, Tile};
 use super::scratch::{Scratch, grow};
@@ -129,10 +129,11 @@ impl Attention {
         let cols = query_cols;
         grow(acts, rows * cols / BLOCK);
         let all = Shared::new(acts);
-        by_rows(cpu, rows, &|row| {
-            // SAFETY: each row is one chunk's.
-            let blocks = unsafe { all.slice_mut(row * cols / BLOCK..(row + 1) * cols / BLOCK) };
-            (cpu.kernels.quantise)(&floats[row * cols..(row + 1) * cols], blocks);
+        by_tiles(cpu, rows, &|tile| {
+            let range = tile.start * cols..tile.end * cols;
+            // SAFETY: each tile is one chunk's.
+            let blocks = unsafe { all.slice_mut(range.start / BLOCK..range.end / BLOCK) };
+            (cpu.kernels.quantise)(&floats[range], tile.len(), blocks);
         });
         let acts =
             BothActs { floats: &floats[..rows * cols], blocks: &acts[..rows * cols / BLOCK] };

@@ -78,14 +78,19 @@ impl FeedForward {
                 }
                 for (row, gate) in gates.chunks_exact_mut(width).enumerate() {
                     (self.gate_mul)(gate, &ups[row * width..(row + 1) * width]);
-                    let range = row * all + mine.start..row * all + mine.end;
-                    // SAFETY: these blocks are this chunk's.
-                    (cpu.kernels.quantise)(gate, unsafe { blocks.slice_mut(range) });
                     if kept > 0 {
                         let range = row * cols + skip..row * cols + skip + width;
                         // SAFETY: these columns are this chunk's.
                         unsafe { all_floats.slice_mut(range) }.copy_from_slice(gate);
                     }
+                }
+                for tile in cpu.kernels.tiles(rows) {
+                    let gates = &gates[tile.start * width..tile.end * width];
+                    // The tile's blocks, and among them this chunk's.
+                    let (first, count) = (tile.start * all, tile.len());
+                    let range = first + mine.start * count..first + mine.end * count;
+                    // SAFETY: these blocks are this chunk's.
+                    (cpu.kernels.quantise)(gates, count, unsafe { blocks.slice_mut(range) });
                 }
             });
         });

@@ -1,5 +1,7 @@
 //! How rows and linears are cut into chunks for the pool.
 
+use std::ops::Range;
+
 use crate::cpu::Cpu;
 use crate::kernels::table::{ActBlock, Acts, Columns, Linear};
 use crate::pack::Packed;
@@ -31,6 +33,22 @@ pub(super) fn by_rows(cpu: &Cpu, rows: usize, work: &(dyn Fn(usize) + Sync)) {
     }
     let chunk = rows.div_ceil(cpu.pool.threads() * CHUNKS_PER_THREAD);
     cpu.pool.run(rows.div_ceil(chunk), &|c| (c * chunk..rows.min((c + 1) * chunk)).for_each(work));
+}
+
+/// Calls `work` for the rows of every tile of activations; few rows are not worth a barrier.
+pub(super) fn by_tiles(cpu: &Cpu, rows: usize, work: &(dyn Fn(Range<usize>) + Sync)) {
+    if rows < 2 * cpu.pool.threads() {
+        return cpu.kernels.tiles(rows).for_each(work);
+    }
+    let tile = cpu.kernels.tile_rows;
+    let tiles = rows.div_ceil(tile);
+    let chunk = tiles.div_ceil(cpu.pool.threads() * CHUNKS_PER_THREAD) * tile;
+    cpu.pool.run(rows.div_ceil(chunk), &|c| {
+        let first = c * chunk;
+        for tile in cpu.kernels.tiles(chunk.min(rows - first)) {
+            work(first + tile.start..first + tile.end);
+        }
+    });
 }
 
 /// Runs linears that read the same activations, in one run of the pool.

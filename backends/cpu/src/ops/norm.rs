@@ -1,6 +1,6 @@
 //! Rows before a linear, normalised and in both forms it may read; and the last linear of a block.
 
-use super::linear::{BothActs, by_rows, linear};
+use super::linear::{BothActs, by_rows, by_tiles, linear};
 use super::scratch::grow;
 use crate::cpu::Cpu;
 use crate::kernels::table::{ActBlock, Columns};
@@ -33,17 +33,19 @@ pub(super) fn normalise<'a>(
     grow(floats, rows * cols);
     grow(blocks, rows * cols / BLOCK);
     let (all_floats, all_blocks) = (Shared::new(floats), Shared::new(blocks));
-    by_rows(cpu, rows, &|row| {
-        // SAFETY: each row is one chunk's, and both buffers outlive the run.
-        let floats = unsafe { all_floats.slice_mut(row * cols..(row + 1) * cols) };
+    by_tiles(cpu, rows, &|tile| {
+        let (count, all) = (tile.len(), tile.start * cols..tile.end * cols);
+        // SAFETY: each tile is one chunk's, and both buffers outlive the run.
+        let floats = unsafe { all_floats.slice_mut(all.clone()) };
         // SAFETY: as above.
-        let blocks = unsafe { all_blocks.slice_mut(row * cols / BLOCK..(row + 1) * cols / BLOCK) };
-        let x = &x[row * cols..(row + 1) * cols];
-        match norm {
-            Some(norm) => (cpu.kernels.rms_norm)(x, &norm.weight, norm.eps, floats),
-            None => floats.copy_from_slice(x),
+        let blocks = unsafe { all_blocks.slice_mut(all.start / BLOCK..all.end / BLOCK) };
+        for (x, floats) in x[all].chunks_exact(cols).zip(floats.chunks_exact_mut(cols)) {
+            match norm {
+                Some(norm) => (cpu.kernels.rms_norm)(x, &norm.weight, norm.eps, floats),
+                None => floats.copy_from_slice(x),
+            }
         }
-        (cpu.kernels.quantise)(floats, blocks);
+        (cpu.kernels.quantise)(floats, count, blocks);
     });
     BothActs { floats: &floats[..rows * cols], blocks: &blocks[..rows * cols / BLOCK] }
 }

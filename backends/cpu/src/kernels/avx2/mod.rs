@@ -22,6 +22,7 @@ const LINE: usize = 64;
 pub(super) const KERNELS: Kernels = Kernels {
     name: "avx2",
     packing: Packing::of_lanes(LANES),
+    tile_rows: 1,
     linear,
     quantise,
     rms_norm,
@@ -61,7 +62,7 @@ macro_rules! with_features {
 unsafe fn linear(task: &Linear<'_>) {
     with_features!(linear::linear_groups(task));
 }
-fn quantise(x: &[f32], out: &mut [ActBlock]) {
+fn quantise(x: &[f32], _one: usize, out: &mut [ActBlock]) {
     with_features!(row::quantise(x, out));
 }
 fn rms_norm(x: &[f32], weight: &[f32], eps: f32, out: &mut [f32]) {
