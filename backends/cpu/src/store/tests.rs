@@ -203,15 +203,15 @@ fn rounded_weights_are_near_the_given_ones() {
 /// One weight, read by the layout's definition.
 fn value(packed: &Packed, row: usize, k: usize) -> f32 {
     let half = |bytes: &[u8]| half::f16::from_le_bytes([bytes[0], bytes[1]]).to_f32();
-    let n = packed.packing.rows;
+    let (n, d) = (packed.packing.rows, packed.packing.depth);
     let (group, r, i) = (packed.group(row / n), row % n, k % 32);
     if packed.dtype == DType::Q8_0 {
         let block = &group[k / 32 * 34 * n..][..34 * n];
-        let q = block[i / 4 * 4 * n + 4 * r + i % 4].cast_signed();
+        let q = block[i / d * d * n + d * r + i % d].cast_signed();
         return f32::from(q) * half(&block[32 * n + 2 * r..]);
     }
     let block = &group[k / 32 * 20 * n..][..20 * n];
-    let byte = block[i % 16 / 4 * 4 * n + 4 * r + i % 4];
+    let byte = block[i % 16 / d * d * n + d * r + i % d];
     let q = if i < 16 { byte & 15 } else { byte >> 4 };
     f32::from(q) * half(&block[16 * n + 2 * r..]) + half(&block[18 * n + 2 * r..])
 }
