@@ -40,11 +40,12 @@ macro_rules! by_type {
     ($groups:ident, $task:expr) => {
         by_type!($groups, $task, F32 F16 BF16 Q4_0 Q4_1 Q5_0 Q5_1 Q8_0 Q4K Q5K Q6K)
     };
-    ($groups:ident, $task:expr, $($name:ident)+) => {
+    ($groups:ident, $task:expr, $($name:ident)+) => {{
+        use gimbal_model::weights::DType as Of;
         match $task.weight.dtype {
-            $(gimbal_model::weights::DType::$name => $groups::<crate::kernels::tile::$name>($task),)+
+            $(Of::$name => $groups::<crate::kernels::tile::$name>($task),)+
         }
-    };
+    }};
 }
 pub(super) use by_type;
 

@@ -1,0 +1,130 @@
+//! Running a kernel: blocks on the machine's threads, the warps of a block in turn, from barrier to
+//! barrier.
+//!
+//! `code` is what a warp executes, `block` its warps and their barriers, `warp` one of them (with
+//! `lanes` for what they read of each other, `access` for memory, `matrix` for tensor cores), `memory` what the device has allocated, `shared`
+//! what a block has.
+
+mod access;
+mod block;
+mod code;
+mod lanes;
+mod matrix;
+mod memory;
+mod shared;
+mod warp;
+
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+pub(crate) use code::{
+    Address, Atomic, Code, CompareDoubles, CompareWords, Constant, Double1, Double2, Double3,
+    DoubleShift, Doubles, Logic, Mma, Narrow, Op, Place, Shuffle, Space, Special, Vote, Where,
+    Widen1, Widen2, Widen3, Width, Word1, Word2, Word3, Word4, Words,
+};
+pub use memory::Memory;
+
+use crate::Kernel;
+use block::Block;
+
+/// Extents of a grid or a block: x, y, z.
+pub type Dim = [u32; 3];
+
+/// How a kernel is launched.
+#[derive(Clone, Copy, Debug)]
+pub struct Grid {
+    /// Blocks.
+    pub blocks: Dim,
+    /// Threads of a block.
+    pub threads: Dim,
+    /// Bytes of shared memory beside what the kernel declares.
+    pub shared: usize,
+    /// Warps are run last first: what a kernel must not depend on.
+    pub is_reversed: bool,
+    /// Threads of this machine that run blocks.
+    pub workers: usize,
+}
+
+impl Grid {
+    /// So many blocks of so many threads, on one thread of this machine.
+    #[must_use]
+    pub const fn of(blocks: u32, threads: u32) -> Self {
+        let (blocks, threads) = ([blocks, 1, 1], [threads, 1, 1]);
+        Self { blocks, threads, shared: 0, is_reversed: false, workers: 1 }
+    }
+}
+
+/// What a kernel did that a device would not forgive, or would not even notice.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{kernel}, line {line}, block {block:?}, warp {warp}, lane {lane}: {what}")]
+pub struct Fault {
+    /// The kernel.
+    pub kernel: String,
+    /// The line of the instruction in the module's text.
+    pub line: u32,
+    /// Where the thread is.
+    pub block: Dim,
+    /// Its warp in the block.
+    pub warp: u32,
+    /// Its lane in the warp.
+    pub lane: u32,
+    /// What it did.
+    pub what: String,
+}
+
+/// Runs a kernel with its parameters' bytes to its end.
+///
+/// # Errors
+/// The first fault of any thread.
+pub fn launch(
+    kernel: &Kernel,
+    grid: Grid,
+    params: &[u8],
+    memory: &Memory,
+) -> Result<(), Box<Fault>> {
+    let threads = grid.threads.iter().product::<u32>();
+    let most = kernel.threads_max.unwrap_or(1024).min(1024);
+    if threads == 0 || threads > most || grid.blocks.contains(&0) {
+        return Err(refused(kernel, format!("{threads} threads in a block, of {most} at most")));
+    }
+    if params.len() != kernel.param_bytes() {
+        let what = format!("{} bytes of parameters, of {}", params.len(), kernel.param_bytes());
+        return Err(refused(kernel, what));
+    }
+    let blocks = grid.blocks.iter().map(|count| u64::from(*count)).product::<u64>();
+    let (next, fault) = (AtomicU64::new(0), Mutex::new(None));
+    let work = || {
+        let mut block = Block::new(kernel, grid, params, memory);
+        loop {
+            let index = next.fetch_add(1, Ordering::Relaxed);
+            if index >= blocks {
+                return;
+            }
+            if let Err(found) = block.run(place(index, grid.blocks)) {
+                next.store(blocks, Ordering::Relaxed);
+                // Of several faults one is told.
+                *fault.lock().unwrap_or_else(|poisoned| poisoned.into_inner()) = Some(found);
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..grid.workers.min(usize::try_from(blocks).unwrap_or(1)) {
+            scope.spawn(work);
+        }
+        work();
+    });
+    let fault = fault.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    fault.map_or(Ok(()), Err)
+}
+
+/// A block's place in the grid.
+fn place(index: u64, blocks: Dim) -> Dim {
+    let [x, y, _] = blocks.map(u64::from);
+    let part = |value: u64| u32::try_from(value).unwrap_or(u32::MAX);
+    [part(index % x), part(index / x % y), part(index / (x * y))]
+}
+
+fn refused(kernel: &Kernel, what: String) -> Box<Fault> {
+    let kernel = kernel.name.clone();
+    Box::new(Fault { kernel, line: 0, block: [0; 3], warp: 0, lane: 0, what })
+}

@@ -1,0 +1,477 @@
+//! Every instruction form that computes on registers alone: its name, and what it does to 32 lanes.
+//!
+//! Forms that touch memory, other lanes or the order of execution are put together in `assemble`.
+//! `approx` forms compute more exactly than a device does. **Source**: PTX ISA 7.4, chapter 9.7.
+
+use half::{bf16, f16};
+
+use crate::exec::{
+    CompareDoubles, CompareWords, Double1, Double2, Double3, DoubleShift, Doubles, Logic, Narrow,
+    Widen1, Widen2, Widen3, Word1, Word2, Word3, Word4, Words,
+};
+
+/// What a form computes on.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Shape {
+    Word1(Word1),
+    Word2(Word2),
+    Word3(Word3),
+    Word4(Word4),
+    Double1(Double1),
+    Double2(Double2),
+    Double3(Double3),
+    DoubleShift(DoubleShift),
+    Widen1(Widen1),
+    Widen2(Widen2),
+    Widen3(Widen3),
+    Narrow(Narrow),
+}
+
+macro_rules! word1 {
+    (|$a:ident| $e:expr) => {
+        Shape::Word1(|a: &Words, d: &mut Words| {
+            for (d, $a) in d.iter_mut().zip(*a) {
+                *d = $e;
+            }
+        })
+    };
+}
+macro_rules! word2 {
+    (|$a:ident, $b:ident| $e:expr) => {
+        Shape::Word2(|a: &Words, b: &Words, d: &mut Words| {
+            for ((d, $a), $b) in d.iter_mut().zip(*a).zip(*b) {
+                *d = $e;
+            }
+        })
+    };
+}
+macro_rules! word3 {
+    (|$a:ident, $b:ident, $c:ident| $e:expr) => {
+        Shape::Word3(|a: &Words, b: &Words, c: &Words, d: &mut Words| {
+            for (((d, $a), $b), $c) in d.iter_mut().zip(*a).zip(*b).zip(*c) {
+                *d = $e;
+            }
+        })
+    };
+}
+macro_rules! word4 {
+    (|$a:ident, $b:ident, $c:ident, $f:ident| $e:expr) => {
+        Shape::Word4(|a: &Words, b: &Words, c: &Words, f: &Words, d: &mut Words| {
+            for ((((d, $a), $b), $c), $f) in d.iter_mut().zip(*a).zip(*b).zip(*c).zip(*f) {
+                *d = $e;
+            }
+        })
+    };
+}
+macro_rules! float1 {
+    (|$a:ident| $e:expr) => {
+        word1!(|a| {
+            let $a = f32::from_bits(a);
+            let result: f32 = $e;
+            result.to_bits()
+        })
+    };
+}
+macro_rules! float2 {
+    (|$a:ident, $b:ident| $e:expr) => {
+        word2!(|a, b| {
+            let ($a, $b) = (f32::from_bits(a), f32::from_bits(b));
+            let result: f32 = $e;
+            result.to_bits()
+        })
+    };
+}
+macro_rules! double1 {
+    (|$a:ident| $e:expr) => {
+        Shape::Double1(|a: &Doubles, d: &mut Doubles| {
+            for (d, $a) in d.iter_mut().zip(*a) {
+                *d = $e;
+            }
+        })
+    };
+}
+macro_rules! double2 {
+    (|$a:ident, $b:ident| $e:expr) => {
+        Shape::Double2(|a: &Doubles, b: &Doubles, d: &mut Doubles| {
+            for ((d, $a), $b) in d.iter_mut().zip(*a).zip(*b) {
+                *d = $e;
+            }
+        })
+    };
+}
+macro_rules! double_shift {
+    (|$a:ident, $b:ident| $e:expr) => {
+        Shape::DoubleShift(|a: &Doubles, b: &Words, d: &mut Doubles| {
+            for ((d, $a), $b) in d.iter_mut().zip(*a).zip(*b) {
+                *d = $e;
+            }
+        })
+    };
+}
+macro_rules! widen1 {
+    (|$a:ident| $e:expr) => {
+        Shape::Widen1(|a: &Words, d: &mut Doubles| {
+            for (d, $a) in d.iter_mut().zip(*a) {
+                *d = $e;
+            }
+        })
+    };
+}
+macro_rules! widen2 {
+    (|$a:ident, $b:ident| $e:expr) => {
+        Shape::Widen2(|a: &Words, b: &Words, d: &mut Doubles| {
+            for ((d, $a), $b) in d.iter_mut().zip(*a).zip(*b) {
+                *d = $e;
+            }
+        })
+    };
+}
+macro_rules! widen3 {
+    (|$a:ident, $b:ident, $c:ident| $e:expr) => {
+        Shape::Widen3(|a: &Words, b: &Words, c: &Doubles, d: &mut Doubles| {
+            for (((d, $a), $b), $c) in d.iter_mut().zip(*a).zip(*b).zip(*c) {
+                *d = $e;
+            }
+        })
+    };
+}
+macro_rules! narrow {
+    (|$a:ident| $e:expr) => {
+        Shape::Narrow(|a: &Doubles, d: &mut Words| {
+            for (d, $a) in d.iter_mut().zip(*a) {
+                *d = $e;
+            }
+        })
+    };
+}
+
+const fn wide_signed(a: u32) -> i64 {
+    a.cast_signed() as i64
+}
+
+/// A signed value's low bits.
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
+const fn low(a: u64) -> u32 {
+    a as u32
+}
+
+const fn mul_wide_signed(a: u32, b: u32) -> u64 {
+    (wide_signed(a) * wide_signed(b)).cast_unsigned()
+}
+
+const fn mul_wide(a: u32, b: u32) -> u64 {
+    a as u64 * b as u64
+}
+
+fn bit_field_insert(from: u32, to: u32, at: u32, length: u32) -> u32 {
+    let (at, length) = (at & 0xff, length & 0xff);
+    let ones = if length >= 32 { u32::MAX } else { (1 << length) - 1 };
+    let mask = ones.checked_shl(at).unwrap_or(0);
+    to & !mask | from.checked_shl(at).unwrap_or(0) & mask
+}
+
+fn bit_field(value: u32, at: u32, length: u32) -> u32 {
+    let (at, length) = (at & 0xff, length & 0xff);
+    let ones = if length >= 32 { u32::MAX } else { (1 << length) - 1 };
+    value.checked_shr(at).unwrap_or(0) & ones
+}
+
+/// `prmt.b32` in its default mode.
+fn permute_bytes(a: u32, b: u32, selectors: u32) -> u32 {
+    let bytes = u64::from(a) | u64::from(b) << 32;
+    (0..4).fold(0, |result, i| {
+        let selector = selectors >> (4 * i) & 15;
+        let [byte, ..] = (bytes >> (8 * (selector & 7))).to_le_bytes();
+        let sign = if byte & 0x80 == 0 { 0 } else { 0xff };
+        result | u32::from(if selector & 8 == 0 { byte } else { sign }) << (8 * i)
+    })
+}
+
+/// Towards 0; what is too large becomes the largest, what is no number 0.
+#[expect(clippy::cast_possible_truncation, reason = "it saturates")]
+const fn to_whole(a: f32) -> u32 {
+    (a as i32).cast_unsigned()
+}
+
+fn half_to_float(a: u32) -> u32 {
+    let [low, high, ..] = a.to_le_bytes();
+    f16::from_le_bytes([low, high]).to_f32().to_bits()
+}
+
+fn to_half(a: u32) -> u32 {
+    f16::from_f32(f32::from_bits(a)).to_bits().into()
+}
+
+fn to_bf16(a: u32) -> u32 {
+    let value = f32::from_bits(a);
+    // Of what is no number, PTX says which: `0x7fff`.
+    if value.is_nan() { 0x7fff } else { bf16::from_f32(value).to_bits().into() }
+}
+
+fn least(a: f32, b: f32) -> f32 {
+    if a == b { f32::from_bits(a.to_bits() | b.to_bits()) } else { a.min(b) }
+}
+
+fn largest(a: f32, b: f32) -> f32 {
+    if a == b { f32::from_bits(a.to_bits() & b.to_bits()) } else { a.max(b) }
+}
+
+/// All forms that compute on registers, by their names.
+static FORMS: &[(&str, Shape)] = &[
+    ("mov.b16", word1!(|a| a)),
+    ("mov.u16", word1!(|a| a)),
+    ("mov.b32", word1!(|a| a)),
+    ("mov.u32", word1!(|a| a)),
+    ("mov.s32", word1!(|a| a)),
+    ("mov.f32", word1!(|a| a)),
+    ("mov.b64", double1!(|a| a)),
+    ("mov.u64", double1!(|a| a)),
+    ("cvta.to.global.u64", double1!(|a| a)),
+    ("cvta.to.shared.u64", double1!(|a| a)),
+    ("cvta.global.u64", double1!(|a| a)),
+    ("cvta.shared.u64", double1!(|a| a)),
+    ("add.s32", word2!(|a, b| a.wrapping_add(b))),
+    ("add.s16", word2!(|a, b| a.wrapping_add(b) & 0xffff)),
+    ("sub.s32", word2!(|a, b| a.wrapping_sub(b))),
+    ("mul.lo.s32", word2!(|a, b| a.wrapping_mul(b))),
+    ("mul.hi.u32", word2!(|a, b| low(mul_wide(a, b) >> 32))),
+    ("mul.hi.s32", word2!(|a, b| low(mul_wide_signed(a, b) >> 32))),
+    ("mad.lo.s32", word3!(|a, b, c| a.wrapping_mul(b).wrapping_add(c))),
+    // Division by 0 has no defined result; devices give all ones.
+    ("div.u32", word2!(|a, b| a.checked_div(b).unwrap_or(u32::MAX))),
+    ("rem.u32", word2!(|a, b| a.checked_rem(b).unwrap_or(u32::MAX))),
+    (
+        "div.s32",
+        word2!(|a, b| {
+            if b == 0 {
+                u32::MAX
+            } else {
+                a.cast_signed().wrapping_div(b.cast_signed()).cast_unsigned()
+            }
+        }),
+    ),
+    (
+        "rem.s32",
+        word2!(|a, b| {
+            if b == 0 {
+                u32::MAX
+            } else {
+                a.cast_signed().wrapping_rem(b.cast_signed()).cast_unsigned()
+            }
+        }),
+    ),
+    ("min.s32", word2!(|a, b| a.cast_signed().min(b.cast_signed()).cast_unsigned())),
+    ("max.s32", word2!(|a, b| a.cast_signed().max(b.cast_signed()).cast_unsigned())),
+    ("min.u32", word2!(|a, b| a.min(b))),
+    ("max.u32", word2!(|a, b| a.max(b))),
+    ("neg.s32", word1!(|a| a.wrapping_neg())),
+    ("abs.s32", word1!(|a| a.cast_signed().wrapping_abs().cast_unsigned())),
+    ("and.b32", word2!(|a, b| a & b)),
+    ("or.b32", word2!(|a, b| a | b)),
+    ("xor.b32", word2!(|a, b| a ^ b)),
+    ("not.b32", word1!(|a| !a)),
+    ("and.b16", word2!(|a, b| a & b)),
+    ("or.b16", word2!(|a, b| a | b)),
+    ("shl.b32", word2!(|a, b| a.checked_shl(b).unwrap_or(0))),
+    ("shr.u32", word2!(|a, b| a.checked_shr(b).unwrap_or(0))),
+    ("shr.b32", word2!(|a, b| a.checked_shr(b).unwrap_or(0))),
+    ("shr.s32", word2!(|a, b| (a.cast_signed() >> b.min(31)).cast_unsigned())),
+    ("bfe.u32", word3!(|a, b, c| bit_field(a, b, c))),
+    ("bfi.b32", word4!(|a, b, c, f| bit_field_insert(a, b, c, f))),
+    ("prmt.b32", word3!(|a, b, c| permute_bytes(a, b, c))),
+    ("popc.b32", word1!(|a| a.count_ones())),
+    ("clz.b32", word1!(|a| a.leading_zeros())),
+    ("add.s64", double2!(|a, b| a.wrapping_add(b))),
+    ("sub.s64", double2!(|a, b| a.wrapping_sub(b))),
+    ("mul.lo.s64", double2!(|a, b| a.wrapping_mul(b))),
+    (
+        "mad.lo.s64",
+        Shape::Double3(|a, b, c, d| {
+            for (((d, a), b), c) in d.iter_mut().zip(a).zip(b).zip(c) {
+                *d = a.wrapping_mul(*b).wrapping_add(*c);
+            }
+        }),
+    ),
+    ("min.s64", double2!(|a, b| a.cast_signed().min(b.cast_signed()).cast_unsigned())),
+    ("max.s64", double2!(|a, b| a.cast_signed().max(b.cast_signed()).cast_unsigned())),
+    ("max.u64", double2!(|a, b| a.max(b))),
+    ("min.u64", double2!(|a, b| a.min(b))),
+    ("neg.s64", double1!(|a| a.wrapping_neg())),
+    ("and.b64", double2!(|a, b| a & b)),
+    ("or.b64", double2!(|a, b| a | b)),
+    ("xor.b64", double2!(|a, b| a ^ b)),
+    ("not.b64", double1!(|a| !a)),
+    ("shl.b64", double_shift!(|a, b| a.checked_shl(b).unwrap_or(0))),
+    ("shr.u64", double_shift!(|a, b| a.checked_shr(b).unwrap_or(0))),
+    ("shr.s64", double_shift!(|a, b| (a.cast_signed() >> b.min(63)).cast_unsigned())),
+    ("mul.wide.s32", widen2!(|a, b| mul_wide_signed(a, b))),
+    ("mul.wide.u32", widen2!(|a, b| mul_wide(a, b))),
+    ("mad.wide.s32", widen3!(|a, b, c| mul_wide_signed(a, b).wrapping_add(c))),
+    ("mad.wide.u32", widen3!(|a, b, c| mul_wide(a, b).wrapping_add(c))),
+    ("add.f32", float2!(|a, b| a + b)),
+    ("sub.f32", float2!(|a, b| a - b)),
+    ("mul.f32", float2!(|a, b| a * b)),
+    (
+        "fma.rn.f32",
+        word3!(|a, b, c| {
+            f32::from_bits(a).mul_add(f32::from_bits(b), f32::from_bits(c)).to_bits()
+        }),
+    ),
+    ("div.rn.f32", float2!(|a, b| a / b)),
+    ("div.full.f32", float2!(|a, b| a / b)),
+    ("div.approx.f32", float2!(|a, b| a / b)),
+    ("rcp.rn.f32", float1!(|a| 1.0 / a)),
+    ("rcp.approx.ftz.f32", float1!(|a| 1.0 / a)),
+    ("sqrt.rn.f32", float1!(|a| a.sqrt())),
+    ("rsqrt.approx.f32", float1!(|a| 1.0 / a.sqrt())),
+    ("rsqrt.approx.ftz.f32", float1!(|a| 1.0 / a.sqrt())),
+    ("ex2.approx.f32", float1!(|a| a.exp2())),
+    ("ex2.approx.ftz.f32", float1!(|a| a.exp2())),
+    ("lg2.approx.f32", float1!(|a| a.log2())),
+    ("lg2.approx.ftz.f32", float1!(|a| a.log2())),
+    ("tanh.approx.f32", float1!(|a| a.tanh())),
+    ("neg.f32", word1!(|a| a ^ 0x8000_0000)),
+    ("abs.f32", word1!(|a| a & 0x7fff_ffff)),
+    ("min.f32", float2!(|a, b| least(a, b))),
+    ("max.f32", float2!(|a, b| largest(a, b))),
+    ("cvt.rn.f32.s32", word1!(|a| (a.cast_signed() as f32).to_bits())),
+    ("cvt.rn.f32.u32", word1!(|a| (a as f32).to_bits())),
+    ("cvt.rni.f32.f32", float1!(|a| a.round_ties_even())),
+    ("cvt.rzi.s32.f32", word1!(|a| to_whole(f32::from_bits(a)))),
+    ("cvt.rni.s32.f32", word1!(|a| to_whole(f32::from_bits(a).round_ties_even()))),
+    ("cvt.f32.f16", word1!(|a| half_to_float(a))),
+    ("cvt.rn.f16.f32", word1!(|a| to_half(a))),
+    ("cvt.rn.bf16.f32", word1!(|a| to_bf16(a))),
+    // The first operand is the upper half.
+    ("cvt.rn.bf16x2.f32", word2!(|a, b| to_bf16(a) << 16 | to_bf16(b))),
+    ("cvt.rn.f16x2.f32", word2!(|a, b| to_half(a) << 16 | to_half(b))),
+    ("cvt.u16.u32", word1!(|a| a & 0xffff)),
+    ("cvt.u32.u16", word1!(|a| a & 0xffff)),
+    ("cvt.s32.s16", word1!(|a| ((a << 16).cast_signed() >> 16).cast_unsigned())),
+    ("cvt.s32.s8", word1!(|a| ((a << 24).cast_signed() >> 24).cast_unsigned())),
+    ("cvt.s64.s32", widen1!(|a| wide_signed(a).cast_unsigned())),
+    ("cvt.u64.u32", widen1!(|a| a.into())),
+    ("cvt.u64.u16", widen1!(|a| (a & 0xffff).into())),
+    ("cvt.u32.u64", narrow!(|a| low(a))),
+    ("cvt.s32.s64", narrow!(|a| low(a))),
+    ("cvt.u16.u64", narrow!(|a| low(a) & 0xffff)),
+];
+
+/// Forms of one meaning that the compiler also writes by other names.
+static ALSO: &[(&str, &str)] = &[
+    ("add.u32", "add.s32"),
+    ("sub.u32", "sub.s32"),
+    ("mul.lo.u32", "mul.lo.s32"),
+    ("mad.lo.u32", "mad.lo.s32"),
+    ("add.u64", "add.s64"),
+    ("sub.u64", "sub.s64"),
+    ("mul.lo.u64", "mul.lo.s64"),
+    ("add.rn.f32", "add.f32"),
+    ("sub.rn.f32", "sub.f32"),
+    ("mul.rn.f32", "mul.f32"),
+    ("mov.s64", "mov.b64"),
+    ("cvt.u32.s64", "cvt.u32.u64"),
+    ("cvt.s64.u32", "cvt.u64.u32"),
+];
+
+/// What the form of that name computes.
+pub(super) fn shape(name: &str) -> Option<Shape> {
+    let same = ALSO.iter().find(|(also, _)| *also == name).map_or(name, |(_, same)| same);
+    FORMS.iter().find(|(form, _)| *form == same).map(|(_, shape)| *shape)
+}
+
+/// The names of all forms that compute on registers.
+pub fn forms() -> impl Iterator<Item = &'static str> {
+    FORMS.iter().map(|(name, _)| *name).chain(ALSO.iter().map(|(name, _)| *name))
+}
+
+macro_rules! compare {
+    ($kind:ident, $lanes:ty, |$a:ident| $as:expr, $relation:expr) => {
+        Some(Comparison::$kind(match $relation {
+            "eq" => |a, b| compare!(@bits $lanes, a, b, |$a| $as, ==),
+            "ne" => |a, b| compare!(@bits $lanes, a, b, |$a| $as, !=),
+            "lt" | "lo" => |a, b| compare!(@bits $lanes, a, b, |$a| $as, <),
+            "le" | "ls" => |a, b| compare!(@bits $lanes, a, b, |$a| $as, <=),
+            "gt" | "hi" => |a, b| compare!(@bits $lanes, a, b, |$a| $as, >),
+            "ge" | "hs" => |a, b| compare!(@bits $lanes, a, b, |$a| $as, >=),
+            _ => return None,
+        }))
+    };
+    (@bits $lanes:ty, $x:ident, $y:ident, |$a:ident| $as:expr, $op:tt) => {{
+        let (x, y): (&$lanes, &$lanes) = ($x, $y);
+        (0..32).fold(0_u32, |bits, lane| {
+            let left = { let $a = x[lane]; $as };
+            let right = { let $a = y[lane]; $as };
+            bits | u32::from(left $op right) << lane
+        })
+    }};
+}
+
+/// A comparison of words or doubles.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Comparison {
+    Words(CompareWords),
+    Doubles(CompareDoubles),
+}
+
+/// `setp.RELATION.TYPE` without what may follow the relation.
+#[expect(clippy::float_cmp, reason = "the instruction compares so")]
+pub(super) fn comparison(relation: &str, kind: &str) -> Option<Comparison> {
+    // Unordered relations hold where an operand is no number: the opposite one does not.
+    if let ("f32", Some(ordered)) = (kind, relation.strip_suffix('u')) {
+        return Some(Comparison::Words(match ordered {
+            "eq" => |a, b| !not_equal(a, b),
+            "ne" => |a, b| !equal(a, b),
+            "lt" => |a, b| !at_least(a, b),
+            "le" => |a, b| !above(a, b),
+            "gt" => |a, b| !at_least(b, a),
+            "ge" => |a, b| !above(b, a),
+            _ => return None,
+        }));
+    }
+    match kind {
+        "f32" if relation == "ne" => Some(Comparison::Words(not_equal)),
+        "f32" => compare!(Words, Words, |a| f32::from_bits(a), relation),
+        "s32" => compare!(Words, Words, |a| a.cast_signed(), relation),
+        "u32" | "b32" => compare!(Words, Words, |a| a, relation),
+        "s16" => compare!(Words, Words, |a| (a << 16).cast_signed(), relation),
+        "u16" | "b16" => compare!(Words, Words, |a| a & 0xffff, relation),
+        "s64" => compare!(Doubles, Doubles, |a| a.cast_signed(), relation),
+        "u64" | "b64" => compare!(Doubles, Doubles, |a| a, relation),
+        _ => None,
+    }
+}
+
+fn float_bits(a: &Words, b: &Words, holds: impl Fn(f32, f32) -> bool) -> u32 {
+    let lanes = a.iter().zip(b).enumerate();
+    lanes.fold(0, |bits, (lane, (a, b))| {
+        bits | u32::from(holds(f32::from_bits(*a), f32::from_bits(*b))) << lane
+    })
+}
+
+fn equal(a: &Words, b: &Words) -> u32 {
+    float_bits(a, b, |a, b| a == b)
+}
+
+/// Of numbers only: `ne` is ordered.
+fn not_equal(a: &Words, b: &Words) -> u32 {
+    float_bits(a, b, |a, b| a.partial_cmp(&b).is_some_and(|order| order.is_ne()))
+}
+
+fn at_least(a: &Words, b: &Words) -> u32 {
+    float_bits(a, b, |a, b| a >= b)
+}
+
+fn above(a: &Words, b: &Words) -> u32 {
+    float_bits(a, b, |a, b| a > b)
+}
+
+/// `and`, `or`, `xor` of predicates.
+pub(super) fn logic(name: &str) -> Option<Logic> {
+    Some(match name {
+        "and" => |a, b| a & b,
+        "or" => |a, b| a | b,
+        "xor" => |a, b| a ^ b,
+        _ => return None,
+    })
+}
