@@ -18,6 +18,7 @@ mod dist;
 mod frameworks;
 mod fuzz;
 mod golden;
+mod kernels;
 mod models;
 mod nextest;
 mod peers;
@@ -38,6 +39,8 @@ cargo xtask COMMAND
   dist            one file with everything inside: program, ONNX Runtime, licences
   arm64 [--test]  the file of `dist` for Arm (aarch64 Linux), cross-built; with --test it runs, and
                   tests do, on emulated processors
+  kernels [--check]   the CUDA kernels' PTX made anew (fetches 132 MB of NVIDIA's compilers), and
+                  assembled for every device; with --check only compared
   fuzz [SECONDS [TARGET…]]   every parser under libFuzzer, 600 seconds each; needs a C++ compiler
   gemma           fetch Gemma 3 270M (its own terms), compare it with its references, time it
   big [BILLIONS]  a model of 1 to 8 billion random weights: time to first token, peak memory
@@ -69,6 +72,7 @@ fn main() -> ExitCode {
         Some("fetch") => assets::fetch().map(|_| ()),
         Some("dist") => dist::run(),
         Some("arm64") => arm64::run(rest),
+        Some("kernels") => kernels::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("gemma") => models::gemma(),
         Some("big") => models::big(rest),

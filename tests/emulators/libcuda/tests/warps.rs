@@ -2,7 +2,7 @@
 
 mod machine;
 
-use gimbal_libcuda::{Grid, Module};
+use gimbal_libcuda::{Grid, Memory, Module, launch};
 use machine::{fault, run};
 
 /// Writes `%r0` of each thread.
@@ -160,6 +160,59 @@ fn vectors_and_narrow_types_are_loaded_and_stored() {
         0x0807_0605,
     ];
     assert_eq!(found, expect);
+}
+
+#[test]
+fn floats_and_doubles_pass_through_shared_memory() {
+    let body = ".shared .align 16 .b8 all[64];\nld.global.v2.f32 {%f0, %f1}, [a];\n\
+                st.shared.f32 [all], %f0;\nst.shared.v2.f32 [all+8], {%f1, %f0};\n\
+                ld.shared.f32 %f2, [all+12];\nld.shared.u64 %q0, [all+8];\n\
+                st.shared.u64 [all+16], %q0;\nld.shared.v2.f32 {%f3, %f4}, [all+16];\n\
+                st.global.v2.f32 [d], {%f2, %f3};\nst.global.f32 [d+8], %f4;\n\
+                ld.global.f32 %f5, [a+4];\nst.global.f32 [d+12], %f5;";
+    let found = run(body, Grid::of(1, 1), &[11, 22], 4).expect("no fault");
+    assert_eq!(found, [11, 22, 11, 22]);
+}
+
+/// Parameters lie at multiples of their alignment; narrower ones are extended.
+#[test]
+fn parameters_of_every_size_are_read() {
+    let text = ".version 7.4\n.target sm_80\n.address_size 64\n.visible .entry k(.param .u64 out, \
+                .param .f32 f, .param .s32 s, .param .u8 b, .param .align 4 .b8 two[8])\n{\n\
+                .reg .b32 %r<4>;\n.reg .b64 %q<3>;\n.reg .f32 %f<1>;\n.reg .b16 %h<1>;\n\
+                ld.param.u64 %q0, [out];\nld.param.f32 %f0, [f];\nld.param.s32 %q1, [s];\n\
+                ld.param.u32 %q2, [s];\nld.param.u8 %h0, [b];\nld.param.u32 %r0, [two+4];\n\
+                st.global.f32 [%q0], %f0;\nst.global.u64 [%q0+8], %q1;\n\
+                st.global.u64 [%q0+16], %q2;\nst.global.u16 [%q0+24], %h0;\n\
+                st.global.u32 [%q0+28], %r0;\n}\n";
+    let (module, memory) = (Module::parse(text).expect("known"), Memory::default());
+    let kernel = &module.kernels[0];
+    let offsets: Vec<usize> = kernel.params.iter().map(|param| param.offset).collect();
+    assert_eq!(offsets, [0, 8, 12, 16, 20]);
+    let out = memory.allocate(32).expect("memory");
+    memory.write(out, &[0; 32]).expect("ours");
+    let mut params = vec![0; kernel.param_bytes()];
+    params[..8].copy_from_slice(&out.to_le_bytes());
+    params[8..12].copy_from_slice(&1.5_f32.to_le_bytes());
+    params[12..16].copy_from_slice(&(-2_i32).to_le_bytes());
+    params[16] = 200;
+    params[24..28].copy_from_slice(&7_u32.to_le_bytes());
+    launch(kernel, Grid::of(1, 1), &params, &memory).expect("no fault");
+    let mut found = [0; 32];
+    memory.read(out, &mut found).expect("ours");
+    assert_eq!(found[..4], 1.5_f32.to_le_bytes());
+    assert_eq!(found[8..24], [(-2_i64).to_le_bytes(), 0xffff_fffe_u64.to_le_bytes()].concat());
+    assert_eq!(found[24..], [200, 0, 0, 0, 7, 0, 0, 0]);
+}
+
+/// **Source**: PTX ISA, "Operand size exceeding instruction-type size".
+#[test]
+fn registers_may_be_wider_than_what_is_loaded() {
+    let body = "ld.global.s32 %q0, [a];\nst.global.u64 [d], %q0;\nld.global.u32 %q1, [a];\n\
+                st.global.u64 [d+8], %q1;\nld.global.s16 %r0, [a];\nst.global.u32 [d+16], %r0;\n\
+                st.global.u16 [d+20], %q0;";
+    let found = run(body, Grid::of(1, 1), &[0x8000_fff0], 6).expect("no fault");
+    assert_eq!(found, [0x8000_fff0, u32::MAX, 0x8000_fff0, 0, 0xffff_fff0, 0xfff0]);
 }
 
 #[test]

@@ -54,6 +54,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("gimbal-simulate", &["gimbal-batch", "gimbal-hal", "gimbal-scheduler", "gimbal-sim"]),
+    ("gimbal-cuda", &[]),
     ("gimbal-libcuda", &[]),
     ("xtask", &[]),
 ];

@@ -118,6 +118,7 @@ pub(crate) type Double1 = fn(&Doubles, &mut Doubles);
 pub(crate) type Double2 = fn(&Doubles, &Doubles, &mut Doubles);
 pub(crate) type Double3 = fn(&Doubles, &Doubles, &Doubles, &mut Doubles);
 pub(crate) type DoubleShift = fn(&Doubles, &Words, &mut Doubles);
+pub(crate) type DoubleInsert = fn(&Doubles, &Doubles, &Words, &Words, &mut Doubles);
 pub(crate) type Widen1 = fn(&Words, &mut Doubles);
 pub(crate) type Widen2 = fn(&Words, &Words, &mut Doubles);
 pub(crate) type Widen3 = fn(&Words, &Words, &Doubles, &mut Doubles);
@@ -137,6 +138,7 @@ pub(crate) enum Op {
     Double2(Double2, Place, [Place; 2]),
     Double3(Double3, Place, [Place; 3]),
     DoubleShift(DoubleShift, Place, [Place; 2]),
+    DoubleInsert(DoubleInsert, Place, [Place; 4]),
     Widen1(Widen1, Place, Place),
     Widen2(Widen2, Place, [Place; 2]),
     Widen3(Widen3, Place, [Place; 3]),

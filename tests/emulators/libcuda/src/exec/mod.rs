@@ -19,8 +19,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use code::{
     Address, Atomic, Code, CompareDoubles, CompareWords, Constant, Double1, Double2, Double3,
-    DoubleShift, Doubles, Logic, Mma, Narrow, Op, Place, Shuffle, Space, Special, Vote, Where,
-    Widen1, Widen2, Widen3, Width, Word1, Word2, Word3, Word4, Words,
+    DoubleInsert, DoubleShift, Doubles, Logic, Mma, Narrow, Op, Place, Shuffle, Space, Special,
+    Vote, Where, Widen1, Widen2, Widen3, Width, Word1, Word2, Word3, Word4, Words,
 };
 pub use memory::Memory;
 

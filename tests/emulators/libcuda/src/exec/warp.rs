@@ -181,6 +181,10 @@ impl Warp {
                 f(self.double(*a), self.word(*b), &mut double);
                 self.set_double(*to, lanes, &double);
             }
+            Op::DoubleInsert(f, to, [a, b, c, d]) => {
+                f(self.double(*a), self.double(*b), self.word(*c), self.word(*d), &mut double);
+                self.set_double(*to, lanes, &double);
+            }
             Op::Widen1(f, to, a) => {
                 f(self.word(*a), &mut double);
                 self.set_double(*to, lanes, &double);

@@ -73,12 +73,12 @@ pub(super) fn kernel(text: &KernelText<'_>, module: &ModuleText<'_>) -> Result<K
     })
 }
 
-/// Each at a multiple of its size (an array of bytes: of 8).
-fn params(sizes: &[(&str, usize)]) -> Vec<Param> {
+/// Each at a multiple of its alignment.
+fn params(variables: &[Variable<'_>]) -> Vec<Param> {
     let mut end = 0_usize;
     let mut params = Vec::new();
-    for (name, size) in sizes {
-        let offset = end.next_multiple_of((*size).clamp(1, 8));
+    for Variable { name, align, size } in variables {
+        let offset = end.next_multiple_of(*align);
         params.push(Param { name: (*name).to_owned(), offset, size: *size });
         end = offset + size;
     }
@@ -142,6 +142,10 @@ impl<'a> Assembler<'a> {
 
     fn meaning(&self, name: &str) -> Option<Meaning> {
         self.scopes.iter().rev().find_map(|scope| scope.get(name)).copied()
+    }
+
+    fn is_double(&self, name: &str) -> bool {
+        matches!(self.meaning(name), Some(Meaning::Register(File::Double, _)))
     }
 
     /// A register of that file, or a place that holds the value.
@@ -306,6 +310,10 @@ impl<'a> Assembler<'a> {
             Shape::Widen2(f) => Op::Widen2(f, to(self, Double)?, self.values(text, 1, [Word; 2])?),
             Shape::Widen3(f) => {
                 Op::Widen3(f, to(self, Double)?, self.values(text, 1, [Word, Word, Double])?)
+            }
+            Shape::DoubleInsert(f) => {
+                let from = self.values(text, 1, [Double, Double, Word, Word])?;
+                Op::DoubleInsert(f, to(self, Double)?, from)
             }
             Shape::Narrow(f) => Op::Narrow(f, to(self, Word)?, self.values(text, 1, [Double])?[0]),
         })

@@ -6,8 +6,8 @@
 use half::{bf16, f16};
 
 use crate::exec::{
-    CompareDoubles, CompareWords, Double1, Double2, Double3, DoubleShift, Doubles, Logic, Narrow,
-    Widen1, Widen2, Widen3, Word1, Word2, Word3, Word4, Words,
+    CompareDoubles, CompareWords, Double1, Double2, Double3, DoubleInsert, DoubleShift, Doubles,
+    Logic, Narrow, Widen1, Widen2, Widen3, Word1, Word2, Word3, Word4, Words,
 };
 
 /// What a form computes on.
@@ -21,6 +21,7 @@ pub(super) enum Shape {
     Double2(Double2),
     Double3(Double3),
     DoubleShift(DoubleShift),
+    DoubleInsert(DoubleInsert),
     Widen1(Widen1),
     Widen2(Widen2),
     Widen3(Widen3),
@@ -170,6 +171,13 @@ fn bit_field_insert(from: u32, to: u32, at: u32, length: u32) -> u32 {
     to & !mask | from.checked_shl(at).unwrap_or(0) & mask
 }
 
+fn bit_field_insert_double(from: u64, to: u64, at: u32, length: u32) -> u64 {
+    let (at, length) = (at & 0xff, length & 0xff);
+    let ones = if length >= 64 { u64::MAX } else { (1 << length) - 1 };
+    let mask = ones.checked_shl(at).unwrap_or(0);
+    to & !mask | from.checked_shl(at).unwrap_or(0) & mask
+}
+
 fn bit_field(value: u32, at: u32, length: u32) -> u32 {
     let (at, length) = (at & 0xff, length & 0xff);
     let ones = if length >= 32 { u32::MAX } else { (1 << length) - 1 };
@@ -304,6 +312,14 @@ static FORMS: &[(&str, Shape)] = &[
     ("shl.b64", double_shift!(|a, b| a.checked_shl(b).unwrap_or(0))),
     ("shr.u64", double_shift!(|a, b| a.checked_shr(b).unwrap_or(0))),
     ("shr.s64", double_shift!(|a, b| (a.cast_signed() >> b.min(63)).cast_unsigned())),
+    (
+        "bfi.b64",
+        Shape::DoubleInsert(|a, b, at, length, d| {
+            for ((((d, a), b), at), length) in d.iter_mut().zip(a).zip(b).zip(at).zip(length) {
+                *d = bit_field_insert_double(*a, *b, *at, *length);
+            }
+        }),
+    ),
     ("mul.wide.s32", widen2!(|a, b| mul_wide_signed(a, b))),
     ("mul.wide.u32", widen2!(|a, b| mul_wide(a, b))),
     ("mad.wide.s32", widen3!(|a, b, c| mul_wide_signed(a, b).wrapping_add(c))),
@@ -430,6 +446,8 @@ pub(super) fn comparison(relation: &str, kind: &str) -> Option<Comparison> {
         }));
     }
     match kind {
+        "f32" if relation == "nan" => Some(Comparison::Words(|a, b| !numbers(a, b))),
+        "f32" if relation == "num" => Some(Comparison::Words(numbers)),
         "f32" if relation == "ne" => Some(Comparison::Words(not_equal)),
         "f32" => compare!(Words, Words, |a| f32::from_bits(a), relation),
         "s32" => compare!(Words, Words, |a| a.cast_signed(), relation),
@@ -451,6 +469,11 @@ fn float_bits(a: &Words, b: &Words, holds: impl Fn(f32, f32) -> bool) -> u32 {
 
 fn equal(a: &Words, b: &Words) -> u32 {
     float_bits(a, b, |a, b| a == b)
+}
+
+/// Both are numbers.
+fn numbers(a: &Words, b: &Words) -> u32 {
+    float_bits(a, b, |a, b| !a.is_nan() && !b.is_nan())
 }
 
 /// Of numbers only: `ne` is ordered.

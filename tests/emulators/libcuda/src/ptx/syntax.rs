@@ -17,8 +17,7 @@ pub(super) struct ModuleText<'a> {
 /// A kernel as written.
 pub(super) struct KernelText<'a> {
     pub(super) name: &'a str,
-    /// Names of parameters, with their sizes.
-    pub(super) params: Vec<(&'a str, usize)>,
+    pub(super) params: Vec<Variable<'a>>,
     pub(super) threads_max: Option<u32>,
     pub(super) statements: Vec<Statement<'a>>,
 }
@@ -34,7 +33,7 @@ pub(super) enum File {
     Predicate,
 }
 
-/// A variable in shared memory; without a size its bytes are those that a launch asks for.
+/// A parameter, or a variable in shared memory; without a size its bytes are those that a launch asks for.
 #[derive(Clone, Copy)]
 pub(super) struct Variable<'a> {
     pub(super) name: &'a str,
@@ -188,24 +187,32 @@ impl<'a> Parser<'a, '_> {
         u32::try_from(product).map_err(|_| error(0, "more threads than a block has"))
     }
 
-    fn param(&mut self) -> Result<(&'a str, usize), PtxError> {
+    fn param(&mut self) -> Result<Variable<'a>, PtxError> {
         self.expect(".param")?;
-        let mut size = 0;
+        let (mut align, mut size) = (1, 0);
         loop {
             let token = self.word()?;
             match token.text {
-                ".align" => drop(self.number()?),
-                ".ptr" | ".global" => {}
+                // What a pointer points at is aligned so; the parameter is the pointer.
+                ".ptr" => {
+                    while matches!(self.peek(), ".global" | ".shared" | ".align") {
+                        if self.word()?.text == ".align" {
+                            self.number()?;
+                        }
+                    }
+                }
+                ".align" => align = self.number()?,
                 text if text.starts_with('.') => {
                     let bytes = bytes_of(text);
                     size = bytes.ok_or_else(|| error(token.line, &format!("a param {text}")))?;
+                    align = align.max(size);
                 }
                 name => {
                     if self.takes("[") {
                         size *= self.number()?;
                         self.expect("]")?;
                     }
-                    return Ok((name, size));
+                    return Ok(Variable { name, align, size });
                 }
             }
         }

@@ -56,7 +56,7 @@ impl<'a> Assembler<'a> {
     /// A parameter is the same in all lanes: a constant of each launch.
     fn param(&mut self, width: Width, text: &Instruction<'a>) -> Result<Op, PtxError> {
         let line = text.line;
-        let file = if width.is_double { File::Double } else { File::Word };
+        let file = self.file_of(self.operand(text, 0)?, width);
         let to = self.value(self.operand(text, 0)?, file, line)?;
         let Operand::Address { base, offset } = *self.operand(text, 1)? else {
             return Err(error(line, "a parameter without a name"));
@@ -66,7 +66,8 @@ impl<'a> Assembler<'a> {
         let start = usize::try_from(offset).ok().filter(|start| start + width.bytes <= param.size);
         let offset = param.offset + start.ok_or_else(|| error(line, "outside of the parameter"))?;
         let place = self.place(file);
-        let Width { bytes: size, is_signed, is_double } = width;
+        let (is_double, is_signed) = (file == File::Double, width.is_signed);
+        let size = width.bytes;
         self.constants.push(Constant::Param { place, is_double, offset, size, is_signed });
         Ok(match is_double {
             true => Op::Double1(|a, d| *d = *a, to, place),
@@ -92,7 +93,8 @@ impl<'a> Assembler<'a> {
         let width = width(kind).ok_or_else(unknown)?;
         let (data, address) = if is_load { (0, 1) } else { (1, 0) };
         let address = self.address(self.operand(text, address)?, text.line)?;
-        let file = if width.is_double { File::Double } else { File::Word };
+        let file = self.file_of(self.operand(text, data)?, width);
+        let width = Width { is_double: file == File::Double, ..width };
         let places = self.vector(self.operand(text, data)?, file, text.line)?;
         match places.len() == count {
             true if is_load => Ok(Op::Load(space, width, places, address)),
@@ -100,6 +102,20 @@ impl<'a> Assembler<'a> {
             false => {
                 Err(error(text.line, &format!("{} of {} registers", text.opcode, places.len())))
             }
+        }
+    }
+
+    /// The file of a register, which may be wider than the type; of a number that of the type.
+    fn file_of(&self, operand: &Operand<'a>, width: Width) -> File {
+        let first = match operand {
+            Operand::Vector(parts) => parts.first(),
+            one => Some(one),
+        };
+        match first {
+            Some(Operand::Name(name)) if self.is_double(name) => File::Double,
+            Some(Operand::Name(_)) => File::Word,
+            _ if width.is_double => File::Double,
+            _ => File::Word,
         }
     }
 

@@ -1,0 +1,67 @@
+// RMS norms: y = x / sqrt(mean(x²) + eps) · weight.
+//
+// Bytes: each value once read and once written. FLOPs: 4 a value. Bound: memory.
+// Source: Zhang & Sennrich 2019.
+#include "common.cuh"
+
+// rms_norm: x [.., cols] f32 → out [rows, cols] T; row r reads row picked[r], or r where nothing is
+// picked. A block to a row.
+template <class T>
+DEVICE void rms_norm(T *out, const float *x, const T *weight, const u32 *picked, float eps, int cols) {
+    __shared__ float room[WARP];
+    const float *from = x + (u64)(picked ? picked[blockIdx.x] : blockIdx.x) * cols;
+    float sum = 0.0f;
+    for (int c = threadIdx.x; c < cols; c += blockDim.x) sum += from[c] * from[c];
+    float by = rsqrtf(block_sum(sum, room) / cols + eps);
+    T *to = out + (u64)blockIdx.x * cols;
+    for (int c = threadIdx.x; c < cols; c += blockDim.x)
+        to[c] = from_float<T>(from[c] * by * to_float(weight[c]));
+}
+
+// rms_norm_add: hidden [rows, cols] f32 += norm of x [rows, cols] T. A block to a row.
+template <class T>
+DEVICE void rms_norm_add(float *hidden, const T *x, const T *weight, float eps, int cols) {
+    __shared__ float room[WARP];
+    const T *from = x + (u64)blockIdx.x * cols;
+    float sum = 0.0f;
+    for (int c = threadIdx.x; c < cols; c += blockDim.x) {
+        float value = to_float(from[c]);
+        sum += value * value;
+    }
+    float by = rsqrtf(block_sum(sum, room) / cols + eps);
+    float *to = hidden + (u64)blockIdx.x * cols;
+    for (int c = threadIdx.x; c < cols; c += blockDim.x) to[c] += to_float(from[c]) * by * to_float(weight[c]);
+}
+
+// rms_norm_groups: in place, groups of `cols` neighbours of a row, from column `first` of [rows, stride] T.
+// `weight` is [cols] for all groups (norms of heads), or [groups, cols] with weight_stride = cols and one
+// sum over all of a row's groups is then one group. A block to (row, group).
+template <class T>
+DEVICE void rms_norm_groups(T *x, const T *weight, float eps, int cols, int first, int stride) {
+    __shared__ float room[WARP];
+    T *group = x + (u64)blockIdx.x * stride + first + blockIdx.y * cols;
+    float sum = 0.0f;
+    for (int c = threadIdx.x; c < cols; c += blockDim.x) {
+        float value = to_float(group[c]);
+        sum += value * value;
+    }
+    float by = rsqrtf(block_sum(sum, room) / cols + eps);
+    for (int c = threadIdx.x; c < cols; c += blockDim.x)
+        group[c] = from_float<T>(to_float(group[c]) * by * to_float(weight[c]));
+}
+
+#define DEFINE(T)                                                                                     \
+    KERNEL __launch_bounds__(256) rms_norm_##T(T *out, const float *x, const T *weight,               \
+                                               const u32 *picked, float eps, int cols) {              \
+        rms_norm<T>(out, x, weight, picked, eps, cols);                                               \
+    }                                                                                                 \
+    KERNEL __launch_bounds__(256)                                                                     \
+        rms_norm_add_##T(float *hidden, const T *x, const T *weight, float eps, int cols) {           \
+        rms_norm_add<T>(hidden, x, weight, eps, cols);                                                \
+    }                                                                                                 \
+    KERNEL __launch_bounds__(256) rms_norm_groups_##T(T *x, const T *weight, float eps, int cols,     \
+                                                      int first, int stride) {                        \
+        rms_norm_groups<T>(x, weight, eps, cols, first, stride);                                      \
+    }
+FOR_EACH_TYPE(DEFINE)
+#undef DEFINE

@@ -1,0 +1,74 @@
+//! The committed PTX: that it is its sources', and that the emulator's tests know all of its forms.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+
+use gimbal_cuda::ptx;
+use gimbal_libcuda::Module;
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+
+fn here() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// `ptx/MANIFEST.toml`.
+#[derive(Deserialize)]
+struct Manifest {
+    sources: BTreeMap<String, String>,
+    ptx: BTreeMap<String, String>,
+}
+
+#[test]
+fn what_is_committed_was_made_of_these_sources() {
+    let manifest = fs::read_to_string(here().join("ptx/MANIFEST.toml")).expect("the manifest");
+    let manifest: Manifest = toml::from_str(&manifest).expect("the manifest");
+    for (folder, expect) in [("kernels", &manifest.sources), ("ptx", &manifest.ptx)] {
+        let mut found = BTreeMap::new();
+        for entry in fs::read_dir(here().join(folder)).expect("a folder") {
+            let path = entry.expect("a file").path();
+            let name = path.file_name().expect("a name").to_string_lossy().into_owned();
+            if name != "MANIFEST.toml" {
+                let hash = Sha256::digest(fs::read(&path).expect("a file"));
+                found.insert(
+                    name,
+                    hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
+                );
+            }
+        }
+        assert_eq!(&found, expect, "run cargo xtask kernels");
+    }
+}
+
+/// Those without operands, and those that every test's kernel has.
+const PLAIN: [&str; 2] = ["ret", "bra.uni"];
+
+#[test]
+fn every_form_of_the_shipped_kernels_is_tested_in_the_emulator() {
+    let tests = here().join("../../tests/emulators/libcuda/tests");
+    let mut texts = String::new();
+    for file in ["isa/integers.txt", "isa/floats.txt", "isa/conversions.txt", "isa/comparisons.txt"]
+    {
+        texts += &fs::read_to_string(tests.join(file)).expect(file);
+    }
+    for file in ["warps.rs", "tensors.rs", "machine/mod.rs"] {
+        texts += &fs::read_to_string(tests.join(file)).expect(file);
+    }
+    // Line breaks within strings.
+    let texts = texts.replace("\\n", " ");
+    let tested: BTreeSet<&str> =
+        texts.split(|c: char| !(c.is_ascii_alphanumeric() || "._".contains(c))).collect();
+    let mut missing = BTreeSet::new();
+    for capability in [75, 80] {
+        let module = Module::parse(ptx(capability).expect("a module")).expect("known forms");
+        let forms = module.kernels.into_iter().flat_map(|kernel| kernel.forms);
+        missing.extend(forms.filter(|form| {
+            let form = form.as_str();
+            // Tests of these write the form with the number, the type or the mode left open.
+            let is_open = ["mma.", "ldmatrix.", "shfl."].iter().any(|open| form.starts_with(open));
+            !is_open && !PLAIN.contains(&form) && !tested.contains(form)
+        }));
+    }
+    assert!(missing.is_empty(), "{missing:?}");
+}

@@ -1,0 +1,156 @@
+//! `cargo xtask kernels`: the PTX of our CUDA kernels made anew, and what assemblers make of it.
+//!
+//! The compiler writes PTX 8.1 into the header; what the kernels use is in 7.4, so the header says that:
+//! drivers from R470 on take it, and the assemblers below are the judges of it. With `--check` nothing is
+//! written, and a byte of difference is an error. Next: `tools`, where the compilers come from.
+
+mod tools;
+mod usage;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail};
+use sha2::{Digest, Sha256};
+
+use crate::{command, root};
+use tools::{ASSEMBLERS, Assembler, NVRTC};
+use usage::Usage;
+
+const CRATE: &str = "backends/cuda";
+const DOCUMENT: &str = "docs/backends/cuda.md";
+/// The table stands between these lines of the document.
+const MARKS: [&str; 2] = ["<!-- table: cargo xtask kernels -->\n", "<!-- end -->\n"];
+/// Modules, and the compute capability that each is compiled for.
+const MODULES: [(&str, u32); 2] = [("sm75", 75), ("sm80", 80)];
+/// What the header says: PTX ISA 7.4, of CUDA 11.4.
+const VERSION: &str = "7.4";
+
+/// Runs the command: `[--check]`.
+pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    let is_check = match arguments {
+        [] => false,
+        [flag] if flag == "--check" => true,
+        other => bail!("kernels takes --check or nothing, not {}", other.join(" ")),
+    };
+    let nvrtc = NVRTC.get()?;
+    let mut manifest =
+        format!("# Made by `cargo xtask kernels`.\ncompiler = {:?}\n", NVRTC.requirement());
+    writeln!(manifest, "\n[sources]")?;
+    for source in sources()? {
+        let name = source.file_name().unwrap_or_default().to_string_lossy();
+        writeln!(manifest, "{name:?} = \"{}\"", hash(&fs::read(&source)?))?;
+    }
+    writeln!(manifest, "\n[ptx]")?;
+    for (name, capability) in MODULES {
+        let ptx = compile(&nvrtc, capability)?;
+        writeln!(manifest, "\"{name}.ptx\" = \"{}\"", hash(ptx.as_bytes()))?;
+        keep(&root().join(CRATE).join(format!("ptx/{name}.ptx")), &ptx, is_check)?;
+    }
+    keep(&root().join(CRATE).join("ptx/MANIFEST.toml"), &manifest, is_check)?;
+    let document = root().join(DOCUMENT);
+    let text = fs::read_to_string(&document).with_context(|| DOCUMENT.to_owned())?;
+    keep(&document, &with_table(&text, &assemble()?)?, is_check)
+}
+
+fn sources() -> anyhow::Result<Vec<PathBuf>> {
+    let folder = root().join(CRATE).join("kernels");
+    let mut sources = Vec::new();
+    for entry in fs::read_dir(&folder).with_context(|| folder.display().to_string())? {
+        sources.push(entry?.path());
+    }
+    sources.sort();
+    Ok(sources)
+}
+
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+/// The module, with our header and without the compiler's own variables, which nothing reads.
+fn compile(nvrtc: &Path, capability: u32) -> anyhow::Result<String> {
+    let mut python = Command::new("python3");
+    python.arg(root().join("tests/xtask/src/kernels/nvrtc.py")).arg(nvrtc);
+    python.arg(root().join(CRATE).join("kernels")).arg(capability.to_string());
+    let ptx = command::output(&mut python)?;
+    let own = |line: &&str| !(line.starts_with(".global ") && line.contains("2nv6target"));
+    let lines = ptx.lines().filter(own).map(|line| match line.starts_with(".version ") {
+        true => format!(".version {VERSION}\n"),
+        false => format!("{line}\n"),
+    });
+    Ok(lines.collect())
+}
+
+/// Writes a file, or compares it.
+fn keep(path: &Path, text: &str, is_check: bool) -> anyhow::Result<()> {
+    let name = path.strip_prefix(root()).unwrap_or(path).display();
+    if fs::read_to_string(path).is_ok_and(|before| before == text) {
+        eprintln!("{name}: as it was");
+        return Ok(());
+    }
+    if is_check {
+        bail!("{name} is not what its sources give: run cargo xtask kernels");
+    }
+    eprintln!("{name}: written");
+    fs::write(path, text).with_context(|| path.display().to_string())
+}
+
+/// What each assembler says of each device's kernels, by the device's name with the assembler's.
+fn assemble() -> anyhow::Result<BTreeMap<String, BTreeMap<String, Usage>>> {
+    let mut all = BTreeMap::new();
+    for Assembler { tool, version, devices } in ASSEMBLERS {
+        let ptxas = tool.get()?;
+        for (module, device) in devices {
+            let name = format!("sm_{device} by ptxas {version}");
+            let mut assembler = Command::new(&ptxas);
+            assembler.args(["-v", &format!("-arch=sm_{device}"), "-o", "/dev/null"]);
+            assembler.arg(root().join(CRATE).join(format!("ptx/{module}.ptx")));
+            let output = assembler.output().with_context(|| ptxas.display().to_string())?;
+            let said = String::from_utf8_lossy(&output.stderr);
+            if !output.status.success() {
+                bail!("{name} refuses {module}.ptx: {said}");
+            }
+            let usages = usage::parse(&said);
+            if let Some((kernel, usage)) = usages.iter().find(|(_, usage)| usage.spilled > 0) {
+                bail!("{kernel} for {name} spills {} bytes of registers", usage.spilled);
+            }
+            if usages.is_empty() {
+                bail!("{name} names no kernel: {said}");
+            }
+            eprintln!("{name}: {} kernels, none spills", usages.len());
+            all.insert(name, usages);
+        }
+    }
+    Ok(all)
+}
+
+/// The document with a new table: registers of each kernel by device, and its shared memory.
+fn with_table(
+    text: &str,
+    all: &BTreeMap<String, BTreeMap<String, Usage>>,
+) -> anyhow::Result<String> {
+    let missing = || format!("{DOCUMENT} has no lines {MARKS:?}");
+    let (before, rest) = text.split_once(MARKS[0]).with_context(missing)?;
+    let (_, after) = rest.split_once(MARKS[1]).with_context(missing)?;
+    let mut table = String::from("| kernel | shared memory, bytes |");
+    all.keys().for_each(|device| table += &format!(" {device} |"));
+    table += &format!("\n|---|---|{}\n", "---|".repeat(all.len()));
+    let names: std::collections::BTreeSet<&String> =
+        all.values().flat_map(BTreeMap::keys).collect();
+    for name in names {
+        let shared =
+            all.values().find_map(|usages| usages.get(name)).map_or(0, |usage| usage.shared);
+        write!(table, "| `{name}` | {shared} |")?;
+        for usages in all.values() {
+            match usages.get(name) {
+                Some(usage) => write!(table, " {} |", usage.registers)?,
+                None => table += " – |",
+            }
+        }
+        table += "\n";
+    }
+    Ok(format!("{before}{}{table}{}{after}", MARKS[0], MARKS[1]))
+}
