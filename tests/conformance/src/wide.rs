@@ -1,5 +1,5 @@
-//! A model file with the same weights in f32: activations meet them as they are, so that nothing but a
-//! backend's own arithmetic stands between it and the reference.
+//! A model file with the same weights in f32: activations meet them as they are, so that nothing but
+//! a backend's own arithmetic stands between it and the reference.
 //!
 //! Next: `rig.rs`.
 
@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use gimbal_model::weights::{Gguf, Value};
 
 /// Where tensors begin in a file. **Source**: ggml, `docs/gguf.md`, as the types' numbers below.
-const ALIGNMENT: u64 = 32;
+const ALIGNMENT: usize = 32;
 
 /// The file; it goes with this.
 #[derive(Debug)]
@@ -63,15 +63,15 @@ fn write(file: &Gguf, out: &mut impl Write) -> io::Result<()> {
         head.extend((entry.rows as u64).to_le_bytes());
         head.extend(0_u32.to_le_bytes());
         head.extend(offset.to_le_bytes());
-        let bytes = 4 * (entry.rows * entry.cols) as u64;
-        offset += bytes.next_multiple_of(ALIGNMENT);
+        let bytes = 4 * entry.rows * entry.cols;
+        offset += bytes.next_multiple_of(ALIGNMENT) as u64;
     }
-    head.resize(head.len().next_multiple_of(ALIGNMENT as usize), 0);
+    head.resize(head.len().next_multiple_of(ALIGNMENT), 0);
     out.write_all(&head)?;
     for (name, _) in tensors {
         let tensor = file.weights().get(name).ok_or_else(|| io::Error::other(name.to_owned()))?;
         let mut bytes: Vec<u8> = tensor.to_f32().into_iter().flat_map(f32::to_le_bytes).collect();
-        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT as usize), 0);
+        bytes.resize(bytes.len().next_multiple_of(ALIGNMENT), 0);
         out.write_all(&bytes)?;
     }
     out.flush()

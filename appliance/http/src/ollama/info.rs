@@ -91,7 +91,7 @@ fn size(parameters: u64) -> String {
     let millions = parameters as f64 / 1e6;
     match parameters {
         0 => String::new(),
-        ..1_000_000_000 => format!("{millions:.2}M"),
+        1..1_000_000_000 => format!("{millions:.2}M"),
         _ => format!("{:.1}B", millions / 1e3),
     }
 }
