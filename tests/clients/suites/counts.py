@@ -98,7 +98,7 @@ def pytest_runtest_logreport(report):
     if report.when != "teardown" and (report.when == "call" or not report.passed):
         found = outcome(report)
         counts[report.location[0]][found] += 1
-        if report.failed:
+        if report.failed and found != "not applicable":
             told.append((found, report.nodeid))
 
 

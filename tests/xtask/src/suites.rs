@@ -15,8 +15,6 @@ use self::source::{Source, Start};
 use crate::{assets, check, clients, root};
 
 const PORT: &str = "8094";
-/// Seconds that a test may take.
-const SECONDS_MAX: &str = "60";
 
 /// Another server's tests.
 struct Suite {
@@ -24,7 +22,9 @@ struct Suite {
     source: Source,
     /// What pytest loads beside `counts.py`.
     plugin: &'static str,
-    /// What it runs unless it is told.
+    /// Seconds that a test may take.
+    seconds_max: &'static str,
+    /// More flags of pytest.
     arguments: &'static [&'static str],
 }
 
@@ -40,6 +40,7 @@ const SUITES: [Suite; 2] = [
             start: Start::Tests,
         },
         plugin: "llama_suite",
+        seconds_max: "60",
         arguments: &["-m", "not slow"],
     },
     Suite {
@@ -53,6 +54,7 @@ const SUITES: [Suite; 2] = [
             start: Start::Above("entrypoints"),
         },
         plugin: "vllm_suite",
+        seconds_max: "25",
         arguments: &[],
     },
 ];
@@ -77,14 +79,14 @@ fn run_one(suite: &Suite, arguments: &[String]) -> anyhow::Result<()> {
     let mut pytest = Command::new(programs.join("python"));
     pytest.args(["-m", "pytest", "-p", "counts", "-p", suite.plugin, "-p", "no:cacheprovider"]);
     pytest.args(["--quiet", "--tb=no", "--no-header", "-rN", "-p", "no:warnings"]);
-    pytest.args(["--timeout", SECONDS_MAX, "--continue-on-collection-errors"]);
+    pytest.args(["--timeout", suite.seconds_max, "--continue-on-collection-errors"]);
     pytest.args(suite.arguments).args(arguments).current_dir(&tests);
     pytest.env("PYTHONPATH", format!("{}:{}", ours.display(), tests.display()));
     pytest.env("LLAMA_SERVER_BIN_PATH", ours.join("llama_server.py")).env("PORT", PORT);
     pytest.env("SUITE", &tests).env("HF_HUB_OFFLINE", "1").env("PYTHONDONTWRITEBYTECODE", "1");
     pytest.env("GIMBAL", binary).env("GIMBAL_MODEL", assets.model);
     pytest.env("GIMBAL_ONNXRUNTIME", assets.runtime);
-    println!("{} by {}", suite.name, suite.source);
+    eprintln!("{} by {}", suite.name, suite.source);
     let status = pytest.status().context("cannot start pytest")?;
     match status.code() {
         // 1: some failed, which is what is counted.
