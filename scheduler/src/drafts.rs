@@ -29,8 +29,10 @@ const MARGIN: f64 = 1.25;
 #[derive(Clone, Debug)]
 pub(crate) struct Lookup {
     /// Behind which token three tokens were last seen, by their hash; 0 is never. The newest of
-    /// those with one hash stays.
+    /// those with one hash stays. Empty until there is a token to look at: who waits has none.
     ends: Box<[u32]>,
+    /// How many of them there are then.
+    places: usize,
     /// Tokens that were looked at.
     seen: u32,
     /// Where the token stands that is guessed to be next; 0 is nowhere.
@@ -44,12 +46,15 @@ impl Lookup {
     pub(crate) fn new(tokens_max: u32) -> Self {
         // So many that what was seen long ago is seldom overwritten by something else.
         let places = (8 * tokens_max as usize).next_power_of_two().clamp(1024, PLACES_MAX);
-        Self { ends: vec![0; places].into(), seen: 0, from: 0, chance: 0.5 }
+        Self { ends: Box::default(), places, seen: 0, from: 0, chance: 0.5 }
     }
 
     /// Looks at the tokens before `known` that are new. Those from `generated` on say whether the
     /// guess before them was right, made or not.
     pub(crate) fn look(&mut self, token: impl Fn(u32) -> TokenId, generated: u32, known: u32) {
+        if self.ends.is_empty() {
+            self.ends = vec![0; self.places].into();
+        }
         while self.seen < known {
             let newest = self.seen;
             if self.from > 0 && newest >= generated {

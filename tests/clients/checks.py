@@ -11,7 +11,7 @@ import schemathesis
 from schemathesis.generation import GenerationMode
 
 UNKNOWABLE = re.compile(
-    r"is no token|is not one of|has no tokens|do not fit max_model_len"
+    r"is no token|is not one of|is out of vocabulary|has no tokens|do not fit max_model_len"
     r"|needs (stream|logprobs|include_usage): true|must be at most max_tokens|continue_final_message"
     r"|^(parameters\.)?(response_format|structured_outputs|guided_\w+|grammar|json_schema|regex|ebnf|format|tools|tool_choice|functions|function_call)\b"
     r"|needs logprobs|not with stream: true|best_of other than n"

@@ -86,7 +86,7 @@ pub use generation::Generation;
 pub use health::Health;
 pub use lane::{Condition, LaneSource, LaneState, Reopen};
 pub use ledger::{Claimed, Ledger};
-pub use place::Place;
+pub use place::{Made, Place};
 pub use readings::{Ask, Readings};
 pub use refusal::{QueueNumbers, Refusal};
 pub use registry::{Entry, Loading, ModelState, Models, ModelsError};

@@ -17,4 +17,19 @@ pub struct Place {
     pub lanes: Vec<Vec<String>>,
     /// Platforms that were asked before, and why each was passed over.
     pub passed: Vec<(String, String)>,
+    /// Of what the model is made.
+    pub made: Made,
+}
+
+/// Of what a model is made.
+#[derive(Clone, Debug, Default)]
+pub struct Made {
+    /// Bytes of its files, or of its weights where they lie in several.
+    pub bytes: u64,
+    /// Numbers in its weights.
+    pub parameters: u64,
+    /// The format of its files; empty where there are none.
+    pub format: &'static str,
+    /// The type of most of its bytes, as ggml calls it.
+    pub dtype: &'static str,
 }

@@ -27,7 +27,7 @@ impl Service {
             Prompt::Tokens(ids) => {
                 let vocabulary = self.tokenizer.vocabulary_len();
                 if let Some(id) = ids.iter().find(|id| **id as usize >= vocabulary) {
-                    let what = format!("token {id} is not one of {vocabulary}");
+                    let what = format!("token {id} is out of vocabulary, which has {vocabulary}");
                     return Err(Refusal::Invalid { field: "prompt", what });
                 }
                 ids

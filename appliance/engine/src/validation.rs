@@ -71,7 +71,7 @@ fn check_ids(ids: &[u32], vocab: u32) -> Result<(), Refusal> {
         return invalid(format!("{} tokens, at most {LOGPROB_IDS_MAX}", ids.len()));
     }
     match ids.iter().find(|id| **id >= vocab) {
-        Some(id) => invalid(format!("token {id} is not one of {vocab}")),
+        Some(id) => invalid(format!("token {id} is out of vocabulary, which has {vocab}")),
         None => Ok(()),
     }
 }

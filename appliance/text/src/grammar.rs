@@ -34,6 +34,9 @@ use serde_json::Value;
 
 /// Compiled grammars that are kept for who asks again.
 const KEPT_MAX: usize = 32;
+/// Bytes of their sources, together. Compiled, a schema of 1,000 fields has 65 times as many (measured with
+/// a vocabulary of bytes), and so has each of its matchers that wait.
+const KEPT_BYTES_MAX: usize = 512 << 10;
 /// Bounds on what a grammar may cost; the names are the crate's. The first three bound its
 /// compilation (about 20 ms by its own figures), the next two a mask (about 15 ms), the last one
 /// memory (1 to 2 kB each).
@@ -73,7 +76,10 @@ impl Grammars {
         let mut factory = factory.map_err(|error| GrammarError(error.to_string()))?;
         *factory.limits_mut() = LIMITS;
         factory.quiet();
-        Ok(Self { factory: Arc::new(factory), kept: Mutex::new(Cache::new(KEPT_MAX)) })
+        Ok(Self {
+            factory: Arc::new(factory),
+            kept: Mutex::new(Cache::new(KEPT_MAX, KEPT_BYTES_MAX)),
+        })
     }
 
     /// Compiles a grammar, or finds it compiled. May take long: not for threads that answer sockets.

@@ -2,7 +2,7 @@
 //!
 //! `golden` reads the committed files, `rig` drives a backend without a scheduler, `quality`
 //! compares distributions, `logged` reads those of llama.cpp, `teacher` follows the reference, `tokenizer`
-//! makes a model file's tokenizer, `server` starts the real binary, `client` and `crowd` talk to it,
+//! makes a model file's tokenizer, `wide` a model file of f32, `server` starts the real binary, `client` and `crowd` talk to it,
 //! `browser` looks at its page, `attack`
 //! does it harm. The tests need files that `cargo xtask test` fetches and names in
 //! the environment; without them they say so and pass nothing off as run.
@@ -18,6 +18,7 @@ pub mod rig;
 pub mod server;
 pub mod teacher;
 pub mod tokenizer;
+pub mod wide;
 
 use std::fs::File;
 use std::io::Write;

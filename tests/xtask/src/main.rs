@@ -57,7 +57,8 @@ cargo xtask COMMAND
                   takes another server
   clients [--only NAME]   agents, structured output and evaluators of other projects against the
                   real binary (fetches 2 GB of Python packages)
-  suites [FILE…]  llama.cpp's server tests as they are against the real binary: counts by file
+  suites [llama.cpp|vllm] [FILE…]   these servers' own tests as they are against the real binary:
+                  counts by file, and why some fail (docs/suites.md)
   screenshot      docs/dashboard.png anew: the dashboard after five minutes of load
 
 FLAGS of `serve` are those of `gimbal serve`; `simulate` without ARGS lists its own.

@@ -1,9 +1,10 @@
 //! From a plan to lanes that serve: tokenizer, devices, engine.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use gimbal_engine::{LaneSource, Place, Service, ServiceConfig};
+use gimbal_engine::{LaneSource, Made, Place, Service, ServiceConfig};
 use gimbal_hal::{
     Artifact, Backend, Class, DeviceError, DeviceInfo, Fit, Group, Placement, Probe, Profile, Seat,
     Servable,
@@ -71,7 +72,29 @@ impl Plan {
             is_simulated: self.platform.is_simulated(),
             lanes: self.fit.replicas.iter().map(ids).collect(),
             passed: self.passed.clone(),
+            made: match &self.artifact {
+                Artifact::Decoder(model) => made(model),
+                Artifact::Onnx(_) | Artifact::Bundle(_) => Made::default(),
+            },
         }
+    }
+}
+
+/// Of what a model is made.
+fn made(model: &Model) -> Made {
+    let file = model.path.metadata().ok().filter(std::fs::Metadata::is_file);
+    let mut bytes_of = BTreeMap::<&'static str, usize>::new();
+    let mut parameters = 0;
+    for (_, entry) in model.weights.entries() {
+        *bytes_of.entry(entry.dtype.name()).or_default() += entry.bytes.len();
+        parameters += entry.rows as u64 * entry.cols as u64;
+    }
+    let most = bytes_of.into_iter().max_by_key(|(_, bytes)| *bytes);
+    Made {
+        bytes: file.as_ref().map_or_else(|| model.weights.bytes(), std::fs::Metadata::len),
+        parameters,
+        format: if file.is_some() { "gguf" } else { "safetensors" },
+        dtype: most.map_or("", |(name, _)| name),
     }
 }
 

@@ -83,6 +83,7 @@ pub(crate) const TABLE: &[Row] = &[
     row("instructions", "r", Refused(Empty), "\"x\"", "OpenAI", "What comes before an input."),
     row("json_schema", "cpmk", Refused(Empty), "{\"type\": \"object\"}", "llama.cpp, SGLang", "A JSON schema."),
     row("keep_alive", "", Harmless, "\"5m\"", "Ollama", "Models stay until the server ends."),
+    row("kv_transfer_params", "", Refused(Empty), "{\"prompt_token_ids\": [5]}", "vLLM", "Keys and values of another server, or its tokens."),
     row("length_penalty", "", Refused(Numbers(&[1.0])), "0.5", "LMI", "Of beam search."),
     row("logit_bias", "", Refused(Empty), "{\"5\": 1}", "OpenAI", "For or against tokens."),
     row("logits_processors", "", Refused(Empty), "[\"x\"]", "vLLM", "Code of the client's."),

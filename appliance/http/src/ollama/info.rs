@@ -1,11 +1,10 @@
-//! What models there are, as Ollama tells them. Files have no names and no digests here: nobody can
-//! push or pull them.
+//! What models there are, as Ollama tells them. Files have no digests here: nobody can push or pull them.
 //!
 //! Next: `../openapi.rs`.
 
 use axum::body::Body;
 use axum::http::Response;
-use gimbal_engine::Service;
+use gimbal_engine::{Made, Service};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use utoipa::ToSchema;
@@ -34,8 +33,8 @@ pub(crate) struct OllamaModel {
     model: String,
     /// When it was loaded.
     modified_at: String,
+    /// In bytes.
     size: u64,
-    digest: &'static str,
     details: OllamaDetails,
 }
 
@@ -44,9 +43,8 @@ pub(crate) struct OllamaModel {
 pub(crate) struct OllamaDetails {
     parent_model: &'static str,
     format: &'static str,
-    family: &'static str,
-    families: Vec<&'static str>,
-    parameter_size: &'static str,
+    /// Millions or billions, such as `134.5M`.
+    parameter_size: String,
     quantization_level: &'static str,
 }
 
@@ -77,14 +75,26 @@ pub(super) struct ShowFields {
     name: Option<String>,
 }
 
-const DETAILS: OllamaDetails = OllamaDetails {
-    parent_model: "",
-    format: "",
-    family: "",
-    families: Vec::new(),
-    parameter_size: "",
-    quantization_level: "",
-};
+impl OllamaDetails {
+    fn of(made: &Made) -> Self {
+        Self {
+            parent_model: "",
+            format: made.format,
+            parameter_size: size(made.parameters),
+            quantization_level: made.dtype,
+        }
+    }
+}
+
+/// How many parameters, as people say it.
+fn size(parameters: u64) -> String {
+    let millions = parameters as f64 / 1e6;
+    match parameters {
+        0 => String::new(),
+        1..1_000_000_000 => format!("{millions:.2}M"),
+        _ => format!("{:.1}B", millions / 1e3),
+    }
+}
 
 /// The models that serve, for `/api/tags` and, as all of them are loaded, `/api/ps`.
 pub(crate) fn tags(app: &AppState) -> OllamaModels {
@@ -93,9 +103,8 @@ pub(crate) fn tags(app: &AppState) -> OllamaModels {
         name: service.name().to_owned(),
         model: service.name().to_owned(),
         modified_at: modified_at.clone(),
-        size: 0,
-        digest: "",
-        details: DETAILS,
+        size: service.place().made.bytes,
+        details: OllamaDetails::of(&service.place().made),
     };
     OllamaModels { models: app.services().iter().map(of).collect() }
 }
@@ -129,6 +138,7 @@ pub(crate) fn show(call: &mut Call, mut fields: Fields) -> Result<Response<Body>
     }
     let architecture = [
         ("general.basename", Value::from(service.name())),
+        ("general.parameter_count", service.place().made.parameters.into()),
         ("general.context_length", service.max_model_len().into()),
         ("general.vocab_size", service.tokenizer().vocabulary_len().into()),
     ];
@@ -136,7 +146,7 @@ pub(crate) fn show(call: &mut Call, mut fields: Fields) -> Result<Response<Body>
         modelfile: "",
         parameters,
         template: service.template().map_or("", |template| template.source()).to_owned(),
-        details: DETAILS,
+        details: OllamaDetails::of(&service.place().made),
         model_info: architecture
             .map(|(name, value)| (name.to_owned(), value))
             .into_iter()

@@ -216,7 +216,10 @@ fn delta_of(said: &Said, is_older: bool) -> ChatDelta<'_> {
         }
     };
     match said {
-        Said::Thought(text) => ChatDelta { reasoning_content: Some(text), ..ChatDelta::default() },
+        Said::Thought(text) => {
+            let text = Some(text.as_str());
+            ChatDelta { reasoning_content: text, reasoning: text, ..ChatDelta::default() }
+        }
         Said::Text(text) => ChatDelta { content: Some(text), ..ChatDelta::default() },
         Said::Call { index, id, name } => call(*index, Some(id), function(Some(name), "")),
         Said::Arguments { index, delta } => call(*index, None, function(None, delta)),
@@ -247,8 +250,9 @@ impl Encode for Chat {
         let scores = writer.shown.prompt.zip(scores);
         call::json_bytes(&Object {
             prompt_token_ids: writer.prompt.as_deref(),
-            prompt_logprobs: scores
-                .map(|(top, scores)| logprobs::prompt(&writer.tokenizer, scores, top.into())),
+            prompt_logprobs: Some(
+                scores.map(|(top, scores)| logprobs::prompt(&writer.tokenizer, scores, top.into())),
+            ),
             ..writer.header.object("chat.completion", choices, usage)
         })
     }
@@ -300,6 +304,7 @@ impl Chat {
             role: ASSISTANT,
             content,
             reasoning_content: None,
+            reasoning: None,
             tool_calls: Vec::new(),
             function_call: None,
         };
@@ -307,12 +312,28 @@ impl Chat {
         let Spoken { thought, text, mut calls } = reading.whole(text);
         // Calls alone leave it null; an answer without any is a text, if an empty one.
         let content = text.or_else(|| calls.is_empty().then(String::new)).map(Into::into);
-        let message = ChatMessage { reasoning_content: thought, ..plain(content) };
+        let message = ChatMessage {
+            reasoning: thought.clone(),
+            reasoning_content: thought,
+            ..plain(content)
+        };
         if self.is_older() {
             let function_call = calls.into_iter().next().map(|call| call.function);
             return ChatMessage { function_call, ..message };
         }
         calls.iter_mut().for_each(|call| call.index = None);
         ChatMessage { tool_calls: calls, ..message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_thought_has_both_of_its_names() -> serde_json::Result<()> {
+        let told = serde_json::to_value(delta_of(&Said::Thought("Hm.".to_owned()), false))?;
+        assert_eq!(told, serde_json::json!({ "reasoning_content": "Hm.", "reasoning": "Hm." }));
+        Ok(())
     }
 }

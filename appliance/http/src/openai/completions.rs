@@ -140,9 +140,9 @@ async fn only_echo(
             text,
             logprobs: None,
             finish_reason: Some(Finish::Length),
-            prompt_logprobs: None,
+            prompt_logprobs: Some(None),
             token_ids: shown.ids.then(Vec::new),
-            prompt_token_ids: Some(tokens).filter(|_| shown.ids),
+            prompt_token_ids: Some(shown.ids.then_some(tokens)),
         });
     }
     let header = Header::new(call, "cmpl", service);
@@ -252,10 +252,13 @@ impl Encode for Text {
                 text: format!("{}{}", writer.echo[prompt], choice.text),
                 logprobs: writer.logprobs(prompt, scores, &tokens, &mut 0),
                 finish_reason: Some((&choice.finish).into()),
-                prompt_logprobs: shown
-                    .map(|(top, scores)| logprobs::prompt(&writer.tokenizer, scores, top.into())),
+                prompt_logprobs: Some(
+                    shown.map(|(top, scores)| {
+                        logprobs::prompt(&writer.tokenizer, scores, top.into())
+                    }),
+                ),
                 token_ids,
-                prompt_token_ids,
+                prompt_token_ids: Some(prompt_token_ids),
             }
         };
         let choices = prompts.iter().flatten().enumerate().map(choice).collect();
@@ -289,7 +292,7 @@ impl Encode for Text {
                 finish_reason: finish,
                 prompt_logprobs: None,
                 token_ids,
-                prompt_token_ids,
+                prompt_token_ids: prompt_token_ids.map(Some),
             };
             let cost = self.costs.get(prompt).copied().unwrap_or_default();
             let usage = self.told.usage(Usage { completion_tokens: so_far, ..cost });

@@ -7,11 +7,15 @@ use serde_json::{Map, Value, json};
 
 use crate::fault::Fault;
 
-/// Brings the calls of a message, and the older names of calls and results, into the form that
+/// Brings the calls of a message, and other names of calls, results and thoughts, into the form that
 /// templates know.
 pub(super) fn calls(i: usize, message: &mut Map<String, Value>) -> Result<(), Fault> {
     if message.get("role").is_some_and(|role| role == "function") {
         message.insert("role".into(), "tool".into());
+    }
+    // vLLM's name of it; templates know the other.
+    if let Some(thought) = message.remove("reasoning").filter(Value::is_string) {
+        message.entry("reasoning_content").or_insert(thought);
     }
     if let Some(function) = message.remove("function_call").filter(|call| !call.is_null()) {
         let call = json!({ "type": "function", "function": function });
@@ -94,6 +98,8 @@ mod tests {
         ] {
             assert_eq!(brought(call(sent)), Ok(call(expect)));
         }
+        let by = |name: &str| json!({ "role": "assistant", name: "Hm." });
+        assert_eq!(brought(by("reasoning")), Ok(by("reasoning_content")));
         let wrong = brought(call(json!("{"))).expect_err("it is broken");
         assert!(wrong.starts_with("messages[3].tool_calls[0].function.arguments: is no JSON"));
         let older = json!({ "role": "assistant", "function_call": { "name": "f" } });

@@ -26,9 +26,10 @@ pub(crate) struct Object<'a, C: ToSchema> {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<u32>>)]
     pub(super) prompt_token_ids: Option<&'a [u32]>,
+    /// Absent, null, or what was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<serde_json::Value>>)]
-    pub(super) prompt_logprobs: Option<PromptLogprobs>,
+    pub(super) prompt_logprobs: Option<Option<PromptLogprobs>>,
 }
 
 /// One continuation of a chat, whole.
@@ -53,6 +54,9 @@ pub(crate) struct ChatMessage<'a> {
     /// What the model thought before.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reasoning_content: Option<String>,
+    /// The same by the name that vLLM gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reasoning: Option<String>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub(super) tool_calls: Vec<ToolCall>,
@@ -105,6 +109,9 @@ pub(crate) struct ChatDelta<'a> {
     pub(super) content: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) reasoning_content: Option<&'a str>,
+    /// The same by the name that vLLM gives it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) reasoning: Option<&'a str>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schema(required = false)]
     pub(super) tool_calls: Vec<ToolCall>,
@@ -145,13 +152,16 @@ pub(crate) struct TextChoice {
     /// Null in a stream, until the end.
     #[schema(required = true)]
     pub(super) finish_reason: Option<Finish>,
+    /// Absent in a stream; null, or what was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<Vec<serde_json::Value>>)]
-    pub(super) prompt_logprobs: Option<PromptLogprobs>,
+    pub(super) prompt_logprobs: Option<Option<PromptLogprobs>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) token_ids: Option<Vec<u32>>,
+    /// As `prompt_logprobs`.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) prompt_token_ids: Option<Vec<u32>>,
+    #[schema(value_type = Option<Vec<u32>>)]
+    pub(super) prompt_token_ids: Option<Option<Vec<u32>>>,
 }
 
 /// Log probabilities as completions have them: parallel lists.

@@ -97,11 +97,16 @@ async fn who_asks_for_nothing_is_told_that_the_model_is_there() {
         assert_eq!((&answer["done"], &answer["done_reason"]), (&json!(true), &json!("load")));
     }
     let tags = server.get("/api/tags").await.json();
-    assert_eq!(tags["models"][0]["name"], "nothing");
+    let model = &tags["models"][0];
+    assert_eq!((&model["name"], &model["size"]), (&json!("nothing"), &json!(7_000)));
+    let details = json!({ "parent_model": "", "format": "gguf", "parameter_size": "1.2B",
+        "quantization_level": "Q4_1" });
+    assert_eq!((&model["details"], model.get("digest")), (&details, None));
     assert_eq!(server.get("/api/ps").await.json(), tags);
     assert!(server.get("/api/version").await.json()["version"].is_string());
     let shown = server.post("/api/show", &json!({ "model": "nothing" })).await.json();
     assert_eq!(shown["model_info"]["general.context_length"], 128);
+    assert_eq!(shown["details"], details);
     assert!(shown["template"].as_str().is_some_and(|template| !template.is_empty()));
     server.stop().await;
 }

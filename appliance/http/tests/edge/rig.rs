@@ -8,7 +8,7 @@ use std::sync::{Arc, LazyLock, Mutex};
 use std::time::Duration;
 
 use gimbal_batch::{Batch, Kv, Limits, Outcome, Prefill, Sampling, Shape, StepId};
-use gimbal_engine::{Edge, LaneSource, Place, Policy, Service, ServiceConfig};
+use gimbal_engine::{Edge, LaneSource, Made, Place, Policy, Service, ServiceConfig};
 use gimbal_hal::{Backend, DeviceError};
 use gimbal_http::{AppState, Exposition, HttpSettings, serve};
 use gimbal_sim::{Config, Cost, Reads, Script, SimBackend, Time};
@@ -114,6 +114,7 @@ pub(crate) fn service(name: &str, policy: Policy, lane: LaneSource, edge: Edge) 
         device: "a device".to_owned(),
         platform: "sim".to_owned(),
         lanes: vec![vec!["sim:0".to_owned()]],
+        made: Made { bytes: 7_000, parameters: 1_234_567_890, format: "gguf", dtype: "Q4_1" },
         ..Place::default()
     };
     Service::start(ServiceConfig { template: Some(Arc::new(template)), edge, place, ..config })

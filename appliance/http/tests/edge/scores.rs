@@ -153,6 +153,15 @@ async fn prompt_logprobs_are_told_as_vllm_tells_them() {
     assert_eq!(answer["prompt_logprobs"], Value::from(expect));
     assert_eq!(answer["prompt_token_ids"], json!([97, 98, 99, 100]));
     assert_eq!(answer["choices"][0]["token_ids"].as_array().map(Vec::len), Some(2));
+    // Unasked they are null.
+    let plain = json!({"prompt": text, "max_tokens": 1});
+    let answer = server.post(COMPLETIONS, &plain).await.json();
+    for name in ["prompt_logprobs", "prompt_token_ids"] {
+        assert_eq!(answer["choices"][0].get(name), Some(&Value::Null), "{name}");
+    }
+    let plain = json!({"messages": messages, "max_tokens": 1});
+    let answer = server.post(CHAT, &plain).await.json();
+    assert_eq!(answer.get("prompt_logprobs"), Some(&Value::Null));
     // The prompt alone, without an echo.
     let body = json!({"prompt": text, "max_tokens": 0, "prompt_logprobs": 0});
     let choice = &server.post(COMPLETIONS, &body).await.json()["choices"][0];
