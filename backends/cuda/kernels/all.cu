@@ -5,5 +5,6 @@
 #include "embed.cu"
 #include "gemm.cu"
 #include "norm.cu"
+#include "prefill.cu"
 #include "rope.cu"
 #include "skinny.cu"

@@ -12,6 +12,8 @@ typedef unsigned long long u64;
 typedef long long i64;
 
 #define DEVICE static __device__ __forceinline__
+// Of members and specialised templates, which have the linkage of what they belong to.
+#define DEVICE_MEMBER __device__ __forceinline__
 #define KERNEL extern "C" __global__ void
 
 // Macros: the compiler makes variables in memory of constants.
@@ -46,10 +48,14 @@ DEVICE float to_float(f16 x) {
     return out;
 }
 
-// To the nearest, of two the even one. By integers: sm_75 has no instruction for it.
+// To the nearest, of two the even one. sm_75 has no instruction for it.
 DEVICE void of_float(bf16 &out, float x) {
+#if __CUDA_ARCH__ >= 800
+    asm("cvt.rn.bf16.f32 %0, %1;" : "=h"(out.bits) : "f"(x));
+#else
     u32 bits = __float_as_uint(x);
     out.bits = x != x ? 0x7fff : (u16)((bits + 0x7fff + (bits >> 16 & 1)) >> 16);
+#endif
 }
 
 DEVICE void of_float(f16 &out, float x) {
@@ -73,6 +79,21 @@ template <class T> DEVICE Two unpack(u32 word) {
 template <class T> DEVICE u32 pack(float a, float b) {
     return (u32)from_float<T>(a).bits | (u32)from_float<T>(b).bits << 16;
 }
+
+#if __CUDA_ARCH__ >= 800
+// Both at once; the first operand becomes the upper half.
+template <> DEVICE_MEMBER u32 pack<bf16>(float a, float b) {
+    u32 out;
+    asm("cvt.rn.bf16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(b), "f"(a));
+    return out;
+}
+
+template <> DEVICE_MEMBER u32 pack<f16>(float a, float b) {
+    u32 out;
+    asm("cvt.rn.f16x2.f32 %0, %1, %2;" : "=r"(out) : "f"(b), "f"(a));
+    return out;
+}
+#endif
 
 DEVICE float exp2_approx(float x) {
     float out;
@@ -172,13 +193,13 @@ DEVICE void multiply_add(float (&c)[4], const u32 (&a)[4], u32 b0, u32 b1, f16) 
 
 // What becomes of a product: a value of T, an f32, or an f32 that is added to.
 template <class T> struct Replaces {
-    static __device__ __forceinline__ void put(T *to, float x) { *to = from_float<T>(x); }
+    static DEVICE_MEMBER void put(T *to, float x) { *to = from_float<T>(x); }
 };
 template <> struct Replaces<float> {
-    static __device__ __forceinline__ void put(float *to, float x) { *to = x; }
+    static DEVICE_MEMBER void put(float *to, float x) { *to = x; }
 };
 struct Adds {
-    static __device__ __forceinline__ void put(float *to, float x) { *to += x; }
+    static DEVICE_MEMBER void put(float *to, float x) { *to += x; }
 };
 
 // Calls `DEFINE(T)` for both types: kernels of the template `name<T>` are `name_bf16` and `name_f16`.

@@ -8,26 +8,13 @@
 // for all steps of a graph, and a row's bits depend on its own tokens only. A warp takes every fourth
 // token, a lane DIM / 32 neighbouring columns. Scores are in units of log 2.
 // Bytes: 2 · 2 · DIM · tokens · kv_heads. Bound: memory. Source: Dao et al. 2023 (Flash-Decoding).
-#include "common.cuh"
+#include "attend.cuh"
 
 #define SPLIT 256
 
-struct Decode {
-    int heads, kv_heads, stride, block_tokens, table_stride, window;
-    // scale · log2 e, and the cap of scores before that (0: none).
-    float scale, softcap;
-};
-
-DEVICE float capped(float score, float cap) {
-    if (cap == 0.0f) return score;
-    // tanh(x) = 1 - 2 / (1 + e^2x).
-    float x = score / (cap * LOG2_E);
-    return cap * LOG2_E * (1.0f - 2.0f / (1.0f + exp2_approx(2.0f * LOG2_E * x)));
-}
-
 template <class T, int DIM, int GROUP>
 DEVICE void decode(float *parts, Two *weights, const T *q, const T *keys, const T *values, const u32 *table,
-                   const u32 *length, Decode at) {
+                   const u32 *length, Attend at) {
     constexpr int EACH = DIM / WARP, WARPS = 4;
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP, split = blockIdx.y, row = blockIdx.z;
     int all = at.heads / at.kv_heads, blocks = (all + GROUP - 1) / GROUP;
@@ -119,7 +106,7 @@ template <class T> DEVICE void merge(T *out, const float *parts, const Two *weig
 #define SIZE(T, DIM, GROUP)                                                                           \
     KERNEL __launch_bounds__(128) decode_d##DIM##_g##GROUP##_##T(                                     \
         float *parts, Two *weights, const T *q, const T *keys, const T *values, const u32 *table,     \
-        const u32 *length, Decode at) {                                                               \
+        const u32 *length, Attend at) {                                                               \
         decode<T, DIM, GROUP>(parts, weights, q, keys, values, table, length, at);                    \
     }
 #define DEFINE(T)                                                                                     \

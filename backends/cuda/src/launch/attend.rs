@@ -20,19 +20,17 @@ pub struct Cache {
     pub block_tokens: u32,
 }
 
-/// What `kernels/decode.cu` reads beside the cache, and how.
+/// What attention reads beside the cache, and how.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Decode {
+pub struct Attend {
     /// `[rows, stride]`, the heads' columns first.
     pub queries: Address,
     /// Columns from one row to the next.
     pub stride: u32,
-    /// `[rows, table_stride]` u32: block numbers.
+    /// `[rows, table_stride]` u32, or `[sequences, table_stride]`: block numbers.
     pub table: Address,
-    /// Blocks that a row may have.
+    /// Blocks that a row, or a sequence, may have.
     pub table_stride: u32,
-    /// `[rows]` u32: tokens that a row sees.
-    pub length: Address,
     /// Query heads.
     pub heads: u32,
     /// Columns of a head: 64, 96, 128 or 256.
@@ -45,36 +43,90 @@ pub struct Decode {
     pub window: Option<u32>,
 }
 
-/// Partial results of single rows, `splits` a head; [`merge`] puts them together.
+impl Launch {
+    /// The shape, as `kernels/attend.cuh` has it.
+    fn attend(self, attend: Attend, cache: Cache) -> Self {
+        let launch = self.int(attend.heads).int(cache.kv_heads).int(attend.stride);
+        let launch = launch.int(cache.block_tokens).int(attend.table_stride);
+        let launch = launch.int(attend.window.unwrap_or(0));
+        launch.float(attend.scale * std::f32::consts::LOG2_E).float(attend.softcap.unwrap_or(0.0))
+    }
+}
+
+/// Partial results of single rows, `splits` a head; [`merge`] puts them together. `length` is `[rows]` u32:
+/// the tokens that a row sees.
 ///
 /// # Panics
 /// If there is no kernel for the size of the heads.
 #[must_use]
 pub fn decode(
     kind: Type,
-    decode: Decode,
+    attend: Attend,
     cache: Cache,
-    [parts, weights]: [Address; 2],
+    [parts, weights, length]: [Address; 3],
     [rows, splits]: [u32; 2],
 ) -> Launch {
-    let group = decode.heads / cache.kv_heads;
+    let group = attend.heads / cache.kv_heads;
     // Heads that a block computes together: as many as registers hold, no more than there are.
-    let together = match (decode.dim, group) {
+    let together = match (attend.dim, group) {
         (64 | 96 | 128 | 256, 1) => 1,
         (96, _) => 2,
         (64 | 128, 5..) => 8,
         (64 | 128 | 256, _) => 4,
         (dim, _) => panic!("heads of {dim} columns"),
     };
-    let kernel = format!("decode_d{}_g{together}_{}", decode.dim, kind.name());
+    let kernel = format!("decode_d{}_g{together}_{}", attend.dim, kind.name());
     let blocks = [cache.kv_heads * group.div_ceil(together), splits, rows];
     let launch = Launch::new(kernel, blocks, THREADS);
-    let launch = launch.at(parts).at(weights).at(decode.queries).at(cache.keys).at(cache.values);
-    let launch = launch.at(decode.table).at(decode.length);
-    let launch = launch.int(decode.heads).int(cache.kv_heads).int(decode.stride);
-    let launch = launch.int(cache.block_tokens).int(decode.table_stride);
-    let launch = launch.int(decode.window.unwrap_or(0));
-    launch.float(decode.scale * std::f32::consts::LOG2_E).float(decode.softcap.unwrap_or(0.0))
+    let launch = launch.at(parts).at(weights).at(attend.queries).at(cache.keys).at(cache.values);
+    launch.at(attend.table).at(length).attend(attend, cache)
+}
+
+/// Rows of one sequence that [`prefill`] computes in one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Tile {
+    /// Its first row.
+    pub row: u32,
+    /// At most [`tile_rows`].
+    pub rows: u32,
+    /// Whose blocks: a row of the table.
+    pub sequence: u32,
+    /// The position of its first row.
+    pub start: u32,
+}
+
+impl Tile {
+    /// As the kernel reads it.
+    #[must_use]
+    pub fn words(self) -> [u32; 4] {
+        [self.row, self.rows, self.sequence, self.start]
+    }
+}
+
+/// Rows that a tile may have, with heads of so many columns.
+#[must_use]
+pub const fn tile_rows(dim: u32) -> u32 {
+    if dim == 256 { 32 } else { 64 }
+}
+
+/// `kernels/prefill.cu`: `out [rows, heads · dim]` of tiles, `[tiles]` of [`Tile`].
+///
+/// # Panics
+/// If there is no kernel for the size of the heads.
+#[must_use]
+pub fn prefill(
+    kind: Type,
+    attend: Attend,
+    cache: Cache,
+    [out, tiles]: [Address; 2],
+    count: u32,
+) -> Launch {
+    let dim = attend.dim;
+    assert!([64, 96, 128, 256].contains(&dim), "heads of {dim} columns");
+    let kernel = format!("prefill_d{dim}_{}", kind.name());
+    let launch = Launch::new(kernel, [count, attend.heads, 1], tile_rows(dim) * 2);
+    let launch = launch.at(out).at(attend.queries).at(cache.keys).at(cache.values);
+    launch.at(attend.table).at(tiles).attend(attend, cache)
 }
 
 /// `out [rows, heads · dim]` of what [`decode`] left.

@@ -65,7 +65,6 @@ impl Device {
         self.bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "what the device keeps")]
     pub(crate) fn floats(&self, values: &[f64]) -> u64 {
         let bytes = values.iter().flat_map(|value| (*value as f32).to_le_bytes());
         self.bytes(&bytes.collect::<Vec<_>>())

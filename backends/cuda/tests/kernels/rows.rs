@@ -1,10 +1,6 @@
 //! Kernels of rows against f64, on an emulated device.
 
-#![expect(clippy::cast_possible_truncation, reason = "sizes of tests are small")]
-
-mod device;
-
-use device::{Device, Noise, Setup, check, setups};
+use crate::device::{Device, Noise, Setup, check, setups};
 use gimbal_cuda::launch::{self, Cache, Norm, Rope};
 
 #[test]
