@@ -33,9 +33,8 @@ DEVICE void rms_norm_add(float *hidden, const T *x, const T *weight, float eps, 
     for (int c = threadIdx.x; c < cols; c += blockDim.x) to[c] += to_float(from[c]) * by * to_float(weight[c]);
 }
 
-// rms_norm_groups: in place, groups of `cols` neighbours of a row, from column `first` of [rows, stride] T.
-// `weight` is [cols] for all groups (norms of heads), or [groups, cols] with weight_stride = cols and one
-// sum over all of a row's groups is then one group. A block to (row, group).
+// rms_norm_groups: in place, groups of `cols` neighbours of a row, from column `first` of [rows, stride] T;
+// weight [cols] for each: norms of heads, or with one group of all of them. A block to (row, group).
 template <class T>
 DEVICE void rms_norm_groups(T *x, const T *weight, float eps, int cols, int first, int stride) {
     __shared__ float room[WARP];

@@ -2,8 +2,10 @@
 //!
 //! The compiler writes PTX 8.1 into the header; what the kernels use is in 7.4, so the header says that:
 //! drivers from R470 on take it, and the assemblers below are the judges of it. With `--check` nothing is
-//! written, and a byte of difference is an error. Next: `tools`, where the compilers come from.
+//! written, and a byte of difference is an error. Next: `tools`, where the compilers
+//! come from, and `mutants`.
 
+pub(crate) mod mutants;
 mod tools;
 mod usage;
 
@@ -70,11 +72,15 @@ fn hash(bytes: &[u8]) -> String {
     Sha256::digest(bytes).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }
 
-/// The module, with our header and without the compiler's own variables, which nothing reads.
 fn compile(nvrtc: &Path, capability: u32) -> anyhow::Result<String> {
+    compile_folder(nvrtc, &root().join(CRATE).join("kernels"), capability)
+}
+
+/// The module, with our header and without the compiler's own variables, which nothing reads.
+fn compile_folder(nvrtc: &Path, folder: &Path, capability: u32) -> anyhow::Result<String> {
     let mut python = Command::new("python3");
     python.arg(root().join("tests/xtask/src/kernels/nvrtc.py")).arg(nvrtc);
-    python.arg(root().join(CRATE).join("kernels")).arg(capability.to_string());
+    python.arg(folder).arg(capability.to_string());
     let ptx = command::output(&mut python)?;
     let own = |line: &&str| !(line.starts_with(".global ") && line.contains("2nv6target"));
     let lines = ptx.lines().filter(own).map(|line| match line.starts_with(".version ") {

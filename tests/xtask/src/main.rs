@@ -48,6 +48,7 @@ cargo xtask COMMAND
   simulate ARGS   the policy laboratory: --device h100|t4|cpu2|inf2 --trace TRACE …
   seeds [COUNT]   the scheduler's simulation over COUNT seeds (1,000,000: about a minute)
   mutants         every deliberate mutation of the scheduler must be caught (about 15 minutes)
+  mutants cuda [KERNEL…]   the same of the CUDA kernels, on the emulated device (about 15 minutes)
   pace            tokens a second of the CPU backend on the default model
   perf [--write]  fails where the CPU path lost more than a tenth against tests/perf.json
   peers [FLAGS]   llama.cpp on the same files and cores, by turns: the table of docs/performance.md
@@ -79,6 +80,9 @@ fn main() -> ExitCode {
         Some("big") => models::big(rest),
         Some("golden") => golden::run(),
         Some("simulate") => simulate("lab", rest),
+        Some("mutants") if rest.first().is_some_and(|first| first == "cuda") => {
+            kernels::mutants::run(&rest[1..])
+        }
         Some(name @ ("seeds" | "mutants")) => simulate(name, rest),
         Some("pace") => pace(),
         Some("perf") => perf::run(rest),
