@@ -1,8 +1,8 @@
 //! A block's dot products and what they add to the sums, each in one piece of assembly.
 //!
-//! The intrinsics of SDOT are not stable yet. In one piece, and not `pure`, so that a row's loads stay
-//! where they are: else the compiler begins with all rows' and runs out of registers (`cargo xtask arm64
-//! --count` counts them).
+//! The intrinsics of SDOT are not stable yet. In one piece, and of several rows not `pure`, so that a row's
+//! loads stay where they are: else the compiler begins with all rows' and runs out of registers. `cargo
+//! xtask arm64 --count` counts what comes of it.
 //! **Source**: Arm ARM, SDOT (by element).
 
 use std::arch::aarch64::*;
@@ -37,9 +37,9 @@ impl Row {
     }
 }
 
-/// Of a whole block; `$first` comes before.
+/// Of a whole block; `$first` comes before. `pure` where one row is all there is.
 macro_rules! add_eight {
-    ($first:literal, $sum:ident, $w:ident, $d:ident, $x:ident, $($offsets:tt)*) => {
+    ([$($pure:ident)?] $first:literal, $sum:ident, $w:ident, $d:ident, $x:ident, $($offsets:tt)*) => {
         // SAFETY: the function's features hold the instructions, which read and write nothing but the
         // registers named.
         unsafe {
@@ -73,7 +73,7 @@ macro_rules! add_eight {
                 d = in(vreg) $d,
                 ds = in(vreg) $x.ds,
                 $($offsets)*
-                options(nomem, nostack, preserves_flags),
+                options($($pure,)? nomem, nostack, preserves_flags),
             );
         }
     };
@@ -82,21 +82,36 @@ macro_rules! add_eight {
 /// `sum + (d·d_x)·Σ w·x` over a block: columns below 16, then the others.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-pub(super) fn add(mut sum: float32x4_t, w: [Fours; 2], d: float32x4_t, x: Row) -> float32x4_t {
-    add_eight!("", sum, w, d, x,);
+pub(super) fn add<const ONE: bool>(
+    mut sum: float32x4_t,
+    w: [Fours; 2],
+    d: float32x4_t,
+    x: Row,
+) -> float32x4_t {
+    match ONE {
+        true => add_eight!([pure] "", sum, w, d, x,),
+        false => add_eight!([] "", sum, w, d, x,),
+    }
     sum
 }
 
 /// The same, and `m·s` before it.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-pub(super) fn add_with_offset(
+pub(super) fn add_with_offset<const ONE: bool>(
     mut sum: float32x4_t,
     w: [Fours; 2],
     [d, m]: [float32x4_t; 2],
     x: Row,
 ) -> float32x4_t {
-    add_eight!("fmla {sum:v}.4s, {m:v}.4s, {ds:v}.s[1]", sum, w, d, x, m = in(vreg) m,);
+    match ONE {
+        true => add_eight!(
+            [pure] "fmla {sum:v}.4s, {m:v}.4s, {ds:v}.s[1]", sum, w, d, x, m = in(vreg) m,
+        ),
+        false => add_eight!(
+            [] "fmla {sum:v}.4s, {m:v}.4s, {ds:v}.s[1]", sum, w, d, x, m = in(vreg) m,
+        ),
+    }
     sum
 }
 

@@ -102,8 +102,8 @@ fn one_row<W: Type>(w: &[u8], x: &[ActBlock], out: &mut Products) {
         let blocks = all[..W::EIGHT.scales()].chunks_exact(W::EIGHT.block);
         for (block, x) in blocks.zip(x) {
             let ([first, last], x) = (both::<W>(shared, block), Row::load(x));
-            sums[0] = add_block::<W>(integers_of::<0, W>(block), first, x, sums[0]);
-            sums[1] = add_block::<W>(integers_of::<1, W>(block), last, x, sums[1]);
+            sums[0] = add_block::<true, W>(integers_of::<0, W>(block), first, x, sums[0]);
+            sums[1] = add_block::<true, W>(integers_of::<1, W>(block), last, x, sums[1]);
         }
     }
     put(&mut out[0], 0, sums[0]);
@@ -146,7 +146,7 @@ fn sdot_rows<const T: usize, const HALF: usize, W: Type>(
             let scales = shared.of::<W>(block, HALF);
             let q = integers_of::<HALF, W>(block);
             for t in 0..T {
-                sums[t] = add_block::<W>(q, scales, Row::load(&x[t]), sums[t]);
+                sums[t] = add_block::<false, W>(q, scales, Row::load(&x[t]), sums[t]);
             }
         }
     }
@@ -165,15 +165,20 @@ fn integers_of<const HALF: usize, W: Type>(block: &[u8]) -> [Fours; 2] {
 /// Adds a block of one row of activations with four rows of weights.
 #[inline]
 #[target_feature(enable = "neon,dotprod")]
-fn add_block<W: Type>(q: [Fours; 2], scales: Scales, x: Row, sum: float32x4_t) -> float32x4_t {
+fn add_block<const ONE: bool, W: Type>(
+    q: [Fours; 2],
+    scales: Scales,
+    x: Row,
+    sum: float32x4_t,
+) -> float32x4_t {
     let Scales { d: [low, high], m } = scales;
     if W::DTYPE.has_offset() {
-        add_with_offset(sum, q, [low, m], x)
+        add_with_offset::<ONE>(sum, q, [low, m], x)
     } else if has_two_scales(W::DTYPE) {
         let sum = add_half(sum, q[0], low, x.q[0], x.ds);
         add_half(sum, q[1], high, x.q[1], x.ds)
     } else {
-        add(sum, q, low, x)
+        add::<ONE>(sum, q, low, x)
     }
 }
 

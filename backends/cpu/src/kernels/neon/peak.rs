@@ -23,8 +23,8 @@ pub(super) fn blocks(arithmetic: Arithmetic, rounds: usize) -> usize {
     for _ in 0..rounds {
         for half in sums.as_flattened_mut() {
             *half = match arithmetic {
-                Arithmetic::Nibbles | Arithmetic::Bytes => add(*half, [[w; 4]; 2], f, x),
-                Arithmetic::Offsets => add_with_offset(*half, [[w; 4]; 2], [f; 2], x),
+                Arithmetic::Nibbles | Arithmetic::Bytes => add::<false>(*half, [[w; 4]; 2], f, x),
+                Arithmetic::Offsets => add_with_offset::<false>(*half, [[w; 4]; 2], [f; 2], x),
                 Arithmetic::Floats => floats(*half, f),
             };
         }
