@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
-use crate::Machine;
 use crate::embedded::{self, File};
+use crate::{KernelTable, Machine};
 
 /// Bytes a weight has in the packed form of Q4_1: 4 bits, and 4 bytes of scale and offset a block of
 /// 32.
@@ -83,6 +83,13 @@ impl Processor {
         let cores = f64::from(*self.cores.value()?);
         let ops = cores * self.ghz.value()? * f64::from(*self.int8_ops_per_cycle.value()?);
         Some(ops * WEIGHT_BYTES / (2.0 * self.memory_gb_s.value()?))
+    }
+
+    /// The table of kernels it gets, being of that kind (`aarch64`); `None` where its flags are unknown.
+    #[must_use]
+    pub fn kernels(&self, arch: &str) -> Option<&'static KernelTable> {
+        let flags: Vec<&str> = self.isa.value()?.split_whitespace().collect();
+        Some(KernelTable::fastest(arch, |flag| flags.contains(&flag)))
     }
 }
 

@@ -5,7 +5,8 @@
 //! the family of a machine; [`Family::layers`] gives its settings.
 //!
 //! Reading order: `machine`, then a fact each in `cpu`, `memory`, `cgroup`, `limits`, `numa`, `system`,
-//! `identity` (with `imds` and `container`), `accelerator`; `tree` is how files are read. Then
+//! `identity` (with `imds` and `container`), `accelerator`; `tree` is how files are read; `kernels` tells
+//! which of our kernels run. Then
 //! `catalogue`, `family`, `instance`, and `embedded`, the files of `firmware-configs`.
 //!
 //! **Invariants.** Nothing here fails: what cannot be read is absent or has a reason. No file is
@@ -26,6 +27,7 @@ mod family;
 mod identity;
 mod imds;
 mod instance;
+mod kernels;
 mod limits;
 mod machine;
 mod memory;
@@ -43,6 +45,7 @@ pub use family::{Fact, Family, Processor, WEIGHT_BYTES};
 pub use identity::Identity;
 pub use imds::{IMDS_ADDRESS, Imds, Metadata};
 pub use instance::{Accelerators, Instance};
+pub use kernels::KernelTable;
 pub use limits::{Limits, Room};
 pub use machine::{Around, Machine};
 pub use memory::Memory;

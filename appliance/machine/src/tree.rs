@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 /// Most bytes of one file; `/proc/cpuinfo` of 384 threads has about 600 KiB.
 const FILE_BYTES_MAX: u64 = 4 << 20;
+/// Bytes of a file's beginning.
+const BEGINNING_BYTES: u64 = 4 << 10;
 /// Most names of one folder.
 const NAMES_MAX: usize = 4096;
 
@@ -18,13 +20,22 @@ pub(crate) struct Tree<'a>(pub(crate) &'a Path);
 impl Tree<'_> {
     /// A file's text; bytes that are no UTF-8 are replaced.
     pub(crate) fn text(self, path: &str) -> Option<String> {
+        self.read(path, FILE_BYTES_MAX)
+    }
+
+    /// The beginning of a file that the kernel makes while it is read, at a cost.
+    pub(crate) fn beginning(self, path: &str) -> Option<String> {
+        self.read(path, BEGINNING_BYTES)
+    }
+
+    fn read(self, path: &str, most: u64) -> Option<String> {
         let path = self.path(path);
         if !fs::metadata(&path).ok()?.is_file() {
             return None;
         }
         let mut bytes = Vec::new();
         // A file that fails half-way has said something all the same.
-        let ended = File::open(path).ok()?.take(FILE_BYTES_MAX).read_to_end(&mut bytes);
+        let ended = File::open(path).ok()?.take(most).read_to_end(&mut bytes);
         (ended.is_ok() || !bytes.is_empty()).then(|| String::from_utf8_lossy(&bytes).into_owned())
     }
 

@@ -33,6 +33,7 @@ fn a_graviton3_is_known_by_its_core() {
     assert_eq!(machine.nodes.len(), 1);
     assert_eq!(machine.system.open_files_max, Some(65535));
     assert_eq!(machine.system.huge_pages.as_deref(), Some("madvise"));
+    assert_eq!(machine.system.page_bytes, Some(4 << 10));
     let identity = &machine.identity;
     assert!(identity.is_ec2);
     assert_eq!(identity.instance.as_deref(), Some("c7g.xlarge"));
@@ -41,6 +42,33 @@ fn a_graviton3_is_known_by_its_core() {
     let (name, why) = family(&machine);
     assert_eq!(name, "graviton3");
     assert_eq!(why, "the processor is ARM part 0xd40, Neoverse V1");
+}
+
+/// Cores, kernels and pages of every Graviton, each by its files alone.
+#[test]
+fn gravitons_name_their_kernels_and_pages() {
+    for (tree, core, found, kernels, pages) in [
+        ("a1.xlarge", "Cortex-A72", "laptop", "scalar", 4),
+        ("c6g.xlarge", "Neoverse N1", "graviton2", "neon", 16),
+        ("c7g.xlarge", "Neoverse V1", "graviton3", "i8mm", 4),
+        ("c8g.xlarge", "Neoverse V2", "graviton4", "i8mm", 64),
+        ("m9g.xlarge", "Neoverse V3", "graviton5", "i8mm", 4),
+    ] {
+        let machine = read(tree);
+        assert_eq!(machine.cpu.name, core, "{tree}");
+        assert_eq!(machine.cpu.kernels().name, kernels, "{tree}");
+        assert_eq!(machine.system.page_bytes, Some(pages << 10), "{tree}");
+        assert_eq!(family(&machine).0, found, "{tree}");
+    }
+    let zero = Machine::read(&Folder::new().0, &Around::default());
+    assert_eq!((zero.cpu.kernels().name, zero.system.page_bytes), ("scalar", None));
+}
+
+/// What the kernel says of this very process.
+#[test]
+fn this_machine_has_pages() {
+    let bytes = Machine::here(Imds::Never).system.page_bytes.expect("Linux tells");
+    assert!(bytes >= 4096 && bytes.is_power_of_two(), "{bytes}");
 }
 
 #[test]
@@ -233,12 +261,13 @@ fn links_in_a_circle_and_folders_for_files_are_absent() {
 }
 
 /// Files that are parsed.
-const PARSED: [&str; 14] = [
+const PARSED: [&str; 15] = [
     "proc/cpuinfo",
     "proc/meminfo",
     "proc/self/cgroup",
     "proc/self/status",
     "proc/self/limits",
+    "proc/self/smaps",
     "proc/1/cgroup",
     "sys/fs/cgroup/cpu.max",
     "sys/fs/cgroup/memory.max",
@@ -283,6 +312,7 @@ fn content() -> impl Strategy<Value = Vec<u8>> {
         "Max open files",
         "Cpus_allowed_list:",
         "vendor_id",
+        "KernelPageSize:",
         "flags",
     ]);
     let words = prop::collection::vec(word, 0..60).prop_map(|w| w.concat().into_bytes());

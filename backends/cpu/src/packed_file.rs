@@ -6,7 +6,9 @@
 //! system's, not writable by others; with the header and the checksum of all weights. Anything else is
 //! made anew. Next: `store.rs`.
 //!
-//! **Layout**: a page of header (mark, length, checksum, name), then the weights.
+//! **Layout**: 4 KiB of header (mark, length, checksum, name), then the weights. The file is mapped whole,
+//! so it is the same for pages of any size; all numbers in it are of the packing in its name and little
+//! endian, so it is the same for every processor whose kernels want that packing.
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Read, Seek, Write};
@@ -25,7 +27,7 @@ use crate::memory::{Shared, ask_for_huge_pages};
 
 /// The first bytes of a file; the number changes with the layout.
 pub(crate) const MARK: &[u8; 8] = b"GIMBALP3";
-/// Bytes before the first weight.
+/// Bytes before the first weight: as many on every machine, whatever its pages have.
 pub(crate) const HEADER: usize = 4096;
 /// Bytes of one call that writes, and of one part of the checksum.
 const PIECE: usize = 8 << 20;

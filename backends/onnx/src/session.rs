@@ -18,6 +18,7 @@ use ort::operator::{
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Tensor, TensorElementType};
 
+use crate::elf;
 use crate::proto::{DOMAIN, write};
 
 /// The library's file name, looked for in the loader's path.
@@ -212,6 +213,33 @@ fn loadable(path: &Path) -> Result<PathBuf, String> {
 
 fn start(path: &Path) -> Result<Environment, String> {
     let remedy = "set --onnxruntime PATH to a libonnxruntime.so of version 1.31 or newer";
-    let builder = ort::init_from(loadable(path)?).map_err(|e| format!("{e}; {remedy}"))?;
+    let path = loadable(path)?;
+    // What is only a name the loader finds where it will, and passes over what is for others.
+    if path.is_absolute()
+        && let Some(why) = elf::other_processor(&path)
+    {
+        return Err(format!("{why}; {remedy}"));
+    }
+    let builder = ort::init_from(path).map_err(|e| format!("{e}; {remedy}"))?;
     builder.with_telemetry(false).build().map_err(|e| e.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One sentence with both processors, and what to do; the loader is not asked.
+    #[test]
+    fn a_library_for_another_processor_is_named() {
+        let (number, name) = match std::env::consts::ARCH {
+            "aarch64" => ([62, 0], "x86_64"),
+            _ => ([183, 0], "aarch64"),
+        };
+        let library = elf::tests::library("other", 1, number);
+        let Err(why) = start(&library) else { panic!("another processor's") };
+        let expect =
+            format!("it is for {name}, and this Gimbal is for {}; set", std::env::consts::ARCH);
+        assert!(why.starts_with(&expect), "{why}");
+        std::fs::remove_file(library).expect("ours");
+    }
 }

@@ -11,9 +11,8 @@ use gimbal_conformance::server::Server;
 use gimbal_conformance::{model_path, path_of};
 use serde_json::{Value, json};
 
-/// All that a C++ program needs: libc and libstdc++ with their loader.
-const LIBRARIES: [&str; 8] = [
-    "ld-linux-x86-64.so.2",
+/// All that a C++ program needs beside the loader: libc and libstdc++.
+const LIBRARIES: [&str; 7] = [
     "libc.so.6",
     "libm.so.6",
     "libdl.so.2",
@@ -22,9 +21,22 @@ const LIBRARIES: [&str; 8] = [
     "libstdc++.so.6",
     "libgcc_s.so.1",
 ];
+
+/// The loader, by the folder where a program looks for it.
+fn loader() -> (&'static str, &'static str) {
+    match std::env::consts::ARCH {
+        "aarch64" => ("lib", "ld-linux-aarch64.so.1"),
+        _ => ("lib64", "ld-linux-x86-64.so.2"),
+    }
+}
+
 /// Where distributions keep them.
-const FOLDERS: [&str; 4] =
-    ["/lib64", "/lib/x86_64-linux-gnu", "/usr/lib/x86_64-linux-gnu", "/usr/lib64"];
+fn folders() -> [String; 5] {
+    let arch = std::env::consts::ARCH;
+    let own = ["/lib", "/usr/lib"].map(|folder| format!("{folder}/{arch}-linux-gnu"));
+    let [first, second] = own;
+    ["/lib64".to_owned(), "/lib".to_owned(), first, second, "/usr/lib64".to_owned()]
+}
 
 fn root(name: &str) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
     let (Some(dist), Some(model)) = (path_of("GIMBAL_TEST_DIST"), model_path()) else {
@@ -39,11 +51,15 @@ fn root(name: &str) -> anyhow::Result<Option<(PathBuf, PathBuf)>> {
     for folder in ["lib64", "etc/ssl/certs", "tmp", "opt/ml/model"] {
         fs::create_dir_all(root.join(folder))?;
     }
-    for library in LIBRARIES {
-        let found = FOLDERS.iter().map(|folder| Path::new(folder).join(library));
+    let (home, loader) = loader();
+    fs::create_dir_all(root.join(home))?;
+    let libraries = LIBRARIES.iter().map(|library| ("lib64", *library));
+    for (home, library) in libraries.chain([(home, loader)]) {
+        let folders = folders();
+        let found = folders.iter().map(|folder| Path::new(folder).join(library));
         let found = found.into_iter().find(|path| path.exists());
-        let found = found.with_context(|| format!("{library} is not in {FOLDERS:?}"))?;
-        fs::copy(found, root.join("lib64").join(library))?;
+        let found = found.with_context(|| format!("{library} is not in {folders:?}"))?;
+        fs::copy(found, root.join(home).join(library))?;
     }
     let certificates = Path::new("/etc/ssl/certs/ca-certificates.crt");
     if certificates.exists() {

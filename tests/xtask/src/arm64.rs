@@ -1,18 +1,27 @@
 //! `cargo xtask arm64`: the file of `dist` for Arm (aarch64 Linux), built on another processor.
 //!
-//! With `--test` it runs, and tests do, under qemu's user mode: an emulated processor, whose times say
-//! nothing. Next: `emulator`, where qemu comes from.
+//! With `--test` it runs, and tests do, under qemu's user mode: emulated processors, whose times say
+//! nothing. With `--count` the instructions of its kernels are counted, beside llama.cpp's. Next:
+//! `emulator`, where qemu comes from; `level`, what is emulated; `served`; then `count` with `disassembly`,
+//! `llama` and `roofline`.
 
+mod count;
+mod disassembly;
 mod emulator;
+mod level;
+mod llama;
+mod roofline;
+mod served;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use serde_json::Value;
 
+use self::level::{LEVELS, Level};
 use crate::assets::Assets;
-use crate::{apt, assets, command, dist, root, serve};
+use crate::{apt, assets, command, dist, elf, root, serve};
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// The cross toolchain's programs begin with it.
@@ -23,31 +32,61 @@ const LIBRARIES: &str = "/usr/aarch64-linux-gnu";
 const PACKAGES: [&str; 2] = ["gcc-aarch64-linux-gnu", "libc6-dev-arm64-cross"];
 /// The newest minor version of glibc 2 that the binary may ask for: that of Amazon Linux 2023.
 const GLIBC_MAX: u32 = 34;
-/// What is linted and tested: all that has code for a processor, or reads what one says of itself.
-const TESTED: [&str; 3] = ["gimbal-cpu", "gimbal-batch", "gimbal-machine"];
+/// What is tested on each level: all that has code for a processor, or reads what one says of itself.
+const TESTED: [&str; 5] =
+    ["gimbal-cpu", "gimbal-batch", "gimbal-model", "gimbal-hal", "gimbal-machine"];
+/// The test of the tables of kernels, and the variable that tells it which there must be.
+const TABLES_TEST: [&str; 4] = ["--package", "gimbal-cpu", "--test", "levels"];
+const TABLES_VARIABLE: &str = "GIMBAL_TEST_KERNELS";
+/// The largest pages that kernels for Arm are built with: segments that are aligned to less do not load.
+const PAGE_MAX: u64 = 64 << 10;
 
-/// What the default model chooses in f32; so many of its tokens are compared.
+/// What the default model chooses in f32; so many of its cases and their tokens are compared.
 const GOLDEN: &str = "tests/golden/smollm2.json";
-const TOKENS: usize = 16;
+const CASES: usize = 3;
+const TOKENS: usize = 8;
 
-/// Runs the command: `[--test]`.
+/// Runs the command: `[--test] [--count]`.
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
-    let is_test = match arguments {
-        [] => false,
-        [flag] if flag == "--test" => true,
-        other => bail!("arm64 takes --test or nothing, not {}", other.join(" ")),
-    };
-    ensure_compiler()?;
+    let known = ["--test", "--count"];
+    if let Some(other) = arguments.iter().find(|flag| !known.contains(&flag.as_str())) {
+        bail!("arm64 takes --test and --count, not {other}");
+    }
+    let asked = |flag: &str| arguments.iter().any(|argument| argument == flag);
+    ensure_library()?;
+    ensure_linker()?;
     let binary = build()?;
     check_libc(&binary)?;
     let assets = assets::fetch_for("aarch64")?;
+    for file in [&binary, &assets.runtime] {
+        check_pages(file)?;
+    }
     let file = dist::make(&binary, &assets)?;
     eprintln!("{}", file.display());
-    if is_test { test(&file, &assets) } else { Ok(()) }
+    if asked("--test") {
+        test(&file, &assets)?;
+    }
+    if asked("--count") {
+        count::run(&binary)?;
+    }
+    Ok(())
 }
 
-/// The compiler's library for the target, the linker and its libc.
-fn ensure_compiler() -> anyhow::Result<()> {
+/// The lints of the gate for this processor; nothing is linked, so no C compiler is needed.
+///
+/// # Errors
+/// A lint, or the compiler's library cannot be had.
+pub(crate) fn lint(profile: &str) -> anyhow::Result<()> {
+    let lints = ["clippy", "--workspace", "--exclude", "xtask", "--all-targets", "--quiet"];
+    let mut cargo = cargo(&lints);
+    command::run(cargo.args(["--profile", profile, "--", "-D", "warnings"]))
+}
+
+/// The compiler's library for the target.
+///
+/// # Errors
+/// rustup cannot add it.
+pub(crate) fn ensure_library() -> anyhow::Result<()> {
     let mut rustc = Command::new("rustc");
     rustc.current_dir(root()).args(["--print", "target-libdir", "--target", TARGET]);
     if !Path::new(command::output(&mut rustc)?.trim_ascii_end()).is_dir() {
@@ -55,6 +94,11 @@ fn ensure_compiler() -> anyhow::Result<()> {
         let mut rustup = Command::new("rustup");
         command::run(rustup.current_dir(root()).args(["target", "add", TARGET]))?;
     }
+    Ok(())
+}
+
+/// The linker and its libc.
+fn ensure_linker() -> anyhow::Result<()> {
     let has_libc = Path::new(LIBRARIES).join("include/stdio.h").is_file();
     if !has_libc || !command::succeeds(&linker(), &["--version"]) {
         eprintln!("installing {}", PACKAGES.join(" "));
@@ -67,10 +111,12 @@ fn linker() -> String {
     format!("{TOOLS}-gcc")
 }
 
-/// Cargo with the cross linker; `CARGO_TARGET_…` as it spells the target.
+/// Cargo with the cross linker; `CARGO_TARGET_…` as it spells the target. Names of functions tell their
+/// generic arguments: `count` looks for them.
 fn cargo(arguments: &[&str]) -> Command {
     let mut cargo = Command::new("cargo");
     cargo.current_dir(root()).env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_LINKER", linker());
+    cargo.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_GNU_RUSTFLAGS", "-Csymbol-mangling-version=v0");
     cargo.args(arguments).args(["--target", TARGET]);
     cargo
 }
@@ -98,53 +144,94 @@ fn glibc_floor(symbols: &str) -> Option<u32> {
     versions.filter_map(|rest| rest.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()).max()
 }
 
-/// Runs the file, lints, and the tests of [`TESTED`]; all but the lints emulated.
+/// Every segment of a program must begin at a multiple of the largest pages.
+fn check_pages(file: &Path) -> anyhow::Result<()> {
+    let align = elf::Header::read(file)?.align_min(file)?;
+    let name = file.file_name().unwrap_or_default().display();
+    ensure!(align >= PAGE_MAX, "{name} is aligned to {align} bytes: no pages of {PAGE_MAX}");
+    eprintln!("{name} loads on pages of up to {} KiB", align >> 10);
+    Ok(())
+}
+
+/// Runs the file, and the tests of [`TESTED`], on each level.
 fn test(file: &Path, assets: &Assets) -> anyhow::Result<()> {
     let emulator = emulator::ensure()?;
-    for cpu in emulator::CPUS {
+    let cases = golden()?;
+    for level in &LEVELS {
+        eprintln!("\nemulated {}: kernels {}", level.cpu, level.tables.join(" "));
         let emulated = |arguments: &[&str]| {
-            let mut emulated = Command::new(&emulator);
-            // The file has a runtime of its own; another one is for this machine.
-            emulated
-                .env_remove("GIMBAL_ONNXRUNTIME")
-                .args(["-cpu", cpu, "-L", LIBRARIES])
-                .arg(file)
-                .args(arguments);
+            let mut emulated = level.command(&emulator, file);
+            emulated.args(arguments);
             emulated
         };
         command::run(&mut emulated(&["--version"]))?;
-        command::run(&mut emulated(&["probe"]))?;
         command::output(&mut emulated(&["licenses"]))?;
-        compare(&mut emulated(&["generate", "--token-ids", "--packed-cache", "off"]), assets)?;
+        check_probe(level, &mut emulated(&["probe", "--json"]))?;
+        for case in &cases {
+            case.compare(&mut emulated(&["generate", "--token-ids", "--model"]), assets)?;
+        }
+        let model = assets.model.to_str().context("the model's path is not UTF-8")?;
+        served::check(&mut emulated(&["serve", "--model", model]))?;
+        run_tests(level, &emulator)?;
     }
-    let packages: Vec<&str> = TESTED.iter().flat_map(|package| ["--package", package]).collect();
-    let mut lints = cargo(&["clippy", "--profile", "ci", "--all-targets"]);
-    command::run(lints.args(&packages).args(["--", "-D", "warnings"]))?;
-    let mut tests = cargo(&["test", "--profile", "ci"]);
-    tests.args(&packages);
-    let runner = [emulator.as_str(), "-cpu", emulator::CPUS[0], "-L", LIBRARIES];
-    command::run(tests.arg("--config").arg(format!("target.{TARGET}.runner={runner:?}")))
+    Ok(())
 }
 
-/// The default model must choose the tokens of the golden file: `generate` with its first flags.
-fn compare(generate: &mut Command, assets: &Assets) -> anyhow::Result<()> {
+/// `probe` must name the level's table.
+fn check_probe(level: &Level, probe: &mut Command) -> anyhow::Result<()> {
+    let said: Value = serde_json::from_str(&command::output(probe)?).context("probe --json")?;
+    let (cpu, pages) = (&said["machine"]["cpu"], &said["machine"]["system"]["page_bytes"]);
+    ensure!(cpu["kernels"] == level.table(), "probe names the kernels {}", cpu["kernels"]);
+    ensure!(pages.as_u64().is_some_and(u64::is_power_of_two), "probe tells pages of {pages}");
+    eprintln!("probe: {} with kernels {}, pages of {pages} bytes", cpu["name"], cpu["kernels"]);
+    Ok(())
+}
+
+/// The tests on a level, and aloud the one of the tables that run there.
+fn run_tests(level: &Level, emulator: &str) -> anyhow::Result<()> {
+    let runner = format!("target.{TARGET}.runner={:?}", level.runner(emulator));
+    let run = |packages: &[&str], flags: &[&str]| {
+        let mut tests = cargo(&["test", "--quiet", "--profile", "ci", "--config", &runner]);
+        tests.args(packages).env(TABLES_VARIABLE, level.tables.join(" "));
+        command::run(tests.arg("--").args(flags))
+    };
+    run(&TABLES_TEST, &["--nocapture", "--test-threads", "1"])?;
+    let packages: Vec<&str> = TESTED.iter().flat_map(|package| ["--package", package]).collect();
+    run(&packages, &[])
+}
+
+/// A text and what the default model says to it.
+struct Case {
+    text: String,
+    tokens: Vec<String>,
+}
+
+/// The first cases of the golden file.
+fn golden() -> anyhow::Result<Vec<Case>> {
     let golden = std::fs::read(root().join(GOLDEN)).context(GOLDEN)?;
     let golden: Value = serde_json::from_slice(&golden).context(GOLDEN)?;
-    let readme = golden["readme"].as_u64().and_then(|index| usize::try_from(index).ok());
-    let case = &golden["cases"][readme.context(GOLDEN)?];
-    let text = case["text"].as_str().context(GOLDEN)?;
-    let expect = case["tokens"].as_array().and_then(|tokens| tokens.get(..TOKENS));
-    let expect: Vec<String> = expect.context(GOLDEN)?.iter().map(Value::to_string).collect();
-    generate.arg("--model").arg(&assets.model);
-    generate.args(["--max-new-tokens", &TOKENS.to_string(), text]);
-    eprintln!("generating {TOKENS} tokens after {text:?}: about half a minute");
-    let said = command::output(generate)?;
-    let found: Vec<&str> = said.split_whitespace().collect();
-    if found != expect {
-        bail!("the emulated file chose the tokens {found:?}, {GOLDEN} has {expect:?}");
+    let cases = golden["cases"].as_array().and_then(|cases| cases.get(..CASES)).context(GOLDEN)?;
+    let case = |case: &Value| {
+        let tokens = case["tokens"].as_array()?.get(..TOKENS)?;
+        let tokens = tokens.iter().map(Value::to_string).collect();
+        Some(Case { text: case["text"].as_str()?.to_owned(), tokens })
+    };
+    cases.iter().map(case).collect::<Option<_>>().context(GOLDEN)
+}
+
+impl Case {
+    /// The default model must choose these tokens: `generate` up to its flag `--model`.
+    fn compare(&self, generate: &mut Command, assets: &Assets) -> anyhow::Result<()> {
+        generate.arg(&assets.model).args(["--packed-cache", "off"]);
+        generate.args(["--max-new-tokens", &TOKENS.to_string(), &self.text]);
+        let said = command::output(generate)?;
+        let found: Vec<&str> = said.split_whitespace().collect();
+        if found != self.tokens {
+            bail!("after {:?} the tokens are {found:?}, in {GOLDEN} {:?}", self.text, self.tokens);
+        }
+        eprintln!("{TOKENS} tokens after {:?} are those of {GOLDEN}", self.text);
+        Ok(())
     }
-    eprintln!("they are those of {GOLDEN}");
-    Ok(())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use std::{fs, io};
 
 use anyhow::Context;
 
-use crate::{assets, browser, clients, command, dist, nextest, root, serve};
+use crate::{arm64, assets, browser, clients, command, dist, nextest, root, serve};
 
 /// The profile of Cargo.toml in which everything is built.
 const PROFILE: &str = "ci";
@@ -25,11 +25,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
     cargo(&["fmt", "--all", "--check"])?;
     let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--profile", PROFILE];
     cargo(&[&lints[..], &["--", "-D", "warnings"]].concat())?;
+    let skips = serve::built(PROFILE, "skips.txt");
+    forget(&skips)?;
+    lint_for_arm(&skips)?;
     cargo(&["build", "--workspace", "--bins", "--tests", "--profile", PROFILE])?;
     let binary = serve::built(PROFILE, "gimbal");
     let dist = dist::make(&binary, &assets)?;
-    let skips = serve::built(PROFILE, "skips.txt");
-    forget(&skips)?;
     let mut tests = Command::new(nextest);
     tests.current_dir(root()).args(["nextest", "run", "--workspace", "--no-fail-fast"]);
     tests.args(["--cargo-profile", PROFILE]);
@@ -44,6 +45,19 @@ pub(crate) fn run() -> anyhow::Result<()> {
     let outcome = command::run(tests.envs(environment));
     tell(&skips)?;
     outcome
+}
+
+/// The same lints for Arm; where the compiler's library for it cannot be had that is a skip, told with
+/// those of the tests. On Arm itself they have been run.
+fn lint_for_arm(skips: &Path) -> anyhow::Result<()> {
+    if cfg!(target_arch = "aarch64") {
+        return Ok(());
+    }
+    if let Err(error) = arm64::ensure_library() {
+        let skip = format!("lints for Arm: {error:#}\n");
+        return fs::write(skips, skip).with_context(|| skips.display().to_string());
+    }
+    arm64::lint(PROFILE)
 }
 
 /// Builds the server in the profile of the tests.

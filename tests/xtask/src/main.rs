@@ -2,7 +2,7 @@
 //!
 //! Reading order: `prerequisites` (what must be on the machine), `assets` (what is fetched, by
 //! hash), `clients` (Python packages), `frameworks` (clients of other projects), `browser`, `serve`,
-//! `check` (the tests), `golden`, `arm64`.
+//! `check` (the tests), `golden`, `arm64` (with `elf`).
 //! `tests/tidy.rs` holds the rules of style.
 
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ mod check;
 mod clients;
 mod command;
 mod dist;
+mod elf;
 mod frameworks;
 mod fuzz;
 mod golden;
@@ -37,8 +38,9 @@ cargo xtask COMMAND
   test            everything CI runs
   fetch           only fetch what `serve` and `test` need
   dist            one file with everything inside: program, ONNX Runtime, licences
-  arm64 [--test]  the file of `dist` for Arm (aarch64 Linux), cross-built; with --test it runs, and
-                  tests do, on emulated processors
+  arm64 [FLAGS]   the file of `dist` for Arm (aarch64 Linux), cross-built; with --test it runs, and
+                  tests do, on emulated processors; with --count the instructions of its kernels are
+                  counted, beside llama.cpp's (fetches its source, 77 MB)
   kernels [--check]   the CUDA kernels' PTX made anew (fetches 132 MB of NVIDIA's compilers), and
                   assembled for every device; with --check only compared
   fuzz [SECONDS [TARGET…]]   every parser under libFuzzer, 600 seconds each; needs a C++ compiler

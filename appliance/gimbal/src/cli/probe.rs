@@ -61,6 +61,7 @@ fn as_text(machine: &Machine, found: &[Found]) -> String {
     let (family, why) = Catalogue::embedded().family_of(machine);
     let mut lines = vec![
         ("processor", processor(&machine.cpu)),
+        ("kernels", kernels(&machine.cpu)),
         ("memory", memory(machine)),
         ("usable", usable(machine)),
         ("identity", identity(&machine.identity)),
@@ -69,7 +70,7 @@ fn as_text(machine: &Machine, found: &[Found]) -> String {
     if machine.nodes.len() > 1 {
         let node = |n: &gimbal_machine::Node| format!("{}: cpus {}", n.id, n.cpus);
         let nodes: Vec<String> = machine.nodes.iter().map(node).collect();
-        lines.insert(3, ("numa", nodes.join("; ")));
+        lines.insert(4, ("numa", nodes.join("; ")));
     }
     if let Some(Err(why)) = &machine.metadata {
         lines.push(("metadata", format!("not to be had: {why}")));
@@ -103,6 +104,15 @@ fn processor(cpu: &Cpu) -> String {
     let Cpu { vendor, name, threads, cores, sockets, .. } = cpu;
     let features = cpu.features.join(" ");
     format!("{vendor} {name}: threads {threads}, cores {cores}, sockets {sockets}; {features}")
+}
+
+/// The table that computes unless the setting `kernels` says otherwise.
+fn kernels(cpu: &Cpu) -> String {
+    let table = cpu.kernels();
+    match table.needs {
+        [] => format!("{}: plain Rust, for any processor", table.name),
+        needs => format!("{}: it has {}", table.name, needs.join(" ")),
+    }
 }
 
 fn memory(machine: &Machine) -> String {
@@ -164,7 +174,7 @@ fn facts(machine: &Machine) -> Value {
         "cpu": {
             "arch": cpu.arch, "vendor": cpu.vendor, "name": cpu.name, "features": cpu.features,
             "threads": cpu.threads, "cores": cpu.cores, "sockets": cpu.sockets,
-            "caches": caches.collect::<Vec<_>>(),
+            "caches": caches.collect::<Vec<_>>(), "kernels": cpu.kernels().name,
         },
         "memory": {
             "total_bytes": memory.total_bytes, "available_bytes": memory.available_bytes,
@@ -177,7 +187,7 @@ fn facts(machine: &Machine) -> Value {
         },
         "nodes": nodes.collect::<Vec<_>>(),
         "system": {
-            "kernel": system.kernel, "huge_pages": system.huge_pages,
+            "kernel": system.kernel, "page_bytes": system.page_bytes, "huge_pages": system.huge_pages,
             "governor": system.governor, "open_files_max": system.open_files_max,
         },
     })
@@ -275,6 +285,7 @@ mod tests {
         let (text, json) = shown("c7g.xlarge");
         for line in [
             "processor    ARM Neoverse V1: threads 4, cores 4, sockets 1; asimd asimdhp asimddp i8mm",
+            "kernels      i8mm: it has asimd asimddp i8mm\n",
             "memory       7.6 GiB, 7.0 GiB available, no swap\n",
             "usable       4 CPUs, 7.6 GiB (cgroup v2, affinity)\n",
             "identity     Amazon EC2 c7g.xlarge; region unknown; container none; SageMaker no\n",
@@ -287,6 +298,34 @@ mod tests {
         assert_eq!(json["family"]["name"], "graviton3");
         assert_eq!(json["machine"]["limits"]["cores"], 4.0);
         assert_eq!(json["platforms"][0]["why"], "a test");
+    }
+
+    #[test]
+    fn gravitons_name_their_kernels() {
+        for (tree, kernels, page_bytes) in [
+            ("a1.xlarge", "scalar", 4096),
+            ("c6g.xlarge", "neon", 16384),
+            ("c7g.xlarge", "i8mm", 4096),
+            ("c8g.xlarge", "i8mm", 65536),
+            ("m9g.xlarge", "i8mm", 4096),
+        ] {
+            let (text, json) = shown(tree);
+            assert_eq!(json["machine"]["cpu"]["kernels"], kernels, "{tree}");
+            assert_eq!(json["machine"]["system"]["page_bytes"], page_bytes, "{tree}");
+            assert!(text.contains(&format!("kernels      {kernels}: ")), "{text}");
+        }
+    }
+
+    /// What files tell of this very processor is what it can.
+    #[test]
+    fn the_table_that_is_named_is_the_one_that_computes() {
+        let cpu = Machine::here(Imds::Never).cpu;
+        for (name, choice) in gimbal_onnx::KernelChoice::ALL.into_iter().skip(1) {
+            let told = gimbal_machine::KernelTable::named(name).expect("every table is known");
+            let lacking = told.lacking(&cpu);
+            let has = lacking.as_ref().is_some_and(Vec::is_empty);
+            assert_eq!(choice.table().is_ok(), has, "{name}: {lacking:?}");
+        }
     }
 
     #[test]

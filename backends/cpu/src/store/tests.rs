@@ -7,6 +7,7 @@ use std::time::Duration;
 use super::*;
 use crate::fuse::fuse;
 use crate::kernels::KernelChoice;
+use crate::kernels::table::Kernels;
 
 /// A tiny model of the golden files.
 fn model() -> Model {
@@ -41,6 +42,16 @@ fn wait_for(path: &Path) {
     panic!("{} was not written", path.display());
 }
 
+fn wait_until_it_is(path: &Path, whole: &[u8]) {
+    for _ in 0..1000 {
+        if fs::read(path).is_ok_and(|mended| mended == whole) {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    panic!("{} was not mended", path.display());
+}
+
 #[test]
 fn a_second_opening_maps_what_the_first_packed() {
     let (model, cpu, folder) = (model(), cpu(2), folder("packed"));
@@ -58,6 +69,46 @@ fn a_second_opening_maps_what_the_first_packed() {
     }
     let names = fs::read_dir(&folder).expect("the folder").count();
     assert_eq!(names, 3, "one file for each setting, and none left half written");
+    fs::remove_dir_all(&folder).expect("ours");
+}
+
+/// Tables of kernels that want weights packed differently, as those of two processors do, share a
+/// folder: each has its file, and takes no other for it, whatever that is called.
+#[test]
+fn a_file_of_another_packing_is_made_anew() {
+    let (model, folder) = (model(), folder("packings"));
+    let fused = fuse(&model.graph).expect("a graph of the builder");
+    // Floats lie alike at any depth; integers do not.
+    let quantize = Some(Quantize::Q8);
+    let scalar = KernelChoice::Scalar.table().expect("everywhere").0;
+    // Those of AVX2 and NEON, of SMMLA, which has the same length, and of AVX-512.
+    let packings = [(8, 4), (8, 8), (16, 4)].map(|(rows, depth)| Packing { rows, depth });
+    let cases = packings.map(|packing| {
+        let kernels: &'static Kernels = Box::leak(Box::new(Kernels { packing, ..*scalar }));
+        let cpu = Cpu::new(1, kernels);
+        let stored = open(&model, &fused, quantize, Some(&folder), &cpu).expect("memory");
+        let path = path(&folder, &model, quantize, packing);
+        wait_for(&path);
+        (cpu, bytes(&stored), fs::read(&path).expect("just written"), path)
+    });
+    assert_eq!(cases[0].2.len(), cases[1].2.len());
+    for (own, other) in [(0, 1), (1, 0), (0, 2), (2, 1)] {
+        let (cpu, expect, whole, path) = &cases[own];
+        let (_, weights, other, _) = &cases[other];
+        assert!(expect != weights, "other places of the same weights");
+        // As it is, and with this one's length, also where its header says so.
+        let mut cut = other.clone();
+        cut.resize(whole.len(), 0);
+        let mut told = cut.clone();
+        told[..16].copy_from_slice(&whole[..16]);
+        for wrong in [other.clone(), cut, told] {
+            assert!(wrong != *whole);
+            fs::write(path, wrong).expect("a temporary file");
+            let found = open(&model, &fused, quantize, Some(&folder), cpu).expect("memory");
+            assert!(bytes(&found) == *expect, "the weights of the model");
+            wait_until_it_is(path, whole);
+        }
+    }
     fs::remove_dir_all(&folder).expect("ours");
 }
 
@@ -111,15 +162,12 @@ fn a_writer_may_be_killed_at_every_step() {
         // As far as the padding between weights the bytes may be the same.
         let is_whole = state == whole;
         fs::write(&path, &state).expect("a temporary file");
+        eprintln!("state {number}");
         let found = open(&model, &fused, None, Some(&folder), &cpu).expect("memory");
         assert_eq!(bytes(&found), expect, "state {number}");
-        for _ in 0..1000 {
-            if is_whole || fs::read(&path).is_ok_and(|mended| mended == whole) {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
+        if !is_whole {
+            wait_until_it_is(&path, &whole);
         }
-        assert!(fs::read(&path).expect("there") == whole, "state {number} was mended");
     }
     fs::remove_dir_all(&folder).expect("ours");
 }

@@ -8,9 +8,6 @@ use std::ops::Range;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// Pages are at least this large; where they are larger, less is let go.
-const PAGE: usize = 65536;
-
 /// A mapped file, or memory in its place.
 #[derive(Debug)]
 pub struct Mapping {
@@ -63,8 +60,8 @@ impl Mapping {
         if self.modified.is_none() {
             return;
         }
-        let start = range.start.next_multiple_of(PAGE);
-        let length = (range.end / PAGE * PAGE).saturating_sub(start);
+        let Range { start, end } = whole_pages(range, rustix::param::page_size());
+        let length = end - start;
         if length == 0 {
             return;
         }
@@ -74,5 +71,44 @@ impl Mapping {
         // file, so dropped pages are read again with the same bytes.
         let done = unsafe { self.map.unchecked_advise_range(advice, start, length) };
         drop(done); // advice that is not taken changes nothing but memory
+    }
+}
+
+/// What a range has of whole pages of that size: 4, 16 or 64 KiB, as the kernel was built.
+fn whole_pages(range: Range<usize>, page: usize) -> Range<usize> {
+    let start = range.start.next_multiple_of(page);
+    start..(range.end / page * page).max(start)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_whole_pages_are_let_go() {
+        for (range, page, expect) in [
+            (0..4096, 4096, 0..4096),
+            (1..4095, 4096, 4096..4096),
+            (1..8192, 4096, 4096..8192),
+            (4096..40960, 16384, 16384..32768),
+            (4096..40960, 65536, 65536..65536),
+            (4096..200_000, 65536, 65536..196_608),
+        ] {
+            assert_eq!(whole_pages(range.clone(), page), expect, "{range:?} of {page}");
+        }
+    }
+
+    /// Whatever pages this machine has, every range of a file can be let go and read again.
+    #[test]
+    fn what_was_let_go_is_read_again() {
+        let path = std::env::temp_dir().join(format!("gimbal-map-{}", std::process::id()));
+        let bytes: Vec<u8> = (0..=250).cycle().take(300_001).collect();
+        std::fs::write(&path, &bytes).expect("a temporary file");
+        let map = Mapping::open(&path).expect("mapped");
+        for range in [0..300_001, 1..70_000, 4096..8192, 65_536..131_072, 299_000..300_001] {
+            map.release(range);
+            assert!(map.bytes() == bytes);
+        }
+        std::fs::remove_file(&path).expect("ours");
     }
 }

@@ -8,9 +8,6 @@ use anyhow::{Context, bail};
 
 use crate::{apt, assets, command};
 
-/// The processors it shows: the cores of Graviton (no dot products of bytes), Graviton2 (dot
-/// products) and Graviton3 (also SVE and products of matrices).
-pub(super) const CPUS: [&str; 3] = ["cortex-a72", "neoverse-n1", "neoverse-v1"];
 /// Older ones show the processor of the machine below in `/proc/cpuinfo`.
 const MAJOR_MIN: u32 = 10;
 const PROGRAM: &str = "qemu-aarch64";

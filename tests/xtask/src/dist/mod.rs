@@ -14,7 +14,7 @@ use serde_json::json;
 use sha2::{Digest, Sha256};
 
 use crate::assets::Assets;
-use crate::{assets, command, root, serve};
+use crate::{assets, command, elf, root, serve};
 
 /// The last bytes of the file.
 const MARK: &[u8; 8] = b"GIMBALv1";
@@ -33,6 +33,12 @@ pub(crate) fn run() -> anyhow::Result<()> {
 pub(crate) fn make(binary: &Path, assets: &Assets) -> anyhow::Result<PathBuf> {
     let folder = binary.parent().context("the binary is in a folder")?.join("dist");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
+    for file in [binary, &assets.runtime] {
+        let arch = elf::Header::read(file)?.arch;
+        if arch != assets.arch {
+            bail!("{} is for {arch}, the file is to be for {}", file.display(), assets.arch);
+        }
+    }
     let name = format!("gimbal-{}-{}-linux", version()?, assets.arch);
     let path = folder.join(name);
     let part = folder.join("part");

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use gimbal_machine::State;
+use gimbal_machine::{Cpu, KernelTable, State};
 
 use super::{Case, Finding, fail, ok, warn};
 use crate::cli::probe::gib;
@@ -15,49 +15,50 @@ const SWAP_USED_MAX: u64 = 64 << 20;
 const CLOCK_MIN: Duration = Duration::from_secs(1_767_225_600);
 /// 2100-01-01.
 const CLOCK_MAX: Duration = Duration::from_secs(4_102_444_800);
-/// What the fast kernels for x86-64 use.
-const AVX2: [&str; 3] = ["avx2", "fma", "f16c"];
-/// What the faster ones use beside it; processors that have these have `avx512vl`.
-const AVX512: [&str; 3] = ["avx512f", "avx512bw", "avx512_vnni"];
 
 pub(super) fn features(case: &Case) -> Finding {
     let cpu = &case.machine.cpu;
-    if cpu.arch != "x86_64" {
-        let what = if cpu.arch.is_empty() { "of unknown kind" } else { cpu.arch.as_str() };
-        return warn(
-            format!("the processor is {what}: only the portable kernels run"),
-            "for speed use a machine with x86-64 and AVX2",
-        );
-    }
-    let lacking = |flags: &[&'static str]| {
-        flags.iter().filter(|flag| !cpu.has(flag)).copied().collect::<Vec<_>>()
-    };
-    let both = [AVX2, AVX512].concat();
-    if let Some(set) = case.settings.text("kernels").filter(|set| *set != "auto") {
-        let lacking = lacking(match set {
-            "scalar" => &[],
-            "avx2" => &AVX2,
-            _ => &both,
-        });
-        return match lacking.is_empty() {
-            true => ok(format!("kernels = {set}, as set; {} has what they need", cpu.name)),
-            false => fail(
-                format!("kernels = {set}: {} lacks {}", cpu.name, lacking.join(" ")),
-                "set --kernels auto",
-            ),
+    let set = case.settings.text("kernels").filter(|set| *set != "auto");
+    if let Some(table) = set.and_then(KernelTable::named) {
+        let lacking = table.lacking(cpu).map(|lacking| lacking.join(" "));
+        let why = match lacking.as_deref() {
+            Some("") => {
+                let shown = format!("kernels = {}, as set; {}", table.name, named(cpu));
+                return ok(format!("{shown} has what they need"));
+            }
+            Some(lacking) => format!("{} lacks {lacking}", named(cpu)),
+            None => format!("they are for {}, not for {}", table.arch, named(cpu)),
         };
+        return fail(format!("kernels = {}: {why}", table.name), "set --kernels auto");
     }
-    let lacking = (lacking(&AVX2), lacking(&both));
-    if lacking.0.is_empty() {
-        let (kernels, has) =
-            if lacking.1.is_empty() { ("avx512", &both[..]) } else { ("avx2", &AVX2[..]) };
-        return ok(format!("{} has {}: kernels = {kernels}", cpu.name, has.join(" ")));
+    let table = cpu.kernels();
+    if !table.needs.is_empty() {
+        let has = table.needs.join(" ");
+        let unused = match cpu.has("sve") {
+            true => "; SVE is not used",
+            false => "",
+        };
+        return ok(format!("{} has {has}: kernels = {}{unused}", named(cpu), table.name));
     }
-    let lacking = lacking.0;
-    warn(
-        format!("{} lacks {}: only the portable kernels run", cpu.name, lacking.join(" ")),
-        "use a machine with AVX2, or a CPU model in the virtual machine that passes it on",
-    )
+    let slow = "only the portable kernels run";
+    let Some(least) = KernelTable::of_arch(&cpu.arch).next() else {
+        return warn(
+            format!("the processor is {}: {slow}", named(cpu)),
+            "for speed use x86-64 with AVX2, or Arm with dot products (Graviton2 and later)",
+        );
+    };
+    let lacking = least.lacking(cpu).unwrap_or_default().join(" ");
+    let remedy = match cpu.arch.as_str() {
+        "aarch64" => "use a core with dot products, as Graviton2 and later have",
+        _ => "use a machine with AVX2, or a CPU model in the virtual machine that passes it on",
+    };
+    warn(format!("{} lacks {lacking}: {slow}", named(cpu)), remedy)
+}
+
+/// The processor's name, or what else is known of it.
+fn named(cpu: &Cpu) -> &str {
+    let known = [cpu.name.as_str(), cpu.arch.as_str()].into_iter().find(|name| !name.is_empty());
+    known.unwrap_or("of unknown kind")
 }
 
 pub(super) fn cores(case: &Case) -> Finding {
@@ -135,11 +136,16 @@ pub(super) fn swap(case: &Case) -> Finding {
 }
 
 pub(super) fn huge_pages(case: &Case) -> Finding {
-    ok(match case.machine.system.huge_pages.as_deref() {
+    let system = &case.machine.system;
+    let huge = match system.huge_pages.as_deref() {
         None => "the kernel has no transparent huge pages",
         Some("never") => "never: fine, a little slower on large models",
         Some("always") => "always",
         Some(_) => "madvise",
+    };
+    ok(match system.page_bytes {
+        Some(bytes) => format!("{huge}; others have {} KiB", bytes >> 10),
+        None => huge.to_owned(),
     })
 }
 
@@ -216,7 +222,20 @@ mod tests {
         let same = |_: &mut Machine| {};
         check("laptop", same, features, Status::Ok, "Ryzen 7 6800U");
         check("xeon-2-sockets", same, features, Status::Ok, "f16c avx512f avx512bw avx512_vnni");
-        check("c7g.xlarge", same, features, Status::Warn, "aarch64");
+        check(
+            "c6g.xlarge",
+            same,
+            features,
+            Status::Ok,
+            "Neoverse N1 has asimd asimddp: kernels = neon",
+        );
+        for tree in ["c7g.xlarge", "c8g.xlarge", "m9g.xlarge"] {
+            check(tree, same, features, Status::Ok, "kernels = i8mm; SVE is not used");
+        }
+        check("a1.xlarge", same, features, Status::Warn, "Cortex-A72 lacks asimddp: only");
+        check("a1.xlarge", same, features, Status::Warn, "Graviton2 and later");
+        let other = |m: &mut Machine| m.cpu = Cpu { arch: "riscv64".to_owned(), ..Cpu::default() };
+        check("laptop", other, features, Status::Warn, "the processor is riscv64: only");
         let old = |m: &mut Machine| m.cpu.features.retain(|f| f != "f16c" && f != "avx2");
         check("laptop", old, features, Status::Warn, "lacks avx2 f16c");
     }
@@ -234,6 +253,10 @@ mod tests {
             let all = format!("{} → {}", found.finding, found.remedy.unwrap_or_default());
             assert!(found.status == status && all.contains(word), "{kernels}: {all}");
         }
+        let (_folder, case) = Case::of("c7g.xlarge", &[("GIMBAL_KERNELS", "avx2")]);
+        let found = features(&case);
+        assert_eq!(found.finding, "kernels = avx2: they are for x86_64, not for Neoverse V1");
+        assert_eq!(found.status, Status::Fail);
     }
 
     #[test]
@@ -275,7 +298,8 @@ mod tests {
         let same = |_: &mut Machine| {};
         check("laptop", same, governor, Status::Warn, "cpupower");
         check("c7g.xlarge", same, governor, Status::Ok, "does not choose");
-        check("c7g.xlarge", same, huge_pages, Status::Ok, "madvise");
+        check("c7g.xlarge", same, huge_pages, Status::Ok, "madvise; others have 4 KiB");
+        check("c8g.xlarge", same, huge_pages, Status::Ok, "others have 64 KiB");
         check("c7g.xlarge", same, clock, Status::Ok, "can be");
         let (_folder, mut case) = Case::of("laptop", &[]);
         case.now = SystemTime::UNIX_EPOCH;
