@@ -197,7 +197,7 @@ fn rope_case(
         noise.numbers(positions * pairs * 2).iter().map(|x| f64::from(*x as f32)).collect();
     let position: Vec<u32> = (0..rows).map(|_| (noise.bits() % positions as u64) as u32).collect();
     // The second row has no cell: it was padded.
-    let cells = [3, u32::MAX, block_tokens as u32, 3 * block_tokens as u32 + 7, 0];
+    let cells = [3, u32::MAX, block_tokens as u32, 4 * block_tokens as u32 - 1, 0];
     let cache_size = blocks * kv_heads * block_tokens * dim;
     let before = noise.values(setup, cache_size);
     let rope = Rope {
