@@ -2,10 +2,10 @@
 
 use super::block::extended;
 use super::code::{Address, Atomic, LANES, Op, Place, Space, Width};
-use super::memory::pointer;
+use super::matrix;
+use super::memory::{View, pointer};
 use super::shared::Shared;
 use super::warp::{Pending, Warp};
-use super::{Memory, matrix};
 
 /// A fault: the lane, and what it did.
 type Outcome = Result<(), (usize, String)>;
@@ -15,7 +15,7 @@ impl Warp {
         &mut self,
         op: &Op,
         lanes: u32,
-        memory: &Memory,
+        memory: &mut View,
         shared: &mut Shared,
     ) -> Outcome {
         match op {
@@ -83,21 +83,26 @@ impl Warp {
         to: &[Place],
         from: Address,
         lanes: u32,
-        (memory, shared): (&Memory, &mut Shared),
+        (memory, shared): (&mut View, &mut Shared),
     ) -> Outcome {
         let (addresses, count) = (self.addresses(from, lanes), width.bytes * to.len());
-        let mut buffer = [0; 16];
         for lane in of(lanes) {
-            let bytes = &mut buffer[..count];
-            let outcome = match space {
-                Space::Global => read_global(memory, addresses[lane], bytes),
-                Space::Shared => shared
-                    .read(addresses[lane], count, self.index)
-                    .map(|b| bytes.copy_from_slice(b)),
+            let bytes = match space {
+                Space::Global => {
+                    let address = aligned(addresses[lane], count).map_err(|what| (lane, what))?;
+                    memory.check(address, count, false).map_err(|what| (lane, what))?;
+                    pointer(address).cast_const()
+                }
+                Space::Shared => {
+                    let bytes = shared.read(addresses[lane], count, self.index);
+                    bytes.map_err(|what| (lane, what))?.as_ptr()
+                }
             };
-            outcome.map_err(|what| (lane, what))?;
-            for (to, bytes) in to.iter().zip(bytes.chunks_exact(width.bytes)) {
-                let value = extended(bytes, width.is_signed);
+            for (i, to) in to.iter().enumerate() {
+                let from = bytes.wrapping_add(i * width.bytes);
+                // SAFETY: `count` bytes may be read from there (checked), and this value's are among
+                // them. Kernels that race with themselves read what either wrote.
+                let value = unsafe { value_at(from, width) };
                 if width.is_double {
                     self.doubles[*to as usize][lane] = value;
                 } else {
@@ -114,7 +119,7 @@ impl Warp {
         from: &[Place],
         to: Address,
         lanes: u32,
-        (memory, shared): (&Memory, &mut Shared),
+        (memory, shared): (&mut View, &mut Shared),
     ) -> Outcome {
         let (addresses, count) = (self.addresses(to, lanes), width.bytes * from.len());
         let mut buffer = [0; 16];
@@ -143,7 +148,7 @@ impl Warp {
         at: Address,
         by: Place,
         lanes: u32,
-        (memory, shared): (&Memory, &mut Shared),
+        (memory, shared): (&mut View, &mut Shared),
     ) -> Outcome {
         let addresses = self.addresses(at, lanes);
         // Blocks on other threads of this machine change the same words.
@@ -185,7 +190,7 @@ impl Warp {
         bytes: usize,
         read: Option<Place>,
         lanes: u32,
-        (memory, shared): (&Memory, &mut Shared),
+        (memory, shared): (&mut View, &mut Shared),
     ) -> Outcome {
         let (to, from) = (self.addresses(to, lanes), self.addresses(from, lanes));
         for lane in of(lanes) {
@@ -210,6 +215,30 @@ const fn low(value: u64) -> u32 {
     value as u32
 }
 
+/// The value at a pointer, extended to 64 bits.
+///
+/// # Safety
+/// - As many bytes as the width has may be read there.
+#[inline]
+unsafe fn value_at(from: *const u8, width: Width) -> u64 {
+    macro_rules! read {
+        ($unsigned:ty) => {{
+            // SAFETY: so many bytes may be read (promised); any alignment will do.
+            let value = unsafe { from.cast::<$unsigned>().read_unaligned() };
+            match width.is_signed {
+                true => i64::from(value.cast_signed()).cast_unsigned(),
+                false => u64::from(value),
+            }
+        }};
+    }
+    match width.bytes {
+        1 => read!(u8),
+        2 => read!(u16),
+        4 => read!(u32),
+        _ => read!(u64),
+    }
+}
+
 fn aligned(address: i64, bytes: usize) -> Result<u64, String> {
     let address = address.cast_unsigned();
     match address.is_multiple_of(bytes.max(1) as u64) {
@@ -218,7 +247,7 @@ fn aligned(address: i64, bytes: usize) -> Result<u64, String> {
     }
 }
 
-fn read_global(memory: &Memory, address: i64, to: &mut [u8]) -> Result<(), String> {
+fn read_global(memory: &mut View, address: i64, to: &mut [u8]) -> Result<(), String> {
     if to.is_empty() {
         return Ok(());
     }
@@ -231,7 +260,7 @@ fn read_global(memory: &Memory, address: i64, to: &mut [u8]) -> Result<(), Strin
     Ok(())
 }
 
-fn write_global(memory: &Memory, address: i64, from: &[u8]) -> Result<(), String> {
+fn write_global(memory: &mut View, address: i64, from: &[u8]) -> Result<(), String> {
     memory.check(aligned(address, from.len())?, from.len(), true)?;
     // SAFETY: as in `read_global`.
     unsafe {

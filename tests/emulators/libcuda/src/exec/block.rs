@@ -1,5 +1,6 @@
 //! A block: its warps run in turn, each to the next barrier.
 
+use super::memory::View;
 use super::shared::Shared;
 use super::warp::{Pause, Warp};
 use super::{Constant, Dim, Fault, Grid, Memory, Where};
@@ -9,13 +10,13 @@ use crate::Kernel;
 pub(super) struct Block<'a> {
     kernel: &'a Kernel,
     grid: Grid,
-    memory: &'a Memory,
+    memory: View,
     warps: Vec<Warp>,
     shared: Shared,
 }
 
 impl<'a> Block<'a> {
-    pub(super) fn new(kernel: &'a Kernel, grid: Grid, params: &[u8], memory: &'a Memory) -> Self {
+    pub(super) fn new(kernel: &'a Kernel, grid: Grid, params: &[u8], memory: &Memory) -> Self {
         let threads = grid.threads.iter().product::<u32>();
         let warps = (0..threads.div_ceil(32)).map(|index| {
             let mut warp = Warp::new(index, kernel.files);
@@ -25,7 +26,7 @@ impl<'a> Block<'a> {
             warp
         });
         let shared = Shared::new(kernel.shared + grid.shared);
-        Self { kernel, grid, memory, warps: warps.collect(), shared }
+        Self { kernel, grid, memory: memory.view(), warps: warps.collect(), shared }
     }
 
     /// Runs the block at that place of the grid to its end.
@@ -45,7 +46,7 @@ impl<'a> Block<'a> {
             for i in 0..self.warps.len() {
                 let last = self.warps.len() - 1;
                 let warp = &mut self.warps[if self.grid.is_reversed { last - i } else { i }];
-                let pause = warp.run(self.kernel, self.memory, &mut self.shared);
+                let pause = warp.run(self.kernel, &mut self.memory, &mut self.shared);
                 match pause.map_err(|stop| stop.fault(self.kernel, at, warp.index))? {
                     Pause::Barrier => waiting += 1,
                     Pause::End => ended += 1,

@@ -1,7 +1,7 @@
 //! What the lanes of a warp read of each other, and where they wait.
 
-use super::Memory;
 use super::code::{LANES, Op, Place, Shuffle, Vote, Words};
+use super::memory::View;
 use super::shared::Shared;
 use super::warp::Warp;
 
@@ -10,7 +10,7 @@ impl Warp {
         &mut self,
         op: &Op,
         lanes: u32,
-        memory: &Memory,
+        memory: &mut View,
         shared: &mut Shared,
     ) -> Result<(), (usize, String)> {
         match op {

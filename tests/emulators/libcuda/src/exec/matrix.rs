@@ -44,6 +44,23 @@ pub(super) fn load(
 
 /// `A · B + C` of 16 rows and 8 columns: the registers of A, then of B, then of C.
 pub(super) fn product(mma: Mma, registers: &[Words]) -> [Words; 4] {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("fma") {
+        // SAFETY: the feature was just detected.
+        return unsafe { product_by_instruction(mma, registers) };
+    }
+    product_each(mma, registers)
+}
+
+/// The same where a fused product is an instruction and no call.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx,fma")]
+fn product_by_instruction(mma: Mma, registers: &[Words]) -> [Words; 4] {
+    product_each(mma, registers)
+}
+
+#[inline(always)]
+fn product_each(mma: Mma, registers: &[Words]) -> [Words; 4] {
     let Mma { k, is_bf16 } = mma;
     let (of_a, of_b) = (k / 4, k / 8);
     let value = |word: u32, half: usize| {
@@ -69,14 +86,24 @@ pub(super) fn product(mma: Mma, registers: &[Words]) -> [Words; 4] {
             }
         }
     }
+    let mut sums = [[0.0_f32; 8]; 16];
+    for r in 0..4 {
+        let c = &registers[of_a + of_b + r];
+        for (lane, c) in c.iter().enumerate() {
+            sums[lane / 4 + r / 2 * 8][lane % 4 * 2 + r % 2] = f32::from_bits(*c);
+        }
+    }
+    for (sums, a) in sums.iter_mut().zip(&a) {
+        for (a, b) in a[..k].iter().zip(&b) {
+            for (sum, b) in sums.iter_mut().zip(b) {
+                *sum = a.mul_add(*b, *sum);
+            }
+        }
+    }
     let mut to = [[0; LANES]; 4];
     for (r, to) in to.iter_mut().enumerate() {
-        let c = &registers[of_a + of_b + r];
         for (lane, to) in to.iter_mut().enumerate() {
-            let (row, column) = (lane / 4 + r / 2 * 8, lane % 4 * 2 + r % 2);
-            let start = f32::from_bits(c[lane]);
-            let sum = (0..k).fold(start, |sum, i| a[row][i].mul_add(b[i][column], sum));
-            *to = sum.to_bits();
+            *to = sums[lane / 4 + r / 2 * 8][lane % 4 * 2 + r % 2].to_bits();
         }
     }
     to

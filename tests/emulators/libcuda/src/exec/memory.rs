@@ -3,20 +3,21 @@
 use std::alloc::{Layout, alloc, dealloc};
 use std::collections::BTreeMap;
 use std::ptr;
-use std::sync::RwLock;
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, RwLock};
 
 /// Memory of one device.
 #[derive(Debug, Default)]
 pub struct Memory {
-    allocations: RwLock<BTreeMap<u64, Allocation>>,
+    allocations: RwLock<BTreeMap<u64, Arc<Allocation>>>,
 }
 
-/// What an allocation has: its bytes, and of each whether it was written.
+/// Bytes, and of each whether it was written: a bit in words of 64.
 #[derive(Debug)]
 struct Allocation {
+    start: u64,
     layout: Layout,
-    written: Box<[AtomicU8]>,
+    written: Box<[AtomicU64]>,
 }
 
 /// Allocations begin at multiples of it, as a driver's do.
@@ -35,20 +36,17 @@ impl Memory {
         }
         // SAFETY: so many bytes were just allocated.
         unsafe { ptr::write_bytes(pointer, POISON, bytes) };
-        let written = (0..bytes).map(|_| AtomicU8::new(0)).collect();
-        let address = pointer.expose_provenance() as u64;
+        let written = (0..bytes.div_ceil(64)).map(|_| AtomicU64::new(0)).collect();
+        let start = pointer.expose_provenance() as u64;
         let mut allocations = self.allocations.write().unwrap_or_else(|p| p.into_inner());
-        allocations.insert(address, Allocation { layout, written });
-        Some(address)
+        allocations.insert(start, Arc::new(Allocation { start, layout, written }));
+        Some(start)
     }
 
-    /// Gives an allocation back; whether there was one.
+    /// Gives an allocation back; whether there was one. What still runs may use it to its end.
     pub fn free(&self, address: u64) -> bool {
         let mut allocations = self.allocations.write().unwrap_or_else(|p| p.into_inner());
-        let Some(Allocation { layout, .. }) = allocations.remove(&address) else { return false };
-        // SAFETY: it was allocated with this layout, and nobody finds it any more.
-        unsafe { dealloc(pointer(address), layout) };
-        true
+        allocations.remove(&address).is_some()
     }
 
     /// Writes bytes of the host.
@@ -56,7 +54,7 @@ impl Memory {
     /// # Errors
     /// They do not lie in one allocation.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), String> {
-        self.check(address, bytes.len(), true)?;
+        self.view().check(address, bytes.len(), true)?;
         // SAFETY: the place lies in an allocation (checked), where none of Rust's references lead.
         unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), pointer(address), bytes.len()) };
         Ok(())
@@ -67,48 +65,95 @@ impl Memory {
     /// # Errors
     /// They do not lie in one allocation, or not all were written.
     pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), String> {
-        self.check(address, bytes.len(), false)?;
+        self.view().check(address, bytes.len(), false)?;
         // SAFETY: as in `write`.
         unsafe { ptr::copy_nonoverlapping(pointer(address), bytes.as_mut_ptr(), bytes.len()) };
         Ok(())
     }
 
-    /// Whether so many bytes lie in an allocation, and (to be read) were written.
-    pub(super) fn check(&self, address: u64, bytes: usize, is_write: bool) -> Result<(), String> {
+    /// What is allocated now.
+    pub(super) fn view(&self) -> View {
         let allocations = self.allocations.read().unwrap_or_else(|p| p.into_inner());
-        let before = allocations.range(..=address).next_back();
-        let (start, allocation) = before.ok_or_else(|| outside(address, bytes))?;
-        let first = usize::try_from(address - start).map_err(|_| outside(address, bytes))?;
-        let end = first.checked_add(bytes).filter(|end| *end <= allocation.layout.size());
-        let Some(end) = end else {
-            let size = allocation.layout.size();
-            return Err(format!(
-                "{} ({first} of an allocation of {size})",
-                outside(address, bytes)
-            ));
+        View { allocations: allocations.values().cloned().collect(), last: 0 }
+    }
+}
+
+/// What was allocated when a kernel was launched: a block looks here for each of its accesses.
+#[derive(Debug)]
+pub(super) struct View {
+    /// By their addresses.
+    allocations: Vec<Arc<Allocation>>,
+    /// Where the last access was: the next one is there too, most often.
+    last: usize,
+}
+
+impl View {
+    /// Whether so many bytes lie in an allocation, and (to be read) were written.
+    #[inline]
+    pub(super) fn check(
+        &mut self,
+        address: u64,
+        bytes: usize,
+        is_write: bool,
+    ) -> Result<(), String> {
+        let last = self.allocations.get(self.last);
+        let found = match last.filter(|last| last.has(address, bytes)) {
+            Some(found) => found,
+            None => self.find(address, bytes)?,
         };
-        let marks = &allocation.written[first..end];
-        if is_write {
-            marks.iter().for_each(|mark| mark.store(1, Ordering::Relaxed));
-        } else if marks.iter().any(|mark| mark.load(Ordering::Relaxed) == 0) {
-            return Err(format!("reads {bytes} bytes at {address:#x} that nobody wrote"));
+        found.touch(address, bytes, is_write)
+    }
+
+    fn find(&mut self, address: u64, bytes: usize) -> Result<&Arc<Allocation>, String> {
+        let what = format!("{bytes} bytes at {address:#x} lie outside of what is allocated");
+        let after = self.allocations.partition_point(|allocation| allocation.start <= address);
+        let before = after.checked_sub(1).ok_or_else(|| what.clone())?;
+        let allocation = &self.allocations[before];
+        if !allocation.has(address, bytes) {
+            let (first, size) = (address - allocation.start, allocation.layout.size());
+            return Err(format!("{what} ({first} of an allocation of {size})"));
+        }
+        self.last = before;
+        Ok(&self.allocations[before])
+    }
+}
+
+impl Allocation {
+    fn has(&self, address: u64, bytes: usize) -> bool {
+        let first = address.checked_sub(self.start).and_then(|first| usize::try_from(first).ok());
+        first.is_some_and(|first| {
+            first.checked_add(bytes).is_some_and(|end| end <= self.layout.size())
+        })
+    }
+
+    /// Marks bytes as written, or looks whether they are.
+    #[inline]
+    fn touch(&self, address: u64, bytes: usize, is_write: bool) -> Result<(), String> {
+        let mut at = usize::try_from(address - self.start).unwrap_or(0);
+        let end = at + bytes;
+        while at < end {
+            let (word, bit) = (at / 64, at % 64);
+            let count = (64 - bit).min(end - at);
+            let bits = u64::MAX >> (64 - count) << bit;
+            let mark = &self.written[word];
+            if !is_write {
+                if mark.load(Ordering::Relaxed) & bits != bits {
+                    return Err(format!("reads {bytes} bytes at {address:#x} that nobody wrote"));
+                }
+            } else if mark.load(Ordering::Relaxed) & bits != bits {
+                mark.fetch_or(bits, Ordering::Relaxed);
+            }
+            at += count;
         }
         Ok(())
     }
 }
 
-impl Drop for Memory {
+impl Drop for Allocation {
     fn drop(&mut self) {
-        let allocations = self.allocations.get_mut().unwrap_or_else(|p| p.into_inner());
-        for (address, Allocation { layout, .. }) in allocations.iter() {
-            // SAFETY: it was allocated with this layout, and nobody else has this memory.
-            unsafe { dealloc(pointer(*address), *layout) };
-        }
+        // SAFETY: it was allocated with this layout, and nobody has it any more.
+        unsafe { dealloc(pointer(self.start), self.layout) };
     }
-}
-
-fn outside(address: u64, bytes: usize) -> String {
-    format!("{bytes} bytes at {address:#x} lie outside of what is allocated")
 }
 
 /// The host's pointer to an address.

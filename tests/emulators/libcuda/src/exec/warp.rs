@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 
 use super::code::{Code, Doubles, LANES, Op, Place, Words};
+use super::memory::View;
 use super::shared::Shared;
-use super::{Dim, Fault, Memory};
+use super::{Dim, Fault};
 use crate::Kernel;
 
 /// Why a warp stopped running for now.
@@ -83,11 +84,15 @@ impl Warp {
     pub(super) fn run(
         &mut self,
         kernel: &Kernel,
-        memory: &Memory,
+        memory: &mut View,
         shared: &mut Shared,
     ) -> Result<Pause, Stop> {
+        let Some(mut group) = self.furthest_behind() else { return Ok(Pause::End) };
         loop {
-            let Some(mut group) = self.furthest_behind() else { return Ok(Pause::End) };
+            if !self.groups.is_empty() {
+                self.groups.push(group);
+                group = self.furthest_behind().unwrap_or(group);
+            }
             let code = &kernel.code[group.at];
             let lanes = match code.guard {
                 None => group.lanes,
@@ -97,31 +102,29 @@ impl Warp {
                 }
             };
             group.at += 1;
+            let others = group.lanes & !lanes;
             match &code.op {
+                _ if lanes == 0 => {}
+                Op::Branch(to) if others == 0 => group.at = *to,
                 Op::Branch(to) => {
-                    self.keep(Group { at: *to, lanes });
-                    self.keep(Group { lanes: group.lanes & !lanes, ..group });
-                    continue;
+                    self.groups.push(Group { at: *to, lanes });
+                    group.lanes = others;
                 }
-                Op::Return => {
-                    self.keep(Group { lanes: group.lanes & !lanes, ..group });
-                    continue;
-                }
-                Op::Barrier if lanes == group.lanes && self.groups.is_empty() => {
-                    self.keep(group);
+                Op::Return if others != 0 => group.lanes = others,
+                Op::Return => match self.furthest_behind() {
+                    Some(next) => group = next,
+                    None => return Ok(Pause::End),
+                },
+                Op::Barrier if others == 0 && self.groups.is_empty() => {
+                    self.groups.push(group);
                     return Ok(Pause::Barrier);
                 }
                 Op::Barrier => return Err(stop(code, lanes, "a barrier that not all lanes reach")),
-                _ if lanes == 0 => {}
                 op => {
-                    self.execute(op, lanes, memory, shared).map_err(|(lane, what)| Stop {
-                        line: code.line,
-                        lane,
-                        what,
-                    })?;
+                    let outcome = self.execute(op, lanes, memory, shared);
+                    outcome.map_err(|(lane, what)| Stop { line: code.line, lane, what })?;
                 }
             }
-            self.keep(group);
         }
     }
 
@@ -133,71 +136,76 @@ impl Warp {
         Some(Group { at, lanes })
     }
 
-    fn keep(&mut self, group: Group) {
-        if group.lanes != 0 {
-            self.groups.push(group);
-        }
-    }
-
     fn execute(
         &mut self,
         op: &Op,
         lanes: u32,
-        memory: &Memory,
+        memory: &mut View,
         shared: &mut Shared,
     ) -> Result<(), (usize, String)> {
-        let mut word = [0; LANES];
-        let mut double = [0; LANES];
         match op {
             Op::Word1(f, to, a) => {
+                let mut word = [0; LANES];
                 f(self.word(*a), &mut word);
                 self.set_word(*to, lanes, &word);
             }
             Op::Word2(f, to, [a, b]) => {
+                let mut word = [0; LANES];
                 f(self.word(*a), self.word(*b), &mut word);
                 self.set_word(*to, lanes, &word);
             }
             Op::Word3(f, to, [a, b, c]) => {
+                let mut word = [0; LANES];
                 f(self.word(*a), self.word(*b), self.word(*c), &mut word);
                 self.set_word(*to, lanes, &word);
             }
             Op::Word4(f, to, [a, b, c, d]) => {
+                let mut word = [0; LANES];
                 f(self.word(*a), self.word(*b), self.word(*c), self.word(*d), &mut word);
                 self.set_word(*to, lanes, &word);
             }
             Op::Double1(f, to, a) => {
+                let mut double = [0; LANES];
                 f(self.double(*a), &mut double);
                 self.set_double(*to, lanes, &double);
             }
             Op::Double2(f, to, [a, b]) => {
+                let mut double = [0; LANES];
                 f(self.double(*a), self.double(*b), &mut double);
                 self.set_double(*to, lanes, &double);
             }
             Op::Double3(f, to, [a, b, c]) => {
+                let mut double = [0; LANES];
                 f(self.double(*a), self.double(*b), self.double(*c), &mut double);
                 self.set_double(*to, lanes, &double);
             }
             Op::DoubleShift(f, to, [a, b]) => {
+                let mut double = [0; LANES];
                 f(self.double(*a), self.word(*b), &mut double);
                 self.set_double(*to, lanes, &double);
             }
             Op::DoubleInsert(f, to, [a, b, c, d]) => {
+                let mut double = [0; LANES];
                 f(self.double(*a), self.double(*b), self.word(*c), self.word(*d), &mut double);
                 self.set_double(*to, lanes, &double);
             }
             Op::Widen1(f, to, a) => {
+                let mut double = [0; LANES];
                 f(self.word(*a), &mut double);
                 self.set_double(*to, lanes, &double);
             }
             Op::Widen2(f, to, [a, b]) => {
+                let mut double = [0; LANES];
                 f(self.word(*a), self.word(*b), &mut double);
                 self.set_double(*to, lanes, &double);
             }
             Op::Widen3(f, to, [a, b, c]) => {
+                let mut double = [0; LANES];
                 f(self.word(*a), self.word(*b), self.double(*c), &mut double);
                 self.set_double(*to, lanes, &double);
             }
             Op::Narrow(f, to, a) => {
+                let mut word = [0; LANES];
                 f(self.double(*a), &mut word);
                 self.set_word(*to, lanes, &word);
             }
@@ -211,7 +219,7 @@ impl Warp {
         &mut self,
         op: &Op,
         lanes: u32,
-        memory: &Memory,
+        memory: &mut View,
         shared: &mut Shared,
     ) -> Result<(), (usize, String)> {
         match op {
