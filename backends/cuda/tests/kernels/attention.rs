@@ -97,9 +97,11 @@ const fn case(
     Case { heads, kv_heads, dim, block_tokens, window, softcap }
 }
 
-const CASES: [Case; 10] = [
+const CASES: [Case; 11] = [
     case([1, 1, 64, 16], None, None),
     case([6, 2, 64, 8], Some(40), None),
+    // The last tile's first row sees one token of a step of 64.
+    case([2, 1, 64, 16], Some(37), None),
     case([9, 1, 64, 32], None, Some(5.0)),
     case([2, 2, 96, 16], None, None),
     case([6, 2, 96, 16], Some(300), None),
@@ -121,12 +123,12 @@ fn decode_equals_f64_over_groups_heads_blocks_and_windows() {
 }
 
 fn decode_case(setup: Setup, noise: &mut Noise, case: Case) {
-    // Of one token, of a part of a split, of two splits, and of three in which a split is empty.
-    let lengths: [u32; 4] = [1, 37, SPLIT + 1, 2 * SPLIT];
-    let (rows, splits) = (lengths.len(), 3);
+    // Of one token, of a part of a split, of two splits and of three; of four splits one is empty.
+    let lengths: [u32; 4] = [1, 37, SPLIT + 1, 2 * SPLIT + 5];
+    let (rows, splits) = (lengths.len(), 4);
     let (heads, dim) = (case.heads, case.dim);
     let device = Device::new(setup);
-    let pages = Pages::new(setup, noise, case, [rows, 2 * SPLIT as usize]);
+    let pages = Pages::new(setup, noise, case, [rows, 3 * SPLIT as usize]);
     let stride = heads * dim + 16;
     let queries = noise.values(setup, rows * stride);
     let attend = pages.attend(&device, &queries, stride);
