@@ -11,7 +11,8 @@ const COLUMNS_MAX: usize = 100;
 /// Names that say nothing about what a file holds.
 const EMPTY_NAMES: [&str; 5] = ["utils", "helpers", "common", "misc", "manager"];
 /// Folders in which code may depend on the processor or a device.
-const DEVICES: [&str; 4] = ["backends/cpu", "backends/onnx", "backends/cuda", "backends/neuron"];
+const DEVICES: [&str; 5] =
+    ["backends/cpu", "backends/onnx", "backends/cuda", "backends/neuron", "tests/emulators"];
 
 /// All files git knows or would add, relative to the root.
 pub(super) fn files(extension: &str) -> Vec<(PathBuf, String)> {

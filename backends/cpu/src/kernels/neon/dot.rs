@@ -39,7 +39,9 @@ impl Row {
 
 /// Of a whole block; `$first` comes before. `pure` where one row is all there is.
 macro_rules! add_eight {
-    ([$($pure:ident)?] $first:literal, $sum:ident, $w:ident, $d:ident, $x:ident, $($offsets:tt)*) => {
+    (
+        [$($pure:ident)?] $first:literal, $sum:ident, $w:ident, $d:ident, $x:ident, $($offsets:tt)*
+    ) => {
         // SAFETY: the function's features hold the instructions, which read and write nothing but the
         // registers named.
         unsafe {

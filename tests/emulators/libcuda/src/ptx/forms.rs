@@ -3,11 +3,15 @@
 //! Forms that touch memory, other lanes or the order of execution are put together in `assemble`.
 //! `approx` forms compute more exactly than a device does. **Source**: PTX ISA 7.4, chapter 9.7.
 
-use half::{bf16, f16};
+mod compare;
+mod scalar;
+
+pub(super) use compare::{Comparison, comparison, logic};
+use scalar::*;
 
 use crate::exec::{
-    CompareDoubles, CompareWords, Double1, Double2, Double3, DoubleInsert, DoubleShift, Doubles,
-    Logic, Narrow, Widen1, Widen2, Widen3, Word1, Word2, Word3, Word4, Words,
+    Double1, Double2, Double3, DoubleInsert, DoubleShift, Doubles, Narrow, Widen1, Widen2, Widen3,
+    Word1, Word2, Word3, Word4, Words,
 };
 
 /// What a form computes on.
@@ -144,109 +148,6 @@ macro_rules! narrow {
             }
         })
     };
-}
-
-const fn wide_signed(a: u32) -> i64 {
-    a.cast_signed() as i64
-}
-
-/// A signed value's low bits.
-#[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
-const fn low(a: u64) -> u32 {
-    a as u32
-}
-
-const fn mul_wide_signed(a: u32, b: u32) -> u64 {
-    (wide_signed(a) * wide_signed(b)).cast_unsigned()
-}
-
-const fn mul_wide(a: u32, b: u32) -> u64 {
-    a as u64 * b as u64
-}
-
-fn bit_field_insert(from: u32, to: u32, at: u32, length: u32) -> u32 {
-    let (at, length) = (at & 0xff, length & 0xff);
-    let ones = if length >= 32 { u32::MAX } else { (1 << length) - 1 };
-    let mask = ones.checked_shl(at).unwrap_or(0);
-    to & !mask | from.checked_shl(at).unwrap_or(0) & mask
-}
-
-fn bit_field_insert_double(from: u64, to: u64, at: u32, length: u32) -> u64 {
-    let (at, length) = (at & 0xff, length & 0xff);
-    let ones = if length >= 64 { u64::MAX } else { (1 << length) - 1 };
-    let mask = ones.checked_shl(at).unwrap_or(0);
-    to & !mask | from.checked_shl(at).unwrap_or(0) & mask
-}
-
-fn bit_field(value: u32, at: u32, length: u32) -> u32 {
-    let (at, length) = (at & 0xff, length & 0xff);
-    let ones = if length >= 32 { u32::MAX } else { (1 << length) - 1 };
-    value.checked_shr(at).unwrap_or(0) & ones
-}
-
-/// `prmt.b32` in its default mode.
-fn permute_bytes(a: u32, b: u32, selectors: u32) -> u32 {
-    let bytes = u64::from(a) | u64::from(b) << 32;
-    (0..4).fold(0, |result, i| {
-        let selector = selectors >> (4 * i) & 15;
-        let [byte, ..] = (bytes >> (8 * (selector & 7))).to_le_bytes();
-        let sign = if byte & 0x80 == 0 { 0 } else { 0xff };
-        result | u32::from(if selector & 8 == 0 { byte } else { sign }) << (8 * i)
-    })
-}
-
-/// `a · b + c` with one rounding.
-fn fused(a: &Words, b: &Words, c: &Words, d: &mut Words) {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("fma") {
-        // SAFETY: the feature was just detected.
-        return unsafe { fused_by_instruction(a, b, c, d) };
-    }
-    fused_each(a, b, c, d);
-}
-
-/// The same where it is an instruction and no call for each lane.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx,fma")]
-fn fused_by_instruction(a: &Words, b: &Words, c: &Words, d: &mut Words) {
-    fused_each(a, b, c, d);
-}
-
-#[inline(always)]
-fn fused_each(a: &Words, b: &Words, c: &Words, d: &mut Words) {
-    for (((d, a), b), c) in d.iter_mut().zip(a).zip(b).zip(c) {
-        let [a, b, c] = [a, b, c].map(|bits| f32::from_bits(*bits));
-        *d = a.mul_add(b, c).to_bits();
-    }
-}
-
-/// Towards 0; what is too large becomes the largest, what is no number 0.
-#[expect(clippy::cast_possible_truncation, reason = "it saturates")]
-const fn to_whole(a: f32) -> u32 {
-    (a as i32).cast_unsigned()
-}
-
-fn half_to_float(a: u32) -> u32 {
-    let [low, high, ..] = a.to_le_bytes();
-    f16::from_le_bytes([low, high]).to_f32().to_bits()
-}
-
-fn to_half(a: u32) -> u32 {
-    f16::from_f32(f32::from_bits(a)).to_bits().into()
-}
-
-fn to_bf16(a: u32) -> u32 {
-    let value = f32::from_bits(a);
-    // Of what is no number, PTX says which: `0x7fff`.
-    if value.is_nan() { 0x7fff } else { bf16::from_f32(value).to_bits().into() }
-}
-
-fn least(a: f32, b: f32) -> f32 {
-    if a == b { f32::from_bits(a.to_bits() | b.to_bits()) } else { a.min(b) }
-}
-
-fn largest(a: f32, b: f32) -> f32 {
-    if a == b { f32::from_bits(a.to_bits() & b.to_bits()) } else { a.max(b) }
 }
 
 /// All forms that compute on registers, by their names.
@@ -419,102 +320,4 @@ pub(super) fn shape(name: &str) -> Option<Shape> {
 /// The names of all forms that compute on registers.
 pub fn forms() -> impl Iterator<Item = &'static str> {
     FORMS.iter().map(|(name, _)| *name).chain(ALSO.iter().map(|(name, _)| *name))
-}
-
-macro_rules! compare {
-    ($kind:ident, $lanes:ty, |$a:ident| $as:expr, $relation:expr) => {
-        Some(Comparison::$kind(match $relation {
-            "eq" => |a, b| compare!(@bits $lanes, a, b, |$a| $as, ==),
-            "ne" => |a, b| compare!(@bits $lanes, a, b, |$a| $as, !=),
-            "lt" | "lo" => |a, b| compare!(@bits $lanes, a, b, |$a| $as, <),
-            "le" | "ls" => |a, b| compare!(@bits $lanes, a, b, |$a| $as, <=),
-            "gt" | "hi" => |a, b| compare!(@bits $lanes, a, b, |$a| $as, >),
-            "ge" | "hs" => |a, b| compare!(@bits $lanes, a, b, |$a| $as, >=),
-            _ => return None,
-        }))
-    };
-    (@bits $lanes:ty, $x:ident, $y:ident, |$a:ident| $as:expr, $op:tt) => {{
-        let (x, y): (&$lanes, &$lanes) = ($x, $y);
-        (0..32).fold(0_u32, |bits, lane| {
-            let left = { let $a = x[lane]; $as };
-            let right = { let $a = y[lane]; $as };
-            bits | u32::from(left $op right) << lane
-        })
-    }};
-}
-
-/// A comparison of words or doubles.
-#[derive(Clone, Copy, Debug)]
-pub(super) enum Comparison {
-    Words(CompareWords),
-    Doubles(CompareDoubles),
-}
-
-/// `setp.RELATION.TYPE` without what may follow the relation.
-#[expect(clippy::float_cmp, reason = "the instruction compares so")]
-pub(super) fn comparison(relation: &str, kind: &str) -> Option<Comparison> {
-    // Unordered relations hold where an operand is no number: the opposite one does not.
-    if let ("f32", Some(ordered)) = (kind, relation.strip_suffix('u')) {
-        return Some(Comparison::Words(match ordered {
-            "eq" => |a, b| !not_equal(a, b),
-            "ne" => |a, b| !equal(a, b),
-            "lt" => |a, b| !at_least(a, b),
-            "le" => |a, b| !above(a, b),
-            "gt" => |a, b| !at_least(b, a),
-            "ge" => |a, b| !above(b, a),
-            _ => return None,
-        }));
-    }
-    match kind {
-        "f32" if relation == "nan" => Some(Comparison::Words(|a, b| !numbers(a, b))),
-        "f32" if relation == "num" => Some(Comparison::Words(numbers)),
-        "f32" if relation == "ne" => Some(Comparison::Words(not_equal)),
-        "f32" => compare!(Words, Words, |a| f32::from_bits(a), relation),
-        "s32" => compare!(Words, Words, |a| a.cast_signed(), relation),
-        "u32" | "b32" => compare!(Words, Words, |a| a, relation),
-        "s16" => compare!(Words, Words, |a| (a << 16).cast_signed(), relation),
-        "u16" | "b16" => compare!(Words, Words, |a| a & 0xffff, relation),
-        "s64" => compare!(Doubles, Doubles, |a| a.cast_signed(), relation),
-        "u64" | "b64" => compare!(Doubles, Doubles, |a| a, relation),
-        _ => None,
-    }
-}
-
-fn float_bits(a: &Words, b: &Words, holds: impl Fn(f32, f32) -> bool) -> u32 {
-    let lanes = a.iter().zip(b).enumerate();
-    lanes.fold(0, |bits, (lane, (a, b))| {
-        bits | u32::from(holds(f32::from_bits(*a), f32::from_bits(*b))) << lane
-    })
-}
-
-fn equal(a: &Words, b: &Words) -> u32 {
-    float_bits(a, b, |a, b| a == b)
-}
-
-/// Both are numbers.
-fn numbers(a: &Words, b: &Words) -> u32 {
-    float_bits(a, b, |a, b| !a.is_nan() && !b.is_nan())
-}
-
-/// Of numbers only: `ne` is ordered.
-fn not_equal(a: &Words, b: &Words) -> u32 {
-    float_bits(a, b, |a, b| a.partial_cmp(&b).is_some_and(|order| order.is_ne()))
-}
-
-fn at_least(a: &Words, b: &Words) -> u32 {
-    float_bits(a, b, |a, b| a >= b)
-}
-
-fn above(a: &Words, b: &Words) -> u32 {
-    float_bits(a, b, |a, b| a > b)
-}
-
-/// `and`, `or`, `xor` of predicates.
-pub(super) fn logic(name: &str) -> Option<Logic> {
-    Some(match name {
-        "and" => |a, b| a & b,
-        "or" => |a, b| a | b,
-        "xor" => |a, b| a ^ b,
-        _ => return None,
-    })
 }

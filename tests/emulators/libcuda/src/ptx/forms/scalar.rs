@@ -1,0 +1,108 @@
+//! What forms compute in one lane, where it is more than an operator. Next: `../forms.rs`, the table.
+
+use half::{bf16, f16};
+
+use crate::exec::Words;
+
+pub(super) const fn wide_signed(a: u32) -> i64 {
+    a.cast_signed() as i64
+}
+
+/// A signed value's low bits.
+#[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
+pub(super) const fn low(a: u64) -> u32 {
+    a as u32
+}
+
+pub(super) const fn mul_wide_signed(a: u32, b: u32) -> u64 {
+    (wide_signed(a) * wide_signed(b)).cast_unsigned()
+}
+
+pub(super) const fn mul_wide(a: u32, b: u32) -> u64 {
+    a as u64 * b as u64
+}
+
+pub(super) fn bit_field_insert(from: u32, to: u32, at: u32, length: u32) -> u32 {
+    let (at, length) = (at & 0xff, length & 0xff);
+    let ones = if length >= 32 { u32::MAX } else { (1 << length) - 1 };
+    let mask = ones.checked_shl(at).unwrap_or(0);
+    to & !mask | from.checked_shl(at).unwrap_or(0) & mask
+}
+
+pub(super) fn bit_field_insert_double(from: u64, to: u64, at: u32, length: u32) -> u64 {
+    let (at, length) = (at & 0xff, length & 0xff);
+    let ones = if length >= 64 { u64::MAX } else { (1 << length) - 1 };
+    let mask = ones.checked_shl(at).unwrap_or(0);
+    to & !mask | from.checked_shl(at).unwrap_or(0) & mask
+}
+
+pub(super) fn bit_field(value: u32, at: u32, length: u32) -> u32 {
+    let (at, length) = (at & 0xff, length & 0xff);
+    let ones = if length >= 32 { u32::MAX } else { (1 << length) - 1 };
+    value.checked_shr(at).unwrap_or(0) & ones
+}
+
+/// `prmt.b32` in its default mode.
+pub(super) fn permute_bytes(a: u32, b: u32, selectors: u32) -> u32 {
+    let bytes = u64::from(a) | u64::from(b) << 32;
+    (0..4).fold(0, |result, i| {
+        let selector = selectors >> (4 * i) & 15;
+        let [byte, ..] = (bytes >> (8 * (selector & 7))).to_le_bytes();
+        let sign = if byte & 0x80 == 0 { 0 } else { 0xff };
+        result | u32::from(if selector & 8 == 0 { byte } else { sign }) << (8 * i)
+    })
+}
+
+/// `a · b + c` with one rounding.
+pub(super) fn fused(a: &Words, b: &Words, c: &Words, d: &mut Words) {
+    #[cfg(target_arch = "x86_64")]
+    if std::arch::is_x86_feature_detected!("fma") {
+        // SAFETY: the feature was just detected.
+        return unsafe { fused_by_instruction(a, b, c, d) };
+    }
+    fused_each(a, b, c, d);
+}
+
+/// The same where it is an instruction and no call for each lane.
+#[cfg(target_arch = "x86_64")]
+#[target_feature(enable = "avx,fma")]
+fn fused_by_instruction(a: &Words, b: &Words, c: &Words, d: &mut Words) {
+    fused_each(a, b, c, d);
+}
+
+#[inline(always)]
+fn fused_each(a: &Words, b: &Words, c: &Words, d: &mut Words) {
+    for (((d, a), b), c) in d.iter_mut().zip(a).zip(b).zip(c) {
+        let [a, b, c] = [a, b, c].map(|bits| f32::from_bits(*bits));
+        *d = a.mul_add(b, c).to_bits();
+    }
+}
+
+/// Towards 0; what is too large becomes the largest, what is no number 0.
+#[expect(clippy::cast_possible_truncation, reason = "it saturates")]
+pub(super) const fn to_whole(a: f32) -> u32 {
+    (a as i32).cast_unsigned()
+}
+
+pub(super) fn half_to_float(a: u32) -> u32 {
+    let [low, high, ..] = a.to_le_bytes();
+    f16::from_le_bytes([low, high]).to_f32().to_bits()
+}
+
+pub(super) fn to_half(a: u32) -> u32 {
+    f16::from_f32(f32::from_bits(a)).to_bits().into()
+}
+
+pub(super) fn to_bf16(a: u32) -> u32 {
+    let value = f32::from_bits(a);
+    // Of what is no number, PTX says which: `0x7fff`.
+    if value.is_nan() { 0x7fff } else { bf16::from_f32(value).to_bits().into() }
+}
+
+pub(super) fn least(a: f32, b: f32) -> f32 {
+    if a == b { f32::from_bits(a.to_bits() | b.to_bits()) } else { a.min(b) }
+}
+
+pub(super) fn largest(a: f32, b: f32) -> f32 {
+    if a == b { f32::from_bits(a.to_bits() & b.to_bits()) } else { a.max(b) }
+}
