@@ -4,7 +4,7 @@
 
 use super::border::{self, Out};
 use super::code::{Code, INVALID_VALUE, NO_DEVICE};
-use super::machine::{Limits, MARKER, limits};
+use super::machine::{Limits, limits};
 use super::state::{Driver, call, tell};
 
 #[unsafe(no_mangle)]
@@ -51,15 +51,12 @@ fn write(text: &str, to: usize, room: i32) -> Result<(), Code> {
 pub(super) extern "C" fn cuDeviceGetName(name: usize, room: i32, device: i32) -> Code {
     call("cuDeviceGetName", |driver| {
         driver.ordinal(device)?;
-        write(&format!("{MARKER}{}", driver.machine.name), name, room)
+        write(&driver.machine.marked_name(), name, room)
     })
 }
 
 fn uuid(driver: &Driver, device: i32) -> Result<[u8; 16], Code> {
-    let index = driver.ordinal(device)?;
-    let mut uuid = *b"EMULATED-CUDA-00";
-    uuid[15] = u8::try_from(index).map_err(|_| INVALID_VALUE)?;
-    Ok(uuid)
+    driver.machine.uuid(driver.ordinal(device)?).ok_or(INVALID_VALUE)
 }
 
 #[unsafe(no_mangle)]

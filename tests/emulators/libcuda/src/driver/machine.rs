@@ -33,6 +33,10 @@ pub(super) struct Machine {
     pub(super) warps: Order,
     /// Threads of this machine that run a kernel's blocks; 0 is all.
     pub(super) workers: usize,
+    /// Percent of the time in which devices are busy, if they tell.
+    pub(super) busy_percent: Option<u32>,
+    /// How warm devices are, if they tell.
+    pub(super) celsius: Option<u32>,
     /// Calls that fail.
     pub(super) fail: Vec<Failure>,
 }
@@ -71,6 +75,8 @@ impl Default for Machine {
             order: Order::First,
             warps: Order::First,
             workers: 0,
+            busy_percent: None,
+            celsius: None,
             fail: Vec::new(),
         }
     }
@@ -100,32 +106,29 @@ impl Machine {
         }
     }
 
+    /// The name that devices tell.
+    pub(super) fn marked_name(&self) -> String {
+        format!("{MARKER}{}", self.name)
+    }
+
+    /// The bytes by which a device is known; none for one that cannot be counted.
+    pub(super) fn uuid(&self, device: usize) -> Option<[u8; 16]> {
+        let mut uuid = *b"EMULATED-CUDA-00";
+        uuid[15] = u8::try_from(device).ok()?;
+        Some(uuid)
+    }
+
     /// The newest PTX ISA that the driver reads.
     ///
     /// **Source**: PTX ISA 9.1, release history.
-    pub(super) const fn ptx_newest(&self) -> (u32, u32) {
-        match self.driver {
-            ..11000 => (6, 5),
-            11000..11010 => (7, 0),
-            11010..11020 => (7, 1),
-            11020..11030 => (7, 2),
-            11030..11040 => (7, 3),
-            11040..11050 => (7, 4),
-            11050..11060 => (7, 5),
-            11060..11070 => (7, 6),
-            11070..11080 => (7, 7),
-            11080..12000 => (7, 8),
-            12000..12010 => (8, 0),
-            12010..12020 => (8, 1),
-            12020..12030 => (8, 2),
-            12030..12040 => (8, 3),
-            12040..12050 => (8, 4),
-            12050..12070 => (8, 5),
-            12070..12080 => (8, 6),
-            12080..12090 => (8, 7),
-            12090..13000 => (8, 8),
-            13000..13010 => (9, 0),
-            _ => (9, 1),
+    pub(super) fn ptx_newest(&self) -> (u32, u32) {
+        let minor = u32::try_from(self.driver % 1000 / 10).unwrap_or(0);
+        match self.driver / 1000 {
+            ..11 => (6, 5),
+            11 => (7, minor.min(8)),
+            // 12.6 has that of 12.5.
+            12 => (8, if minor < 6 { minor } else { minor - 1 }),
+            _ => (9, minor),
         }
     }
 }
@@ -187,8 +190,17 @@ mod tests {
 
     #[test]
     fn a_driver_reads_ptx_of_its_age() {
-        for (driver, expect) in [(11040, (7, 4)), (12020, (8, 2)), (12090, (8, 8)), (13010, (9, 1))]
-        {
+        for (driver, expect) in [
+            (10020, (6, 5)),
+            (11040, (7, 4)),
+            (11080, (7, 8)),
+            (12020, (8, 2)),
+            (12050, (8, 5)),
+            (12060, (8, 5)),
+            (12070, (8, 6)),
+            (12090, (8, 8)),
+            (13010, (9, 1)),
+        ] {
             let machine = Machine { driver, ..Machine::default() };
             assert_eq!(machine.ptx_newest(), expect, "{driver}");
         }

@@ -4,7 +4,8 @@
 //! `border` follows C's pointers, `code` has result codes, `machine` what is emulated. `state` is all
 //! that the driver knows, `work` what streams hold, `queue` how it gets done. Then the functions, by
 //! theme: `errors`, `device`, `context`, `memory`, `copies`, `module`, `launch`, `stream`, `event`, `capture`,
-//! `graph`, and `symbols`, which lists them all.
+//! `graph`, and `symbols`, which lists them all. `nvml` tells of the same devices as
+//! `libnvidia-ml.so.1` does.
 //!
 //! # Invariants
 //! - Work runs only while somebody waits or asks, in the order that the machine's file wants.
@@ -24,6 +25,7 @@ mod launch;
 mod machine;
 mod memory;
 mod module;
+mod nvml;
 mod queue;
 mod state;
 mod stream;

@@ -88,7 +88,12 @@ impl Driver {
         if let Err(what) = outcome {
             self.fail(device, &what);
         }
-        self.streams.retain(|_, stream| !stream.is_destroyed || !stream.queue.is_empty());
+        let is_gone =
+            |(_, stream): &(&usize, &work::Stream)| stream.is_destroyed && stream.queue.is_empty();
+        let gone = self.streams.iter().filter(is_gone).map(|(key, _)| *key);
+        for key in gone.collect::<Vec<_>>() {
+            self.remove_stream(key);
+        }
         true
     }
 

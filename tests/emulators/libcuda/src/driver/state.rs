@@ -71,6 +71,8 @@ pub(super) struct Driver {
     pub(super) pinned: BTreeMap<usize, Pinned>,
     /// Counts what is put into streams.
     pub(super) tickets: u64,
+    /// How often NVML was begun and not ended.
+    pub(super) monitors: u32,
     /// Counts what was done: the time of events.
     pub(super) clock: u64,
     calls: BTreeMap<&'static str, u32>,
@@ -119,6 +121,11 @@ pub(super) fn call(name: &'static str, work: impl FnOnce(&mut Driver) -> Result<
     outcome.err().unwrap_or(SUCCESS)
 }
 
+/// A look at the state from outside of the driver's functions.
+pub(super) fn look<T>(at: impl FnOnce(&mut Driver) -> T) -> T {
+    at(&mut DRIVER.lock().unwrap_or_else(|poisoned| poisoned.into_inner()))
+}
+
 /// Says on stderr what a code cannot say.
 pub(super) fn tell(what: &str) {
     eprintln!("EMULATED CUDA: {what}");
@@ -145,6 +152,7 @@ impl Driver {
             execs: BTreeMap::new(),
             pinned: BTreeMap::new(),
             tickets: 0,
+            monitors: 0,
             clock: 0,
             calls: BTreeMap::new(),
             handles: HANDLES,
@@ -240,9 +248,22 @@ impl Driver {
         self.healthy(stream.device).map(|()| key)
     }
 
+    /// Forgets a stream, and the capture that it began.
+    pub(super) fn remove_stream(&mut self, key: usize) {
+        self.streams.remove(&key);
+        self.captures.retain(|_, capture| capture.origin != key);
+        let captures = &self.captures;
+        for stream in self.streams.values_mut() {
+            stream.capture = stream.capture.take().filter(|(id, _)| captures.contains_key(id));
+        }
+    }
+
     /// Forgets all of a device's context.
     pub(super) fn reset(&mut self, device: usize) {
-        self.streams.retain(|_, stream| stream.device != device);
+        let gone = self.streams.iter().filter(|(_, stream)| stream.device == device);
+        for key in gone.map(|(key, _)| *key).collect::<Vec<_>>() {
+            self.remove_stream(key);
+        }
         self.events.retain(|_, event| event.device != device);
         self.modules.retain(|_, module| module.device != device);
         let modules = &self.modules;
@@ -258,10 +279,11 @@ pub(super) const fn context_handle(device: usize) -> usize {
 
 /// The device whose context is this thread's.
 pub(super) fn current() -> Option<usize> {
-    CONTEXT.with_borrow(|stack| stack.last().copied().flatten())
+    // None, too, while the thread ends and its stack is gone.
+    CONTEXT.try_with(|stack| stack.borrow().last().copied().flatten()).ok().flatten()
 }
 
 /// Changes this thread's stack of contexts.
-pub(super) fn with_stack<T>(change: impl FnOnce(&mut Vec<Option<usize>>) -> T) -> T {
-    CONTEXT.with_borrow_mut(change)
+pub(super) fn with_stack<T: Default>(change: impl FnOnce(&mut Vec<Option<usize>>) -> T) -> T {
+    CONTEXT.try_with(|stack| change(&mut stack.borrow_mut())).unwrap_or_default()
 }

@@ -51,7 +51,7 @@ pub(super) extern "C" fn cuStreamDestroy_v2(stream: usize) -> Code {
         let stream = driver.streams.get_mut(&key).ok_or(INVALID_HANDLE)?;
         stream.is_destroyed = true;
         if stream.queue.is_empty() {
-            driver.streams.remove(&key);
+            driver.remove_stream(key);
         }
         Ok(())
     })

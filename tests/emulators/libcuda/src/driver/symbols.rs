@@ -1,4 +1,4 @@
-//! Every function of this library, by its name: what `cuGetProcAddress` looks in.
+//! Every function of the driver, by its name: what `cuGetProcAddress` looks in.
 //!
 //! A program that binds functions by name alone (as `cudarc` does) asks for symbols with their version,
 //! `cuMemAlloc_v2`; this function is asked for `cuMemAlloc`.

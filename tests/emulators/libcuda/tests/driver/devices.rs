@@ -1,6 +1,7 @@
 //! Devices as files describe them: none, one, several.
 
-use cudarc::driver::{CudaContext, result, sys};
+use cudarc::driver::sys::CUresult;
+use cudarc::driver::{CudaContext, DevicePtr, result, sys};
 use std::path::Path;
 
 use super::kernels::{WORDS, mix, small};
@@ -9,14 +10,14 @@ use super::process::{code, context, library, on};
 #[test]
 fn there_may_be_no_device() {
     on("devices = 0", "devices::there_may_be_no_device", || {
-        assert_eq!(code(CudaContext::new(0)), sys::CUresult::CUDA_ERROR_NO_DEVICE);
+        assert_eq!(code(CudaContext::new(0)), CUresult::CUDA_ERROR_NO_DEVICE);
     });
 }
 
 #[test]
 fn a_wrong_file_is_told() {
     let told = on("sm = 61", "devices::a_wrong_file_is_told", || {
-        assert_eq!(code(CudaContext::new(0)), sys::CUresult::CUDA_ERROR_UNKNOWN);
+        assert_eq!(code(CudaContext::new(0)), CUresult::CUDA_ERROR_UNKNOWN);
     });
     let Some(told) = told else { return };
     assert!(told.contains("EMULATED CUDA: ") && told.contains("sm = 61"), "{told}");
@@ -84,6 +85,17 @@ fn devices_have_memory_of_their_own_and_copy_between_them() {
             mix(&other, &small(&two, "mix"), &copy, 1);
             assert_eq!(other.clone_dtoh(&copy).expect("a copy"), [23; WORDS]);
             assert_eq!(stream.clone_dtoh(&words).expect("a copy"), [11; WORDS]);
+            // Each place must lie where its context says.
+            let wrong = [(two.cu_ctx(), two.cu_ctx()), (one.cu_ctx(), one.cu_ctx())];
+            for (to, from) in wrong {
+                let (at, _) = copy.device_ptr(&other);
+                let (source, _) = words.device_ptr(&stream);
+                // SAFETY: the contexts and the stream live; the places are checked by the driver.
+                let refused = unsafe {
+                    result::memcpy_peer_async(to, at, from, source, 4, other.cu_stream())
+                };
+                assert_eq!(code(refused), CUresult::CUDA_ERROR_INVALID_VALUE);
+            }
             let big = other.alloc_zeros::<u8>(1 << 19).expect("memory");
             assert!(two.mem_get_info().expect("known").0 < 1 << 19);
             assert!(one.mem_get_info().expect("known").0 > 1 << 19);
@@ -99,13 +111,36 @@ fn memory_ends_and_comes_back() {
         let stream = context.new_stream().expect("a stream");
         let half = stream.alloc_zeros::<u8>(600_000).expect("memory");
         let more = stream.alloc_zeros::<u8>(600_000);
-        assert_eq!(code(more), sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY);
+        assert_eq!(code(more), CUresult::CUDA_ERROR_OUT_OF_MEMORY);
         // It goes when the stream gets to it; who asks again waits for that.
         drop(half);
         assert_eq!(context.mem_get_info().expect("known").0, 1_048_576 - 600_000);
         drop(stream.alloc_zeros::<u8>(600_000).expect("memory"));
         stream.synchronize().expect("fine");
         assert_eq!(context.mem_get_info().expect("known").0, 1 << 20);
+    });
+}
+
+#[test]
+fn an_old_driver_allocates_and_frees_at_once() {
+    let test = "devices::an_old_driver_allocates_and_frees_at_once";
+    let _told = on("memory = 1048576\ndriver = 11010", test, || {
+        let context = context();
+        assert!(!context.has_async_alloc());
+        let stream = context.new_stream().expect("a stream");
+        let half = stream.alloc_zeros::<u8>(600_000).expect("memory");
+        assert_eq!(code(stream.alloc_zeros::<u8>(600_000)), CUresult::CUDA_ERROR_OUT_OF_MEMORY);
+        drop(half);
+        assert_eq!(context.mem_get_info().expect("known").0, 1 << 20);
+        let words = stream.clone_htod(&[1_u32; WORDS]).expect("a copy");
+        mix(&stream, &small(&context, "mix"), &words, 1);
+        let at = words.leak();
+        // SAFETY: nobody else has it; the driver waits for the kernel first.
+        unsafe { result::free_sync(at) }.expect("fine");
+        context.synchronize().expect("the kernel had its memory");
+        // SAFETY: the driver knows that it is gone.
+        let again = unsafe { result::free_sync(at) };
+        assert_eq!(code(again), CUresult::CUDA_ERROR_INVALID_VALUE);
     });
 }
 
@@ -128,7 +163,8 @@ fn functions_are_found_by_name_in_their_newest_version() {
     on("", "devices::functions_are_found_by_name_in_their_newest_version", || {
         // SAFETY: this process has it as libcuda.so.
         let library = unsafe { libloading::Library::new("libcuda.so") }.expect("it loads");
-        type Find = unsafe extern "C" fn(*const i8, *mut usize, i32, u64, *mut i32) -> i32;
+        type Find =
+            unsafe extern "C" fn(*const std::ffi::c_char, *mut usize, i32, u64, *mut i32) -> i32;
         // SAFETY: the function has this type.
         let find = *unsafe { library.get::<Find>(b"cuGetProcAddress_v2") }.expect("a function");
         let ask = |name: &std::ffi::CStr, version| {

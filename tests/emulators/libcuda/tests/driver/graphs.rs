@@ -1,12 +1,13 @@
 //! Capture of streams, graphs and their replay.
 
+use cudarc::driver::result;
 use cudarc::driver::sys::{
     CUgraphInstantiate_flags as Flags, CUresult, CUstreamCaptureMode as Mode,
     CUstreamCaptureStatus as Status,
 };
 
 use super::kernels::{WORDS, mix, small};
-use super::process::{code, context, in_both_orders};
+use super::process::{code, context, in_both_orders, on};
 
 const GLOBAL: Mode = Mode::CU_STREAM_CAPTURE_MODE_GLOBAL;
 const RELAXED: Mode = Mode::CU_STREAM_CAPTURE_MODE_RELAXED;
@@ -62,6 +63,55 @@ fn streams_that_fork_and_join_become_one_graph() {
 }
 
 #[test]
+fn branches_that_share_memory_show_the_order() {
+    for (order, expect) in [("first", 25), ("last", 16)] {
+        let machine = format!("order = \"{order}\"\nname = \"{expect}\"");
+        let test = "graphs::branches_that_share_memory_show_the_order";
+        let _told = on(&machine, test, || {
+            let context = context();
+            let kernel = small(&context, "mix");
+            let [main, side] = [(); 2].map(|()| context.new_stream().expect("a stream"));
+            let words = main.clone_htod(&[1_u32; WORDS]).expect("a copy");
+            main.synchronize().expect("fine");
+            main.begin_capture(GLOBAL).expect("a capture");
+            side.join(&main).expect("a fork");
+            mix(&main, &kernel, &words, 10);
+            mix(&side, &kernel, &words, 1);
+            main.join(&side).expect("a join");
+            let graph = main.end_capture(Flags(0)).expect("a graph").expect("a graph");
+            graph.launch().expect("a launch");
+            let found = main.clone_dtoh(&words).expect("a copy");
+            assert_eq!(context.name().expect("a name"), format!("EMULATED {}", found[0]));
+        });
+    }
+}
+
+#[test]
+fn launches_of_one_graph_follow_each_other() {
+    in_both_orders("graphs::launches_of_one_graph_follow_each_other", || {
+        let context = context();
+        let kernel = small(&context, "mix");
+        let streams = [(); 2].map(|()| context.new_stream().expect("a stream"));
+        for [one, other] in [[0, 1], [1, 0]] {
+            let (one, other) = (&streams[one], &streams[other]);
+            let words = one.clone_htod(&[1_u32; WORDS]).expect("a copy");
+            one.synchronize().expect("fine");
+            one.begin_capture(GLOBAL).expect("a capture");
+            mix(one, &kernel, &words, 1);
+            let graph = one.end_capture(Flags(0)).expect("a graph").expect("a graph");
+            mix(one, &kernel, &words, 10);
+            graph.launch().expect("a launch");
+            // SAFETY: the graph and the stream are of this context.
+            let launched =
+                unsafe { result::graph::launch(graph.cu_graph_exec(), other.cu_stream()) };
+            launched.expect("a launch");
+            // The second waits for the first, and so for what came before that in its stream.
+            assert_eq!(other.clone_dtoh(&words).expect("a copy"), [51; WORDS]);
+        }
+    });
+}
+
+#[test]
 fn what_a_capture_cannot_have_ends_it() {
     in_both_orders("graphs::what_a_capture_cannot_have_ends_it", || {
         let context = context();
@@ -96,6 +146,11 @@ fn what_a_capture_cannot_have_ends_it() {
         let inside = main.record_event(None).expect("an event");
         assert_eq!(code(inside.synchronize()), CUresult::CUDA_ERROR_CAPTURED_EVENT);
         assert!(main.end_capture(Flags(0)).is_err());
+        // A stream that goes takes its capture with it: others may wait again.
+        let gone = context.new_stream().expect("a stream");
+        gone.begin_capture(GLOBAL).expect("a capture");
+        drop(gone);
+        context.synchronize().expect("nothing records");
         // The default stream does not record.
         let refused = context.default_stream().begin_capture(GLOBAL);
         assert_eq!(code(refused), CUresult::CUDA_ERROR_STREAM_CAPTURE_UNSUPPORTED);

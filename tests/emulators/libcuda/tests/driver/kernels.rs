@@ -16,7 +16,7 @@ use super::process::{context, on};
 /// `mix` makes of each of 32 words twice it, plus its argument: what two of them leave tells their order.
 /// `stray` reads the word that many bytes behind the address.
 const SMALL: &str = "
-.version 7.4
+.version 7.0
 .target sm_75
 .address_size 64
 .visible .entry mix(.param .u64 at, .param .u32 plus)

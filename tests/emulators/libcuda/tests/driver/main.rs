@@ -9,5 +9,6 @@ mod faults;
 mod graphs;
 mod kernels;
 mod modules;
+mod monitor;
 mod process;
 mod streams;
