@@ -5,7 +5,7 @@
 //! Next: `code`, what functions answer.
 
 use std::ffi::{CStr, c_char};
-use std::{ptr, slice};
+use std::ptr;
 
 use super::code::{Code, INVALID_VALUE};
 
@@ -75,12 +75,12 @@ pub(super) fn text(address: usize) -> Result<String, Code> {
 
 /// Bytes of the host.
 pub(super) fn read(address: usize, bytes: usize) -> Vec<u8> {
-    if bytes == 0 {
-        return Vec::new();
-    }
+    let mut copy = vec![0; bytes];
+    let from = ptr::with_exposed_provenance::<u8>(address);
     // SAFETY: whoever asked for a copy or passed an array promises the driver so many readable bytes
-    // there until the work is done.
-    unsafe { slice::from_raw_parts(ptr::with_exposed_provenance(address), bytes) }.to_vec()
+    // there until the work is done; the copy has room for them.
+    unsafe { ptr::copy_nonoverlapping(from, copy.as_mut_ptr(), bytes) };
+    copy
 }
 
 /// Writes bytes of the host.

@@ -90,6 +90,12 @@ pub(super) extern "C" fn cuLaunchKernel(
         let key = driver.stream(stream)?;
         let function = driver.functions.get(&function).ok_or(INVALID_HANDLE)?.clone();
         let kernel = &function.module.kernels[function.index];
+        let device = driver.streams.get(&key).map(|stream| stream.device);
+        let home = driver.modules.get(&function.owner).map(|module| module.device);
+        if home != device {
+            tell(&format!("{} was loaded for {home:?} and is launched on {device:?}", kernel.name));
+            return Err(INVALID_HANDLE);
+        }
         let grid = Grid {
             blocks: [blocks_x, blocks_y, blocks_z],
             threads: [threads_x, threads_y, threads_z],

@@ -233,11 +233,13 @@ impl Driver {
 
     /// The stream of a handle: one that was made, or a default one of the current context.
     pub(super) fn stream(&mut self, handle: usize) -> Result<usize, Code> {
-        let device = self.current()?;
+        // Of a stream that was made it does not matter which context is current, if only one is.
+        let device = current().ok_or(INVALID_CONTEXT)?;
         let key = match handle {
-            0 | 1 => 1 + 2 * device,
-            2 => 2 + 2 * device,
-            made => made,
+            0 | 1 => 1 + 2 * self.current()?,
+            2 => 2 + 2 * self.current()?,
+            made if made > HANDLES => made,
+            _ => return Err(INVALID_HANDLE),
         };
         if handle <= 2 {
             let stream = || Stream { is_legacy: handle < 2, ..Stream::of(device) };

@@ -1,7 +1,7 @@
 //! Devices as files describe them: none, one, several.
 
 use cudarc::driver::sys::CUresult;
-use cudarc::driver::{CudaContext, DevicePtr, result, sys};
+use cudarc::driver::{CudaContext, DevicePtr, LaunchConfig, PushKernelArg, result, sys};
 use std::path::Path;
 
 use super::kernels::{WORDS, mix, small};
@@ -96,6 +96,13 @@ fn devices_have_memory_of_their_own_and_copy_between_them() {
                 };
                 assert_eq!(code(refused), CUresult::CUDA_ERROR_INVALID_VALUE);
             }
+            // So must a kernel.
+            let stranger = small(&one, "mix");
+            let mut launch = other.launch_builder(&stranger);
+            // SAFETY: these are the kernel's parameters; it is not launched.
+            let refused =
+                unsafe { launch.arg(&copy).arg(&1_u32).launch(LaunchConfig::for_num_elems(1)) };
+            assert_eq!(code(refused), CUresult::CUDA_ERROR_INVALID_HANDLE);
             let big = other.alloc_zeros::<u8>(1 << 19).expect("memory");
             assert!(two.mem_get_info().expect("known").0 < 1 << 19);
             assert!(one.mem_get_info().expect("known").0 > 1 << 19);

@@ -1,9 +1,11 @@
 //! Faults: of kernels, and by script.
 
-use cudarc::driver::{CudaContext, sys};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use cudarc::driver::{CudaContext, CudaStream, sys};
 
 use super::kernels::{WORDS, mix, small, stray};
-use super::process::{code, context, on};
+use super::process::{code, context, in_both_orders, on};
 
 const ILLEGAL: sys::CUresult = sys::CUresult::CUDA_ERROR_ILLEGAL_ADDRESS;
 
@@ -34,6 +36,32 @@ fn a_kernel_that_reads_astray_ends_its_context() {
     });
     let Some(told) = told else { return };
     assert!(told.contains("EMULATED CUDA: device 0: stray, line 27, block [0, 0, 0]"), "{told}");
+}
+
+#[test]
+fn nothing_runs_after_a_fault() {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    extern "C" fn count(_argument: *mut std::ffi::c_void) {
+        COUNT.fetch_add(1, Ordering::Relaxed);
+    }
+    in_both_orders("faults::nothing_runs_after_a_fault", || {
+        let other = CudaContext::new(1).expect("a device").new_stream().expect("a stream");
+        let context = context();
+        let stream = context.new_stream().expect("a stream");
+        let kernel = small(&context, "stray");
+        let words = stream.clone_htod(&[1_u32; WORDS]).expect("a copy");
+        stray(&stream, &kernel, &words, 128);
+        let note = |stream: &CudaStream| {
+            // SAFETY: the function takes any argument, and lives as long as the process.
+            unsafe { sys::cuLaunchHostFunc(stream.cu_stream(), Some(count), std::ptr::null_mut()) }
+        };
+        note(&stream).result().expect("fine");
+        assert_eq!(code(stream.synchronize()), ILLEGAL);
+        // The other device has a context of its own, which is well.
+        note(&other).result().expect("fine");
+        other.synchronize().expect("fine");
+        assert_eq!(COUNT.load(Ordering::Relaxed), 1);
+    });
 }
 
 #[test]

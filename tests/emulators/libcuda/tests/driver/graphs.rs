@@ -38,6 +38,24 @@ fn a_graph_replays_what_was_captured() {
 }
 
 #[test]
+fn a_graph_reads_the_hosts_memory_when_it_runs() {
+    in_both_orders("graphs::a_graph_reads_the_hosts_memory_when_it_runs", || {
+        let context = context();
+        let stream = context.new_stream().expect("a stream");
+        let mut words = stream.clone_htod(&[1_u32; WORDS]).expect("a copy");
+        let mut source = vec![2_u32; WORDS];
+        stream.begin_capture(GLOBAL).expect("a capture");
+        stream.memcpy_htod(&source, &mut words).expect("a node");
+        let graph = stream.end_capture(Flags(0)).expect("a graph").expect("a graph");
+        for value in [3, 4] {
+            source.fill(value);
+            graph.launch().expect("a launch");
+            assert_eq!(stream.clone_dtoh(&words).expect("a copy"), [value; WORDS]);
+        }
+    });
+}
+
+#[test]
 fn streams_that_fork_and_join_become_one_graph() {
     in_both_orders("graphs::streams_that_fork_and_join_become_one_graph", || {
         let context = context();

@@ -54,10 +54,10 @@ pub(crate) fn on(machine: &str, test: &str, body: fn()) -> Option<String> {
     Some(stderr)
 }
 
-/// The same on two machines, whose streams go on first to last and last to first.
+/// The same on two machines of two devices, whose streams go on first to last and last to first.
 pub(crate) fn in_both_orders(test: &str, body: fn()) {
     for order in ["first", "last"] {
-        let _told = on(&format!("order = \"{order}\""), test, body);
+        let _told = on(&format!("devices = 2\norder = \"{order}\""), test, body);
     }
 }
 

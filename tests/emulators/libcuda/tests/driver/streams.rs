@@ -116,6 +116,28 @@ fn who_asks_often_enough_sees_an_end() {
 }
 
 #[test]
+fn an_event_that_is_recorded_again_has_not_happened() {
+    in_both_orders("streams::an_event_that_is_recorded_again_has_not_happened", || {
+        let context = context();
+        let kernel = small(&context, "mix");
+        let stream = context.new_stream().expect("a stream");
+        let timed = Some(sys::CUevent_flags::CU_EVENT_DEFAULT);
+        let words = stream.clone_htod(&[1_u32; WORDS]).expect("a copy");
+        stream.synchronize().expect("fine");
+        let event = stream.record_event(timed).expect("an event");
+        mix(&stream, &kernel, &words, 1);
+        event.record(&stream).expect("again");
+        // One piece of work: the first record.
+        assert_eq!(event.try_is_complete(), Ok(false));
+        // SAFETY: the event is of this context.
+        let early = unsafe { result::event::elapsed(event.cu_event(), event.cu_event()) };
+        assert_eq!(code(early), sys::CUresult::CUDA_ERROR_NOT_READY);
+        stream.synchronize().expect("fine");
+        assert_eq!(event.elapsed_ms(&event), Ok(0.0));
+    });
+}
+
+#[test]
 fn memory_of_the_host_is_read_when_the_driver_says() {
     on("", "streams::memory_of_the_host_is_read_when_the_driver_says", || {
         let context = context();
