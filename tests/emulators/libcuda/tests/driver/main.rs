@@ -10,5 +10,6 @@ mod graphs;
 mod kernels;
 mod modules;
 mod monitor;
+mod plain;
 mod process;
 mod streams;
