@@ -3,7 +3,8 @@
 //! it shows nothing about speed, and nothing that runs here may be called verified on a GPU.
 //!
 //! `ptx` reads the text of a module and assembles kernels, `exec` runs them: a warp at a time, 32 lanes
-//! in one go. What is not known is refused by name when a module is loaded.
+//! in one go. What is not known is refused by name when a module is loaded. `driver` puts the functions
+//! of NVIDIA's driver library around them: built as `libcuda.so.1`, programs load it unmodified.
 //!
 //! # Invariants
 //! - Nothing of the product depends on this crate, and neither image nor file for release has it.
@@ -11,6 +12,7 @@
 //!   written, a race in shared memory and a barrier that not all threads reach end the launch with the
 //!   kernel, the line and the lane.
 
+mod driver;
 pub mod exec;
 pub mod ptx;
 

@@ -71,6 +71,33 @@ impl Memory {
         Ok(())
     }
 
+    /// Copies from another device's memory, or within this one; what nobody wrote stays unwritten.
+    ///
+    /// # Errors
+    /// One of the two places does not lie in one allocation.
+    pub fn copy(&self, to: u64, other: &Self, from: u64, bytes: usize) -> Result<(), String> {
+        let source = other.view().find(from, bytes)?.clone();
+        let target = self.view().find(to, bytes)?.clone();
+        // SAFETY: both places lie in allocations (found), where none of Rust's references lead.
+        unsafe { ptr::copy(pointer(from), pointer(to), bytes) };
+        if source.touch(from, bytes, false).is_ok() {
+            return target.touch(to, bytes, true);
+        }
+        let marks = (from..from + bytes as u64).map(|at| source.is_written(at));
+        // All of them first: the two places may overlap.
+        for (at, is_written) in (to..).zip(marks.collect::<Vec<_>>()) {
+            target.mark(at, is_written);
+        }
+        Ok(())
+    }
+
+    /// Where the allocation begins that an address lies in, and its bytes.
+    pub fn allocation(&self, address: u64) -> Option<(u64, usize)> {
+        let allocations = self.allocations.read().unwrap_or_else(|p| p.into_inner());
+        let (_, found) = allocations.range(..=address).next_back()?;
+        found.has(address, 1).then(|| (found.start, found.layout.size()))
+    }
+
     /// What is allocated now.
     pub(super) fn view(&self) -> View {
         let allocations = self.allocations.read().unwrap_or_else(|p| p.into_inner());
@@ -124,6 +151,24 @@ impl Allocation {
         first.is_some_and(|first| {
             first.checked_add(bytes).is_some_and(|end| end <= self.layout.size())
         })
+    }
+
+    /// The word with a byte's mark, and its bit.
+    fn bit(&self, address: u64) -> (&AtomicU64, u64) {
+        let at = usize::try_from(address - self.start).unwrap_or(0);
+        (&self.written[at / 64], 1 << (at % 64))
+    }
+
+    fn is_written(&self, address: u64) -> bool {
+        let (word, bit) = self.bit(address);
+        word.load(Ordering::Relaxed) & bit != 0
+    }
+
+    fn mark(&self, address: u64, is_written: bool) {
+        match self.bit(address) {
+            (word, bit) if is_written => word.fetch_or(bit, Ordering::Relaxed),
+            (word, bit) => word.fetch_and(!bit, Ordering::Relaxed),
+        };
     }
 
     /// Marks bytes as written, or looks whether they are.
