@@ -14,7 +14,9 @@
 
 mod driver;
 pub mod exec;
+mod kernel;
 pub mod ptx;
 
 pub use exec::{Dim, Fault, Grid, Memory, launch};
-pub use ptx::{Kernel, Module};
+pub use kernel::{Kernel, Param};
+pub use ptx::Module;

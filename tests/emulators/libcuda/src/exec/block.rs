@@ -1,10 +1,11 @@
 //! A block: its warps run in turn, each to the next barrier.
 
-use super::memory::View;
+use super::code::{Constant, Where};
+use super::grid::{Dim, Fault, Grid};
+use super::memory::{Memory, View};
 use super::shared::Shared;
 use super::warp::{Pause, Warp};
-use super::{Constant, Dim, Fault, Grid, Memory, Where};
-use crate::Kernel;
+use crate::kernel::Kernel;
 
 /// A block of a launch; one after another reuses it.
 pub(super) struct Block<'a> {

@@ -6,10 +6,10 @@
 use std::collections::VecDeque;
 
 use super::code::{Code, Doubles, LANES, Op, Place, Words};
+use super::grid::{Dim, Fault};
 use super::memory::View;
 use super::shared::Shared;
-use super::{Dim, Fault};
-use crate::Kernel;
+use crate::kernel::Kernel;
 
 /// Why a warp stopped running for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,11 +2,12 @@
 
 use std::collections::HashMap;
 
+use super::error::{PtxError, error};
 use super::forms::{self, Comparison, Shape};
-use super::lexer::error;
 use super::syntax::{File, Instruction, KernelText, ModuleText, Operand, Statement, Variable};
-use super::{Kernel, Param, PtxError};
+
 use crate::exec::{Address, Code, Constant, Op, Place, Special, Where};
+use crate::kernel::{Kernel, Param};
 
 mod memory;
 

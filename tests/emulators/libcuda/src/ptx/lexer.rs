@@ -1,6 +1,6 @@
 //! Tokens of PTX, each with its line.
 
-use super::PtxError;
+use super::error::{PtxError, error};
 
 /// A token: a word (with the dots, `%` and `$` that belong to it) or one character.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,10 +41,6 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token<'_>>, PtxError> {
 
 fn is_word(c: char) -> bool {
     c.is_ascii_alphanumeric() || "._%$".contains(c)
-}
-
-pub(super) fn error(line: u32, what: &str) -> PtxError {
-    PtxError { line, what: what.to_owned() }
 }
 
 #[cfg(test)]

@@ -2,8 +2,8 @@
 //!
 //! Names that a block in braces declares are its own: inside they hide those of the same name.
 
-use super::PtxError;
-use super::lexer::{Token, error};
+use super::error::{PtxError, error};
+use super::lexer::Token;
 
 /// A module as written.
 pub(super) struct ModuleText<'a> {
