@@ -120,3 +120,19 @@ fn licences_and_bill_of_materials_are_inside() -> anyhow::Result<()> {
     assert!(!names.contains(&"proptest"), "tests are not part of the product");
     Ok(fs::remove_dir_all(root)?)
 }
+
+/// What an emulated device writes before all that it says.
+const EMULATED: &[u8] = b"EMULATED CUDA";
+
+/// Emulators are for tests: the file holds none of them.
+#[test]
+fn no_emulated_device_is_inside() -> anyhow::Result<()> {
+    let Some(dist) = path_of("GIMBAL_TEST_DIST") else { return Ok(()) };
+    let bytes = fs::read(&dist).with_context(|| dist.display().to_string())?;
+    assert!(!bytes.windows(EMULATED.len()).any(|window| window == EMULATED));
+    // The mark is what the emulator says.
+    let source = "../emulators/libcuda/src/driver/state.rs";
+    let source = fs::read(Path::new(env!("CARGO_MANIFEST_DIR")).join(source))?;
+    assert!(source.windows(EMULATED.len()).any(|window| window == EMULATED));
+    Ok(())
+}
