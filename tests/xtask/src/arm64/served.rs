@@ -11,8 +11,8 @@ use serde_json::{Value, json};
 
 /// From the start of the process to a warm model.
 const BOOT_MAX: Duration = Duration::from_secs(300);
-/// One read of an answer.
-const ANSWER_MAX: Duration = Duration::from_secs(120);
+/// One read of an answer: a first token takes minutes where other work shares the machine.
+const ANSWER_MAX: Duration = Duration::from_secs(600);
 /// Tokens of the chat.
 const TOKENS: usize = 8;
 
@@ -84,7 +84,8 @@ fn ask(address: SocketAddr, method: &str, path: &str, body: &str) -> anyhow::Res
          content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     )?;
     let mut answer = Vec::new();
-    stream.read_to_end(&mut answer)?;
+    let read = stream.read_to_end(&mut answer);
+    read.with_context(|| format!("{path} was not answered within {ANSWER_MAX:?}"))?;
     Ok(String::from_utf8(answer)?)
 }
 
