@@ -1,10 +1,10 @@
 //! Models on CPUs: kernels, weights in their layout, the paged KV cache, one pool of threads. Knows no
 //! ONNX Runtime.
 //!
-//! Reading order: `fuse` (graph → fused nodes), `pack` (weights in the kernels' layout; `unpack`, what
+//! Reading order: `pack` (weights in the kernels' layout; `unpack`, what
 //! they hold), `store` (where they lie; `packed_file` the file, `writer` the thread that writes it),
 //! `memory` and `kv_cache`, `affinity`, `contention` and `pool` (threads), `kernels/` (arithmetic),
-//! `turns` and `cpu` (threads and kernels, shared by all models), `ops/` (the fused nodes), `measure` (kernels against what the CPU can
+//! `turns` and `cpu` (threads and kernels, shared by all models), `ops/` (the nodes of `gimbal_model::fuse`), `measure` (kernels against what the CPU can
 //! do), `sensors` (how the CPU is).
 //!
 //! # Invariants
@@ -17,7 +17,6 @@
 mod affinity;
 mod contention;
 mod cpu;
-mod fuse;
 mod kernels;
 mod kv_cache;
 mod measure;
@@ -34,7 +33,6 @@ mod writer;
 
 pub use affinity::settle;
 pub use cpu::Cpu;
-pub use fuse::{Fused, fuse};
 pub use kernels::KernelChoice;
 pub use kernels::table::{Kernels, TILE_QUERIES_MAX};
 pub use kv_cache::BLOCK_TOKENS;

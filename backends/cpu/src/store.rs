@@ -20,11 +20,11 @@ use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
 use crate::cpu::Cpu;
-use crate::fuse::{Fused, fuse};
 use crate::memory::{Memory, Shared, ask_for_huge_pages};
 use crate::pack::{Packed, Packing, group_bytes, pack_group, packed_type};
 use crate::packed_file::{HEADER, MARK, PackedFile};
 use crate::writer::Writer;
+use gimbal_model::fuse::{Fused, fuse};
 
 /// Weights begin at multiples of this: a cache line.
 const ALIGN: usize = 64;

@@ -9,9 +9,10 @@ use std::sync::Arc;
 use gimbal_batch::{
     AdapterSlot, Batch, BlockId, Open, Output, Part, SampleParams, SeqSlot, Token, TokenId, Want,
 };
-use gimbal_cpu::{BLOCK_TOKENS, Cpu, Executor, Fused, KernelChoice, Kernels, fuse};
+use gimbal_cpu::{BLOCK_TOKENS, Cpu, Executor, KernelChoice, Kernels};
 use gimbal_hal::{KvDtype, Quantize};
 use gimbal_model::Model;
+use gimbal_model::fuse::{Fused, fuse};
 
 /// A prompt longer than a block and than one tile of rows.
 const PROMPT: usize = 21;

@@ -2,7 +2,7 @@
 //!
 //! Reading order: `graph` (the IR), `decoder` (configuration → graph), `config/` (what the files say →
 //! configuration), `weights/` (mapped files, their readers, block types), `shard` (a graph for
-//! one of several ranks, and what it reads of each weight), `interp` (the slow oracle every
+//! one of several ranks, and what it reads of each weight), `fuse` (what devices compute in one piece), `interp` (the slow oracle every
 //! backend is compared with; `interp/group` runs ranks together), `model/` (all of it, opened), `onnx_file` (a model that is an `.onnx` file), `json_text` (JSON as Python
 //! writes it).
 //!
@@ -17,6 +17,7 @@
 mod config;
 mod decoder;
 mod error;
+pub mod fuse;
 pub mod graph;
 pub mod interp;
 pub mod json_text;

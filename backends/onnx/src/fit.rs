@@ -4,11 +4,12 @@
 
 use gimbal_batch::{Kv, Limits, Prefill, Sampling, Shape};
 use gimbal_cpu::{
-    BLOCK, BLOCK_TOKENS, Fused, HEAD_DIM_MAX, KernelChoice, LANES, Packing, TILE_QUERIES_MAX, fuse,
+    BLOCK, BLOCK_TOKENS, HEAD_DIM_MAX, KernelChoice, LANES, Packing, TILE_QUERIES_MAX,
     packed_bytes, packed_type,
 };
 use gimbal_hal::{Claim, DeviceInfo, Fit, Kind, Placement, Profile, Unfit};
 use gimbal_model::Model;
+use gimbal_model::fuse::{Fused, fuse};
 use gimbal_model::graph::{Graph, Op, State, WeightId};
 
 /// Bytes for the process beside weights, KV and scratch (binary, ONNX Runtime, tokenizer).

@@ -183,7 +183,7 @@ impl Tools for OnnxPlatform {
     }
 
     fn packed_bytes(&self, model: &Model, quantize: Option<Quantize>) -> Option<u64> {
-        let fused = gimbal_cpu::fuse(&model.graph).ok()?;
+        let fused = gimbal_model::fuse::fuse(&model.graph).ok()?;
         let (kernels, _) = self.settings.kernels.table().ok()?;
         Some(gimbal_cpu::packed_bytes(model, &fused, quantize, kernels.packing()))
     }

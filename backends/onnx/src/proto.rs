@@ -4,7 +4,7 @@
 //! operators, and because a dozen fields do not need a protobuf crate. **Source** of the field
 //! numbers: onnx `onnx.proto3`.
 
-use gimbal_cpu::Fused;
+use gimbal_model::fuse::Fused;
 
 /// The operator domain.
 pub(crate) const DOMAIN: &str = "gimbal";

@@ -8,8 +8,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 use gimbal_batch::TokenId;
-use gimbal_cpu::{Executor, Fused};
+use gimbal_cpu::Executor;
 use gimbal_hal::DeviceError;
+use gimbal_model::fuse::Fused;
 use ort::environment::Environment;
 use ort::operator::{
     BoxedKernel, ComputeContext, KernelContext, Operator, OperatorDomain, OperatorInput,

@@ -7,10 +7,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimbal_batch::{Answer, Batch, Limits, Outcome, RowFault, Shape, StepId, TokenId, Want};
-use gimbal_cpu::{Cpu, Executor, Stored, fuse};
+use gimbal_cpu::{Cpu, Executor, Stored};
 use gimbal_hal::sample::Sampler;
 use gimbal_hal::{Backend, DeviceError, Fit, Profile};
 use gimbal_model::Model;
+use gimbal_model::fuse::fuse;
 
 use crate::session::Session;
 

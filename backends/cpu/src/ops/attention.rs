@@ -13,11 +13,11 @@ use super::norm::{Inputs, NormWeight, Residual, normalise};
 use super::plan::{Plan, Tile};
 use super::scratch::{Scratch, grow};
 use crate::cpu::Cpu;
-use crate::fuse;
 use crate::kernels::table::{Attend, Columns, Kernels, TILE_QUERIES_MAX};
 use crate::kv_cache::{BLOCK_TOKENS, KvCache, StateLayout};
 use crate::memory::Shared;
 use crate::pack::{BLOCK, Packed};
+use gimbal_model::fuse;
 
 /// Largest head: the cache's writer holds one on its stack.
 pub const HEAD_DIM_MAX: usize = 512;

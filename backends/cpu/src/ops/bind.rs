@@ -7,9 +7,9 @@ use gimbal_model::graph::WeightId;
 use gimbal_model::weights::DType;
 
 use super::norm::NormWeight;
-use crate::fuse::Norm;
 use crate::kernels::table::Kernels;
 use crate::pack::Packed;
+use gimbal_model::fuse::Norm;
 
 /// Gives nodes their weights.
 pub(crate) struct Packer<'a> {

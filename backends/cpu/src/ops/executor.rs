@@ -17,10 +17,10 @@ use super::head::Head;
 use super::plan::Plan;
 use super::scratch::Scratch;
 use crate::cpu::Cpu;
-use crate::fuse::Fused;
 use crate::kv_cache::KvCache;
 use crate::pack::Packed;
 use crate::store::Stored;
+use gimbal_model::fuse::Fused;
 
 /// A model bound to a CPU.
 pub struct Executor {

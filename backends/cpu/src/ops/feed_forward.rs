@@ -12,10 +12,10 @@ use super::linear::{BothActs, CHUNKS_PER_THREAD};
 use super::norm::{Inputs, NormWeight, Residual, normalise};
 use super::scratch::{Scratch, grow};
 use crate::cpu::Cpu;
-use crate::fuse;
 use crate::kernels::table::{Columns, Linear};
 use crate::memory::Shared;
 use crate::pack::{BLOCK, Packed};
+use gimbal_model::fuse;
 
 thread_local! {
     /// Gates and ups of a chunk, `[rows, columns]` each: a part of what all rows' would be.

@@ -5,9 +5,9 @@ use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
 
 use super::*;
-use crate::fuse::fuse;
 use crate::kernels::KernelChoice;
 use crate::kernels::table::Kernels;
+use gimbal_model::fuse::fuse;
 
 /// A tiny model of the golden files.
 fn model() -> Model {

@@ -1,9 +1,9 @@
-//! Graph → fused nodes.
+//! Graph → fused nodes: what devices compute in one piece.
 //!
 //! An ordered list of rules reads the graph from the front; what no rule takes is refused by name.
-//! Next: `ops/` computes the nodes.
+//! Next: each backend computes the nodes in its own way (`gimbal-cpu`, `gimbal-cuda`).
 
-use gimbal_model::graph::{Act, Graph, Node, Op, RopeId, StateId, Val, WeightId};
+use crate::graph::{Act, Graph, Node, Op, RopeId, StateId, Val, WeightId};
 
 /// A fused node.
 #[derive(Clone, Debug, PartialEq)]
@@ -49,9 +49,11 @@ impl Fused {
 
 /// A norm's weight and epsilon.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Norm {
-    pub(crate) weight: WeightId,
-    pub(crate) eps: f32,
+pub struct Norm {
+    /// `[cols, 1]`.
+    pub weight: WeightId,
+    /// Added to the mean square.
+    pub eps: f32,
 }
 
 /// `x + post(out(attend(rope(q(n)), rope(k(n)), v(n))))` with `n = norm(x)`; `q`, `k` and `v` may
@@ -59,22 +61,33 @@ pub(crate) struct Norm {
 /// change nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Attention {
-    pub(crate) norm: Option<Norm>,
-    pub(crate) qkv: [WeightId; 3],
-    pub(crate) bias: Option<[WeightId; 3]>,
-    pub(crate) qk_norms: Option<QkNorms>,
-    pub(crate) rope: Option<RopeId>,
-    pub(crate) state: StateId,
-    pub(crate) heads: usize,
-    pub(crate) scale: f32,
-    pub(crate) softcap: Option<f32>,
-    pub(crate) out: WeightId,
-    pub(crate) post: Option<Norm>,
+    /// Of the row, before all else.
+    pub norm: Option<Norm>,
+    /// Matrices of queries, keys and values.
+    pub qkv: [WeightId; 3],
+    /// Their biases.
+    pub bias: Option<[WeightId; 3]>,
+    /// Norms of queries and keys.
+    pub qk_norms: Option<QkNorms>,
+    /// How queries and keys rotate.
+    pub rope: Option<RopeId>,
+    /// Where keys and values are kept.
+    pub state: StateId,
+    /// Query heads.
+    pub heads: usize,
+    /// Multiplies q·k.
+    pub scale: f32,
+    /// `c · tanh(s / c)` on the scores.
+    pub softcap: Option<f32>,
+    /// The output's matrix.
+    pub out: WeightId,
+    /// Of the output, before it is added.
+    pub post: Option<Norm>,
 }
 
 /// Norms of queries and of keys.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) enum QkNorms {
+pub enum QkNorms {
     /// Of each head.
     Head([Norm; 2]),
     /// Of all heads of a row together.
@@ -84,19 +97,27 @@ pub(crate) enum QkNorms {
 /// `x + post(down(act(gate(n)) · up(n)))` with `n = norm(x)`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct FeedForward {
-    pub(crate) norm: Option<Norm>,
-    pub(crate) gate: WeightId,
-    pub(crate) up: WeightId,
-    pub(crate) act: Act,
-    pub(crate) down: WeightId,
-    pub(crate) post: Option<Norm>,
+    /// Of the row, before all else.
+    pub norm: Option<Norm>,
+    /// The matrix of what the activation works on.
+    pub gate: WeightId,
+    /// The matrix of what that is multiplied with.
+    pub up: WeightId,
+    /// The activation.
+    pub act: Act,
+    /// The output's matrix.
+    pub down: WeightId,
+    /// Of the output, before it is added.
+    pub post: Option<Norm>,
 }
 
 /// `linear(norm(pick(x)))`; a norm works on single rows, so picking first changes nothing.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Head {
-    pub(crate) norm: Norm,
-    pub(crate) weight: WeightId,
+    /// Of the row.
+    pub norm: Norm,
+    /// The output projection.
+    pub weight: WeightId,
 }
 
 /// Fuses a whole graph.
