@@ -1,6 +1,8 @@
-//! Headers of ELF files of 64 bits, little endian: the processor, and how segments are aligned.
+//! ELF files of 64 bits, little endian: the processor, how segments are aligned, and what a library
+//! exports.
 
-use std::fs::File;
+use std::collections::BTreeSet;
+use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
@@ -11,6 +13,11 @@ const HEADER: usize = 64;
 const SEGMENT: usize = 56;
 /// `p_type` of a segment that is loaded.
 const LOAD: u64 = 1;
+/// Bytes of a section's header, and of a symbol.
+const SECTION: usize = 64;
+const SYMBOL: usize = 24;
+/// `sh_type` of the symbols that the loader sees.
+const DYNSYM: u64 = 11;
 /// `e_machine`, by Rust's names.
 const MACHINES: [(u64, &str); 2] = [(62, "x86_64"), (183, "aarch64")];
 
@@ -63,6 +70,37 @@ impl Header {
     }
 }
 
+/// Names of what a shared library defines for others.
+///
+/// # Errors
+/// It is no such file, or its tables end beyond it.
+pub(crate) fn exports(path: &Path) -> anyhow::Result<BTreeSet<String>> {
+    Header::read(path)?;
+    let bytes = fs::read(path).with_context(|| path.display().to_string())?;
+    defined(&bytes).with_context(|| format!("{} has no table of symbols", path.display()))
+}
+
+fn defined(bytes: &[u8]) -> Option<BTreeSet<String>> {
+    let place = |bytes: &[u8], at| usize::try_from(number(bytes, at, 8)).ok();
+    let sections = bytes.get(place(bytes, 40)?..)?.as_chunks::<SECTION>().0;
+    let count = usize::try_from(number(bytes, 60, 2)).ok()?;
+    let symbols = sections.iter().take(count).find(|section| number(*section, 4, 4) == DYNSYM)?;
+    let names = sections.get(usize::try_from(number(symbols, 40, 4)).ok()?)?;
+    let content = |section: &[u8]| {
+        let (from, length) = (place(section, 24)?, place(section, 32)?);
+        bytes.get(from..from.checked_add(length)?)
+    };
+    let (symbols, names) = (content(symbols)?, content(names)?);
+    // Section 0 is none: the library itself needs that symbol.
+    let own = symbols.as_chunks::<SYMBOL>().0.iter().filter(|symbol| number(*symbol, 6, 2) != 0);
+    own.map(|symbol| {
+        let name = names.get(usize::try_from(number(symbol, 0, 4)).ok()?..)?;
+        let end = name.iter().position(|byte| *byte == 0)?;
+        Some(String::from_utf8_lossy(&name[..end]).into_owned())
+    })
+    .collect()
+}
+
 fn number(bytes: &[u8], at: usize, length: usize) -> u64 {
     bytes[at..at + length].iter().rev().fold(0, |number, byte| number << 8 | u64::from(*byte))
 }
@@ -78,6 +116,41 @@ mod tests {
         assert_eq!(header.arch, std::env::consts::ARCH);
         let align = header.align_min(&own).expect("it is loaded");
         assert!(align >= 4096 && align.is_power_of_two(), "{align}");
+    }
+
+    /// A file of one section of symbols and one of names.
+    fn library(symbols: &[(u32, u16)], names: &[u8]) -> Vec<u8> {
+        let mut bytes = vec![0; HEADER + 2 * SECTION];
+        let mut put =
+            |at: usize, number: usize| bytes[at..at + 8].copy_from_slice(&number.to_le_bytes());
+        put(40, HEADER);
+        put(60, 2);
+        let table = HEADER + 2 * SECTION;
+        put(HEADER + 4, 11);
+        put(HEADER + 24, table);
+        put(HEADER + 32, SYMBOL * symbols.len());
+        put(HEADER + 40, 1);
+        put(HEADER + SECTION + 24, table + SYMBOL * symbols.len());
+        put(HEADER + SECTION + 32, names.len());
+        for (name, section) in symbols {
+            bytes.extend(name.to_le_bytes());
+            bytes.extend([0, 0]);
+            bytes.extend(section.to_le_bytes());
+            bytes.extend([0; 16]);
+        }
+        bytes.extend(names);
+        bytes
+    }
+
+    #[test]
+    fn what_is_defined_is_exported() {
+        let names = b"\0cuInit\0printf\0cuExit\0";
+        let whole = library(&[(1, 7), (8, 0), (15, 9)], names);
+        let found = defined(&whole).expect("a table");
+        assert_eq!(found, ["cuExit", "cuInit"].map(str::to_owned).into());
+        assert_eq!(defined(&whole[..whole.len() - 1]), None, "names that end beyond the file");
+        assert_eq!(defined(&library(&[(99, 7)], names)), None, "a name beyond its table");
+        assert_eq!(defined(&[0; HEADER]), None, "no sections");
     }
 
     #[test]

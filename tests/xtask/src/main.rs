@@ -15,6 +15,7 @@ mod check;
 mod clients;
 mod command;
 mod dist;
+mod drivers;
 mod elf;
 mod frameworks;
 mod fuzz;
@@ -43,6 +44,8 @@ cargo xtask COMMAND
                   counted, beside llama.cpp's (fetches its source, 77 MB)
   kernels [--check]   the CUDA kernels' PTX made anew (fetches 132 MB of NVIDIA's compilers), and
                   assembled for every device; with --check only compared
+  drivers         NVIDIA's own libraries of R470, R535, R550 (fetches 11 MB from Debian): each must
+                  export what the CUDA backend calls, and answer as expected where no GPU is
   fuzz [SECONDS [TARGET…]]   every parser under libFuzzer, 600 seconds each; needs a C++ compiler
   gemma           fetch Gemma 3 270M (its own terms), compare it with its references, time it
   big [BILLIONS]  a model of 1 to 8 billion random weights: time to first token, peak memory
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
         Some("fetch") => assets::fetch().map(|_| ()),
         Some("dist") => dist::run(),
         Some("arm64") => arm64::run(rest),
+        Some("drivers") => drivers::run(rest),
         Some("kernels") => kernels::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("gemma") => models::gemma(),

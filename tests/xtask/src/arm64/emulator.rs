@@ -6,14 +6,12 @@ use std::process::Command;
 
 use anyhow::{Context, bail};
 
-use crate::{apt, assets, command};
+use crate::{apt, assets};
 
 /// Older ones show the processor of the machine below in `/proc/cpuinfo`.
 const MAJOR_MIN: u32 = 10;
 const PROGRAM: &str = "qemu-aarch64";
 const PACKAGE: &str = "qemu-user";
-/// With these the archive signs its lists, and those hold the package's SHA-256.
-const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The program, if need be after fetching it.
 pub(super) fn ensure() -> anyhow::Result<String> {
@@ -45,51 +43,17 @@ fn major(version: &str) -> Option<u32> {
     version.split_once(" version ")?.1.split('.').next()?.parse().ok()
 }
 
-/// Takes the package from the backports of this release, from the mirror that this machine uses.
-/// The program is static, so nothing is installed.
+/// Takes the package from the backports of this release. The program is static, so nothing is installed.
 fn fetch(home: &Path) -> anyhow::Result<()> {
-    let release = fs::read_to_string("/etc/os-release").context("/etc/os-release")?;
-    let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    let codename = codename.context("/etc/os-release names no VERSION_CODENAME")?;
-    let mut targets = Command::new("apt-get");
-    targets.args(["indextargets", "--format", "$(REPO_URI)"]);
-    targets.args(["Created-By: Packages", &format!("Codename: {codename}")]);
-    let mirrors = command::output(&mut targets)?;
-    let mirror = mirrors.lines().next().with_context(|| format!("apt knows no {codename}"))?;
-    let source = format!("deb [signed-by={KEYS}] {mirror} {codename}-backports main\n");
     let work = home.with_extension(format!("{}.part", std::process::id()));
-    let outcome = unpack(&work, &source, home);
+    let suite = format!("{}-backports", apt::codename()?);
+    let outcome = apt::download(&work, &[&suite], "main", &[PACKAGE]).and_then(|packages| {
+        let package = packages.first().context("apt-get downloaded nothing")?;
+        apt::extract(package, &work.join("files"), home)
+    });
     // What is left of it is of no use; the outcome is what matters.
     drop(fs::remove_dir_all(&work));
     outcome
-}
-
-/// Downloads with one source and lists of its own; those of the machine stay as they are.
-fn unpack(work: &Path, source: &str, home: &Path) -> anyhow::Result<()> {
-    fs::create_dir_all(work.join("lists/partial")).with_context(|| work.display().to_string())?;
-    let work = work.canonicalize()?;
-    let list = work.join("sources.list");
-    fs::write(&list, source).with_context(|| list.display().to_string())?;
-    let options = [
-        format!("--option=Dir::Etc::sourcelist={}", list.display()),
-        "--option=Dir::Etc::sourceparts=-".to_owned(),
-        format!("--option=Dir::State::lists={}", work.join("lists").display()),
-        format!("--option=Dir::Cache={}", work.display()),
-        "--option=APT::Sandbox::User=root".to_owned(),
-    ];
-    let options: Vec<&str> = options.iter().map(String::as_str).collect();
-    apt::get(&work, &[&options[..], &["update", "--quiet"]].concat())?;
-    apt::get(&work, &[&options[..], &["download", PACKAGE]].concat())?;
-    let is_package = |path: &Path| path.extension().is_some_and(|e| e == "deb");
-    let mut entries = fs::read_dir(&work)?.filter_map(|entry| Some(entry.ok()?.path()));
-    let package = entries.find(|path| is_package(path)).context("apt-get downloaded nothing")?;
-    let files = work.join("files");
-    command::run(Command::new("dpkg-deb").arg("--extract").arg(package).arg(&files))?;
-    if home.exists() {
-        fs::remove_dir_all(home).with_context(|| home.display().to_string())?;
-    }
-    // A rename is atomic: the folder is whole or not there.
-    fs::rename(&files, home).with_context(|| home.display().to_string())
 }
 
 #[cfg(test)]
