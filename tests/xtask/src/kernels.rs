@@ -2,9 +2,10 @@
 //!
 //! The compiler writes PTX 8.1 into the header; what the kernels use is in 7.4, so the header says that:
 //! drivers from R470 on take it, and the assemblers below are the judges of it. With `--check` nothing is
-//! written, and a byte of difference is an error. Next: `tools`, where the compilers
-//! come from, and `mutants`.
+//! written, and a byte of difference is an error. Next: `cubins`, what is assembled, `tools`, where the
+//! compilers come from, and `mutants`.
 
+mod cubins;
 pub(crate) mod mutants;
 mod tools;
 mod usage;
@@ -19,7 +20,8 @@ use anyhow::{Context, bail};
 use sha2::{Digest, Sha256};
 
 use crate::{command, root};
-use tools::{ASSEMBLERS, Assembler, NVRTC};
+use cubins::Assembled;
+use tools::NVRTC;
 use usage::Usage;
 
 const CRATE: &str = "backends/cuda";
@@ -50,12 +52,31 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     for (name, capability) in MODULES {
         let ptx = compile(&nvrtc, capability)?;
         writeln!(manifest, "\"{name}.ptx\" = \"{}\"", hash(ptx.as_bytes()))?;
-        keep(&root().join(CRATE).join(format!("ptx/{name}.ptx")), &ptx, is_check)?;
+        keep(&folder().join(format!("{name}.ptx")), &ptx, is_check)?;
     }
-    keep(&root().join(CRATE).join("ptx/MANIFEST.toml"), &manifest, is_check)?;
+    let all = cubins::assemble()?;
+    refuse_spills(&all)?;
+    for one in &all {
+        one.keep(is_check)?;
+        manifest += &one.section();
+    }
+    cubins::drop_others(&all, is_check)?;
+    cubins::check_size()?;
+    keep(&folder().join("MANIFEST.toml"), &manifest, is_check)?;
     let document = root().join(DOCUMENT);
     let text = fs::read_to_string(&document).with_context(|| DOCUMENT.to_owned())?;
-    keep(&document, &with_table(&text, &assemble()?)?, is_check)
+    let all = all.into_iter().map(|one| (one.name(), one.usages)).collect();
+    keep(&document, &with_table(&text, &all)?, is_check)
+}
+
+/// What is committed of the compilers' work.
+fn folder() -> PathBuf {
+    root().join(CRATE).join("ptx")
+}
+
+/// For people: from the repository's folder on.
+fn name_of(path: &Path) -> String {
+    path.strip_prefix(root()).unwrap_or(path).display().to_string()
 }
 
 fn sources() -> anyhow::Result<Vec<PathBuf>> {
@@ -92,7 +113,7 @@ fn compile_folder(nvrtc: &Path, folder: &Path, capability: u32) -> anyhow::Resul
 
 /// Writes a file, or compares it.
 fn keep(path: &Path, text: &str, is_check: bool) -> anyhow::Result<()> {
-    let name = path.strip_prefix(root()).unwrap_or(path).display();
+    let name = name_of(path);
     if fs::read_to_string(path).is_ok_and(|before| before == text) {
         eprintln!("{name}: as it was");
         return Ok(());
@@ -104,33 +125,14 @@ fn keep(path: &Path, text: &str, is_check: bool) -> anyhow::Result<()> {
     fs::write(path, text).with_context(|| path.display().to_string())
 }
 
-/// What each assembler says of each device's kernels, by the device's name with the assembler's.
-fn assemble() -> anyhow::Result<BTreeMap<String, BTreeMap<String, Usage>>> {
-    let mut all = BTreeMap::new();
-    for Assembler { tool, version, devices } in ASSEMBLERS {
-        let ptxas = tool.get()?;
-        for (module, device) in devices {
-            let name = format!("sm_{device} by ptxas {version}");
-            let mut assembler = Command::new(&ptxas);
-            assembler.args(["-v", &format!("-arch=sm_{device}"), "-o", "/dev/null"]);
-            assembler.arg(root().join(CRATE).join(format!("ptx/{module}.ptx")));
-            let output = assembler.output().with_context(|| ptxas.display().to_string())?;
-            let said = String::from_utf8_lossy(&output.stderr);
-            if !output.status.success() {
-                bail!("{name} refuses {module}.ptx: {said}");
-            }
-            let usages = usage::parse(&said);
-            if let Some((kernel, usage)) = usages.iter().find(|(_, usage)| usage.spilled > 0) {
-                bail!("{kernel} for {name} spills {} bytes of registers", usage.spilled);
-            }
-            if usages.is_empty() {
-                bail!("{name} names no kernel: {said}");
-            }
-            eprintln!("{name}: {} kernels, none spills", usages.len());
-            all.insert(name, usages);
+/// Fails where a kernel writes registers to memory.
+fn refuse_spills(all: &[Assembled]) -> anyhow::Result<()> {
+    for one in all {
+        if let Some((kernel, usage)) = one.usages.iter().find(|(_, usage)| usage.spilled > 0) {
+            bail!("{kernel} for {} spills {} bytes of registers", one.name(), usage.spilled);
         }
     }
-    Ok(all)
+    Ok(())
 }
 
 /// The document with a new table: registers of each kernel by device, and its shared memory.

@@ -1,9 +1,11 @@
-//! The committed PTX: that it is its sources', and that the emulator's tests know all of its forms.
+//! The committed PTX and cubins: that they are their sources', and that the emulator's tests know all of its forms.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Read;
 use std::path::Path;
 
+use flate2::read::GzDecoder;
 use gimbal_cuda::ptx;
 use gimbal_libcuda::Module;
 use serde::Deserialize;
@@ -18,23 +20,44 @@ fn here() -> &'static Path {
 struct Manifest {
     sources: BTreeMap<String, String>,
     ptx: BTreeMap<String, String>,
+    cubins: BTreeMap<String, Cubin>,
+}
+
+#[derive(Deserialize)]
+struct Cubin {
+    sha256: String,
+    ptx: String,
+}
+
+impl Manifest {
+    /// Files beside it and their hashes, before compression.
+    fn kept(&self) -> BTreeMap<String, String> {
+        let cubins = self.cubins.iter().map(|(name, cubin)| (name.clone(), cubin.sha256.clone()));
+        assert!(self.cubins.values().all(|cubin| self.ptx.contains_key(&cubin.ptx)));
+        self.ptx.clone().into_iter().chain(cubins).collect()
+    }
+}
+
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[test]
 fn what_is_committed_was_made_of_these_sources() {
     let manifest = fs::read_to_string(here().join("ptx/MANIFEST.toml")).expect("the manifest");
     let manifest: Manifest = toml::from_str(&manifest).expect("the manifest");
-    for (folder, expect) in [("kernels", &manifest.sources), ("ptx", &manifest.ptx)] {
+    for (folder, expect) in [("kernels", &manifest.sources), ("ptx", &manifest.kept())] {
         let mut found = BTreeMap::new();
         for entry in fs::read_dir(here().join(folder)).expect("a folder") {
             let path = entry.expect("a file").path();
             let name = path.file_name().expect("a name").to_string_lossy().into_owned();
-            if name != "MANIFEST.toml" {
-                let hash = Sha256::digest(fs::read(&path).expect("a file"));
-                found.insert(
-                    name,
-                    hash.iter().map(|byte| format!("{byte:02x}")).collect::<String>(),
-                );
+            let bytes = fs::read(&path).expect("a file");
+            if let Some(cubin) = name.strip_suffix(".gz") {
+                let mut whole = Vec::new();
+                GzDecoder::new(&bytes[..]).read_to_end(&mut whole).expect("a cubin");
+                found.insert(cubin.to_owned(), hash(&whole));
+            } else if name != "MANIFEST.toml" {
+                found.insert(name, hash(&bytes));
             }
         }
         assert_eq!(&found, expect, "run cargo xtask kernels");

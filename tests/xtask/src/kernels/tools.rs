@@ -30,6 +30,8 @@ pub(super) const NVRTC: Tool = Tool {
 pub(super) struct Assembler {
     pub(super) tool: Tool,
     pub(super) version: &'static str,
+    /// Its cubins are committed: drivers of its major load them, whatever their minor.
+    pub(super) is_shipped: bool,
     /// Modules, each with a device's compute capability.
     pub(super) devices: &'static [(&'static str, u32)],
 }
@@ -43,6 +45,7 @@ pub(super) const ASSEMBLERS: [Assembler; 3] = [
             size: 20,
         },
         version: "11.8",
+        is_shipped: true,
         devices: &[("sm75", 75), ("sm80", 80), ("sm80", 86), ("sm80", 89), ("sm80", 90)],
     },
     Assembler {
@@ -53,6 +56,7 @@ pub(super) const ASSEMBLERS: [Assembler; 3] = [
             size: 41,
         },
         version: "12.9",
+        is_shipped: true,
         devices: &[("sm80", 100), ("sm80", 120)],
     },
     Assembler {
@@ -63,6 +67,7 @@ pub(super) const ASSEMBLERS: [Assembler; 3] = [
             size: 47,
         },
         version: "13.5",
+        is_shipped: false,
         devices: &[("sm75", 75), ("sm80", 80), ("sm80", 90), ("sm80", 100), ("sm80", 120)],
     },
 ];
