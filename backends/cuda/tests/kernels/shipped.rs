@@ -6,7 +6,7 @@ use std::io::Read;
 use std::path::Path;
 
 use flate2::read::GzDecoder;
-use gimbal_cuda::ptx;
+use gimbal_cuda::{images, ptx};
 use gimbal_libcuda::Module;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -26,6 +26,7 @@ struct Manifest {
 #[derive(Deserialize)]
 struct Cubin {
     sha256: String,
+    assembler: String,
     ptx: String,
 }
 
@@ -62,6 +63,31 @@ fn what_is_committed_was_made_of_these_sources() {
         }
         assert_eq!(&found, expect, "run cargo xtask kernels");
     }
+}
+
+/// The files of a device of each architecture under a driver of today, as the manifest has them.
+#[test]
+fn what_is_embedded_is_what_is_committed() {
+    let manifest = fs::read_to_string(here().join("ptx/MANIFEST.toml")).expect("the manifest");
+    let manifest: Manifest = toml::from_str(&manifest).expect("the manifest");
+    for (name, cubin) in &manifest.cubins {
+        let number = name.trim_start_matches("sm").trim_end_matches(".cubin");
+        let number: u32 = number.parse().expect("an architecture");
+        let images = images([number / 10, number % 10], [13, 0]).expect("images");
+        assert_eq!(&images[0].name, name);
+        assert_eq!(hash(&images[0].bytes), cubin.sha256, "{name}");
+        // The kernels that a device would get without its cubin.
+        assert_eq!(images.last().map(|image| &image.name), Some(&cubin.ptx), "{name}");
+        // A driver of 11.4 gets what an assembler of its major made, and nothing else.
+        let is_old = cubin.assembler.contains("==11.");
+        let old = images_of_r470(number);
+        assert_eq!(old.contains(name), is_old, "{name} by {}", cubin.assembler);
+    }
+}
+
+fn images_of_r470(number: u32) -> Vec<String> {
+    let images = images([number / 10, number % 10], [11, 4]).expect("images");
+    images.into_iter().map(|image| image.name).collect()
 }
 
 /// Those without operands, and those that every test's kernel has.
