@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use gimbal_engine::{Edge, Micros, OutputFormatter, Parser, Policy, SampleParams};
-use gimbal_hal::{KvDtype, Profile, Quantize};
+use gimbal_hal::{Dtype, KvDtype, Profile, Quantize};
 use gimbal_http::{HttpSettings, WebRules};
 use gimbal_onnx::KernelChoice;
 use gimbal_settings::Settings;
@@ -29,6 +29,8 @@ pub(crate) struct Process {
     pub(crate) kernels: KernelChoice,
     /// Where libonnxruntime is, if that was said.
     pub(crate) onnxruntime: Option<PathBuf>,
+    /// Where libcuda is, if that was said.
+    pub(crate) libcuda: Option<PathBuf>,
     /// Devices that may be used, by id or number; empty takes all.
     pub(crate) devices: Vec<String>,
     /// Whether the CPU computes where an accelerator cannot be used.
@@ -55,6 +57,7 @@ impl Process {
             threads,
             kernels: kernels(settings),
             onnxruntime: path("onnxruntime"),
+            libcuda: path("libcuda"),
             devices: list(settings, "devices"),
             fallback: match settings.text("devices_fallback") {
                 Some("allow") => Fallback::Allow,
@@ -156,6 +159,7 @@ fn profile(settings: &Settings) -> Profile {
         context_tokens_max: small("max_model_len"),
         kv_bytes: settings.integer("kv_cache_bytes"),
         kv_dtype: dtype.map(|(_, dtype)| dtype).unwrap_or_default(),
+        dtype: settings.text("dtype").and_then(Dtype::by_name),
         quantize: match settings.text("quantize") {
             Some("q8") => Some(Quantize::Q8),
             Some("q4") => Some(Quantize::Q4),
@@ -250,7 +254,7 @@ mod tests {
     use super::*;
 
     /// What is read elsewhere, where it is also told where it came from.
-    const ELSEWHERE: [&str; 11] = [
+    const ELSEWHERE: [&str; 9] = [
         "model",
         "host",
         "port",
@@ -260,10 +264,8 @@ mod tests {
         "api_key",
         "api_keys_file",
         // Told to mean nothing, as long as no platform asks for them.
-        "libcuda",
         "libnrt",
         "neuronx_cc",
-        "dtype",
     ];
 
     fn config(flags: &[(String, String)]) -> String {

@@ -49,9 +49,9 @@ pub static TABLE: &[Setting] = &[
     Setting {
         key: "backend",
         scope: Scope::Process(Names::Nothing),
-        doc: "What computes: the best found, the CPU, or a simulated device that prints SIMULATED.",
+        doc: "What computes: the best found, NVIDIA GPUs, the CPU, or a simulated device that prints SIMULATED.",
         unit: "",
-        kind: Kind::Choice(&["auto", "onnx", "sim"]),
+        kind: Kind::Choice(&["auto", "cuda", "onnx", "sim"]),
         environment: &[],
         default: |_| (Value::Text("auto".to_owned()), "the best device that fits the model"),
     },

@@ -1,18 +1,32 @@
-//! NVIDIA GPUs: our own kernels and how they are launched. There is no platform yet: nothing opens a
-//! device, and no kernel has run on one; tests run them on an emulated device (`tests/emulators`).
+//! NVIDIA GPUs: our own kernels, launched by NVIDIA's driver. No kernel has run on a GPU yet: tests run
+//! them on an emulated device (`tests/emulators`).
 //!
 //! `kernels/*.cu` are the sources, `ptx` what compiler and assemblers made of them (committed, so that a
-//! build needs no toolkit), `images` which of it a device is given, `launch` one function for each kernel:
-//! its grid and its parameters' bytes.
+//! build needs no toolkit).
+//!
+//! Reading order: `images` (which of that a device is given), `launch` (one function for each kernel: its
+//! grid and its parameters' bytes), `driver/` (the driver, through `cudarc`), `probe` (which devices there
+//! are), `program` (where a model lies in memory, and the launches of a step), `fit` (limits and memory, with
+//! reasons), `weights` (to the device), `inputs` (a batch as kernels read it), `step` (the `Backend`),
+//! `platform`.
 //!
 //! # Invariants
 //! - A launch is plain data, made without a device.
 //! - Blocks, threads and parameters of a kernel are known in `launch` alone.
 
+mod driver;
+mod fit;
 mod images;
+mod inputs;
 pub mod launch;
+mod platform;
+mod probe;
+mod program;
 mod ptx;
+mod step;
+mod weights;
 
 pub use images::{Image, Refused, images};
 pub use launch::{Launch, Type};
+pub use platform::CudaPlatform;
 pub use ptx::ptx;

@@ -36,6 +36,6 @@ pub use host::Host;
 pub use infer::{Infer, Port, Servable, Signature, Tensor, TensorData};
 pub use placement::{Batching, Claim, DeviceId, DeviceInfo, Fit, Kind, Placement, Seat, Unfit};
 pub use platform::{Class, DEVICE_SETTINGS, Packed, Platform, Probe, Reading, Tools};
-pub use profile::{KvDtype, Profile, Quantize};
+pub use profile::{Dtype, KvDtype, Profile, Quantize};
 pub use remote::{Remote, Told};
 pub use report::{KernelFigure, KernelReport, Peaks};

@@ -18,12 +18,48 @@ pub struct Profile {
     pub kv_bytes: Option<u64>,
     /// What keys and values are kept as.
     pub kv_dtype: KvDtype,
+    /// What accelerators compute in; `None` lets the platform decide by what the file has.
+    pub dtype: Option<Dtype>,
     /// What float weights are rounded to at load; `None` keeps them.
     pub quantize: Option<Quantize>,
     /// Copies of the model; `None` lets the platform decide.
     pub replicas: Option<u16>,
     /// Devices that share one copy; `None` lets the platform decide.
     pub ranks: Option<u16>,
+}
+
+/// What products are computed of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Dtype {
+    /// IEEE half.
+    F16,
+    /// The upper half of an f32.
+    Bf16,
+    /// f32.
+    F32,
+}
+
+impl Dtype {
+    /// By a name of the setting `dtype`; none for `auto`.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        match name {
+            "fp16" | "half" | "float16" => Some(Self::F16),
+            "bf16" | "bfloat16" => Some(Self::Bf16),
+            "fp32" | "float" | "float32" => Some(Self::F32),
+            _ => None,
+        }
+    }
+
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::F16 => "float16",
+            Self::Bf16 => "bfloat16",
+            Self::F32 => "float32",
+        }
+    }
 }
 
 /// What float weights are rounded to.

@@ -64,6 +64,7 @@ fn profile() -> Profile {
         context_tokens_max: None,
         kv_bytes: None,
         kv_dtype: KvDtype::F16,
+        dtype: None,
         quantize: None,
         replicas: None,
         ranks: None,

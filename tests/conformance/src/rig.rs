@@ -108,6 +108,7 @@ impl Rig {
             context_tokens_max: Some(CONTEXT),
             kv_bytes: None,
             kv_dtype,
+            dtype: None,
             quantize: None,
             replicas: None,
             ranks: None,

@@ -27,6 +27,7 @@ pub(crate) fn flags(process: &Process) -> Vec<String> {
         ("threads", process.threads.map(|threads| threads.to_string())),
         ("kernels", Some(process.kernels.name().to_owned())),
         ("onnxruntime", path(&process.onnxruntime)),
+        ("libcuda", path(&process.libcuda)),
         ("packed-cache", Some(packed)),
         ("simulation", path(&process.simulation)),
     ]

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use gimbal_cuda::CudaPlatform;
 use gimbal_hal::{DeviceError, Platform};
 use gimbal_machine::Machine;
 use gimbal_onnx::{OnnxPlatform, OnnxSettings};
@@ -25,8 +26,10 @@ pub(crate) fn platforms(process: &Process) -> Result<Vec<Arc<dyn Platform>>, Fai
         kernels: process.kernels,
     });
     let onnx = onnx.with_memory(Arc::new(|| Machine::memory_now(Path::new("/"))));
+    let cuda = CudaPlatform { library: process.libcuda.clone() };
+    let simulation = Simulation::of(process.simulation.clone())?;
     let mut all: Vec<Arc<dyn Platform>> =
-        vec![Arc::new(onnx), Arc::new(Simulation::of(process.simulation.clone())?)];
+        vec![Arc::new(cuda), Arc::new(onnx), Arc::new(simulation)];
     all.sort_by_key(|platform| platform.class());
     Ok(all)
 }

@@ -25,6 +25,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         &[
             "gimbal-batch",
             "gimbal-bench",
+            "gimbal-cuda",
             "gimbal-engine",
             "gimbal-hal",
             "gimbal-http",
@@ -54,7 +55,7 @@ const ARROWS: &[(&str, &[&str])] = &[
         ],
     ),
     ("gimbal-simulate", &["gimbal-batch", "gimbal-hal", "gimbal-scheduler", "gimbal-sim"]),
-    ("gimbal-cuda", &[]),
+    ("gimbal-cuda", &["gimbal-batch", "gimbal-hal", "gimbal-model"]),
     ("gimbal-libcuda", &[]),
     ("xtask", &[]),
 ];

@@ -1,0 +1,81 @@
+//! What a device is, without a context on it.
+//!
+//! Next: `device.rs`.
+
+use cudarc::driver::{DriverError, result, sys};
+
+/// What the driver tells of one device.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// Its name; an emulated one's begins with EMULATED.
+    pub(crate) name: String,
+    /// `GPU-` and 32 digits: stable over restarts.
+    pub(crate) uuid: String,
+    /// Compute capability.
+    pub(crate) capability: [u32; 2],
+    /// Memory it has, in bytes.
+    pub(crate) memory_bytes: u64,
+    /// Multiprocessors.
+    pub(crate) multiprocessors: u32,
+    /// CUDA version of the driver.
+    pub(crate) driver: [u32; 2],
+}
+
+/// How many devices there are.
+///
+/// # Errors
+/// The driver's code.
+pub(super) fn count() -> Result<u16, DriverError> {
+    result::device::get_count().map(|count| u16::try_from(count).unwrap_or(0))
+}
+
+/// What device `ordinal` is.
+///
+/// # Errors
+/// The driver's code.
+pub(crate) fn facts(ordinal: u16) -> Result<Facts, DriverError> {
+    use sys::CUdevice_attribute as Attribute;
+    let device = result::device::get(ordinal.into())?;
+    let attribute = |which: Attribute| {
+        // SAFETY: the device was found.
+        let value = unsafe { result::device::get_attribute(device, which) }?;
+        Ok::<u32, DriverError>(value.unsigned_abs())
+    };
+    // SAFETY: the device was found.
+    let memory = unsafe { result::device::total_mem(device) }?;
+    Ok(Facts {
+        name: result::device::get_name(device)?,
+        uuid: uuid(result::device::get_uuid(device)?),
+        capability: [
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
+            attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
+        ],
+        memory_bytes: memory as u64,
+        multiprocessors: attribute(Attribute::CU_DEVICE_ATTRIBUTE_MULTIPROCESSOR_COUNT)?,
+        driver: driver()?,
+    })
+}
+
+/// As `nvidia-smi -L` has it.
+fn uuid(uuid: sys::CUuuid) -> String {
+    let mut text = "GPU-".to_owned();
+    for (i, byte) in uuid.bytes.into_iter().enumerate() {
+        if [4, 6, 8, 10].contains(&i) {
+            text.push('-');
+        }
+        text += &format!("{:02x}", byte.cast_unsigned());
+    }
+    text
+}
+
+/// The CUDA version that the driver has; it may be asked before `init`.
+///
+/// # Errors
+/// The driver's code.
+pub(super) fn driver() -> Result<[u32; 2], DriverError> {
+    let mut version = 0;
+    // SAFETY: the number is written before the call returns.
+    unsafe { sys::cuDriverGetVersion(&raw mut version) }.result()?;
+    let version = u32::try_from(version).unwrap_or(0);
+    Ok([version / 1000, version % 1000 / 10])
+}

@@ -1,0 +1,228 @@
+//! Whether a model runs on these devices, with which limits, and why.
+//!
+//! Decides from shapes and sizes alone: the program of `program.rs`, laid out at address 0, says what it
+//! takes. Next: `weights.rs`.
+
+use gimbal_batch::{Kv, Limits, Prefill, Sampling, Shape};
+use gimbal_hal::{Claim, DeviceInfo, Dtype, Fit, Kind, KvDtype, Placement, Profile, Unfit};
+use gimbal_model::Model;
+use gimbal_model::fuse::{Fused, fuse};
+use gimbal_model::weights::DType;
+
+use crate::launch::Type;
+use crate::probe::NAME;
+use crate::program::{BLOCK_TOKENS, Bytes, Program, Sizes};
+
+/// What a context, our modules and the driver's own buffers take beside what is allocated. Not measured on
+/// a device: NVIDIA's tools show 250 to 500 MB of an idle context.
+const CONTEXT_BYTES: u64 = 512 << 20;
+
+/// Fits a model to devices, one copy to each.
+pub(crate) fn fit(devices: &[DeviceInfo], model: &Model, profile: &Profile) -> Result<Fit, Unfit> {
+    let fused = fuse(&model.graph).map_err(op)?;
+    let mut why = Vec::new();
+    let placed = placed(devices, profile)?;
+    let smallest = placed.iter().min_by_key(|device| device.memory_bytes);
+    let device = smallest.ok_or_else(|| op("a model without a device".to_owned()))?;
+    let kind = kind(device, model, profile, &mut why)?;
+    if profile.kv_dtype == KvDtype::Int8 {
+        let why = "keys and values are kept in 16 bits on this platform: use f16".to_owned();
+        return Err(Unfit::Setting { setting: "kv_cache_dtype", value: "int8".to_owned(), why });
+    }
+    let context = context(model, profile, &mut why)?;
+    let rows = profile.rows_max.max(profile.sequences_max);
+    let sizes = Sizes { rows, sequences: profile.sequences_max, context, blocks: 0 };
+    let (blocks, bytes) = blocks(device, model, &fused, (kind, sizes), profile, &mut why)?;
+    why.push(format!(
+        "weights = {} bytes in {}, activations and logits = {} for steps of {rows} rows",
+        bytes.weights,
+        kind.name(),
+        bytes.work
+    ));
+    let limits = Limits {
+        kv: Kv { blocks, block_tokens: BLOCK_TOKENS },
+        shape: Shape::Varlen { rows_max: rows },
+        prefill: Prefill::Chunked,
+        sequences_max: profile.sequences_max,
+        context_tokens_max: context,
+        vocab: u32::try_from(model.graph.vocab()).unwrap_or(u32::MAX),
+        adapters_max: 0,
+        inject_width: 0,
+        depth: 1,
+        sampling: Sampling::HOST,
+        // Few rows and many are multiplied by kernels that add in other orders.
+        batch_invariant: false,
+    };
+    let claim = |device: &DeviceInfo| Claim { device: device.id.clone(), bytes: bytes.total() };
+    Ok(Fit {
+        claims: placed.iter().map(claim).collect(),
+        replicas: placed.into_iter().map(|device| Placement { devices: vec![device] }).collect(),
+        kind: Kind::Generate(limits),
+        profile: profile.clone(),
+        why,
+    })
+}
+
+/// The program that `fit` promised, from an address on.
+pub(crate) fn program(fit: &Fit, model: &Model, base: u64) -> Result<Program, String> {
+    let limits = fit.limits().ok_or("it does not generate")?;
+    let Shape::Varlen { rows_max } = limits.shape else {
+        return Err("a GPU has no compiled shapes".to_owned());
+    };
+    let device = fit.replicas.first().and_then(|placed| placed.devices.first());
+    let device = device.ok_or("a model without a device")?;
+    let kind = kind(device, model, &fit.profile, &mut Vec::new());
+    let kind = kind.map_err(|unfit| unfit.to_string())?;
+    let sizes = Sizes {
+        rows: rows_max,
+        sequences: limits.sequences_max,
+        context: limits.context_tokens_max,
+        blocks: limits.kv.blocks,
+    };
+    Program::new(&model.graph, &fuse(&model.graph)?, kind, sizes, base)
+}
+
+fn op(what: String) -> Unfit {
+    Unfit::Op { platform: NAME, what }
+}
+
+/// The devices that hold a copy each: as many as are asked for, or all.
+fn placed(devices: &[DeviceInfo], profile: &Profile) -> Result<Vec<DeviceInfo>, Unfit> {
+    if let Some(ranks @ 2..) = profile.ranks {
+        let why = "a copy on several GPUs is not computed yet: use 1, and replicas for more GPUs";
+        let (setting, value) = ("tensor_parallel_degree", ranks.to_string());
+        return Err(Unfit::Setting { setting, value, why: why.to_owned() });
+    }
+    let copies = profile.replicas.map_or(devices.len(), usize::from);
+    if copies > devices.len() {
+        let why = format!("a copy has a GPU for itself, and there are {}", devices.len());
+        return Err(Unfit::Setting { setting: "replicas", value: copies.to_string(), why });
+    }
+    Ok(devices[..copies].to_vec())
+}
+
+/// What is computed in: as set, or as most of the file is.
+fn kind(
+    device: &DeviceInfo,
+    model: &Model,
+    profile: &Profile,
+    why: &mut Vec<String>,
+) -> Result<Type, Unfit> {
+    let capability = device.features.iter().find_map(|f| f.strip_prefix("sm_")?.parse().ok());
+    let has_bf16 = capability.is_none_or(|capability: u32| capability >= 80);
+    let set = |value: Dtype, why: String| Unfit::Setting {
+        setting: "dtype",
+        value: value.name().to_owned(),
+        why,
+    };
+    let name = &device.name;
+    let (kind, reason) = match profile.dtype {
+        Some(Dtype::F16) => (Type::F16, "as set".to_owned()),
+        Some(Dtype::Bf16) if has_bf16 => (Type::Bf16, "as set".to_owned()),
+        Some(Dtype::Bf16) => {
+            return Err(set(Dtype::Bf16, format!("{name} multiplies float16 only")));
+        }
+        Some(Dtype::F32) => {
+            return Err(set(Dtype::F32, "kernels are for float16 and bfloat16".to_owned()));
+        }
+        None if !has_bf16 => (Type::F16, format!("{name} multiplies nothing else")),
+        None if is_mostly(model, DType::F16) => (Type::F16, "the file is".to_owned()),
+        None if is_mostly(model, DType::BF16) => (Type::Bf16, "the file is".to_owned()),
+        None => (Type::Bf16, "it has the range of what the file was made of".to_owned()),
+    };
+    why.push(format!("dtype = {}: {reason}", kind.name()));
+    Ok(kind)
+}
+
+/// True if most bytes of the weights are of that type.
+fn is_mostly(model: &Model, dtype: DType) -> bool {
+    let bytes = |is: bool| {
+        let entries = model.weights.entries().filter(|(_, e)| (e.dtype == dtype) == is);
+        entries.map(|(_, e)| e.bytes.len()).sum::<usize>()
+    };
+    bytes(true) > bytes(false)
+}
+
+fn context(model: &Model, profile: &Profile, why: &mut Vec<String>) -> Result<u32, Unfit> {
+    let refused = |set: u32, why: String| Unfit::Setting {
+        setting: "max_model_len",
+        value: set.to_string(),
+        why,
+    };
+    let trained = model.context_tokens;
+    match profile.context_tokens_max {
+        Some(0) => Err(refused(0, "a sequence has at least one token".to_owned())),
+        Some(set) if set > trained => {
+            Err(refused(set, format!("the model was trained for {trained} tokens")))
+        }
+        Some(set) => Ok(set),
+        None => {
+            why.push(format!("max_model_len = {trained}: the model's own"));
+            Ok(trained)
+        }
+    }
+}
+
+/// Blocks of the KV cache: as set, or what all sequences can use of what the rest leaves.
+fn blocks(
+    device: &DeviceInfo,
+    model: &Model,
+    fused: &[Fused],
+    (kind, sizes): (Type, Sizes),
+    profile: &Profile,
+    why: &mut Vec<String>,
+) -> Result<(u32, Bytes), Unfit> {
+    let bytes = |blocks: u32| {
+        let program = Program::new(&model.graph, fused, kind, Sizes { blocks, ..sizes }, 0);
+        program.map(|program| program.bytes).map_err(op)
+    };
+    let (none, one) = (bytes(0)?, profile.kv_dtype.bytes_per_token(&model.graph));
+    let each = one * u64::from(BLOCK_TOKENS);
+    let least = sizes.context.div_ceil(BLOCK_TOKENS);
+    let fixed = none.total() + CONTEXT_BYTES;
+    let have = device.memory_bytes;
+    let need_bytes = fixed + u64::from(least) * each;
+    if need_bytes > have {
+        let what = format!(
+            "{} for weights, {} for activations, {} for the KV of one sequence of {} tokens, \
+             {CONTEXT_BYTES} for the driver's own",
+            none.weights,
+            none.work,
+            u64::from(least) * each,
+            sizes.context
+        );
+        let (setting, have_why) = ("max_model_len", device.memory_why.clone());
+        return Err(Unfit::Memory { need_bytes, have_bytes: have, have_why, what, setting });
+    }
+    let room = (have - fixed) / each;
+    let (blocks, reason) = match profile.kv_bytes {
+        Some(set) if set / each < u64::from(least) || set / each > room => {
+            let why = format!(
+                "it must lie between {} (one sequence of {} tokens) and {}, which is what the rest leaves \
+                 of {have} bytes {}",
+                u64::from(least) * each,
+                sizes.context,
+                room * each,
+                device.memory_why
+            );
+            return Err(Unfit::Setting { setting: "kv_cache_bytes", value: set.to_string(), why });
+        }
+        Some(set) => (set / each, "as set".to_owned()),
+        None => {
+            let full = u64::from(least) * u64::from(sizes.sequences);
+            let reason = format!(
+                "least of {} sequences of {} tokens ({full} blocks) and what the rest leaves of {have} \
+                 bytes ({room} blocks); {}",
+                sizes.sequences, sizes.context, device.memory_why
+            );
+            (full.min(room), reason)
+        }
+    };
+    let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+    let bytes = bytes(blocks)?;
+    why.push(format!(
+        "kv = {blocks} blocks of {BLOCK_TOKENS} tokens, {} bytes: {reason}",
+        bytes.kv
+    ));
+    Ok((blocks, bytes))
+}

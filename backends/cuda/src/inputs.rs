@@ -1,0 +1,116 @@
+//! A batch as the kernels read it: one array of words for each step.
+//!
+//! Rows of sequences that have one row come first, so that one launch of the split kernel computes them.
+//! Next: `step.rs`.
+
+use gimbal_batch::{Batch, Part, TokenId};
+
+use crate::launch::{SPLIT, Tile};
+use crate::program::{BLOCK_TOKENS, Program, Shape};
+
+/// Where a row's key and value go that nobody wants: nowhere.
+pub(crate) const NO_CELL: u32 = u32::MAX;
+
+/// A step's words, and where what is in them lies.
+#[derive(Debug, Default)]
+pub(crate) struct Inputs {
+    /// What the step has.
+    pub(crate) shape: Shape,
+    words: Vec<u32>,
+    /// Parts of the batch, those of one row first, with their first row in the batch.
+    parts: Vec<(Part, u32)>,
+    /// Rows of the batch by their place on the device.
+    places: Vec<u32>,
+}
+
+impl Inputs {
+    /// Reads a legal batch whose rows have these tokens.
+    pub(crate) fn read(&mut self, program: &Program, batch: &Batch, ids: &[TokenId]) {
+        self.sort(batch);
+        let singles = self.parts.iter().filter(|(part, _)| part.rows == 1).count();
+        let tile = program.tile_rows();
+        let tokens = |part: &Part| part.start + part.rows;
+        let blocks = |part: &Part| tokens(part).div_ceil(BLOCK_TOKENS);
+        let parts = self.parts.iter().map(|(part, _)| part);
+        let longest = parts.clone().take(singles).map(tokens).max().unwrap_or(0);
+        self.shape = Shape {
+            rows: count(ids.len()),
+            singles: count(singles),
+            parts: count(self.parts.len()),
+            stride: parts.clone().map(blocks).max().unwrap_or(0),
+            splits: longest.div_ceil(SPLIT),
+            tiles: parts.skip(singles).map(|part| part.rows.div_ceil(tile)).sum(),
+            outputs: count(batch.outputs.len()),
+        };
+        self.fill(batch, ids, tile);
+    }
+
+    /// As the device reads them.
+    #[must_use]
+    pub(crate) fn words(&self) -> &[u32] {
+        &self.words
+    }
+
+    fn sort(&mut self, batch: &Batch) {
+        self.parts.clear();
+        let mut row = 0;
+        for part in &batch.parts {
+            self.parts.push((part.clone(), row));
+            row += part.rows;
+        }
+        self.parts.sort_by_key(|(part, _)| part.rows > 1);
+        self.places.clear();
+        self.places.resize(row as usize, 0);
+        let mut place = 0;
+        for (part, first) in &self.parts {
+            for row in *first..first + part.rows {
+                self.places[row as usize] = place;
+                place += 1;
+            }
+        }
+    }
+
+    fn fill(&mut self, batch: &Batch, ids: &[TokenId], tile: u32) {
+        let at = self.shape.places().map(|place| place as usize);
+        let stride = self.shape.stride as usize;
+        let words = &mut self.words;
+        words.clear();
+        words.resize(at[7], 0);
+        let (mut place, mut tiles) = (0_usize, at[6]);
+        for (sequence, (part, first)) in self.parts.iter().enumerate() {
+            let table = batch.table(part);
+            let row = at[5] + sequence * stride;
+            for (word, block) in words[row..row + stride].iter_mut().zip(table) {
+                *word = block.0;
+            }
+            for i in 0..part.rows {
+                let position = part.start + i;
+                let block = table[(position / BLOCK_TOKENS) as usize].0;
+                words[at[0] + place] = ids[(first + i) as usize].get();
+                words[at[1] + place] = position;
+                words[at[2] + place] = block * BLOCK_TOKENS + position % BLOCK_TOKENS;
+                place += 1;
+            }
+            if part.rows == 1 {
+                words[at[4] + sequence] = part.start + 1;
+                continue;
+            }
+            let begin = count(place) - part.rows;
+            for done in (0..part.rows).step_by(tile as usize) {
+                let rows = tile.min(part.rows - done);
+                let (row, start) = (begin + done, part.start + done);
+                let tile = Tile { row, rows, sequence: count(sequence), start };
+                words[tiles..tiles + 4].copy_from_slice(&tile.words());
+                tiles += 4;
+            }
+        }
+        for (word, output) in words[at[3]..at[4]].iter_mut().zip(&batch.outputs) {
+            *word = self.places[output.row as usize];
+        }
+    }
+}
+
+/// Counts of a batch are far below `u32::MAX`: `Batch::check` holds them to the limits.
+fn count(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}

@@ -1,0 +1,229 @@
+//! The launches of a step.
+//!
+//! Rows of sequences that have one in the step come first (`inputs` sorts them so): the split kernel
+//! computes those, the tiled one all others. Next: `../inputs.rs`.
+
+use std::ops::Range;
+
+use gimbal_model::graph::Act;
+
+use super::nodes::{Attention, Block, FeedForward, Matrix};
+use super::{Program, Sizes, Work};
+use crate::launch::{self, Address, Attend, Launch, Norm, Output, Rope, tile_rows};
+
+/// Rows of a product whose columns do not fill the tiles of `gemm`.
+const ROWS_FEW: u32 = 8;
+/// What the columns of `gemm` are a multiple of.
+const COLUMNS: u32 = 8;
+/// Words of a tile.
+const TILE_WORDS: u32 = 4;
+
+/// What a step has, and so where its words lie: token, position and cell of each row, the rows that are
+/// picked, the tokens that each single row sees, block tables, tiles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Shape {
+    /// Rows of all sequences.
+    pub(crate) rows: u32,
+    /// Of them the first, which are alone in their sequence.
+    pub(crate) singles: u32,
+    /// Sequences.
+    pub(crate) parts: u32,
+    /// Blocks of a table's row.
+    pub(crate) stride: u32,
+    /// Splits of the longest single row's tokens.
+    pub(crate) splits: u32,
+    /// Tiles of the other rows.
+    pub(crate) tiles: u32,
+    /// Rows whose logits are wanted.
+    pub(crate) outputs: u32,
+}
+
+impl Shape {
+    /// Words before each array: tokens, positions, cells, picked rows, lengths, tables, tiles; and all.
+    #[must_use]
+    pub(crate) fn places(self) -> [u32; 8] {
+        let Self { rows, singles, parts, stride, tiles, outputs, .. } = self;
+        let lengths = 3 * rows + outputs;
+        let tables = lengths + singles;
+        let tiled = (tables + parts * stride).next_multiple_of(TILE_WORDS);
+        [0, rows, 2 * rows, 3 * rows, lengths, tables, tiled, tiled + tiles * TILE_WORDS]
+    }
+}
+
+impl Sizes {
+    /// Words that a step may have.
+    #[must_use]
+    pub(crate) fn words_max(self) -> u32 {
+        let Self { rows, sequences, context, .. } = self;
+        let stride = context.div_ceil(super::BLOCK_TOKENS);
+        let tiles = rows.div_ceil(tile_rows(256)) + sequences;
+        Shape {
+            rows,
+            singles: sequences,
+            parts: sequences,
+            stride,
+            splits: 0,
+            tiles,
+            outputs: rows,
+        }
+        .places()[7]
+    }
+}
+
+impl Program {
+    /// Rows that a tile may have.
+    #[must_use]
+    pub(crate) fn tile_rows(&self) -> u32 {
+        let attentions = self.blocks.iter().filter_map(|block| match block {
+            Block::Attention(node) => Some(tile_rows(node.dim)),
+            Block::FeedForward(_) => None,
+        });
+        attentions.min().unwrap_or(tile_rows(64))
+    }
+
+    /// All rows through all blocks.
+    #[must_use]
+    pub(crate) fn body(&self, shape: Shape) -> Vec<Launch> {
+        let place = |i: usize| self.inputs + u64::from(shape.places()[i]) * 4;
+        let table = [self.work.hidden, self.table.at, place(0)];
+        let mut all =
+            vec![launch::embed(self.kind, table, self.table.scale, [shape.rows, self.hidden])];
+        for block in &self.blocks {
+            match block {
+                Block::Attention(node) => self.attention(node, shape, &mut all),
+                Block::FeedForward(node) => self.feed_forward(node, shape.rows, &mut all),
+            }
+        }
+        all
+    }
+
+    /// Logits of some of the outputs, at most `SLAB_ROWS`.
+    #[must_use]
+    pub(crate) fn head(&self, shape: Shape, outputs: Range<u32>) -> Vec<Launch> {
+        let rows = outputs.end - outputs.start;
+        let picked = self.inputs + u64::from(shape.places()[3] + outputs.start) * 4;
+        let places = [self.work.normed, self.work.hidden, picked];
+        let sizes = [rows, self.hidden];
+        let mut all = vec![launch::rms_norm(self.kind, self.head.norm, places, sizes)];
+        let to = (Output::Float, self.logits);
+        self.product(to, self.work.normed, self.head.weight, rows, &mut all);
+        all
+    }
+
+    /// The largest of each row of logits, to `tokens` `[rows]` u32.
+    #[must_use]
+    pub(crate) fn argmax(&self, tokens: Address, rows: u32) -> Launch {
+        launch::argmax([tokens, self.logits], [rows, self.vocab()])
+    }
+
+    fn norm(&self, norm: Norm, rows: u32) -> Launch {
+        let places = [self.work.normed, self.work.hidden, 0];
+        launch::rms_norm(self.kind, norm, places, [rows, self.hidden])
+    }
+
+    /// `out [rows, n]`, or what is added to it.
+    fn product(
+        &self,
+        (output, out): (Output, Address),
+        x: Address,
+        weight: Matrix,
+        rows: u32,
+        all: &mut Vec<Launch>,
+    ) {
+        let Matrix { at, n, k } = weight;
+        let each = if n.is_multiple_of(COLUMNS) { rows.max(1) } else { ROWS_FEW };
+        let bytes = if output == Output::Same { 2 } else { 4 };
+        for first in (0..rows).step_by(each as usize) {
+            let row = u64::from(first);
+            let places = [out + row * u64::from(n) * bytes, x + row * u64::from(k) * 2, at];
+            let sizes = [each.min(rows - first), n, k];
+            all.push(launch::linear(self.kind, output, places, sizes));
+        }
+    }
+
+    /// An output of a block: added to the residual stream, normalised before where the model wants it.
+    fn add(
+        &self,
+        x: Address,
+        weight: Matrix,
+        post: Option<Norm>,
+        rows: u32,
+        all: &mut Vec<Launch>,
+    ) {
+        let Work { hidden, out, .. } = self.work;
+        match post {
+            None => self.product((Output::Add, hidden), x, weight, rows, all),
+            Some(norm) => {
+                self.product((Output::Same, out), x, weight, rows, all);
+                all.push(launch::rms_norm_add(self.kind, norm, [hidden, out], [rows, self.hidden]));
+            }
+        }
+    }
+
+    fn attention(&self, node: &Attention, shape: Shape, all: &mut Vec<Launch>) {
+        let Work { normed, qkv, attended, .. } = self.work;
+        let (rows, places) = (shape.rows, shape.places());
+        let place = |i: usize| self.inputs + u64::from(places[i]) * 4;
+        all.push(self.norm(node.norm, rows));
+        self.product((Output::Same, qkv), normed, node.qkv, rows, all);
+        for group in node.qk_norms.iter().flatten() {
+            let sizes = [rows, group.groups, group.cols];
+            let columns = [group.first, node.qkv.n];
+            all.push(launch::rms_norm_groups(self.kind, group.norm, qkv, sizes, columns));
+        }
+        let rope = Rope {
+            qkv,
+            bias: node.bias,
+            angles: node.rope.angles,
+            position: place(1),
+            cell: place(2),
+            heads: node.heads,
+            dim: node.dim,
+            pairs: node.rope.pairs,
+            is_adjacent: node.rope.is_adjacent,
+        };
+        all.push(launch::rope_kv_write(self.kind, rope, node.cache, rows));
+        self.attend(node, shape, all);
+        self.add(attended, node.out, node.post, rows, all);
+    }
+
+    fn attend(&self, node: &Attention, shape: Shape, all: &mut Vec<Launch>) {
+        let Work { qkv, attended, parts, shares, .. } = self.work;
+        let places = shape.places();
+        let place = |i: usize| self.inputs + u64::from(places[i]) * 4;
+        let attend = Attend {
+            queries: qkv,
+            stride: node.qkv.n,
+            table: place(5),
+            table_stride: shape.stride,
+            heads: node.heads,
+            dim: node.dim,
+            scale: node.scale,
+            softcap: node.softcap,
+            window: node.window,
+        };
+        let (kind, singles, splits) = (self.kind, shape.singles, shape.splits);
+        if singles > 0 {
+            let to = [parts, shares, place(4)];
+            all.push(launch::decode(kind, attend, node.cache, to, [singles, splits]));
+            let sizes = [singles, node.heads, node.dim, splits];
+            all.push(launch::merge(kind, [attended, parts, shares], sizes));
+        }
+        if shape.tiles > 0 {
+            let to = [attended, place(6)];
+            all.push(launch::prefill(kind, attend, node.cache, to, shape.tiles));
+        }
+    }
+
+    fn feed_forward(&self, node: &FeedForward, rows: u32, all: &mut Vec<Launch>) {
+        let Work { normed, both, gated, .. } = self.work;
+        all.push(self.norm(node.norm, rows));
+        self.product((Output::Same, both), normed, node.both, rows, all);
+        let activate = match node.act {
+            Act::Silu => launch::silu_mul,
+            Act::GeluTanh => launch::gelu_mul,
+        };
+        all.push(activate(self.kind, [gated, both], [rows, node.down.k]));
+        self.add(gated, node.down, node.post, rows, all);
+    }
+}

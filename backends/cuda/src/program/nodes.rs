@@ -1,0 +1,307 @@
+//! Fused nodes with the addresses of their weights and caches.
+//!
+//! What no kernel computes is refused here, by name. Next: `launches.rs`.
+
+use std::collections::HashMap;
+
+use gimbal_model::fuse::{self, Fused, QkNorms};
+use gimbal_model::graph::{Act, Graph, Pair, State, WeightId};
+
+use super::room::Room;
+use super::{BLOCK_TOKENS, Sizes, Work};
+use crate::launch::{Address, Cache, Norm, SPLIT};
+
+/// Bytes of a weight's or an activation's element.
+const ELEMENT: u64 = 2;
+/// What the depth of a product is a multiple of.
+const DEPTH: usize = 32;
+/// Columns that a head may have.
+const DIMS: [usize; 4] = [64, 96, 128, 256];
+
+/// `[n, k]`.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Matrix {
+    pub(super) at: Address,
+    pub(super) n: u32,
+    pub(super) k: u32,
+}
+
+/// The embedding.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Table {
+    pub(super) at: Address,
+    pub(super) scale: f32,
+}
+
+/// Logits of picked rows.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Head {
+    pub(super) norm: Norm,
+    pub(super) weight: Matrix,
+}
+
+#[derive(Clone, Debug)]
+pub(super) enum Block {
+    Attention(Box<Attention>),
+    FeedForward(FeedForward),
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct Attention {
+    pub(super) norm: Norm,
+    pub(super) qkv: Matrix,
+    pub(super) bias: Address,
+    /// Groups of queries and keys, columns of each, and their norms.
+    pub(super) qk_norms: Option<[GroupNorm; 2]>,
+    pub(super) rope: Turn,
+    /// Placed after all weights.
+    pub(super) cache: Cache,
+    pub(super) heads: u32,
+    pub(super) dim: u32,
+    pub(super) scale: f32,
+    pub(super) softcap: Option<f32>,
+    pub(super) window: Option<u32>,
+    pub(super) out: Matrix,
+    pub(super) post: Option<Norm>,
+}
+
+/// Norms of neighbouring groups of a row.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct GroupNorm {
+    pub(super) norm: Norm,
+    pub(super) groups: u32,
+    pub(super) cols: u32,
+    pub(super) first: u32,
+}
+
+/// How heads turn; no pair where they do not.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Turn {
+    pub(super) angles: Address,
+    pub(super) pairs: u32,
+    pub(super) is_adjacent: bool,
+}
+
+#[derive(Clone, Debug)]
+pub(super) struct FeedForward {
+    pub(super) norm: Norm,
+    pub(super) both: Matrix,
+    pub(super) act: Act,
+    pub(super) down: Matrix,
+    pub(super) post: Option<Norm>,
+}
+
+/// Nodes that were placed, and the widths of what they leave.
+pub(super) struct Nodes<'a> {
+    graph: &'a Graph,
+    sizes: Sizes,
+    pub(super) table: Option<Table>,
+    pub(super) head: Option<Head>,
+    pub(super) blocks: Vec<Block>,
+    pub(super) weights: Vec<(WeightId, Address)>,
+    pub(super) angles: Vec<Address>,
+    turns: HashMap<usize, Turn>,
+    /// Columns of queries, keys and values; of queries; of a feed-forward; each the widest.
+    widths: [u32; 3],
+}
+
+impl<'a> Nodes<'a> {
+    pub(super) fn new(graph: &'a Graph, sizes: Sizes) -> Self {
+        Self {
+            graph,
+            sizes,
+            table: None,
+            head: None,
+            blocks: Vec::new(),
+            weights: Vec::new(),
+            angles: vec![0; graph.ropes.len()],
+            turns: HashMap::new(),
+            widths: [0; 3],
+        }
+    }
+
+    pub(super) fn add(&mut self, node: &Fused, room: &mut Room) -> Result<(), String> {
+        match node {
+            Fused::Embed { table, scale } => {
+                let at = self.matrix(&[*table], room)?.at;
+                self.table = Some(Table { at, scale: *scale });
+            }
+            Fused::Attention(node) => {
+                let block = self.attention(node, room)?;
+                self.blocks.push(Block::Attention(Box::new(block)));
+            }
+            Fused::FeedForward(node) => {
+                let block = self.feed_forward(node, room)?;
+                self.blocks.push(Block::FeedForward(block));
+            }
+            Fused::Head(node) => {
+                let (norm, weight) =
+                    (self.norm(node.norm, room), self.matrix(&[node.weight], room)?);
+                self.head = Some(Head { norm, weight });
+            }
+        }
+        Ok(())
+    }
+
+    /// Matrices that lie below one another: their products are one.
+    fn matrix(&mut self, ids: &[WeightId], room: &mut Room) -> Result<Matrix, String> {
+        let weights: Vec<_> = ids.iter().map(|id| &self.graph.weights[id.0]).collect();
+        let (k, n) = (weights[0].inp, weights.iter().map(|w| w.out).sum::<usize>());
+        if !k.is_multiple_of(DEPTH) {
+            let name = &weights[0].name;
+            return Err(format!("{name} with {k} columns: no multiple of {DEPTH}"));
+        }
+        // An embedding that is the output projection, too, lies here once.
+        let known = |id: &WeightId| self.weights.iter().find(|(known, _)| known == id);
+        let at = match ids {
+            [id] if known(id).is_some() => known(id).map_or(0, |(_, at)| *at),
+            _ => {
+                let at = room.take((n * k) as u64 * ELEMENT);
+                let mut next = at;
+                for (id, weight) in ids.iter().zip(weights) {
+                    self.weights.push((*id, next));
+                    next += (weight.out * k) as u64 * ELEMENT;
+                }
+                at
+            }
+        };
+        Ok(Matrix { at, n: narrow(n), k: narrow(k) })
+    }
+
+    /// Vectors, one after the other.
+    fn vector(&mut self, ids: &[WeightId], room: &mut Room) -> Address {
+        let length = |id: &WeightId| self.graph.weights[id.0].out as u64 * ELEMENT;
+        let at = room.take(ids.iter().map(length).sum());
+        let mut next = at;
+        for id in ids {
+            self.weights.push((*id, next));
+            next += length(id);
+        }
+        at
+    }
+
+    fn norm(&mut self, norm: fuse::Norm, room: &mut Room) -> Norm {
+        Norm { weight: self.vector(&[norm.weight], room), eps: norm.eps }
+    }
+
+    fn attention(&mut self, node: &fuse::Attention, room: &mut Room) -> Result<Attention, String> {
+        let State::Kv { kv_heads, head_dim, window } = self.graph.states[node.state.0];
+        if !DIMS.contains(&head_dim) {
+            return Err(format!("heads of {head_dim} columns: kernels are for {DIMS:?}"));
+        }
+        let norm = node.norm.ok_or("an attention block without a norm before it")?;
+        if node.bias.is_some() && node.qk_norms.is_some() {
+            return Err("queries with a bias and a norm".to_owned());
+        }
+        let (heads, dim) = (narrow(node.heads), narrow(head_dim));
+        let norm = self.norm(norm, room);
+        let qkv = self.matrix(&node.qkv, room)?;
+        let bias = node.bias.map_or(0, |bias| self.vector(&bias, room));
+        let qk_norms = node.qk_norms.map(|norms| {
+            let (norms, is_whole) = match norms {
+                QkNorms::Head(norms) => (norms, false),
+                QkNorms::Row(norms) => (norms, true),
+            };
+            let heads = [heads, narrow(kv_heads)];
+            let group = |i: usize, norm: Norm| {
+                let (groups, cols) = if is_whole { (1, heads[i] * dim) } else { (heads[i], dim) };
+                GroupNorm { norm, groups, cols, first: if i == 0 { 0 } else { heads[0] * dim } }
+            };
+            [group(0, self.norm(norms[0], room)), group(1, self.norm(norms[1], room))]
+        });
+        let rope = node.rope.map_or(Turn::default(), |rope| self.turn(rope.0, room));
+        let out = self.matrix(&[node.out], room)?;
+        let post = node.post.map(|norm| self.norm(norm, room));
+        self.widths[0] = self.widths[0].max(qkv.n);
+        self.widths[1] = self.widths[1].max(heads * dim);
+        let cache =
+            Cache { keys: 0, values: 0, kv_heads: narrow(kv_heads), block_tokens: BLOCK_TOKENS };
+        let (scale, softcap, window) = (node.scale, node.softcap, window.map(narrow));
+        Ok(Attention {
+            norm,
+            qkv,
+            bias,
+            qk_norms,
+            rope,
+            cache,
+            heads,
+            dim,
+            scale,
+            softcap,
+            window,
+            out,
+            post,
+        })
+    }
+
+    fn turn(&mut self, rope: usize, room: &mut Room) -> Turn {
+        if let Some(turn) = self.turns.get(&rope) {
+            return *turn;
+        }
+        let table = &self.graph.ropes[rope];
+        let pairs = narrow(table.frequencies.len());
+        let angles = room.take(u64::from(self.sizes.context) * u64::from(pairs) * 8);
+        let turn = Turn { angles, pairs, is_adjacent: table.pair == Pair::Adjacent };
+        self.angles[rope] = angles;
+        self.turns.insert(rope, turn);
+        turn
+    }
+
+    fn feed_forward(
+        &mut self,
+        node: &fuse::FeedForward,
+        room: &mut Room,
+    ) -> Result<FeedForward, String> {
+        let norm = node.norm.ok_or("a feed-forward block without a norm before it")?;
+        let norm = self.norm(norm, room);
+        let both = self.matrix(&[node.gate, node.up], room)?;
+        let down = self.matrix(&[node.down], room)?;
+        let post = node.post.map(|norm| self.norm(norm, room));
+        self.widths[2] = self.widths[2].max(down.k);
+        Ok(FeedForward { norm, both, act: node.act, down, post })
+    }
+
+    /// Keys and values of all layers; tells how many bytes.
+    pub(super) fn place_caches(&mut self, room: &mut Room) -> u64 {
+        let start = room.next();
+        let cells = u64::from(self.sizes.blocks) * u64::from(BLOCK_TOKENS);
+        for block in &mut self.blocks {
+            let Block::Attention(node) = block else { continue };
+            let bytes = cells * u64::from(node.cache.kv_heads * node.dim) * ELEMENT;
+            node.cache.keys = room.take(bytes);
+            node.cache.values = room.take(bytes);
+        }
+        room.next() - start
+    }
+
+    /// Activations.
+    pub(super) fn place_work(&self, room: &mut Room) -> Work {
+        let (rows, sequences) = (u64::from(self.sizes.rows), u64::from(self.sizes.sequences));
+        let hidden = self.graph.hidden() as u64;
+        let [qkv, queries, width] = self.widths.map(u64::from);
+        let (mut parts, mut shares) = (0, 0);
+        for block in &self.blocks {
+            let Block::Attention(node) = block else { continue };
+            let splits = sequences * u64::from(node.heads * self.sizes.context.div_ceil(SPLIT));
+            shares = shares.max(splits * 8);
+            parts = parts.max(splits * u64::from(node.dim) * 4);
+        }
+        Work {
+            hidden: room.take(rows * hidden * 4),
+            // Rows of a slab lie here, too.
+            normed: room.take(rows.max(u64::from(super::SLAB_ROWS)) * hidden * ELEMENT),
+            qkv: room.take(rows * qkv * ELEMENT),
+            attended: room.take(rows * queries * ELEMENT),
+            both: room.take(rows * 2 * width * ELEMENT),
+            gated: room.take(rows * width * ELEMENT),
+            out: room.take(rows * hidden * ELEMENT),
+            parts: room.take(parts),
+            shares: room.take(shares),
+        }
+    }
+}
+
+/// Sizes of models are far below `u32::MAX`; what is not would be refused for its memory.
+fn narrow(size: usize) -> u32 {
+    u32::try_from(size).unwrap_or(u32::MAX)
+}

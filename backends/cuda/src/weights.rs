@@ -1,0 +1,176 @@
+//! Weights and angles to the device, through two buffers that it copies from in turns.
+//!
+//! While one is copied the next is filled; pages of the file are let go tensor by tensor, so that the host
+//! holds two buffers and a tensor. Next: `step.rs`.
+
+use gimbal_hal::DeviceError;
+use gimbal_model::Model;
+use gimbal_model::weights::{DType, Tensor};
+use half::slice::HalfFloatSliceExt;
+use half::{bf16, f16};
+
+use crate::driver::{Device, Event, Pinned};
+use crate::launch::{Address, Type};
+use crate::program::Program;
+
+/// Bytes of each buffer.
+const BUFFER_BYTES: usize = 8 << 20;
+
+/// Two buffers, and the places in the stream after which each may be filled again.
+struct Buffers<'a> {
+    device: &'a Device,
+    buffers: [(Pinned<u8>, Event); 2],
+    turn: usize,
+    /// Bytes of the one that is filled, and where they go.
+    filled: usize,
+    to: Address,
+}
+
+/// Writes all weights and angles of a program.
+///
+/// # Errors
+/// A value does not fit the type, or the device is lost.
+pub(crate) fn upload(device: &Device, model: &Model, program: &Program) -> Result<(), DeviceError> {
+    let buffer = || Ok::<_, DeviceError>((device.pinned(BUFFER_BYTES)?, device.event()?));
+    let buffers = [buffer()?, buffer()?];
+    for (_, event) in &buffers {
+        event.record()?;
+    }
+    let mut buffers = Buffers { device, buffers, turn: 0, filled: 0, to: 0 };
+    for (id, at) in &program.weights {
+        let name = &model.graph.weights[id.0].name;
+        let tensor = model
+            .weights
+            .get(name)
+            .ok_or_else(|| DeviceError::Model { why: format!("{name} is not there any more") })?;
+        tensor_to(&mut buffers, *at, tensor, program.kind)
+            .map_err(|error| named(name, program.kind, error))?;
+        model.weights.release(name);
+    }
+    for (rope, at) in model.graph.ropes.iter().zip(&program.angles) {
+        // One that no layer turns by was not placed.
+        if *at == 0 {
+            continue;
+        }
+        buffers.begin(*at)?;
+        for position in 0..program.sizes.context {
+            for (cos, sin) in rope.angles(position) {
+                buffers.put(&cos.to_le_bytes())?;
+                buffers.put(&sin.to_le_bytes())?;
+            }
+        }
+        buffers.flush()?;
+    }
+    device.settle()
+}
+
+/// Why a tensor was not written.
+enum Refused {
+    Device(DeviceError),
+    /// A value that the type does not hold.
+    Value(f32),
+}
+
+impl From<DeviceError> for Refused {
+    fn from(error: DeviceError) -> Self {
+        Self::Device(error)
+    }
+}
+
+fn named(name: &str, kind: Type, refused: Refused) -> DeviceError {
+    match refused {
+        Refused::Device(error) => error,
+        Refused::Value(value) => DeviceError::Model {
+            why: format!(
+                "{name} has the value {value}, which {} does not hold: a device of compute capability 8.0 \
+                 or later takes bf16 (dtype = bfloat16)",
+                kind.name()
+            ),
+        },
+    }
+}
+
+fn tensor_to(
+    buffers: &mut Buffers<'_>,
+    at: Address,
+    tensor: Tensor<'_>,
+    kind: Type,
+) -> Result<(), Refused> {
+    buffers.begin(at)?;
+    if matches!((tensor.dtype, kind), (DType::BF16, Type::Bf16) | (DType::F16, Type::F16)) {
+        buffers.put(tensor.bytes)?;
+        return Ok(buffers.flush()?);
+    }
+    let (mut values, mut bytes) = (vec![0.0; tensor.cols], vec![0; 2 * tensor.cols]);
+    for row in 0..tensor.rows {
+        tensor.read_row(row, &mut values);
+        round(kind, &values, &mut bytes)?;
+        buffers.put(&bytes)?;
+    }
+    Ok(buffers.flush()?)
+}
+
+/// Values as the type's bytes.
+fn round(kind: Type, values: &[f32], bytes: &mut [u8]) -> Result<(), Refused> {
+    let mut halves = vec![0_u16; values.len()];
+    match kind {
+        Type::Bf16 => {
+            let mut rounded = vec![bf16::ZERO; values.len()];
+            rounded.convert_from_f32_slice(values);
+            halves.iter_mut().zip(rounded).for_each(|(half, value)| *half = value.to_bits());
+        }
+        Type::F16 => {
+            let mut rounded = vec![f16::ZERO; values.len()];
+            rounded.convert_from_f32_slice(values);
+            let mut pairs = values.iter().zip(&rounded);
+            let lost = pairs.find(|(value, half)| value.is_finite() && half.is_infinite());
+            if let Some((value, _)) = lost {
+                return Err(Refused::Value(*value));
+            }
+            halves.iter_mut().zip(rounded).for_each(|(half, value)| *half = value.to_bits());
+        }
+    }
+    for (bytes, half) in bytes.as_chunks_mut::<2>().0.iter_mut().zip(halves) {
+        *bytes = half.to_le_bytes();
+    }
+    Ok(())
+}
+
+impl Buffers<'_> {
+    /// What is put next goes to that place.
+    fn begin(&mut self, to: Address) -> Result<(), DeviceError> {
+        self.flush()?;
+        self.to = to;
+        Ok(())
+    }
+
+    fn put(&mut self, mut bytes: &[u8]) -> Result<(), DeviceError> {
+        while !bytes.is_empty() {
+            if self.filled == BUFFER_BYTES {
+                self.flush()?;
+            }
+            let count = bytes.len().min(BUFFER_BYTES - self.filled);
+            let (now, rest) = bytes.split_at(count);
+            let (buffer, _) = &mut self.buffers[self.turn];
+            buffer[self.filled..self.filled + count].copy_from_slice(now);
+            self.filled += count;
+            bytes = rest;
+        }
+        Ok(())
+    }
+
+    /// Copies what was put, and waits until the other buffer is free.
+    fn flush(&mut self) -> Result<(), DeviceError> {
+        if self.filled == 0 {
+            return Ok(());
+        }
+        let (buffer, event) = &self.buffers[self.turn];
+        // SAFETY: the buffer is not written to before its event was passed, and lives until `upload` has
+        // waited for the stream, or its own end waits.
+        unsafe { self.device.copy_in(self.to, &buffer[..self.filled]) }?;
+        event.record()?;
+        self.to += self.filled as u64;
+        (self.filled, self.turn) = (0, 1 - self.turn);
+        self.buffers[self.turn].1.settle()
+    }
+}
