@@ -8,9 +8,6 @@ use gimbal_batch::{Batch, Part, TokenId};
 use crate::launch::{SPLIT, Tile};
 use crate::program::{BLOCK_TOKENS, Program, Shape};
 
-/// Where a row's key and value go that nobody wants: nowhere.
-pub(crate) const NO_CELL: u32 = u32::MAX;
-
 /// A step's words, and where what is in them lies.
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {

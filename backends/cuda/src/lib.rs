@@ -23,6 +23,7 @@ mod platform;
 mod probe;
 mod program;
 mod ptx;
+pub mod selftest;
 mod step;
 mod weights;
 

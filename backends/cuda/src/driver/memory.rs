@@ -20,7 +20,6 @@ use crate::launch::Address;
 pub(crate) struct Memory {
     context: Arc<Context>,
     at: Address,
-    bytes: usize,
 }
 
 impl Memory {
@@ -29,7 +28,7 @@ impl Memory {
         context.bind()?;
         // SAFETY: a context is current.
         match unsafe { result::malloc_sync(bytes.max(1)) } {
-            Ok(at) => Ok(Self { context: context.clone(), at, bytes }),
+            Ok(at) => Ok(Self { context: context.clone(), at }),
             Err(error) if error.0 == CUresult::CUDA_ERROR_OUT_OF_MEMORY => {
                 let have = result::mem_get_info().map_or(0, |(free, _)| free);
                 Err(DeviceError::OutOfMemory { need_bytes: bytes as u64, have_bytes: have as u64 })
@@ -42,12 +41,6 @@ impl Memory {
     #[must_use]
     pub(crate) const fn address(&self) -> Address {
         self.at
-    }
-
-    /// How large it is.
-    #[must_use]
-    pub(crate) const fn bytes(&self) -> usize {
-        self.bytes
     }
 }
 
@@ -63,18 +56,11 @@ impl Drop for Memory {
 }
 
 /// Values of which every pattern of bits is one.
-pub(crate) trait Plain: Copy + sealed::Sealed {}
+pub(crate) trait Plain: Copy {}
 
 impl Plain for u8 {}
 impl Plain for u32 {}
 impl Plain for f32 {}
-
-mod sealed {
-    pub trait Sealed {}
-    impl Sealed for u8 {}
-    impl Sealed for u32 {}
-    impl Sealed for f32 {}
-}
 
 /// Memory of the host that a device copies from and to while the host goes on.
 #[derive(Debug)]

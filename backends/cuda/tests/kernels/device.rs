@@ -1,10 +1,10 @@
-//! An emulated device for these tests, and seeded numbers.
+//! An emulated device as the cases use it.
 
 use std::cell::RefCell;
 
+use gimbal_cuda::selftest::{Machine, Told};
 use gimbal_cuda::{Launch, Type, ptx};
 use gimbal_libcuda::{Grid, Memory, Module, launch};
-use half::{bf16, f16};
 
 /// A compute capability, a type it has, and the order in which warps run.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +24,8 @@ pub(crate) fn setups() -> impl Iterator<Item = Setup> {
 
 /// A device with a module loaded.
 pub(crate) struct Device {
-    pub(crate) setup: Setup,
-    memory: Memory,
+    setup: Setup,
+    memory: RefCell<Memory>,
 }
 
 thread_local! {
@@ -50,126 +50,36 @@ fn module(capability: u32) -> &'static Module {
 
 impl Device {
     pub(crate) fn new(setup: Setup) -> Self {
-        Self { setup, memory: Memory::default() }
+        Self { setup, memory: RefCell::default() }
+    }
+}
+
+impl Machine for Device {
+    fn room(&self, bytes: usize) -> Result<u64, String> {
+        self.memory.borrow().allocate(bytes).ok_or_else(|| format!("no {bytes} bytes"))
     }
 
-    /// Memory that nobody wrote.
-    pub(crate) fn room(&self, bytes: usize) -> u64 {
-        self.memory.allocate(bytes).expect("memory")
+    fn clear(&self) -> Told {
+        self.memory.replace(Memory::default());
+        Ok(())
     }
 
-    pub(crate) fn bytes(&self, bytes: &[u8]) -> u64 {
-        let at = self.room(bytes.len());
-        self.memory.write(at, bytes).expect("ours");
-        at
+    fn write(&self, at: u64, bytes: &[u8]) -> Told {
+        self.memory.borrow().write(at, bytes).map_err(|error| format!("{error:?}"))
     }
 
-    pub(crate) fn ints(&self, values: &[u32]) -> u64 {
-        self.bytes(&values.iter().flat_map(|v| v.to_le_bytes()).collect::<Vec<_>>())
-    }
-
-    pub(crate) fn floats(&self, values: &[f64]) -> u64 {
-        let bytes = values.iter().flat_map(|value| (*value as f32).to_le_bytes());
-        self.bytes(&bytes.collect::<Vec<_>>())
-    }
-
-    /// Values in the setup's type; [`Setup::round`] says what they become.
-    pub(crate) fn values(&self, values: &[f64]) -> u64 {
-        let bytes = values.iter().flat_map(|value| match self.setup.kind {
-            Type::Bf16 => bf16::from_f64(*value).to_le_bytes(),
-            Type::F16 => f16::from_f64(*value).to_le_bytes(),
-        });
-        self.bytes(&bytes.collect::<Vec<_>>())
-    }
-
-    pub(crate) fn run(&self, work: &Launch) {
+    fn run(&self, work: &Launch) -> Told {
         let module = module(self.setup.capability);
-        let kernel = module.kernel(&work.kernel).unwrap_or_else(|| panic!("{}", work.kernel));
+        let kernel = module.kernel(&work.kernel).ok_or_else(|| work.kernel.clone())?;
         let grid = Grid {
             blocks: work.blocks,
             is_reversed: self.setup.is_reversed,
             ..Grid::of(1, work.threads)
         };
-        if let Err(fault) = launch(kernel, grid, &work.params, &self.memory) {
-            panic!("{:?}: {fault}", self.setup);
-        }
+        launch(kernel, grid, &work.params, &self.memory.borrow()).map_err(|fault| fault.to_string())
     }
 
-    pub(crate) fn read(&self, at: u64, bytes: usize) -> Vec<u8> {
-        let mut found = vec![0; bytes];
-        self.memory.read(at, &mut found).expect("written");
-        found
-    }
-
-    pub(crate) fn read_ints(&self, at: u64, count: usize) -> Vec<u32> {
-        let bytes = self.read(at, 4 * count);
-        bytes.as_chunks::<4>().0.iter().map(|word| u32::from_le_bytes(*word)).collect()
-    }
-
-    pub(crate) fn read_floats(&self, at: u64, count: usize) -> Vec<f64> {
-        self.read_ints(at, count).into_iter().map(|bits| f32::from_bits(bits).into()).collect()
-    }
-
-    pub(crate) fn read_values(&self, at: u64, count: usize) -> Vec<f64> {
-        let bytes = self.read(at, 2 * count);
-        let halves = bytes.as_chunks::<2>().0.iter();
-        match self.setup.kind {
-            Type::Bf16 => halves.map(|half| bf16::from_le_bytes(*half).to_f64()).collect(),
-            Type::F16 => halves.map(|half| f16::from_le_bytes(*half).to_f64()).collect(),
-        }
-    }
-}
-
-impl Setup {
-    /// What a value is in the type.
-    pub(crate) fn round(self, value: f64) -> f64 {
-        match self.kind {
-            Type::Bf16 => bf16::from_f64(value).to_f64(),
-            Type::F16 => f16::from_f64(value).to_f64(),
-        }
-    }
-
-    /// The largest relative error of one rounding.
-    pub(crate) fn half_step(self) -> f64 {
-        match self.kind {
-            Type::Bf16 => 1.0 / 256.0,
-            Type::F16 => 1.0 / 2048.0,
-        }
-    }
-}
-
-/// Xorshift: reproducible noise without a dependency.
-pub(crate) struct Noise(pub(crate) u64);
-
-impl Noise {
-    pub(crate) fn bits(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    /// In -1..1.
-    pub(crate) fn number(&mut self) -> f64 {
-        (self.bits() >> 11) as f64 / (1_u64 << 52) as f64 - 1.0
-    }
-
-    pub(crate) fn numbers(&mut self, count: usize) -> Vec<f64> {
-        (0..count).map(|_| self.number()).collect()
-    }
-
-    /// Numbers that the setup's type holds.
-    pub(crate) fn values(&mut self, setup: Setup, count: usize) -> Vec<f64> {
-        (0..count).map(|_| setup.round(self.number())).collect()
-    }
-}
-
-/// Every value within `relative` of its size, or within `absolute`.
-pub(crate) fn check(found: &[f64], expect: &[f64], [relative, absolute]: [f64; 2], what: &str) {
-    assert_eq!(found.len(), expect.len(), "{what}");
-    for (i, (found, expect)) in found.iter().zip(expect).enumerate() {
-        let error = (found - expect).abs();
-        // What is no number is not near anything.
-        assert!(error <= relative * expect.abs() + absolute, "{what} [{i}]: {found}, not {expect}");
+    fn read(&self, at: u64, bytes: &mut [u8]) -> Told {
+        self.memory.borrow().read(at, bytes).map_err(|error| format!("{error:?}"))
     }
 }

@@ -1,7 +1,11 @@
-//! Attention against f64, on an emulated device: single rows, and several of each sequence.
+//! Attention against f64: single rows, and several of each sequence.
+//!
+//! Next: `timing.rs`.
 
-use crate::device::{Device, Noise, Setup, check, setups};
-use gimbal_cuda::launch::{self, Attend, Cache, SPLIT, Tile, tile_rows};
+#![expect(clippy::cast_possible_truncation, reason = "sizes of cases are small, and f32 is meant")]
+
+use super::bench::{Bench, Told};
+use crate::launch::{self, Attend, Cache, SPLIT, Tile, tile_rows};
 
 /// A case of attention.
 #[derive(Clone, Copy, Debug)]
@@ -26,37 +30,37 @@ struct Pages {
 }
 
 impl Pages {
-    fn new(setup: Setup, noise: &mut Noise, case: Case, [sequences, tokens]: [usize; 2]) -> Self {
+    fn new(bench: &Bench<'_>, case: Case, [sequences, tokens]: [usize; 2]) -> Self {
         let table_stride = tokens.div_ceil(case.block_tokens);
         let blocks = sequences * table_stride;
         let table = (0..blocks).map(|i| ((i * 7 + 3) % blocks) as u32).collect();
         let size = blocks * case.kv_heads * case.block_tokens * case.dim;
-        let (keys, values) = (noise.values(setup, size), noise.values(setup, size));
+        let (keys, values) = (bench.noise(size), bench.noise(size));
         Self { case, table, table_stride, keys, values }
     }
 
-    fn on(&self, device: &Device) -> Cache {
-        Cache {
-            keys: device.values(&self.keys),
-            values: device.values(&self.values),
+    fn on(&self, bench: &Bench<'_>) -> Result<Cache, String> {
+        Ok(Cache {
+            keys: bench.values(&self.keys)?,
+            values: bench.values(&self.values)?,
             kv_heads: self.case.kv_heads as u32,
             block_tokens: self.case.block_tokens as u32,
-        }
+        })
     }
 
-    fn attend(&self, device: &Device, queries: &[f64], stride: usize) -> Attend {
+    fn attend(&self, bench: &Bench<'_>, queries: &[f64], stride: usize) -> Result<Attend, String> {
         let Case { heads, dim, window, softcap, .. } = self.case;
-        Attend {
-            queries: device.values(queries),
+        Ok(Attend {
+            queries: bench.values(queries)?,
             stride: stride as u32,
-            table: device.ints(&self.table),
+            table: bench.ints(&self.table)?,
             table_stride: self.table_stride as u32,
             heads: heads as u32,
             dim: dim as u32,
             scale: SCALE,
             softcap,
             window,
-        }
+        })
     }
 
     /// What a row with so many tokens of a sequence gets, all heads.
@@ -112,60 +116,56 @@ const CASES: [Case; 11] = [
     case([1, 1, 256, 16], None, None),
 ];
 
-#[test]
-fn decode_equals_f64_over_groups_heads_blocks_and_windows() {
-    let mut noise = Noise(23);
-    for setup in setups() {
-        for case in CASES {
-            decode_case(setup, &mut noise, case);
-        }
+/// Single rows over groups, heads, blocks and windows.
+pub(super) fn decode(bench: &Bench<'_>) -> Told {
+    for case in CASES {
+        decode_case(bench, case)?;
     }
+    Ok(())
 }
 
-fn decode_case(setup: Setup, noise: &mut Noise, case: Case) {
+fn decode_case(bench: &Bench<'_>, case: Case) -> Told {
     // Of one token, of a part of a split, of two splits and of three; of four splits one is empty.
     let lengths: [u32; 4] = [1, 37, SPLIT + 1, 2 * SPLIT + 5];
     let (rows, splits) = (lengths.len(), 4);
     let (heads, dim) = (case.heads, case.dim);
-    let device = Device::new(setup);
-    let pages = Pages::new(setup, noise, case, [rows, 3 * SPLIT as usize]);
+    bench.clear()?;
+    let pages = Pages::new(bench, case, [rows, 3 * SPLIT as usize]);
     let stride = heads * dim + 16;
-    let queries = noise.values(setup, rows * stride);
-    let attend = pages.attend(&device, &queries, stride);
-    let parts = device.room(4 * rows * heads * splits * dim);
-    let weights = device.room(8 * rows * heads * splits);
-    let places = [parts, weights, device.ints(&lengths)];
+    let queries = bench.noise(rows * stride);
+    let attend = pages.attend(bench, &queries, stride)?;
+    let parts = bench.room(4 * rows * heads * splits * dim)?;
+    let weights = bench.room(8 * rows * heads * splits)?;
+    let places = [parts, weights, bench.ints(&lengths)?];
     let sizes = [rows as u32, splits as u32];
-    device.run(&launch::decode(setup.kind, attend, pages.on(&device), places, sizes));
-    let out = device.room(2 * rows * heads * dim);
+    bench.run(&launch::decode(bench.kind, attend, pages.on(bench)?, places, sizes))?;
+    let out = bench.room(2 * rows * heads * dim)?;
     let sizes = [rows as u32, heads as u32, dim as u32, splits as u32];
-    device.run(&launch::merge(setup.kind, [out, parts, weights], sizes));
+    bench.run(&launch::merge(bench.kind, [out, parts, weights], sizes))?;
     let rows_of = queries.chunks(stride).zip(lengths).enumerate();
     let expect: Vec<f64> =
         rows_of.flat_map(|(row, (q, length))| pages.expect(q, row, length)).collect();
-    let found = device.read_values(out, rows * heads * dim);
-    check(&found, &expect, [1.1 * setup.half_step(), 2e-5], &format!("{setup:?} {case:?}"));
+    let found = bench.read_values(out, rows * heads * dim)?;
+    bench.check(&found, &expect, [1.1 * bench.half_step(), 2e-5], &format!("{case:?}"))
 }
 
-#[test]
-fn prefill_equals_f64_over_chunks_of_several_sequences() {
-    let mut noise = Noise(29);
-    for setup in setups() {
-        for case in CASES {
-            prefill_case(setup, &mut noise, case);
-        }
+/// Chunks of several sequences.
+pub(super) fn prefill(bench: &Bench<'_>) -> Told {
+    for case in CASES {
+        prefill_case(bench, case)?;
     }
+    Ok(())
 }
 
 /// Rows of three sequences, side by side: a whole short one, one row, and a chunk behind what is cached.
-fn prefill_case(setup: Setup, noise: &mut Noise, case: Case) {
+fn prefill_case(bench: &Bench<'_>, case: Case) -> Told {
     let (heads, dim) = (case.heads, case.dim);
     let chunks: [(u32, u32); 3] = [(0, 7), (80, 1), (35, 65)];
     let rows = chunks.iter().map(|(_, rows)| *rows as usize).sum::<usize>();
-    let device = Device::new(setup);
-    let pages = Pages::new(setup, noise, case, [chunks.len(), 104]);
+    bench.clear()?;
+    let pages = Pages::new(bench, case, [chunks.len(), 104]);
     let stride = heads * dim + 8;
-    let queries = noise.values(setup, rows * stride);
+    let queries = bench.noise(rows * stride);
     let (mut tiles, mut expect, mut row) = (Vec::new(), Vec::new(), 0);
     for (sequence, (start, count)) in chunks.into_iter().enumerate() {
         for first in (0..count).step_by(tile_rows(dim as u32) as usize) {
@@ -179,14 +179,14 @@ fn prefill_case(setup: Setup, noise: &mut Noise, case: Case) {
         }
         row += count;
     }
-    let attend = pages.attend(&device, &queries, stride);
+    let attend = pages.attend(bench, &queries, stride)?;
     let words: Vec<u32> = tiles.iter().flat_map(|tile| tile.words()).collect();
-    let out = device.room(2 * rows * heads * dim);
-    let places = [out, device.ints(&words)];
+    let out = bench.room(2 * rows * heads * dim)?;
+    let places = [out, bench.ints(&words)?];
     let count = tiles.len() as u32;
-    device.run(&launch::prefill(setup.kind, attend, pages.on(&device), places, count));
+    bench.run(&launch::prefill(bench.kind, attend, pages.on(bench)?, places, count))?;
     // Shares are rounded to the type before they meet the values.
-    let near = [2.0 * setup.half_step(), 1.5 * setup.half_step()];
-    let found = device.read_values(out, rows * heads * dim);
-    check(&found, &expect, near, &format!("{setup:?} {case:?}"));
+    let near = [2.0 * bench.half_step(), 1.5 * bench.half_step()];
+    let found = bench.read_values(out, rows * heads * dim)?;
+    bench.check(&found, &expect, near, &format!("{case:?}"))
 }

@@ -1,0 +1,192 @@
+//! Steps of a model that is made in memory, by the backend that serves, against the interpreter.
+//!
+//! Next: `timing.rs`.
+
+use std::collections::HashMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use gimbal_batch::{
+    AdapterSlot, Answer, Batch, BlockId, Kv, Limits, Open, Output, Part, Prefill, SampleParams,
+    Sampling, SeqSlot, Shape, StepId, Token, TokenId, Want,
+};
+use gimbal_hal::Backend;
+use gimbal_model::fuse::fuse;
+use gimbal_model::graph::{Act, Pair, RopeTable};
+use gimbal_model::interp::{Interp, Run};
+use gimbal_model::weights::{DType, Entry, Mapping, Weights};
+use gimbal_model::{Decoder, HeadNorm, Layer, Model, Text, decoder};
+use half::{bf16, f16};
+
+use super::bench::Bench;
+use crate::driver::Device;
+use crate::launch::Type;
+use crate::program::{BLOCK_TOKENS, Program, Sizes};
+use crate::step::CudaBackend;
+
+/// Tokens that each of two sequences gets in a step: whole prompts, a mixed step, single rows.
+const STEPS: [[usize; 2]; 4] = [[70, 5], [1, 40], [1, 1], [1, 1]];
+/// The largest difference to f32, as a share of the largest logit: what rounding each activation to eight or
+/// eleven bits leaves over two layers.
+const NEAR: f64 = 2e-2;
+/// Blocks of a sequence: 112 tokens.
+const BLOCKS_EACH: u32 = 7;
+/// How long a step may take: an emulated one takes seconds.
+const STEP_TIME: Duration = Duration::from_secs(120);
+
+/// Runs the steps; tells the largest difference in units of what is allowed.
+///
+/// # Errors
+/// What differs, or what the device said.
+pub(super) fn agrees(device: Device, kind: Type, noise: &Bench<'_>) -> Result<f64, String> {
+    let model = model(kind, noise)?;
+    let sizes = Sizes { rows: 128, sequences: 2, context: 112, blocks: 2 * BLOCKS_EACH };
+    let limits = limits(sizes, &model);
+    let fused = fuse(&model.graph)?;
+    let program = |base| Program::new(&model.graph, &fused, kind, sizes, base);
+    let backend = CudaBackend::open(device, &model, limits, program);
+    let mut backend = backend.map_err(|error| error.to_string())?;
+    let mut oracle = Interp::new(&model.graph, &model.weights);
+    let (mut starts, mut worst) = ([0, 0], 0.0_f64);
+    for (step, rows) in (0..).zip(STEPS) {
+        let tokens =
+            rows.map(|rows| (0..rows).map(|_| (noise.bits() % 500) as u32).collect::<Vec<_>>());
+        let batch = batch(step == 0, starts, &tokens);
+        let submitted = backend.submit(StepId(step), &batch);
+        submitted.map_err(|error| error.to_string())?;
+        let (_, outcome) = backend.collect(STEP_TIME).map_err(|error| error.to_string())?;
+        let runs = [0, 1].map(|sequence| Run { sequence, tokens: &tokens[sequence] });
+        let last = [rows[0] - 1, rows[0] + rows[1] - 1];
+        let expect = oracle.forward(&runs, &last);
+        for (sequence, (answer, expect)) in outcome.iter().zip(&expect).enumerate() {
+            let Ok(Answer::Row(found)) = answer else {
+                return Err(format!("step {step}, sequence {sequence}: {answer:?}"));
+            };
+            let largest = expect.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+            for (i, (found, expect)) in found.iter().zip(expect).enumerate() {
+                let error = f64::from((found - expect).abs() / largest) / NEAR;
+                if error.is_nan() || error > 1.0 {
+                    return Err(format!(
+                        "step {step}, sequence {sequence}, logit {i}: {found}, not {expect}"
+                    ));
+                }
+                worst = worst.max(error);
+            }
+        }
+        starts = [starts[0] + rows[0], starts[1] + rows[1]];
+    }
+    Ok(worst)
+}
+
+/// Two layers that differ: a window and neighbouring pairs in the second.
+fn shape() -> Decoder {
+    let rope = |pair| RopeTable::plain(10_000.0, 64, pair);
+    Decoder {
+        vocab: 500,
+        hidden: 192,
+        feed_forward: 320,
+        layers: vec![
+            Layer { window: None, rope: Some(0) },
+            Layer { window: Some(33), rope: Some(1) },
+        ],
+        heads: 6,
+        kv_heads: 2,
+        head_dim: 64,
+        ropes: vec![rope(Pair::Halves), rope(Pair::Adjacent)],
+        qkv_bias: false,
+        head_norms: Some(HeadNorm::Head),
+        pre_norms: true,
+        post_norms: true,
+        act: Act::Silu,
+        embed_scale: Some(2.0),
+        attention_scale: None,
+        eps: 1e-5,
+        tied: false,
+    }
+}
+
+/// The model with seeded weights, which the type holds.
+fn model(kind: Type, noise: &Bench<'_>) -> Result<Model, String> {
+    let shape = shape();
+    let graph = decoder(&shape);
+    let (mut bytes, mut entries) = (Vec::new(), HashMap::new());
+    let dtype = if kind == Type::Bf16 { DType::BF16 } else { DType::F16 };
+    for weight in &graph.weights {
+        let start = bytes.len();
+        // Norms near 1; products that keep the size of what they multiply.
+        let (base, spread) = match weight.inp {
+            1 => (1.0, 0.3),
+            inp => (0.0, (3.0 / f64::from(u32::try_from(inp).unwrap_or(1))).sqrt()),
+        };
+        for value in noise.numbers(weight.out * weight.inp) {
+            let value = base + spread * value;
+            bytes.extend(match kind {
+                Type::Bf16 => bf16::from_f64(value).to_le_bytes(),
+                Type::F16 => f16::from_f64(value).to_le_bytes(),
+            });
+        }
+        let (rows, cols) = if weight.inp == 1 { (1, weight.out) } else { (weight.out, weight.inp) };
+        let entry = Entry { dtype, rows, cols, file: 0, bytes: start..bytes.len() };
+        entries.insert(weight.name.clone(), entry);
+    }
+    let mapping = Mapping::from_bytes(&bytes).map_err(|error| error.to_string())?;
+    let weights = Weights::new(Arc::new(mapping), entries);
+    Ok(Model {
+        path: PathBuf::new(),
+        name: "seeded".to_owned(),
+        licence: None,
+        context_tokens: 112,
+        decoder: shape,
+        graph,
+        weights,
+        text: Text::default(),
+    })
+}
+
+fn limits(sizes: Sizes, model: &Model) -> Limits {
+    Limits {
+        kv: Kv { blocks: sizes.blocks, block_tokens: BLOCK_TOKENS },
+        shape: Shape::Varlen { rows_max: sizes.rows },
+        prefill: Prefill::Chunked,
+        sequences_max: sizes.sequences,
+        context_tokens_max: sizes.context,
+        vocab: u32::try_from(model.graph.vocab()).unwrap_or(u32::MAX),
+        adapters_max: 0,
+        inject_width: 0,
+        depth: 1,
+        sampling: Sampling::HOST,
+        batch_invariant: false,
+    }
+}
+
+/// Two sequences' next tokens; their blocks take turns in the cache.
+fn batch(is_first: bool, starts: [usize; 2], tokens: &[Vec<u32>; 2]) -> Batch {
+    let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let mut batch = Batch::default();
+    for (slot, (start, tokens)) in (0..).zip(starts.into_iter().zip(tokens)) {
+        let ids: Vec<TokenId> = tokens.iter().copied().map(TokenId::new).collect();
+        let (first, rows) = (small(batch.blocks.len()), small(ids.len()));
+        let count = (small(start) + rows).div_ceil(BLOCK_TOKENS);
+        batch.blocks.extend((0..count).map(|i| BlockId(2 * i + slot)));
+        batch.tokens.extend(ids.iter().copied().map(Token::Id));
+        batch.parts.push(Part {
+            slot: SeqSlot(slot),
+            rows,
+            start: small(start),
+            blocks: first..first + count,
+            adapter: AdapterSlot(0),
+        });
+        let row = small(batch.tokens.len()) - 1;
+        batch.outputs.push(Output { row, want: Want::Row, mask: None });
+        if is_first {
+            batch.opens.push(Open {
+                slot: SeqSlot(slot),
+                tokens: ids.into(),
+                prompt: rows,
+                params: Arc::new(SampleParams::default()),
+            });
+        }
+    }
+    batch
+}

@@ -1,0 +1,357 @@
+//! How long kernels take at the shapes of a model of seven billion weights, and a whole decode step of one
+//! billion, beside the device's own copy.
+//!
+//! Bytes and operations are those that the result needs: what a kernel reads twice counts once. Next:
+//! `report.rs`.
+
+use gimbal_batch::{AdapterSlot, Batch, BlockId, Output, Part, SeqSlot, Token, TokenId, Want};
+use gimbal_hal::DeviceError;
+use gimbal_model::fuse::fuse;
+use gimbal_model::graph::{Act, Pair, RopeTable};
+use gimbal_model::{Decoder, Layer, decoder};
+
+use super::report::{Row, Time, Verdict};
+use crate::driver::{Device, Event, Memory};
+use crate::inputs::Inputs;
+use crate::launch::{
+    self, Address, Attend, Cache, Launch, Norm, Output as To, SPLIT, Tile, Type, tile_rows,
+};
+use crate::program::{BLOCK_TOKENS, Program, Sizes};
+
+/// Columns of a row of the model of seven billion.
+const HIDDEN: u32 = 4096;
+/// Of its feed-forward.
+const WIDTH: u32 = 14336;
+/// Its heads.
+const HEADS: u32 = 32;
+/// Heads of keys and values.
+const KV_HEADS: u32 = 8;
+/// Columns of a head.
+const DIM: u32 = 128;
+/// Tokens it knows.
+const VOCAB: u32 = 128_256;
+/// Tokens of each sequence.
+const CONTEXT: u32 = 4096;
+/// What is copied to learn how fast the device copies, at most.
+const COPY_BYTES: u64 = 1 << 30;
+/// Rounds of which the median counts.
+const ROUNDS: usize = 5;
+/// Seconds of a round, at least.
+const ROUND_TIME: f64 = 0.002;
+
+type Timed<T> = Result<T, DeviceError>;
+
+/// A device that is timed.
+pub(super) struct Clock<'a> {
+    device: &'a Device,
+    kind: Type,
+    start: Event,
+    end: Event,
+    /// Bytes a second of the device's own copy, read and written.
+    copy: f64,
+}
+
+/// What a launch needs.
+struct Work {
+    name: &'static str,
+    shape: String,
+    launches: Vec<Launch>,
+    bytes: u64,
+    flops: u64,
+}
+
+impl<'a> Clock<'a> {
+    /// Times the device's own copy first.
+    pub(super) fn new(device: &'a Device, kind: Type) -> Timed<Self> {
+        let (start, end) = (device.event()?, device.event()?);
+        let mut clock = Self { device, kind, start, end, copy: 1.0 };
+        let (free, _) = device.memory_now()?;
+        let bytes = (free / 8).min(COPY_BYTES);
+        let (from, to) = (clock.filled(bytes)?, clock.filled(bytes)?);
+        let [from, to] = [from.address(), to.address()];
+        let seconds = clock.seconds(&|| {
+            // SAFETY: both places are as large, and live until the clock has waited.
+            unsafe { device.copy(to, from, usize::try_from(bytes).unwrap_or(0)) }
+        })?;
+        #[expect(clippy::cast_precision_loss, reason = "a rate")]
+        let rate = 2.0 * bytes as f64 / seconds;
+        clock.copy = rate;
+        Ok(clock)
+    }
+
+    /// The device's own copy, as a row.
+    pub(super) fn copy(&self) -> Row {
+        let time = Time {
+            seconds: 1.0,
+            #[expect(clippy::cast_possible_truncation, reason = "a rate")]
+            #[expect(clippy::cast_sign_loss, reason = "a rate")]
+            bytes: self.copy as u64,
+            flops: 0,
+            share_of_copy: 1.0,
+            tflops: 0.0,
+        };
+        let name = "copy within the device, bytes a second".to_owned();
+        let (verdict, time) = (Verdict::Measured, Some(time));
+        Row { name, dtype: None, shape: None, verdict, worst: None, time }
+    }
+
+    /// Seconds of one turn of what is queued: the median of some rounds of many.
+    fn seconds(&self, queue: &dyn Fn() -> Timed<()>) -> Timed<f64> {
+        let round = |turns: u32| {
+            self.start.record()?;
+            for _ in 0..turns {
+                queue()?;
+            }
+            self.end.record()?;
+            self.end.settle()?;
+            Ok::<f64, DeviceError>(self.end.since(&self.start)?.as_secs_f64() / f64::from(turns))
+        };
+        round(1)?;
+        let once = round(1)?.max(1e-7);
+        #[expect(clippy::cast_possible_truncation, reason = "at most 2e4")]
+        #[expect(clippy::cast_sign_loss, reason = "above 0")]
+        let turns = (ROUND_TIME / once).ceil().max(1.0) as u32;
+        let mut all = (0..ROUNDS).map(|_| round(turns)).collect::<Timed<Vec<f64>>>()?;
+        all.sort_by(f64::total_cmp);
+        Ok(all[ROUNDS / 2])
+    }
+
+    fn row(&self, work: &Work) -> Timed<Row> {
+        let seconds = self.seconds(&|| {
+            for launch in &work.launches {
+                // SAFETY: whoever made the work holds memory of the launch's shape until this returns.
+                unsafe { self.device.launch(launch) }?;
+            }
+            Ok(())
+        })?;
+        #[expect(clippy::cast_precision_loss, reason = "rates")]
+        let (bytes, flops) = (work.bytes as f64 / seconds, work.flops as f64 / seconds);
+        let time = Time {
+            seconds,
+            bytes: work.bytes,
+            flops: work.flops,
+            share_of_copy: bytes / self.copy,
+            tflops: flops / 1e12,
+        };
+        Ok(Row {
+            name: work.name.to_owned(),
+            dtype: Some(self.kind.name()),
+            shape: Some(work.shape.clone()),
+            verdict: Verdict::Measured,
+            worst: None,
+            time: Some(time),
+        })
+    }
+
+    /// Memory full of small numbers: as halves of either type, and as f32.
+    fn filled(&self, bytes: u64) -> Timed<Memory> {
+        let size = usize::try_from(bytes).unwrap_or(usize::MAX);
+        let memory = self.device.allocate(size)?;
+        // 0x3c.. is about 1 in f16, about 0.01 in bf16 and in f32.
+        let some: Vec<u8> = (0..1_u32 << 20).flat_map(|i| [(i * 37 % 251) as u8, 0x3c]).collect();
+        let whole = size.min(some.len());
+        self.device.write(memory.address(), &some[..whole])?;
+        let mut done = whole;
+        while done < size {
+            let count = done.min(size - done);
+            let to = memory.address() + done as u64;
+            // SAFETY: what is written lies behind what is read, in one piece of memory that lives until
+            // the device has settled below.
+            unsafe { self.device.copy(to, memory.address(), count) }?;
+            done += count;
+        }
+        self.device.settle()?;
+        Ok(memory)
+    }
+
+    /// Zeros.
+    fn zeros(&self, words: u32) -> Timed<Memory> {
+        let memory = self.device.allocate(words as usize * 4)?;
+        self.device.write(memory.address(), &vec![0; words as usize * 4])?;
+        Ok(memory)
+    }
+
+    /// Products: few rows, and as many as fill the tensor cores.
+    pub(super) fn products(&self) -> Timed<Vec<Row>> {
+        let (n, k) = (2 * WIDTH, HIDDEN);
+        let weight = self.filled(u64::from(n) * u64::from(k) * 2)?;
+        let x = self.filled(512 * u64::from(k) * 2)?;
+        let out = self.filled(512 * u64::from(n) * 4)?;
+        let places = [out.address(), x.address(), weight.address()];
+        let row = |rows: u32| {
+            self.row(&Work {
+                name: if rows > 8 { "gemm" } else { "skinny" },
+                shape: format!("{rows} rows, {n} x {k}"),
+                launches: vec![launch::linear(self.kind, To::Same, places, [rows, n, k])],
+                bytes: (u64::from(n) * u64::from(k) + u64::from(rows) * u64::from(n + k)) * 2,
+                flops: 2 * u64::from(rows) * u64::from(n) * u64::from(k),
+            })
+        };
+        [1, 2, 4, 8, 32, 128, 512].into_iter().map(row).collect()
+    }
+
+    /// Attention of single rows and of a chunk of a prompt.
+    pub(super) fn attention(&self) -> Timed<Vec<Row>> {
+        let each = CONTEXT / BLOCK_TOKENS;
+        let cells = 32 * u64::from(CONTEXT);
+        let bytes = cells * u64::from(KV_HEADS * DIM) * 2;
+        let (keys, values) = (self.filled(bytes)?, self.filled(bytes)?);
+        let queries = self.filled(512 * u64::from(HEADS * DIM) * 2)?;
+        let out = self.filled(512 * u64::from(HEADS * DIM) * 2)?;
+        let splits = CONTEXT.div_ceil(SPLIT);
+        let parts = self.filled(u64::from(32 * HEADS * splits * DIM) * 4)?;
+        let shares = self.filled(u64::from(32 * HEADS * splits) * 8)?;
+        let table: Vec<u32> = (0..32 * each).collect();
+        let tiled = tile_rows(DIM);
+        let start = CONTEXT - 512;
+        let tile = |first| Tile { row: first, rows: tiled, sequence: 0, start: start + first };
+        let tiles = (0..512).step_by(tiled as usize).flat_map(|first| tile(first).words());
+        let (table, tiles) = (self.words(&table)?, self.words(&tiles.collect::<Vec<_>>())?);
+        let lengths = self.words(&[CONTEXT; 32])?;
+        let attend = Attend {
+            queries: queries.address(),
+            stride: HEADS * DIM,
+            table: table.address(),
+            table_stride: each,
+            heads: HEADS,
+            dim: DIM,
+            scale: 0.1,
+            softcap: None,
+            window: None,
+        };
+        let (keys, values) = (keys.address(), values.address());
+        let cache = Cache { keys, values, kv_heads: KV_HEADS, block_tokens: BLOCK_TOKENS };
+        let token = u64::from(2 * KV_HEADS * DIM) * 2;
+        let mut rows = Vec::new();
+        for count in [1, 32] {
+            let to = [parts.address(), shares.address(), lengths.address()];
+            let merged = [out.address(), parts.address(), shares.address()];
+            rows.push(self.row(&Work {
+                name: "decode and merge",
+                shape: format!("{count} rows of {CONTEXT} tokens"),
+                launches: vec![
+                    launch::decode(self.kind, attend, cache, to, [count, splits]),
+                    launch::merge(self.kind, merged, [count, HEADS, DIM, splits]),
+                ],
+                bytes: u64::from(count * CONTEXT) * token,
+                flops: u64::from(count * CONTEXT) * u64::from(4 * HEADS * DIM),
+            })?);
+        }
+        let seen: u64 = (start + 1..=CONTEXT).map(u64::from).sum();
+        let to = [out.address(), tiles.address()];
+        rows.push(self.row(&Work {
+            name: "prefill",
+            shape: format!("512 rows behind {start} tokens"),
+            launches: vec![launch::prefill(self.kind, attend, cache, to, 512 / tiled)],
+            bytes: u64::from(CONTEXT) * token,
+            flops: seen * u64::from(4 * HEADS * DIM),
+        })?);
+        Ok(rows)
+    }
+
+    fn words(&self, words: &[u32]) -> Timed<Memory> {
+        let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+        let memory = self.device.allocate(bytes.len())?;
+        self.device.write(memory.address(), &bytes)?;
+        Ok(memory)
+    }
+
+    /// What works on rows alone.
+    pub(super) fn rows(&self) -> Timed<Vec<Row>> {
+        let rows = 512;
+        let wide = self.filled(u64::from(rows) * u64::from(2 * WIDTH) * 4)?;
+        let out = self.filled(u64::from(rows) * u64::from(2 * WIDTH) * 2)?;
+        let logits = self.filled(32 * u64::from(VOCAB) * 4)?;
+        let ids = self.zeros(rows)?;
+        let [at, to] = [wide.address(), out.address()];
+        let norm = Norm { weight: logits.address(), eps: 1e-5 };
+        let work = |name, shape: String, launch, bytes: u64| {
+            self.row(&Work { name, shape, launches: vec![launch], bytes, flops: 0 })
+        };
+        let cells = u64::from(rows) * u64::from(HIDDEN);
+        let all = format!("{rows} rows of {HIDDEN}");
+        let normed = launch::rms_norm(self.kind, norm, [to, at, 0], [rows, HIDDEN]);
+        let gated = launch::silu_mul(self.kind, [to, at], [rows, WIDTH]);
+        let chosen = launch::argmax([ids.address(), logits.address()], [32, VOCAB]);
+        Ok(vec![
+            work("rms_norm", all, normed, cells * 6)?,
+            work(
+                "silu_mul",
+                format!("{rows} rows of {WIDTH}"),
+                gated,
+                u64::from(rows) * u64::from(WIDTH) * 6,
+            )?,
+            work("argmax", format!("32 rows of {VOCAB}"), chosen, 32 * u64::from(VOCAB) * 4)?,
+        ])
+    }
+
+    /// A whole step of `sequences` single rows: a model of one billion weights, no weight of which is
+    /// looked at.
+    pub(super) fn step(&self, sequences: u32) -> Timed<Row> {
+        let model = |why: String| DeviceError::Model { why };
+        let (tokens, each) = (1024, 1024 / BLOCK_TOKENS);
+        let graph = decoder(&one_billion());
+        let fused = fuse(&graph).map_err(model)?;
+        let sizes = Sizes { rows: sequences, sequences, context: tokens, blocks: sequences * each };
+        let program =
+            |base: Address| Program::new(&graph, &fused, self.kind, sizes, base).map_err(model);
+        let bytes = program(0)?.bytes;
+        let memory = self.filled(bytes.total())?;
+        let program = program(memory.address())?;
+        let mut inputs = Inputs::default();
+        let batch = single_rows(sequences, tokens);
+        inputs.read(&program, &batch, &vec![TokenId::new(7); sequences as usize]);
+        let words: Vec<u8> = inputs.words().iter().flat_map(|word| word.to_le_bytes()).collect();
+        self.device.write(program.inputs, &words)?;
+        let chosen = self.zeros(sequences)?;
+        let mut launches = program.body(inputs.shape);
+        launches.extend(program.head(inputs.shape, 0..sequences));
+        launches.push(program.argmax(chosen.address(), sequences));
+        self.row(&Work {
+            name: "decode step",
+            shape: format!("1.2 billion weights, {sequences} rows of {tokens} tokens"),
+            launches,
+            // The table of angles and that of the embedding are read at a few rows only.
+            bytes: bytes.weights - u64::from(tokens) * 32 * 8 + bytes.kv,
+            flops: u64::from(sequences) * bytes.weights,
+        })
+    }
+}
+
+/// Columns, heads and layers as in models of that size; the embedding is the output projection.
+fn one_billion() -> Decoder {
+    Decoder {
+        vocab: VOCAB as usize,
+        hidden: 2048,
+        feed_forward: 8192,
+        layers: vec![Layer { window: None, rope: Some(0) }; 16],
+        heads: 32,
+        kv_heads: 8,
+        head_dim: 64,
+        ropes: vec![RopeTable::plain(500_000.0, 64, Pair::Halves)],
+        qkv_bias: false,
+        head_norms: None,
+        pre_norms: true,
+        post_norms: false,
+        act: Act::Silu,
+        embed_scale: None,
+        attention_scale: None,
+        eps: 1e-5,
+        tied: true,
+    }
+}
+
+/// Sequences with one row each, behind `tokens - 1` others.
+fn single_rows(sequences: u32, tokens: u32) -> Batch {
+    let each = tokens / BLOCK_TOKENS;
+    let mut batch = Batch::default();
+    for slot in 0..sequences {
+        let blocks = slot * each..(slot + 1) * each;
+        batch.blocks.extend(blocks.clone().map(BlockId));
+        batch.tokens.push(Token::Id(TokenId::new(7)));
+        let (slot, adapter) = (SeqSlot(slot), AdapterSlot(0));
+        batch.parts.push(Part { slot, rows: 1, start: tokens - 1, blocks, adapter });
+        batch.outputs.push(Output { row: slot.0, want: Want::Sample, mask: None });
+    }
+    batch
+}
