@@ -1,7 +1,9 @@
 // Gated activations: out = act(gate) · up, of [rows, 2 · width] T with the gates first.
 //
 // silu(x) = x / (1 + e^-x); gelu(x) = x / (1 + e^-2u) with u = √(2/π) · (x + 0.044715 x³), its tanh form.
-// Grid: (width / 256, rows). Bytes: 6 a value. Bound: memory. Source: Shazeer 2020; Hendrycks & Gimpel 2016.
+// Grid: (width / 256, rows). Bytes: rows · width · 6. Bound: memory.
+// silu_mul: FLOPs: rows · width · 5. gelu_mul: FLOPs: rows · width · 9.
+// Source: Shazeer 2020; Hendrycks & Gimpel 2016.
 #include "common.cuh"
 
 DEVICE float silu(float x) { return x / (1.0f + exp2_approx(-LOG2_E * x)); }

@@ -1,6 +1,6 @@
 // The largest logit's column, of equal ones the first: token[row] = argmax over [rows, vocab] f32.
 //
-// A block to a row. Bytes: rows · vocab · 4. Bound: memory.
+// A block to a row. Bytes: rows · vocab · 4. FLOPs: rows · vocab. Bound: memory.
 #include "common.cuh"
 
 // Orders as its float does, and before that by a smaller column. What is no number is below all.

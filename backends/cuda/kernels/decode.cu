@@ -7,7 +7,8 @@
 // that keys and values are read once for them; splits begin at multiples of SPLIT whatever the length, so the grid is the same
 // for all steps of a graph, and a row's bits depend on its own tokens only. A warp takes every fourth
 // token, a lane DIM / 32 neighbouring columns. Scores are in units of log 2.
-// Bytes: 2 · 2 · DIM · tokens · kv_heads. Bound: memory. Source: Dao et al. 2023 (Flash-Decoding).
+// Bytes: rows · tokens · kv_heads · dim · 4. FLOPs: rows · tokens · heads · dim · 4. Bound: memory.
+// Source: Dao et al. 2023 (Flash-Decoding).
 #include "attend.cuh"
 
 #define SPLIT 256
@@ -88,7 +89,8 @@ DEVICE void decode(float *parts, Two *weights, const T *q, const T *keys, const 
 }
 
 // merge: out [rows, heads · dim] T of the splits; one that saw no token has the sum 0. A block to
-// (head, row).
+// (head, row). Bytes: rows · heads · splits · dim · 4 + rows · heads · dim · 2.
+// FLOPs: rows · heads · splits · dim · 2. Bound: memory.
 template <class T> DEVICE void merge(T *out, const float *parts, const Two *weights, int dim, int splits) {
     u64 first = ((u64)blockIdx.y * gridDim.x + blockIdx.x) * splits;
     float largest = LEAST, total = 0.0f;

@@ -1,7 +1,7 @@
 // Rows of the embedding table: out[row, c] = scale · table[id[row], c].
 //
 // Shapes: table [vocab, hidden] T, ids [rows], out [rows, hidden] f32. A block to a row.
-// Bytes: rows · hidden · (2 + 4). Bound: memory.
+// Bytes: rows · hidden · 6. FLOPs: rows · hidden. Bound: memory.
 #include "common.cuh"
 
 template <class T>

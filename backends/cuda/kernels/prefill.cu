@@ -4,8 +4,10 @@
 // tile has position start + r and sees the tokens up to its own, or the newest `window` of them. out
 // [rows, heads · DIM] T. A block computes one query head for one tile, 16 rows to a warp; tokens in steps of
 // TOKENS, whose keys arrive while the values are on their way. Softmax is online; shares are rounded to T
-// for the second product, as everywhere. FLOPs: 4 · DIM · heads · rows · tokens. Bound: tensor cores from
-// some hundred tokens on. The order of a row's sums depends on its position alone.
+// for the second product, as everywhere. The order of a row's sums depends on its
+// position alone. Bytes: keys · kv_heads · dim · 4 + rows · heads · dim · 4. FLOPs: rows · seen · heads · dim · 4.
+// Here `keys` are all tokens of the sequence, and `seen` those that a row sees in the mean. Bound: tensor cores
+// from about a hundred rows on.
 // Source: Dao 2023 (FlashAttention-2), Milakov & Gimelshein 2018.
 #include "attend.cuh"
 

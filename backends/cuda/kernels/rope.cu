@@ -5,7 +5,8 @@
 // number of the row's cell: block · block_tokens + offset, below 0 for none; keys and values
 // [blocks, kv_heads, block_tokens, dim] T. Pair i of a head are columns 2 i and 2 i + 1 (adjacent) or i and
 // i + pairs (halves); columns past the pairs stay. A block to a row.
-// Bytes: qkv twice. Bound: memory. Source: Su et al. 2021.
+// Bytes: rows · heads · dim · 4 + rows · kv_heads · dim · 8.
+// FLOPs: rows · heads · dim · 3 + rows · kv_heads · dim · 3. Bound: memory. Source: Su et al. 2021.
 #include "common.cuh"
 
 struct Rope {

@@ -2,7 +2,7 @@
 //
 // Shapes: x [rows, k] T, w [n, k] T; k a multiple of 8. A warp to a column n, which it reads once for all
 // rows; four columns to a block. Results are T, or are f32 (logits), or are added to f32 (the residual
-// stream). Bytes: n · k · 2. FLOPs: 2 · rows · n · k. Bound: memory.
+// stream). Bytes: n · k · 2 + rows · k · 2 + rows · n · 2. FLOPs: rows · n · k · 2. Bound: memory.
 #include "common.cuh"
 
 // ROWS rows in registers; `rows` of them are there.

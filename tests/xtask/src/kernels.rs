@@ -2,11 +2,16 @@
 //!
 //! The compiler writes PTX 8.1 into the header; what the kernels use is in 7.4, so the header says that:
 //! drivers from R470 on take it, and the assemblers below are the judges of it. With `--check` nothing is
-//! written, and a byte of difference is an error. Next: `cubins`, what is assembled, `tools`, where the
+//! written, and a byte of difference is an error. Next: `cubins`, what is assembled, `held`, how much of it
+//! a multiprocessor holds, `families` and `roofline`, what kernels move and compute, `tools`, where the
 //! compilers come from, and `mutants`.
 
 mod cubins;
+mod families;
+mod held;
 pub(crate) mod mutants;
+mod occupancy;
+mod roofline;
 mod tools;
 mod usage;
 
@@ -22,7 +27,6 @@ use sha2::{Digest, Sha256};
 use crate::{command, root};
 use cubins::Assembled;
 use tools::NVRTC;
-use usage::Usage;
 
 const CRATE: &str = "backends/cuda";
 const DOCUMENT: &str = "docs/backends/cuda.md";
@@ -49,13 +53,17 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         writeln!(manifest, "{name:?} = \"{}\"", hash(&fs::read(&source)?))?;
     }
     writeln!(manifest, "\n[ptx]")?;
+    let mut threads = BTreeMap::new();
     for (name, capability) in MODULES {
         let ptx = compile(&nvrtc, capability)?;
+        threads.extend(usage::threads(&ptx));
         writeln!(manifest, "\"{name}.ptx\" = \"{}\"", hash(ptx.as_bytes()))?;
         keep(&folder().join(format!("{name}.ptx")), &ptx, is_check)?;
     }
     let all = cubins::assemble()?;
     refuse_spills(&all)?;
+    let held = held::find(&all, &threads)?;
+    held::check(&held)?;
     for one in &all {
         one.keep(is_check)?;
         manifest += &one.section();
@@ -65,8 +73,8 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     keep(&folder().join("MANIFEST.toml"), &manifest, is_check)?;
     let document = root().join(DOCUMENT);
     let text = fs::read_to_string(&document).with_context(|| DOCUMENT.to_owned())?;
-    let all = all.into_iter().map(|one| (one.name(), one.usages)).collect();
-    keep(&document, &with_table(&text, &all)?, is_check)
+    let tables = format!("{}\n{}", held::table(&held), roofline::table()?);
+    keep(&document, &with_text(&text, &tables)?, is_check)
 }
 
 /// What is committed of the compilers' work.
@@ -135,30 +143,10 @@ fn refuse_spills(all: &[Assembled]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The document with a new table: registers of each kernel by device, and its shared memory.
-fn with_table(
-    text: &str,
-    all: &BTreeMap<String, BTreeMap<String, Usage>>,
-) -> anyhow::Result<String> {
+/// The document with new text between the marks.
+fn with_text(document: &str, text: &str) -> anyhow::Result<String> {
     let missing = || format!("{DOCUMENT} has no lines {MARKS:?}");
-    let (before, rest) = text.split_once(MARKS[0]).with_context(missing)?;
+    let (before, rest) = document.split_once(MARKS[0]).with_context(missing)?;
     let (_, after) = rest.split_once(MARKS[1]).with_context(missing)?;
-    let mut table = String::from("| kernel | shared memory, bytes |");
-    all.keys().for_each(|device| table += &format!(" {device} |"));
-    table += &format!("\n|---|---|{}\n", "---|".repeat(all.len()));
-    let names: std::collections::BTreeSet<&String> =
-        all.values().flat_map(BTreeMap::keys).collect();
-    for name in names {
-        let shared =
-            all.values().find_map(|usages| usages.get(name)).map_or(0, |usage| usage.shared);
-        write!(table, "| `{name}` | {shared} |")?;
-        for usages in all.values() {
-            match usages.get(name) {
-                Some(usage) => write!(table, " {} |", usage.registers)?,
-                None => table += " – |",
-            }
-        }
-        table += "\n";
-    }
-    Ok(format!("{before}{}{table}{}{after}", MARKS[0], MARKS[1]))
+    Ok(format!("{before}{}{text}{}{after}", MARKS[0], MARKS[1]))
 }

@@ -161,6 +161,12 @@ fn unpacked(path: &Path) -> anyhow::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// As if it had been assembled.
+#[cfg(test)]
+pub(super) fn assembled(device: u32, usages: BTreeMap<String, Usage>) -> Assembled {
+    Assembled { device, assembler: &ASSEMBLERS[0], module: "sm80", usages, cubin: Vec::new() }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -78,7 +78,8 @@ pub(super) fn read(address: usize, bytes: usize) -> Vec<u8> {
     let mut copy = vec![0; bytes];
     let from = ptr::with_exposed_provenance::<u8>(address);
     // SAFETY: whoever asked for a copy or passed an array promises the driver so many readable bytes
-    // there until the work is done; the copy has room for them.
+    // there until the work is done, and whose image begins as an ELF file promises a whole one, with a
+    // header and as many bytes as that says; the copy has room for them.
     unsafe { ptr::copy_nonoverlapping(from, copy.as_mut_ptr(), bytes) };
     copy
 }

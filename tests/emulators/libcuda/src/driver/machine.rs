@@ -2,6 +2,8 @@
 //!
 //! Next: `state`, what the driver knows of it while it runs.
 
+use std::path::{Path, PathBuf};
+
 use serde::Deserialize;
 
 use super::code::Code;
@@ -37,6 +39,8 @@ pub(super) struct Machine {
     pub(super) busy_percent: Option<u32>,
     /// How warm devices are, if they tell.
     pub(super) celsius: Option<u32>,
+    /// The manifest that says of which PTX a cubin was made; its path counts from this file's folder.
+    pub(super) cubins: Option<PathBuf>,
     /// Calls that fail.
     pub(super) fail: Vec<Failure>,
 }
@@ -77,6 +81,7 @@ impl Default for Machine {
             workers: 0,
             busy_percent: None,
             celsius: None,
+            cubins: None,
             fail: Vec::new(),
         }
     }
@@ -90,7 +95,10 @@ impl Machine {
             format!("{VARIABLE}={}: {error}", path.to_string_lossy())
         };
         let text = std::fs::read_to_string(&path).map_err(|error| at(&error))?;
-        Self::read(&text).map_err(|error| at(&error))
+        let mut machine = Self::read(&text).map_err(|error| at(&error))?;
+        let folder = Path::new(&path).parent().unwrap_or(Path::new(""));
+        machine.cubins = machine.cubins.map(|manifest| folder.join(manifest));
+        Ok(machine)
     }
 
     fn read(text: &str) -> Result<Self, String> {

@@ -3,7 +3,7 @@
 //!
 //! `border` follows C's pointers, `code` has result codes, `machine` what is emulated. `state` is all
 //! that the driver knows, `work` what streams hold, `queue` how it gets done. Then the functions, by
-//! theme: `errors`, `device`, `context`, `memory`, `copies`, `module`, `launch`, `stream`, `event`, `capture`,
+//! theme: `errors`, `device`, `context`, `memory`, `copies`, `module` with `cubin`, `launch`, `stream`, `event`, `capture`,
 //! `graph`, and `symbols`, which lists them all. `nvml` tells of the same devices as
 //! `libnvidia-ml.so.1` does.
 //!
@@ -17,6 +17,7 @@ mod capture;
 mod code;
 mod context;
 mod copies;
+mod cubin;
 mod device;
 mod errors;
 mod event;

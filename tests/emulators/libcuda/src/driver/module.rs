@@ -1,4 +1,4 @@
-//! Modules: PTX becomes kernels, as a driver's JIT compiler has it.
+//! Modules: PTX becomes kernels, as a driver's JIT compiler has it; of cubins see `cubin`.
 //!
 //! Next: `launch`.
 
@@ -9,23 +9,31 @@ use super::code::{
     Code, INVALID_HANDLE, INVALID_IMAGE, INVALID_PTX, INVALID_VALUE, NO_BINARY_FOR_GPU, NOT_FOUND,
     NOT_SUPPORTED, UNSUPPORTED_PTX_VERSION,
 };
+use super::cubin;
 use super::machine::limits;
 use super::state::{Driver, Function, Loaded, call, tell};
 use crate::Module;
 
-/// How a cubin (ELF) and a fatbin begin.
-const BINARIES: [[u8; 4]; 2] = [*b"\x7fELF", [0x50, 0xed, 0x55, 0xba]];
+/// How a fatbin begins.
+const FATBIN: [u8; 4] = [0x50, 0xed, 0x55, 0xba];
 /// Shared memory that every launch may ask for.
 const SHARED_PLAIN: i32 = 48 << 10;
 
-/// Reads a module; what is wrong with it in words beside the code.
-fn read(driver: &Driver, image: usize) -> Result<Module, (Code, String)> {
+/// Reads a module, and for which architecture its code is; what is wrong with it in words beside the
+/// error's code.
+fn read(driver: &Driver, image: usize) -> Result<(Module, u32), (Code, String)> {
     if image == 0 {
         return Err((INVALID_VALUE, String::new()));
     }
-    if BINARIES.contains(&border::opening(image)) {
-        return Err((INVALID_IMAGE, "cubins and fatbins are not read here".to_owned()));
+    match border::opening(image) {
+        cubin::OPENING => cubin::read(&driver.machine, image),
+        FATBIN => Err((INVALID_IMAGE, "fatbins are not read here".to_owned())),
+        _ => compile(driver, image).map(|module| (module, driver.machine.sm)),
     }
+}
+
+/// What the driver's own compiler takes.
+fn compile(driver: &Driver, image: usize) -> Result<Module, (Code, String)> {
     let text = border::text(image).map_err(|_| (INVALID_IMAGE, "no text".to_owned()))?;
     // Before the rest is read: a newer text may have what is not known.
     let version = text.split(".version").nth(1).and_then(|rest| rest.split_whitespace().next());
@@ -51,10 +59,11 @@ fn load(driver: &mut Driver, to: &Out<usize>, image: usize) -> Result<(), (Code,
     let plain = |code| (code, String::new());
     let device = driver.current().map_err(plain)?;
     driver.refuse_in_capture().map_err(plain)?;
-    let module = Arc::new(read(driver, image)?);
+    let (module, architecture) = read(driver, image)?;
+    let module = Arc::new(module);
     let handle = driver.handle();
     to.put(handle).map_err(plain)?;
-    driver.modules.insert(handle, Loaded { device, module });
+    driver.modules.insert(handle, Loaded { device, module, architecture });
     Ok(())
 }
 
@@ -140,7 +149,8 @@ pub(super) extern "C" fn cuModuleGetFunction(to: Out<usize>, module: usize, name
     call("cuModuleGetFunction", |driver| {
         driver.current()?;
         let name = name.read()?;
-        let loaded = driver.modules.get(&module).ok_or(INVALID_HANDLE)?.module.clone();
+        let loaded = driver.modules.get(&module).ok_or(INVALID_HANDLE)?;
+        let (loaded, architecture) = (loaded.module.clone(), loaded.architecture);
         let index = loaded.kernels.iter().position(|kernel| kernel.name == name);
         let index = index.ok_or(NOT_FOUND)?;
         let mut functions = driver.functions.iter();
@@ -150,7 +160,7 @@ pub(super) extern "C" fn cuModuleGetFunction(to: Out<usize>, module: usize, name
         }
         let shared_max = SHARED_PLAIN - i32::try_from(loaded.kernels[index].shared).unwrap_or(0);
         let handle = driver.handle();
-        let function = Function { owner: module, module: loaded, index, shared_max };
+        let function = Function { owner: module, module: loaded, index, architecture, shared_max };
         driver.functions.insert(handle, function);
         to.put(handle)
     })
@@ -177,7 +187,7 @@ pub(super) extern "C" fn cuFuncGetAttribute(
             // Kernels with constant or local memory are refused when they are loaded.
             2 | 3 => 0,
             5 => version(function.module.version)?,
-            6 => int(driver.machine.sm as usize)?,
+            6 => int(function.architecture as usize)?,
             SHARED_MAX => function.shared_max,
             other => {
                 tell(&format!("attribute {other} of a function is not known here"));

@@ -43,6 +43,8 @@ pub(super) struct Function {
     pub(super) owner: usize,
     pub(super) module: Arc<Module>,
     pub(super) index: usize,
+    /// For which its code is: the device's own, or a cubin's.
+    pub(super) architecture: u32,
     /// Bytes of shared memory that a launch may ask for.
     pub(super) shared_max: i32,
 }
@@ -51,6 +53,7 @@ pub(super) struct Function {
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) device: usize,
+    pub(super) architecture: u32,
     pub(super) module: Arc<Module>,
 }
 

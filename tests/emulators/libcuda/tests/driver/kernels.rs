@@ -70,7 +70,7 @@ pub(crate) fn stray(stream: &CudaStream, kernel: &CudaFunction, at: &CudaSlice<u
 }
 
 /// Launches plain data: its parameters as one buffer.
-fn run(stream: &CudaStream, kernels: &Arc<cudarc::driver::CudaModule>, work: &Launch) {
+pub(crate) fn run(stream: &CudaStream, kernels: &Arc<cudarc::driver::CudaModule>, work: &Launch) {
     let kernel = kernels.load_function(&work.kernel).expect("a kernel");
     let mut bytes = work.params.len();
     let mut extra: [*mut c_void; 5] = [

@@ -4,6 +4,7 @@
 //! `process` gives a test a process of its own with a machine of its own; `kernels` are ours and two small
 //! ones; then what is tested, by theme.
 
+mod cubins;
 mod devices;
 mod faults;
 mod graphs;
