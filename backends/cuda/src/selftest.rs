@@ -111,9 +111,8 @@ fn device(
         let outcome = open().and_then(|device| step::agrees(device, *kind, &noise));
         add(judged("steps of a model made in memory", *kind, is_emulated, outcome));
     }
-    // Times of an emulated device would say nothing of any other.
-    if !is_quick && !is_emulated {
-        for row in timed(&real.device, kinds[0]) {
+    if !is_quick {
+        for row in timed(&real.device, kinds[0], is_emulated) {
             add(row);
         }
     }
@@ -131,16 +130,17 @@ fn judged(name: &str, kind: Type, is_emulated: bool, outcome: Result<f64, String
 }
 
 /// All times; what fails is a row, and ends them.
-fn timed(device: &Device, kind: Type) -> Vec<Row> {
+fn timed(device: &Device, kind: Type, is_emulated: bool) -> Vec<Row> {
     let mut rows = Vec::new();
     let mut all = || {
-        let clock = Clock::new(device, kind)?;
+        let clock = Clock::new(device, kind, is_emulated)?;
         rows.push(clock.copy());
         rows.extend(clock.rows()?);
         rows.extend(clock.products()?);
         rows.extend(clock.attention()?);
-        rows.push(clock.step(1)?);
-        rows.push(clock.step(32)?);
+        for sequences in [1, clock.sequences()] {
+            rows.push(clock.step(sequences)?);
+        }
         Ok::<(), gimbal_hal::DeviceError>(())
     };
     if let Err(error) = all() {

@@ -1,7 +1,7 @@
 //! The command line, made from the table of settings.
 //!
-//! Each command is a file: `serve`, `generate`, `plan`, `inspect`, `pack`, `import`, `probe`, `doctor`, `bench`,
-//! `worker` (a device in a process of its own), `shell` (completions and manual pages), `notices` (licences); `layers` resolves settings.
+//! Each command is a file: `serve`, `generate`, `plan`, `inspect`, `pack`, `import`, `probe`, `doctor`, `selftest`,
+//! `bench`, `worker` (a device in a process of its own), `shell` (completions and manual pages), `notices` (licences); `layers` resolves settings.
 
 mod bench;
 mod config_file;
@@ -19,6 +19,7 @@ mod notices;
 mod pack;
 mod plan;
 mod probe;
+mod selftest;
 mod serve;
 mod shell;
 mod signals;
@@ -54,6 +55,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failu
         "probe" => return probe::run(matches),
         "worker" => return worker::run(matches),
         "doctor" => return doctor::run(matches),
+        "selftest" => return selftest::run(matches),
         "bench" => return bench::run(matches),
         "import" => return import::run(matches),
         "completions" => return shell::completions(matches, command()),
@@ -157,6 +159,7 @@ fn command() -> Command {
             pack,
             probe,
             doctor,
+            selftest::command(flags()),
             worker,
             bench::command(),
         ])

@@ -5,7 +5,7 @@
 use serde::Serialize;
 
 /// What became of a row.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase", tag = "verdict", content = "why")]
 pub enum Verdict {
     /// Computed on this device, and equal to f64 within what is allowed.
@@ -13,13 +13,14 @@ pub enum Verdict {
     /// The same on an emulated device, which says nothing of a real one.
     Emulated,
     /// Timed on this device; nothing was compared.
+    #[default]
     Measured,
     /// It differs, or the device refused.
     Failed(String),
 }
 
 /// One row.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Row {
     /// The kernel, or what was measured.
     pub name: String,

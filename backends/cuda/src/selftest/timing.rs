@@ -1,5 +1,5 @@
 //! How long kernels take at the shapes of a model of seven billion weights, and a whole decode step of one
-//! billion, beside the device's own copy.
+//! of one billion, beside the device's own copy.
 //!
 //! Bytes and operations are those that the result needs: what a kernel reads twice counts once. Next:
 //! `report.rs`.
@@ -18,22 +18,60 @@ use crate::launch::{
 };
 use crate::program::{BLOCK_TOKENS, Program, Sizes};
 
-/// Columns of a row of the model of seven billion.
-const HIDDEN: u32 = 4096;
-/// Of its feed-forward.
-const WIDTH: u32 = 14336;
-/// Its heads.
-const HEADS: u32 = 32;
-/// Heads of keys and values.
-const KV_HEADS: u32 = 8;
-/// Columns of a head.
-const DIM: u32 = 128;
-/// Tokens it knows.
-const VOCAB: u32 = 128_256;
-/// Tokens of each sequence.
-const CONTEXT: u32 = 4096;
-/// What is copied to learn how fast the device copies, at most.
-const COPY_BYTES: u64 = 1 << 30;
+/// Sizes that are timed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Sized {
+    /// Columns of a row.
+    hidden: u32,
+    /// Of a feed-forward.
+    width: u32,
+    heads: u32,
+    kv_heads: u32,
+    /// Columns of a head.
+    dim: u32,
+    vocab: u32,
+    /// Rows of a chunk of a prompt.
+    rows: u32,
+    /// Sequences that have a row each.
+    sequences: u32,
+    /// Tokens of each sequence.
+    context: u32,
+    /// Layers of the model whose step is timed.
+    layers: usize,
+    /// What is copied to learn how fast the device copies, at most.
+    copied: u64,
+}
+
+/// Those of a model of seven billion weights, whose step has 16 layers of a quarter of the columns.
+pub(super) const LARGE: Sized = Sized {
+    hidden: 4096,
+    width: 14336,
+    heads: 32,
+    kv_heads: 8,
+    dim: 128,
+    vocab: 128_256,
+    rows: 512,
+    sequences: 32,
+    context: 4096,
+    layers: 16,
+    copied: 1 << 30,
+};
+
+/// So small that an emulated device runs them: its times are not told.
+pub(super) const TINY: Sized = Sized {
+    hidden: 128,
+    width: 192,
+    heads: 4,
+    kv_heads: 2,
+    dim: 64,
+    vocab: 320,
+    rows: 128,
+    sequences: 4,
+    context: 512,
+    layers: 1,
+    copied: 1 << 12,
+};
+
 /// Rounds of which the median counts.
 const ROUNDS: usize = 5;
 /// Seconds of a round, at least.
@@ -49,6 +87,8 @@ pub(super) struct Clock<'a> {
     end: Event,
     /// Bytes a second of the device's own copy, read and written.
     copy: f64,
+    sizes: Sized,
+    is_emulated: bool,
 }
 
 /// What a launch needs.
@@ -62,11 +102,12 @@ struct Work {
 
 impl<'a> Clock<'a> {
     /// Times the device's own copy first.
-    pub(super) fn new(device: &'a Device, kind: Type) -> Timed<Self> {
+    pub(super) fn new(device: &'a Device, kind: Type, is_emulated: bool) -> Timed<Self> {
+        let sizes = if is_emulated { TINY } else { LARGE };
         let (start, end) = (device.event()?, device.event()?);
-        let mut clock = Self { device, kind, start, end, copy: 1.0 };
+        let mut clock = Self { device, kind, start, end, copy: 1.0, sizes, is_emulated };
         let (free, _) = device.memory_now()?;
-        let bytes = (free / 8).min(COPY_BYTES);
+        let bytes = (free / 8).min(sizes.copied);
         let (from, to) = (clock.filled(bytes)?, clock.filled(bytes)?);
         let [from, to] = [from.address(), to.address()];
         let seconds = clock.seconds(&|| {
@@ -77,6 +118,11 @@ impl<'a> Clock<'a> {
         let rate = 2.0 * bytes as f64 / seconds;
         clock.copy = rate;
         Ok(clock)
+    }
+
+    /// Sequences whose steps are timed together.
+    pub(super) const fn sequences(&self) -> u32 {
+        self.sizes.sequences
     }
 
     /// The device's own copy, as a row.
@@ -91,8 +137,7 @@ impl<'a> Clock<'a> {
             tflops: 0.0,
         };
         let name = "copy within the device, bytes a second".to_owned();
-        let (verdict, time) = (Verdict::Measured, Some(time));
-        Row { name, dtype: None, shape: None, verdict, worst: None, time }
+        self.told(Row { name, time: Some(time), ..Row::default() })
     }
 
     /// Seconds of one turn of what is queued: the median of some rounds of many.
@@ -106,7 +151,10 @@ impl<'a> Clock<'a> {
             self.end.settle()?;
             Ok::<f64, DeviceError>(self.end.since(&self.start)?.as_secs_f64() / f64::from(turns))
         };
-        round(1)?;
+        let first = round(1)?;
+        if self.is_emulated {
+            return Ok(first.max(1e-9));
+        }
         let once = round(1)?.max(1e-7);
         #[expect(clippy::cast_possible_truncation, reason = "at most 2e4")]
         #[expect(clippy::cast_sign_loss, reason = "above 0")]
@@ -133,14 +181,21 @@ impl<'a> Clock<'a> {
             share_of_copy: bytes / self.copy,
             tflops: flops / 1e12,
         };
-        Ok(Row {
+        Ok(self.told(Row {
             name: work.name.to_owned(),
             dtype: Some(self.kind.name()),
             shape: Some(work.shape.clone()),
-            verdict: Verdict::Measured,
-            worst: None,
             time: Some(time),
-        })
+            ..Row::default()
+        }))
+    }
+
+    /// The row; of an emulated device it only tells that its launches ran.
+    fn told(&self, row: Row) -> Row {
+        match self.is_emulated {
+            true => Row { verdict: Verdict::Emulated, time: None, ..row },
+            false => row,
+        }
     }
 
     /// Memory full of small numbers: as halves of either type, and as f32.
@@ -173,10 +228,11 @@ impl<'a> Clock<'a> {
 
     /// Products: few rows, and as many as fill the tensor cores.
     pub(super) fn products(&self) -> Timed<Vec<Row>> {
-        let (n, k) = (2 * WIDTH, HIDDEN);
+        let Sized { hidden: k, width, rows: most, .. } = self.sizes;
+        let n = 2 * width;
         let weight = self.filled(u64::from(n) * u64::from(k) * 2)?;
-        let x = self.filled(512 * u64::from(k) * 2)?;
-        let out = self.filled(512 * u64::from(n) * 4)?;
+        let x = self.filled(u64::from(most) * u64::from(k) * 2)?;
+        let out = self.filled(u64::from(most) * u64::from(n) * 4)?;
         let places = [out.address(), x.address(), weight.address()];
         let row = |rows: u32| {
             self.row(&Work {
@@ -187,64 +243,65 @@ impl<'a> Clock<'a> {
                 flops: 2 * u64::from(rows) * u64::from(n) * u64::from(k),
             })
         };
-        [1, 2, 4, 8, 32, 128, 512].into_iter().map(row).collect()
+        [1, 2, 4, 8, 32, most / 4, most].into_iter().map(row).collect()
     }
 
     /// Attention of single rows and of a chunk of a prompt.
     pub(super) fn attention(&self) -> Timed<Vec<Row>> {
-        let each = CONTEXT / BLOCK_TOKENS;
-        let cells = 32 * u64::from(CONTEXT);
-        let bytes = cells * u64::from(KV_HEADS * DIM) * 2;
+        let Sized { heads, kv_heads, dim, rows: chunk, sequences, context, .. } = self.sizes;
+        let each = context / BLOCK_TOKENS;
+        let cells = u64::from(sequences * context);
+        let bytes = cells * u64::from(kv_heads * dim) * 2;
         let (keys, values) = (self.filled(bytes)?, self.filled(bytes)?);
-        let queries = self.filled(512 * u64::from(HEADS * DIM) * 2)?;
-        let out = self.filled(512 * u64::from(HEADS * DIM) * 2)?;
-        let splits = CONTEXT.div_ceil(SPLIT);
-        let parts = self.filled(u64::from(32 * HEADS * splits * DIM) * 4)?;
-        let shares = self.filled(u64::from(32 * HEADS * splits) * 8)?;
-        let table: Vec<u32> = (0..32 * each).collect();
-        let tiled = tile_rows(DIM);
-        let start = CONTEXT - 512;
+        let queries = self.filled(u64::from(chunk * heads * dim) * 2)?;
+        let out = self.filled(u64::from(chunk * heads * dim) * 2)?;
+        let splits = context.div_ceil(SPLIT);
+        let parts = self.filled(u64::from(sequences * heads * splits * dim) * 4)?;
+        let shares = self.filled(u64::from(sequences * heads * splits) * 8)?;
+        let table: Vec<u32> = (0..sequences * each).collect();
+        let tiled = tile_rows(dim);
+        let start = context - chunk;
         let tile = |first| Tile { row: first, rows: tiled, sequence: 0, start: start + first };
-        let tiles = (0..512).step_by(tiled as usize).flat_map(|first| tile(first).words());
+        let tiles = (0..chunk).step_by(tiled as usize).flat_map(|first| tile(first).words());
         let (table, tiles) = (self.words(&table)?, self.words(&tiles.collect::<Vec<_>>())?);
-        let lengths = self.words(&[CONTEXT; 32])?;
+        let lengths = self.words(&vec![context; sequences as usize])?;
         let attend = Attend {
             queries: queries.address(),
-            stride: HEADS * DIM,
+            stride: heads * dim,
             table: table.address(),
             table_stride: each,
-            heads: HEADS,
-            dim: DIM,
+            heads,
+            dim,
             scale: 0.1,
             softcap: None,
             window: None,
         };
         let (keys, values) = (keys.address(), values.address());
-        let cache = Cache { keys, values, kv_heads: KV_HEADS, block_tokens: BLOCK_TOKENS };
-        let token = u64::from(2 * KV_HEADS * DIM) * 2;
+        let cache = Cache { keys, values, kv_heads, block_tokens: BLOCK_TOKENS };
+        let token = u64::from(2 * kv_heads * dim) * 2;
         let mut rows = Vec::new();
-        for count in [1, 32] {
+        for count in [1, sequences] {
             let to = [parts.address(), shares.address(), lengths.address()];
             let merged = [out.address(), parts.address(), shares.address()];
             rows.push(self.row(&Work {
                 name: "decode and merge",
-                shape: format!("{count} rows of {CONTEXT} tokens"),
+                shape: format!("{count} rows of {context} tokens"),
                 launches: vec![
                     launch::decode(self.kind, attend, cache, to, [count, splits]),
-                    launch::merge(self.kind, merged, [count, HEADS, DIM, splits]),
+                    launch::merge(self.kind, merged, [count, heads, dim, splits]),
                 ],
-                bytes: u64::from(count * CONTEXT) * token,
-                flops: u64::from(count * CONTEXT) * u64::from(4 * HEADS * DIM),
+                bytes: u64::from(count * context) * token,
+                flops: u64::from(count * context) * u64::from(4 * heads * dim),
             })?);
         }
-        let seen: u64 = (start + 1..=CONTEXT).map(u64::from).sum();
+        let seen: u64 = (start + 1..=context).map(u64::from).sum();
         let to = [out.address(), tiles.address()];
         rows.push(self.row(&Work {
             name: "prefill",
-            shape: format!("512 rows behind {start} tokens"),
-            launches: vec![launch::prefill(self.kind, attend, cache, to, 512 / tiled)],
-            bytes: u64::from(CONTEXT) * token,
-            flops: seen * u64::from(4 * HEADS * DIM),
+            shape: format!("{chunk} rows behind {start} tokens"),
+            launches: vec![launch::prefill(self.kind, attend, cache, to, chunk / tiled)],
+            bytes: u64::from(context) * token,
+            flops: seen * u64::from(4 * heads * dim),
         })?);
         Ok(rows)
     }
@@ -258,39 +315,45 @@ impl<'a> Clock<'a> {
 
     /// What works on rows alone.
     pub(super) fn rows(&self) -> Timed<Vec<Row>> {
-        let rows = 512;
-        let wide = self.filled(u64::from(rows) * u64::from(2 * WIDTH) * 4)?;
-        let out = self.filled(u64::from(rows) * u64::from(2 * WIDTH) * 2)?;
-        let logits = self.filled(32 * u64::from(VOCAB) * 4)?;
+        let Sized { hidden, width, vocab, rows, sequences, .. } = self.sizes;
+        let wide = self.filled(u64::from(rows) * u64::from(2 * width) * 4)?;
+        let out = self.filled(u64::from(rows) * u64::from(2 * width) * 2)?;
+        let logits = self.filled(u64::from(sequences) * u64::from(vocab) * 4)?;
         let ids = self.zeros(rows)?;
         let [at, to] = [wide.address(), out.address()];
         let norm = Norm { weight: logits.address(), eps: 1e-5 };
         let work = |name, shape: String, launch, bytes: u64| {
             self.row(&Work { name, shape, launches: vec![launch], bytes, flops: 0 })
         };
-        let cells = u64::from(rows) * u64::from(HIDDEN);
-        let all = format!("{rows} rows of {HIDDEN}");
-        let normed = launch::rms_norm(self.kind, norm, [to, at, 0], [rows, HIDDEN]);
-        let gated = launch::silu_mul(self.kind, [to, at], [rows, WIDTH]);
-        let chosen = launch::argmax([ids.address(), logits.address()], [32, VOCAB]);
+        let cells = u64::from(rows) * u64::from(hidden);
+        let all = format!("{rows} rows of {hidden}");
+        let normed = launch::rms_norm(self.kind, norm, [to, at, 0], [rows, hidden]);
+        let gated = launch::silu_mul(self.kind, [to, at], [rows, width]);
+        let chosen = launch::argmax([ids.address(), logits.address()], [sequences, vocab]);
         Ok(vec![
             work("rms_norm", all, normed, cells * 6)?,
             work(
                 "silu_mul",
-                format!("{rows} rows of {WIDTH}"),
+                format!("{rows} rows of {width}"),
                 gated,
-                u64::from(rows) * u64::from(WIDTH) * 6,
+                u64::from(rows) * u64::from(width) * 6,
             )?,
-            work("argmax", format!("32 rows of {VOCAB}"), chosen, 32 * u64::from(VOCAB) * 4)?,
+            work(
+                "argmax",
+                format!("{sequences} rows of {vocab}"),
+                chosen,
+                u64::from(sequences) * u64::from(vocab) * 4,
+            )?,
         ])
     }
 
-    /// A whole step of `sequences` single rows: a model of one billion weights, no weight of which is
-    /// looked at.
+    /// A whole step of `sequences` single rows, of a model no weight of which is looked at.
     pub(super) fn step(&self, sequences: u32) -> Timed<Row> {
         let model = |why: String| DeviceError::Model { why };
-        let (tokens, each) = (1024, 1024 / BLOCK_TOKENS);
-        let graph = decoder(&one_billion());
+        let tokens = self.sizes.context / 4;
+        let each = tokens / BLOCK_TOKENS;
+        let shape = self.sizes.narrow();
+        let graph = decoder(&shape);
         let fused = fuse(&graph).map_err(model)?;
         let sizes = Sizes { rows: sequences, sequences, context: tokens, blocks: sequences * each };
         let program =
@@ -309,35 +372,39 @@ impl<'a> Clock<'a> {
         launches.push(program.argmax(chosen.address(), sequences));
         self.row(&Work {
             name: "decode step",
-            shape: format!("1.2 billion weights, {sequences} rows of {tokens} tokens"),
+            shape: format!("{} weight bytes, {sequences} rows of {tokens} tokens", bytes.weights),
             launches,
             // The table of angles and that of the embedding are read at a few rows only.
-            bytes: bytes.weights - u64::from(tokens) * 32 * 8 + bytes.kv,
+            bytes: bytes.weights - u64::from(tokens * self.sizes.dim) * 2 + bytes.kv,
             flops: u64::from(sequences) * bytes.weights,
         })
     }
 }
 
-/// Columns, heads and layers as in models of that size; the embedding is the output projection.
-fn one_billion() -> Decoder {
-    Decoder {
-        vocab: VOCAB as usize,
-        hidden: 2048,
-        feed_forward: 8192,
-        layers: vec![Layer { window: None, rope: Some(0) }; 16],
-        heads: 32,
-        kv_heads: 8,
-        head_dim: 64,
-        ropes: vec![RopeTable::plain(500_000.0, 64, Pair::Halves)],
-        qkv_bias: false,
-        head_norms: None,
-        pre_norms: true,
-        post_norms: false,
-        act: Act::Silu,
-        embed_scale: None,
-        attention_scale: None,
-        eps: 1e-5,
-        tied: true,
+impl Sized {
+    /// A model of half the columns, a quarter of the work; the embedding is the output projection. Of the large
+    /// one: 1.2 billion weights.
+    fn narrow(self) -> Decoder {
+        let dim = 64;
+        Decoder {
+            vocab: self.vocab as usize,
+            hidden: self.hidden as usize / 2,
+            feed_forward: self.width.next_power_of_two() as usize / 2,
+            layers: vec![Layer { window: None, rope: Some(0) }; self.layers],
+            heads: self.heads as usize,
+            kv_heads: self.kv_heads as usize,
+            head_dim: dim,
+            ropes: vec![RopeTable::plain(500_000.0, dim, Pair::Halves)],
+            qkv_bias: false,
+            head_norms: None,
+            pre_norms: true,
+            post_norms: false,
+            act: Act::Silu,
+            embed_scale: None,
+            attention_scale: None,
+            eps: 1e-5,
+            tied: true,
+        }
     }
 }
 

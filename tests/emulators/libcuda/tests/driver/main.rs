@@ -13,4 +13,5 @@ mod modules;
 mod monitor;
 mod plain;
 mod process;
+mod selftest;
 mod streams;
