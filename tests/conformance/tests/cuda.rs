@@ -1,0 +1,194 @@
+//! The binary on an emulated GPU, as it serves on a real one: NVIDIA's driver is our own emulator
+//! (`tests/emulators/libcuda`), all else is what ships. It says nothing about speed.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+use gimbal_conformance::client::{post, send};
+use gimbal_conformance::golden::{self, Greedy, GreedyCase};
+use gimbal_conformance::model_path;
+use gimbal_conformance::server::{Server, binary_path};
+// Named so that cargo builds the library that the server loads.
+use gimbal_libcuda as _;
+use serde_json::{Value, json};
+
+/// Tokens of an answer.
+const TOKENS: usize = 16;
+/// A choice whose gap to the next one is below this may differ: what bf16 leaves of logits of about 20.
+const GAP: f32 = 0.35;
+
+/// An emulated machine, in a file that is gone with the test.
+struct Machine(PathBuf);
+
+impl Machine {
+    fn new(name: &str, text: &str) -> anyhow::Result<Self> {
+        let file = format!("gimbal-cuda-{}-{name}.toml", std::process::id());
+        let machine = Self(std::env::temp_dir().join(file));
+        std::fs::write(&machine.0, text)?;
+        Ok(machine)
+    }
+
+    /// `gimbal COMMAND` on it.
+    fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+        let tests = std::env::current_exe()?;
+        let library = tests.parent().context("a folder")?.join("libgimbal_libcuda.so");
+        ensure!(library.is_file(), "{} is not built", library.display());
+        let mut command = Command::new(binary_path().context("GIMBAL_TEST_BINARY is not set")?);
+        command.args(arguments).arg("--libcuda").arg(library).env("GIMBAL_TEST_CUDA", &self.0);
+        Ok(command)
+    }
+
+    fn serve(&self, model: &Path, flags: &[&str]) -> anyhow::Result<Server> {
+        let mut command = self.command(&["serve", "--backend", "cuda", "--host", "127.0.0.1"])?;
+        command.args(["--port", "0", "--log-format", "json", "--max-model-len", "512"]);
+        command.args(flags).arg(model);
+        Server::spawn(command)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        std::fs::remove_file(&self.0).ok();
+    }
+}
+
+/// An A10G with the driver that SageMaker still gives by default.
+const G5: &str = "name = \"NVIDIA A10G\"\nsm = 86\nmemory = 23999807488\ndriver = 11040\n";
+
+/// The golden prompts, where `cargo xtask test` has set what is needed.
+fn setup() -> anyhow::Result<Option<(PathBuf, Greedy)>> {
+    let (Some(model), Some(_)) = (model_path(), binary_path()) else { return Ok(None) };
+    Ok(Some((model, golden::read("smollm2")?)))
+}
+
+/// The token ids of a stream.
+fn stream(address: SocketAddr, prompt: &str, tokens: usize) -> anyhow::Result<Vec<u32>> {
+    let parameters = json!({ "max_new_tokens": tokens, "ignore_eos_token": true, "do_sample": false });
+    let body = json!({ "inputs": prompt, "stream": true, "parameters": parameters });
+    let answer = send(address, "POST", "/invocations", &body.to_string())?;
+    let (status, text) = (answer.status, answer.text()?);
+    ensure!(status == 200, "{status}: {text}");
+    let mut ids = Vec::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        ensure!(line["error"].is_null(), "{text}");
+        ids.extend(line["token"]["id"].as_u64().map(u32::try_from).transpose()?);
+    }
+    ensure!(ids.len() == tokens, "{} tokens: {text}", ids.len());
+    Ok(ids)
+}
+
+/// The reference's tokens, as far as its choices are clear.
+fn check(case: &GreedyCase, found: &[u32]) -> anyhow::Result<usize> {
+    for (i, id) in found.iter().enumerate() {
+        if *id != case.tokens[i] {
+            let gap = case.gaps[i];
+            ensure!(gap < GAP, "{:?}: token {i} is {id}, gap {gap}", case.text);
+            // From here on both continue other texts.
+            return Ok(i);
+        }
+    }
+    Ok(found.len())
+}
+
+/// All golden prompts at once, with seats for four.
+fn all_at_once(server: &Server, golden: &Greedy) -> anyhow::Result<Vec<Vec<u32>>> {
+    let address = server.address;
+    std::thread::scope(|scope| {
+        let one = |case: &GreedyCase| {
+            let prompt = case.text.clone();
+            scope.spawn(move || stream(address, &prompt, TOKENS))
+        };
+        let streams: Vec<_> = golden.cases.iter().map(one).collect();
+        streams.into_iter().map(|stream| stream.join().expect("no panic")).collect()
+    })
+}
+
+/// Behind a worker, four at once in a rolling batch, by `/invocations` and by OpenAI's route.
+#[test]
+fn golden_prompts_are_answered_on_an_emulated_device() -> anyhow::Result<()> {
+    let Some((model, golden)) = setup()? else { return Ok(()) };
+    let machine = Machine::new("golden", G5)?;
+    let server = machine.serve(&model, &["--max-rolling-batch-size", "4"])?;
+    let found = all_at_once(&server, &golden)?;
+    let mut equal = 0;
+    for (case, found) in golden.cases.iter().zip(&found) {
+        equal += check(case, found)?;
+    }
+    ensure!(equal >= 3 * TOKENS, "{equal} tokens before the first unclear choice: {found:?}");
+    let status = send(server.address, "GET", "/status", "")?.text()?;
+    ensure!(status.contains("EMULATED NVIDIA A10G"), "{status}");
+    let body = json!({
+        "messages": [{ "role": "user", "content": "What is a prime number?" }],
+        "max_tokens": 8, "temperature": 0,
+    });
+    let (status, answer) = post(server.address, "/v1/chat/completions", &body)?;
+    ensure!(status == 200, "{answer}");
+    let text = answer["choices"][0]["message"]["content"].as_str().unwrap_or_default();
+    ensure!(text.starts_with("A prime number is"), "{answer}");
+    Ok(())
+}
+
+/// The worker is killed, and in another run the device fails, in the middle of streams: the same tokens.
+#[test]
+fn streams_go_on_after_a_worker_s_death_and_a_device_s_fault() -> anyhow::Result<()> {
+    let Some((model, golden)) = setup()? else { return Ok(()) };
+    let launches = 180;
+    let fault = format!("{G5}[[fail]]\ncall = \"cuLaunchKernel\"\nat = {}\ncode = 719\n", 30 * launches);
+    for (name, text) in [("killed", G5.to_owned()), ("719", fault)] {
+        let machine = Machine::new(name, &text)?;
+        let server = machine.serve(&model, &["--max-rolling-batch-size", "4"])?;
+        let case = &golden.cases[0];
+        let address = server.address;
+        let found = std::thread::scope(|scope| {
+            let running = scope.spawn(move || stream(address, &case.text, TOKENS));
+            if name == "killed" {
+                while server.metric("gimbal_tokens_total", "kind=\"output\"")? < 4.0 {
+                    ensure!(!running.is_finished(), "it ended before anything happened");
+                    std::thread::sleep(std::time::Duration::from_millis(5));
+                }
+                kill_worker(&server)?;
+            }
+            running.join().expect("no panic")
+        })?;
+        ensure!(found == case.tokens[..TOKENS], "{name}: {found:?}, not {:?}", case.tokens);
+        let losses = server.metric("gimbal_device_losses_total", "")?;
+        ensure!(losses >= 1.0, "{name}: nothing was lost");
+    }
+    Ok(())
+}
+
+fn kill_worker(server: &Server) -> anyhow::Result<()> {
+    let children = format!("/proc/{0}/task/{0}/children", server.id());
+    let children = std::fs::read_to_string(children)?;
+    let worker = children.split_whitespace().next().context("no worker")?;
+    let status = Command::new("kill").args(["-9", worker]).status()?;
+    ensure!(status.success(), "kill {worker}: {status}");
+    Ok(())
+}
+
+/// What each machine's probe says: a device with its image, or a reason.
+#[test]
+fn machines_are_told_apart() -> anyhow::Result<()> {
+    if binary_path().is_none() {
+        return Ok(());
+    }
+    for (name, machine, expect) in [
+        ("t4", "name = \"Tesla T4\"\nsm = 75\ndriver = 11040", "sm75.ptx"),
+        ("h100", "name = \"NVIDIA H100\"\nsm = 90\ndriver = 12080\ndevices = 8", "\"ordinal\":7"),
+        ("none", "devices = 0", "\"Absent\""),
+        ("old driver", "sm = 86\ndriver = 11020", "InferenceAmiVersion"),
+        ("old device", "sm = 70", "7.5 or later"),
+        ("mismatch", "[[fail]]\ncall = \"cuInit\"\nat = 1\ncode = 803", "start the machine again"),
+    ] {
+        let machine = Machine::new(name, machine)?;
+        let output = machine.command(&["probe", "--json", "--platform", "cuda"])?.output()?;
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        if !output.status.success() || !text.contains(expect) {
+            bail!("{name}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        }
+    }
+    Ok(())
+}
