@@ -1,9 +1,11 @@
 //! Loads, stores, atomics and copies of a warp.
 
 use super::block::extended;
-use super::code::{Address, Atomic, LANES, Op, Place, Space, Width};
+use super::code::{Address, Atomic, Op, Place, Space, Width};
 use super::matrix;
-use super::memory::{View, pointer};
+use super::memory::View;
+use super::registers::{LANES, values};
+use super::runs::{BYTES_MAX, low, runs};
 use super::shared::Shared;
 use super::warp::{Pending, Warp};
 
@@ -39,17 +41,19 @@ impl Warp {
             Op::Wait(left) => {
                 while self.committed.len() > *left {
                     for Pending { to, bytes } in self.committed.pop_front().unwrap_or_default() {
-                        shared.write(to, &bytes, self.index).map_err(|what| (0, what))?;
+                        shared
+                            .write(to, &bytes, bytes.len(), self.index)
+                            .map_err(|what| (0, what))?;
                     }
                 }
                 Ok(())
             }
             Op::LoadMatrix { is_transposed, to, from } => {
-                let rows = self.addresses(*from, lanes);
+                let rows = self.addresses(*from);
                 let (index, all) = (self.index, to.len());
                 let loaded = matrix::load(&rows, all, *is_transposed, lanes, shared, index)?;
                 for (to, words) in to.iter().zip(loaded) {
-                    self.set_word(*to, lanes, &words);
+                    self.set_word(*to, lanes, |lane| words[lane]);
                 }
                 Ok(())
             }
@@ -58,9 +62,10 @@ impl Warp {
                     let lane = lanes.trailing_zeros() as usize;
                     return Err((lane, "a product of matrices by a part of a warp".to_owned()));
                 }
-                let registers: Vec<_> = from.iter().map(|place| *self.word(*place)).collect();
+                let registers: Vec<_> =
+                    from.iter().map(|place| values(self.word(*place))).collect();
                 for (to, words) in to.iter().zip(matrix::product(*mma, &registers)) {
-                    self.set_word(*to, lanes, &words);
+                    self.set_word(*to, lanes, |lane| words[lane]);
                 }
                 Ok(())
             }
@@ -69,12 +74,15 @@ impl Warp {
     }
 
     /// The addresses of all lanes; of those that do not take part they mean nothing.
-    fn addresses(&self, address: Address, _lanes: u32) -> [i64; LANES] {
-        let Address { place, is_double, offset } = address;
-        match is_double {
-            true => self.double(place).map(|at| at.cast_signed().wrapping_add(offset)),
-            false => self.word(place).map(|at| i64::from(at).wrapping_add(offset)),
+    fn addresses(&self, Address { place, is_double, offset }: Address) -> [i64; LANES] {
+        let mut addresses = [0; LANES];
+        for (lane, at) in addresses.iter_mut().enumerate() {
+            *at = match is_double {
+                true => self.double(place)[lane].get().cast_signed().wrapping_add(offset),
+                false => i64::from(self.word(place)[lane].get()).wrapping_add(offset),
+            };
         }
+        addresses
     }
 
     fn load(
@@ -85,31 +93,25 @@ impl Warp {
         lanes: u32,
         (memory, shared): (&mut View, &mut Shared),
     ) -> Outcome {
-        let (addresses, count) = (self.addresses(from, lanes), width.bytes * to.len());
-        for lane in of(lanes) {
-            let bytes = match space {
-                Space::Global => {
-                    let address = aligned(addresses[lane], count).map_err(|what| (lane, what))?;
-                    memory.check(address, count, false).map_err(|what| (lane, what))?;
-                    pointer(address).cast_const()
-                }
-                Space::Shared => {
-                    let bytes = shared.read(addresses[lane], count, self.index);
-                    bytes.map_err(|what| (lane, what))?.as_ptr()
-                }
-            };
-            for (i, to) in to.iter().enumerate() {
-                let from = bytes.wrapping_add(i * width.bytes);
-                // SAFETY: `count` bytes may be read from there (checked), and this value's are among
-                // them. Kernels that race with themselves read what either wrote.
-                let value = unsafe { value_at(from, width) };
-                if width.is_double {
-                    self.doubles[*to as usize][lane] = value;
-                } else {
-                    self.words[*to as usize][lane] = low(value);
-                }
+        let (addresses, count) = (self.addresses(from), width.bytes * to.len());
+        let mut bytes = [0; LANES * BYTES_MAX];
+        let mut read = |address, to: &mut [u8]| match space {
+            Space::Global => memory.read(address, count, to),
+            Space::Shared => shared
+                .read(address, to.len(), count, self.index)
+                .map(|from| to.copy_from_slice(from)),
+        };
+        for run in runs(lanes, &addresses, count) {
+            let all = &mut bytes[run.start * count..run.end * count];
+            if read(addresses[run.start], all).is_ok() {
+                continue;
+            }
+            // Whose is it?
+            for (lane, to) in run.zip(all.chunks_exact_mut(count)) {
+                read(addresses[lane], to).map_err(|what| (lane, what))?;
             }
         }
+        self.take(&bytes, width, to, lanes);
         Ok(())
     }
 
@@ -121,22 +123,21 @@ impl Warp {
         lanes: u32,
         (memory, shared): (&mut View, &mut Shared),
     ) -> Outcome {
-        let (addresses, count) = (self.addresses(to, lanes), width.bytes * from.len());
-        let mut buffer = [0; 16];
-        for lane in of(lanes) {
-            for (from, bytes) in from.iter().zip(buffer.chunks_exact_mut(width.bytes)) {
-                let value = match width.is_double {
-                    true => self.double(*from)[lane],
-                    false => self.word(*from)[lane].into(),
-                };
-                bytes.copy_from_slice(&value.to_le_bytes()[..width.bytes]);
+        let (addresses, count) = (self.addresses(to), width.bytes * from.len());
+        let mut bytes = [0; LANES * BYTES_MAX];
+        let mut write = |address, from: &[u8]| match space {
+            Space::Global => memory.write(address, count, from),
+            Space::Shared => shared.write(address, from, count, self.index),
+        };
+        for run in runs(lanes, &addresses, count) {
+            self.lay(from, width, run.clone(), &mut bytes);
+            let all = &bytes[run.start * count..run.end * count];
+            if write(addresses[run.start], all).is_ok() {
+                continue;
             }
-            let bytes = &buffer[..count];
-            let outcome = match space {
-                Space::Global => write_global(memory, addresses[lane], bytes),
-                Space::Shared => shared.write(addresses[lane], bytes, self.index),
-            };
-            outcome.map_err(|what| (lane, what))?;
+            for (lane, from) in run.zip(all.chunks_exact(count)) {
+                write(addresses[lane], from).map_err(|what| (lane, what))?;
+            }
         }
         Ok(())
     }
@@ -150,32 +151,32 @@ impl Warp {
         lanes: u32,
         (memory, shared): (&mut View, &mut Shared),
     ) -> Outcome {
-        let addresses = self.addresses(at, lanes);
+        let addresses = self.addresses(at);
         // Blocks on other threads of this machine change the same words.
         static ONE_AT_A_TIME: std::sync::Mutex<()> = std::sync::Mutex::new(());
         let _one = ONE_AT_A_TIME.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
         for lane in of(lanes) {
             let by = match bytes {
-                8 => self.double(by)[lane],
-                _ => self.word(by)[lane].into(),
+                8 => self.double(by)[lane].get(),
+                _ => self.word(by)[lane].get().into(),
             };
             let mut buffer = [0; 8];
             let value = &mut buffer[..bytes];
             let outcome = match space {
-                Space::Global => read_global(memory, addresses[lane], value),
+                Space::Global => memory.read(addresses[lane], bytes, value),
                 Space::Shared => shared.read_atomic(addresses[lane], value),
             };
             outcome.map_err(|what| (lane, what))?;
             let before = extended(value, false);
             value.copy_from_slice(&change(before, by).to_le_bytes()[..bytes]);
             let outcome = match space {
-                Space::Global => write_global(memory, addresses[lane], value),
+                Space::Global => memory.write(addresses[lane], bytes, value),
                 Space::Shared => shared.write_atomic(addresses[lane], value),
             };
             outcome.map_err(|what| (lane, what))?;
             match (to, bytes) {
-                (Some(to), 8) => self.doubles[to as usize][lane] = before,
-                (Some(to), _) => self.words[to as usize][lane] = low(before),
+                (Some(to), 8) => self.double(to)[lane].set(before),
+                (Some(to), _) => self.word(to)[lane].set(low(before)),
                 (None, _) => {}
             }
         }
@@ -192,13 +193,13 @@ impl Warp {
         lanes: u32,
         (memory, shared): (&mut View, &mut Shared),
     ) -> Outcome {
-        let (to, from) = (self.addresses(to, lanes), self.addresses(from, lanes));
+        let (to, from) = (self.addresses(to), self.addresses(from));
         for lane in of(lanes) {
-            let read = read.map_or(bytes, |place| bytes.min(self.word(place)[lane] as usize));
+            let read = read.map_or(bytes, |place| bytes.min(self.word(place)[lane].get() as usize));
             let mut copied = vec![0; bytes];
-            let outcome = read_global(memory, from[lane], &mut copied[..read]);
+            let outcome = memory.read(from[lane], read.max(1), &mut copied[..read]);
             outcome.map_err(|what| (lane, what))?;
-            shared.claim(to[lane], bytes, self.index).map_err(|what| (lane, what))?;
+            shared.claim(to[lane], bytes, bytes, self.index).map_err(|what| (lane, what))?;
             self.copies.push(Pending { to: to[lane], bytes: copied });
         }
         Ok(())
@@ -208,63 +209,4 @@ impl Warp {
 /// Lanes that take part.
 pub(super) fn of(lanes: u32) -> impl Iterator<Item = usize> {
     (0..LANES).filter(move |lane| lanes >> lane & 1 == 1)
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "a word's bits")]
-const fn low(value: u64) -> u32 {
-    value as u32
-}
-
-/// The value at a pointer, extended to 64 bits.
-///
-/// # Safety
-/// - As many bytes as the width has may be read there.
-#[inline]
-unsafe fn value_at(from: *const u8, width: Width) -> u64 {
-    macro_rules! read {
-        ($unsigned:ty) => {{
-            // SAFETY: so many bytes may be read (promised); any alignment will do.
-            let value = unsafe { from.cast::<$unsigned>().read_unaligned() };
-            match width.is_signed {
-                true => i64::from(value.cast_signed()).cast_unsigned(),
-                false => u64::from(value),
-            }
-        }};
-    }
-    match width.bytes {
-        1 => read!(u8),
-        2 => read!(u16),
-        4 => read!(u32),
-        _ => read!(u64),
-    }
-}
-
-fn aligned(address: i64, bytes: usize) -> Result<u64, String> {
-    let address = address.cast_unsigned();
-    match address.is_multiple_of(bytes.max(1) as u64) {
-        true => Ok(address),
-        false => Err(format!("{bytes} bytes at {address:#x}, which is not aligned")),
-    }
-}
-
-fn read_global(memory: &mut View, address: i64, to: &mut [u8]) -> Result<(), String> {
-    if to.is_empty() {
-        return Ok(());
-    }
-    memory.check(aligned(address, to.len())?, to.len(), false)?;
-    // SAFETY: the place lies in an allocation (checked), where none of Rust's references lead. Kernels
-    // that race with themselves read what either wrote.
-    unsafe {
-        std::ptr::copy_nonoverlapping(pointer(address.cast_unsigned()), to.as_mut_ptr(), to.len())
-    };
-    Ok(())
-}
-
-fn write_global(memory: &mut View, address: i64, from: &[u8]) -> Result<(), String> {
-    memory.check(aligned(address, from.len())?, from.len(), true)?;
-    // SAFETY: as in `read_global`.
-    unsafe {
-        std::ptr::copy_nonoverlapping(from.as_ptr(), pointer(address.cast_unsigned()), from.len())
-    };
-    Ok(())
 }

@@ -3,6 +3,7 @@
 use super::code::{Constant, Where};
 use super::grid::{Dim, Fault, Grid};
 use super::memory::{Memory, View};
+use super::registers::put;
 use super::shared::Shared;
 use super::warp::{Pause, Warp};
 use crate::kernel::Kernel;
@@ -20,9 +21,9 @@ impl<'a> Block<'a> {
     pub(super) fn new(kernel: &'a Kernel, grid: Grid, params: &[u8], memory: &Memory) -> Self {
         let threads = grid.threads.iter().product::<u32>();
         let warps = (0..threads.div_ceil(32)).map(|index| {
-            let mut warp = Warp::new(index, kernel.files);
+            let warp = Warp::new(index, kernel.files);
             for constant in &kernel.constants {
-                fill(&mut warp, *constant, params);
+                fill(&warp, *constant, params);
             }
             warp
         });
@@ -37,9 +38,8 @@ impl<'a> Block<'a> {
         for warp in &mut self.warps {
             warp.begin(threads - warp.index * 32);
             for special in &self.kernel.specials {
-                warp.words[special.place as usize] = std::array::from_fn(|lane| {
-                    tells(special.what, warp.index, lane, at, self.grid)
-                });
+                let told = |lane| tells(special.what, warp.index, lane, at, self.grid);
+                put(warp.word(special.place), told);
             }
         }
         loop {
@@ -63,18 +63,18 @@ impl<'a> Block<'a> {
     }
 }
 
-fn fill(warp: &mut Warp, constant: Constant, params: &[u8]) {
+fn fill(warp: &Warp, constant: Constant, params: &[u8]) {
     match constant {
-        Constant::Word(place, value) => warp.words[place as usize] = [value; 32],
-        Constant::Double(place, value) => warp.doubles[place as usize] = [value; 32],
+        Constant::Word(place, value) => put(warp.word(place), |_| value),
+        Constant::Double(place, value) => put(warp.double(place), |_| value),
         Constant::Param { place, is_double, offset, size, is_signed } => {
             let value = extended(&params[offset..offset + size], is_signed);
             if is_double {
-                warp.doubles[place as usize] = [value; 32];
+                put(warp.double(place), |_| value);
             } else {
                 #[expect(clippy::cast_possible_truncation, reason = "a word's bits")]
                 let value = value as u32;
-                warp.words[place as usize] = [value; 32];
+                put(warp.word(place), |_| value);
             }
         }
     }

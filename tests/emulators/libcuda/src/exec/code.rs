@@ -1,12 +1,6 @@
 //! What a warp executes: operations on places in its register files.
 
-/// 32 lanes of 32 bits.
-pub(crate) type Words = [u32; LANES];
-/// 32 lanes of 64 bits.
-pub(crate) type Doubles = [u64; LANES];
-
-/// Lanes of a warp.
-pub(crate) const LANES: usize = 32;
+use super::registers::{Doubles, Words};
 
 /// A place in one of the register files.
 pub(crate) type Place = u32;
@@ -110,19 +104,20 @@ pub(crate) struct Mma {
     pub(crate) is_bf16: bool,
 }
 
-pub(crate) type Word1 = fn(&Words, &mut Words);
-pub(crate) type Word2 = fn(&Words, &Words, &mut Words);
-pub(crate) type Word3 = fn(&Words, &Words, &Words, &mut Words);
-pub(crate) type Word4 = fn(&Words, &Words, &Words, &Words, &mut Words);
-pub(crate) type Double1 = fn(&Doubles, &mut Doubles);
-pub(crate) type Double2 = fn(&Doubles, &Doubles, &mut Doubles);
-pub(crate) type Double3 = fn(&Doubles, &Doubles, &Doubles, &mut Doubles);
-pub(crate) type DoubleShift = fn(&Doubles, &Words, &mut Doubles);
-pub(crate) type DoubleInsert = fn(&Doubles, &Doubles, &Words, &Words, &mut Doubles);
-pub(crate) type Widen1 = fn(&Words, &mut Doubles);
-pub(crate) type Widen2 = fn(&Words, &Words, &mut Doubles);
-pub(crate) type Widen3 = fn(&Words, &Words, &Doubles, &mut Doubles);
-pub(crate) type Narrow = fn(&Doubles, &mut Words);
+/// The last register is written; it may be one of the others.
+pub(crate) type Word1 = fn(&Words, &Words);
+pub(crate) type Word2 = fn(&Words, &Words, &Words);
+pub(crate) type Word3 = fn(&Words, &Words, &Words, &Words);
+pub(crate) type Word4 = fn(&Words, &Words, &Words, &Words, &Words);
+pub(crate) type Double1 = fn(&Doubles, &Doubles);
+pub(crate) type Double2 = fn(&Doubles, &Doubles, &Doubles);
+pub(crate) type Double3 = fn(&Doubles, &Doubles, &Doubles, &Doubles);
+pub(crate) type DoubleShift = fn(&Doubles, &Words, &Doubles);
+pub(crate) type DoubleInsert = fn(&Doubles, &Doubles, &Words, &Words, &Doubles);
+pub(crate) type Widen1 = fn(&Words, &Doubles);
+pub(crate) type Widen2 = fn(&Words, &Words, &Doubles);
+pub(crate) type Widen3 = fn(&Words, &Words, &Doubles, &Doubles);
+pub(crate) type Narrow = fn(&Doubles, &Words);
 /// A bit for each lane.
 pub(crate) type CompareWords = fn(&Words, &Words) -> u32;
 pub(crate) type CompareDoubles = fn(&Doubles, &Doubles) -> u32;
@@ -130,6 +125,8 @@ pub(crate) type Logic = fn(u32, u32) -> u32;
 
 #[derive(Clone, Debug)]
 pub(crate) enum Op {
+    MoveWord(Place, Place),
+    MoveDouble(Place, Place),
     Word1(Word1, Place, Place),
     Word2(Word2, Place, [Place; 2]),
     Word3(Word3, Place, [Place; 3]),

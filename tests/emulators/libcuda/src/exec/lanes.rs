@@ -1,7 +1,8 @@
 //! What the lanes of a warp read of each other, and where they wait.
 
-use super::code::{LANES, Op, Place, Shuffle, Vote, Words};
+use super::code::{Op, Place, Shuffle, Vote};
 use super::memory::View;
+use super::registers::{LANES, Words, bits, lanes, put, values};
 use super::shared::Shared;
 use super::warp::Warp;
 
@@ -18,7 +19,7 @@ impl Warp {
                 self.check_members(*members, lanes)?;
                 let (values, in_reach) =
                     shuffled(*mode, self.word(*a), self.word(*b), self.word(*c));
-                self.set_word(*to, lanes, &values);
+                self.set_word(*to, lanes, |lane| values[lane]);
                 if let Some(place) = in_range {
                     self.set_predicate(*place, lanes, in_reach);
                 }
@@ -27,12 +28,12 @@ impl Warp {
                 self.check_members(*members, lanes)?;
                 let holds = self.predicate(*predicate) & lanes;
                 match mode {
-                    Vote::Ballot => self.set_word(*to, lanes, &[holds; LANES]),
+                    Vote::Ballot => self.set_word(*to, lanes, |_| holds),
                     Vote::All => self.set_predicate(*to, lanes, all_bits(holds == lanes)),
                     Vote::Any => self.set_predicate(*to, lanes, all_bits(holds != 0)),
                 }
             }
-            Op::ActiveMask(to) => self.set_word(*to, lanes, &[lanes; LANES]),
+            Op::ActiveMask(to) => self.set_word(*to, lanes, |_| lanes),
             Op::WarpBarrier(members) => self.check_members(*members, lanes)?,
             // Other warps' writes are seen at once here.
             Op::Fence => {}
@@ -45,7 +46,7 @@ impl Warp {
     /// read what they do not hold.
     fn check_members(&self, members: Place, lanes: u32) -> Result<(), (usize, String)> {
         let lane = lanes.trailing_zeros() as usize;
-        let members = self.word(members)[lane];
+        let members = self.word(members)[lane].get();
         match members == lanes {
             true => Ok(()),
             false => {
@@ -61,21 +62,32 @@ const fn all_bits(holds: bool) -> u32 {
 
 /// What each lane reads of another one, and whether that one is in its reach. **Source**: PTX ISA,
 /// `shfl.sync`.
-fn shuffled(mode: Shuffle, a: &Words, b: &Words, c: &Words) -> (Words, u32) {
-    let (mut values, mut in_reach) = ([0; LANES], 0);
-    for (lane, value) in values.iter_mut().enumerate() {
+fn shuffled(mode: Shuffle, a: &Words, b: &Words, c: &Words) -> ([u32; LANES], u32) {
+    let from = lanes(|_| 0);
+    put(&from, |lane| {
+        #[expect(clippy::cast_possible_truncation, reason = "below 32")]
+        let own = lane as u32;
         let (by, clamp, segment) =
-            (b[lane] as usize & 31, c[lane] as usize & 31, c[lane] >> 8 & 31);
-        let segment = segment as usize;
-        let (first, last) = (lane & segment, lane & segment | clamp & !segment);
+            (b[lane].get() & 31, c[lane].get() & 31, c[lane].get() >> 8 & 31);
+        let (first, last) = (own & segment, own & segment | clamp & !segment);
         let (from, is_in_reach) = match mode {
-            Shuffle::Up => (lane.wrapping_sub(by), lane >= by && lane - by >= last),
-            Shuffle::Down => (lane + by, lane + by <= last),
-            Shuffle::Butterfly => (lane ^ by, lane ^ by <= last),
+            Shuffle::Up => {
+                (own.wrapping_sub(by), own.cast_signed() - by.cast_signed() >= last.cast_signed())
+            }
+            Shuffle::Down => (own + by, own + by <= last),
+            Shuffle::Butterfly => (own ^ by, own ^ by <= last),
             Shuffle::Index => (first | by & !segment, first | by & !segment <= last),
         };
-        *value = a[if is_in_reach { from } else { lane }];
-        in_reach |= u32::from(is_in_reach) << lane;
+        // The highest bit tells who reads itself.
+        if is_in_reach { from } else { own | OUT_OF_REACH }
+    });
+    let (from, a) = (values(&from), values(a));
+    let mut read = [0; LANES];
+    for (read, from) in read.iter_mut().zip(from) {
+        *read = a[from as usize % LANES];
     }
-    (values, in_reach)
+    (read, bits(|lane| from[lane] & OUT_OF_REACH == 0))
 }
+
+/// Marks a lane that no lane is within reach of.
+const OUT_OF_REACH: u32 = 1 << 31;

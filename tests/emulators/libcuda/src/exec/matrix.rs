@@ -4,7 +4,8 @@
 
 use half::{bf16, f16};
 
-use super::code::{LANES, Mma, Words};
+use super::code::Mma;
+use super::registers::LANES;
 use super::shared::Shared;
 
 /// Loads `count` matrices of 8 by 8 halves; lanes `8 i..8 i + 8` give the rows of matrix `i`.
@@ -15,7 +16,7 @@ pub(super) fn load(
     lanes: u32,
     shared: &mut Shared,
     warp: u32,
-) -> Result<Vec<Words>, (usize, String)> {
+) -> Result<Vec<[u32; LANES]>, (usize, String)> {
     if lanes != u32::MAX {
         let lane = lanes.trailing_zeros() as usize;
         return Err((lane, "a matrix loaded by a part of a warp".to_owned()));
@@ -25,7 +26,7 @@ pub(super) fn load(
         let mut values = [[0_u16; 8]; 8];
         for (row, values) in values.iter_mut().enumerate() {
             let lane = matrix * 8 + row;
-            let bytes = shared.read(rows[lane], 16, warp).map_err(|what| (lane, what))?;
+            let bytes = shared.read(rows[lane], 16, 16, warp).map_err(|what| (lane, what))?;
             for (value, bytes) in values.iter_mut().zip(bytes.as_chunks::<2>().0) {
                 *value = u16::from_le_bytes(*bytes);
             }
@@ -43,7 +44,7 @@ pub(super) fn load(
 }
 
 /// `A · B + C` of 16 rows and 8 columns: the registers of A, then of B, then of C.
-pub(super) fn product(mma: Mma, registers: &[Words]) -> [Words; 4] {
+pub(super) fn product(mma: Mma, registers: &[[u32; LANES]]) -> [[u32; LANES]; 4] {
     #[cfg(target_arch = "x86_64")]
     if std::arch::is_x86_feature_detected!("fma") {
         // SAFETY: the feature was just detected.
@@ -55,12 +56,12 @@ pub(super) fn product(mma: Mma, registers: &[Words]) -> [Words; 4] {
 /// The same where a fused product is an instruction and no call.
 #[cfg(target_arch = "x86_64")]
 #[target_feature(enable = "avx,fma")]
-fn product_by_instruction(mma: Mma, registers: &[Words]) -> [Words; 4] {
+fn product_by_instruction(mma: Mma, registers: &[[u32; LANES]]) -> [[u32; LANES]; 4] {
     product_each(mma, registers)
 }
 
 #[inline(always)]
-fn product_each(mma: Mma, registers: &[Words]) -> [Words; 4] {
+fn product_each(mma: Mma, registers: &[[u32; LANES]]) -> [[u32; LANES]; 4] {
     let Mma { k, is_bf16 } = mma;
     let (of_a, of_b) = (k / 4, k / 8);
     let value = |word: u32, half: usize| {

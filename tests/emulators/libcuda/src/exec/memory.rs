@@ -54,10 +54,7 @@ impl Memory {
     /// # Errors
     /// They do not lie in one allocation.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), String> {
-        self.view().check(address, bytes.len(), true)?;
-        // SAFETY: the place lies in an allocation (checked), where none of Rust's references lead.
-        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), pointer(address), bytes.len()) };
-        Ok(())
+        self.view().write(address.cast_signed(), 1, bytes)
     }
 
     /// Reads bytes to the host.
@@ -65,10 +62,7 @@ impl Memory {
     /// # Errors
     /// They do not lie in one allocation, or not all were written.
     pub fn read(&self, address: u64, bytes: &mut [u8]) -> Result<(), String> {
-        self.view().check(address, bytes.len(), false)?;
-        // SAFETY: as in `write`.
-        unsafe { ptr::copy_nonoverlapping(pointer(address), bytes.as_mut_ptr(), bytes.len()) };
-        Ok(())
+        self.view().read(address.cast_signed(), 1, bytes)
     }
 
     /// Copies from another device's memory, or within this one; what nobody wrote stays unwritten.
@@ -76,8 +70,9 @@ impl Memory {
     /// # Errors
     /// One of the two places does not lie in one allocation.
     pub fn copy(&self, to: u64, other: &Self, from: u64, bytes: usize) -> Result<(), String> {
-        let source = other.view().find(from, bytes)?.clone();
-        let target = self.view().find(to, bytes)?.clone();
+        let [sources, targets] = [other, self].map(Self::view);
+        let source = &sources.allocations[sources.find(from, bytes)?];
+        let target = &targets.allocations[targets.find(to, bytes)?];
         // SAFETY: both places lie in allocations (found), where none of Rust's references lead.
         unsafe { ptr::copy(pointer(from), pointer(to), bytes) };
         if source.touch(from, bytes, false).is_ok() {
@@ -101,7 +96,7 @@ impl Memory {
     /// What is allocated now.
     pub(super) fn view(&self) -> View {
         let allocations = self.allocations.read().unwrap_or_else(|p| p.into_inner());
-        View { allocations: allocations.values().cloned().collect(), last: 0 }
+        View { allocations: allocations.values().cloned().collect(), last: [0; 4] }
     }
 }
 
@@ -110,38 +105,61 @@ impl Memory {
 pub(super) struct View {
     /// By their addresses.
     allocations: Vec<Arc<Allocation>>,
-    /// Where the last access was: the next one is there too, most often.
-    last: usize,
+    /// Where the last accesses were: the next one is there too, most often.
+    last: [usize; 4],
 }
 
 impl View {
     /// Whether so many bytes lie in an allocation, and (to be read) were written.
     #[inline]
-    pub(super) fn check(
-        &mut self,
-        address: u64,
-        bytes: usize,
-        is_write: bool,
-    ) -> Result<(), String> {
-        let last = self.allocations.get(self.last);
-        let found = match last.filter(|last| last.has(address, bytes)) {
-            Some(found) => found,
-            None => self.find(address, bytes)?,
+    fn check(&mut self, address: u64, bytes: usize, is_write: bool) -> Result<(), String> {
+        let has = |index: &usize| {
+            self.allocations.get(*index).is_some_and(|found| found.has(address, bytes))
         };
-        found.touch(address, bytes, is_write)
+        match self.last.iter().position(has) {
+            Some(0) => {}
+            Some(other) => self.last.swap(0, other),
+            None => {
+                self.last.rotate_right(1);
+                self.last[0] = self.find(address, bytes)?;
+            }
+        }
+        self.allocations[self.last[0]].touch(address, bytes, is_write)
     }
 
-    fn find(&mut self, address: u64, bytes: usize) -> Result<&Arc<Allocation>, String> {
-        let what = format!("{bytes} bytes at {address:#x} lie outside of what is allocated");
+    /// Writes bytes from a multiple of `align` on.
+    pub(super) fn write(&mut self, at: i64, align: usize, bytes: &[u8]) -> Result<(), String> {
+        let address = aligned(at, align)?;
+        self.check(address, bytes.len(), true)?;
+        // SAFETY: the place lies in an allocation (checked), where none of Rust's references lead.
+        // Kernels that race with themselves leave what either wrote.
+        unsafe { ptr::copy_nonoverlapping(bytes.as_ptr(), pointer(address), bytes.len()) };
+        Ok(())
+    }
+
+    /// Reads bytes from a multiple of `align` on.
+    pub(super) fn read(&mut self, at: i64, align: usize, to: &mut [u8]) -> Result<(), String> {
+        if to.is_empty() {
+            return Ok(());
+        }
+        let address = aligned(at, align)?;
+        self.check(address, to.len(), false)?;
+        // SAFETY: as in `write`.
+        unsafe { ptr::copy_nonoverlapping(pointer(address), to.as_mut_ptr(), to.len()) };
+        Ok(())
+    }
+
+    /// The index of the allocation that bytes lie in.
+    fn find(&self, address: u64, bytes: usize) -> Result<usize, String> {
+        let what = || format!("{bytes} bytes at {address:#x} lie outside of what is allocated");
         let after = self.allocations.partition_point(|allocation| allocation.start <= address);
-        let before = after.checked_sub(1).ok_or_else(|| what.clone())?;
+        let before = after.checked_sub(1).ok_or_else(what)?;
         let allocation = &self.allocations[before];
         if !allocation.has(address, bytes) {
             let (first, size) = (address - allocation.start, allocation.layout.size());
-            return Err(format!("{what} ({first} of an allocation of {size})"));
+            return Err(format!("{} ({first} of an allocation of {size})", what()));
         }
-        self.last = before;
-        Ok(&self.allocations[before])
+        Ok(before)
     }
 }
 
@@ -201,7 +219,19 @@ impl Drop for Allocation {
     }
 }
 
+fn aligned(at: i64, align: usize) -> Result<u64, String> {
+    let address = at.cast_unsigned();
+    let is_aligned = match align.is_power_of_two() {
+        true => address & (align as u64 - 1) == 0,
+        false => address.is_multiple_of(align as u64),
+    };
+    match is_aligned {
+        true => Ok(address),
+        false => Err(format!("{align} bytes at {address:#x}, which is not aligned")),
+    }
+}
+
 /// The host's pointer to an address.
-pub(super) fn pointer(address: u64) -> *mut u8 {
+fn pointer(address: u64) -> *mut u8 {
     ptr::with_exposed_provenance_mut(usize::try_from(address).unwrap_or(0))
 }

@@ -1,9 +1,10 @@
 //! Running a kernel: blocks on the machine's threads, the warps of a block in turn, from barrier to
 //! barrier.
 //!
-//! `grid` says how a kernel is launched, `code` is what a warp executes, `block` its warps and their barriers, `warp` one of them (with
-//! `lanes` for what they read of each other, `access` for memory, `matrix` for tensor cores), `memory` what the device has allocated, `shared`
-//! what a block has.
+//! `grid` says how a kernel is launched, `code` is what a warp executes (`places` which registers that
+//! uses), `block` its warps and their barriers, `warp` one of them (with `registers`, `lanes` for what they
+//! read of each other, `access` and `runs` for memory, `matrix` for tensor cores), `memory` what the device
+//! has allocated, `shared` what a block has.
 
 mod access;
 mod block;
@@ -12,6 +13,9 @@ mod grid;
 mod lanes;
 mod matrix;
 mod memory;
+mod places;
+mod registers;
+mod runs;
 mod shared;
 mod warp;
 
@@ -20,14 +24,19 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 pub(crate) use code::{
     Address, Atomic, Code, CompareDoubles, CompareWords, Constant, Double1, Double2, Double3,
-    DoubleInsert, DoubleShift, Doubles, Logic, Mma, Narrow, Op, Place, Shuffle, Space, Special,
-    Vote, Where, Widen1, Widen2, Widen3, Width, Word1, Word2, Word3, Word4, Words,
+    DoubleInsert, DoubleShift, Logic, Mma, Narrow, Op, Place, Shuffle, Space, Special, Vote, Where,
+    Widen1, Widen2, Widen3, Width, Word1, Word2, Word3, Word4,
 };
 pub use grid::{Dim, Fault, Grid};
 pub use memory::Memory;
+pub(crate) use places::{File, Use};
+pub(crate) use registers::{Doubles, Words, bits, put};
 
 use crate::kernel::Kernel;
 use block::Block;
+
+/// Blocks for which a thread is worth its start.
+const BLOCKS_MIN: u64 = 8;
 
 /// Runs a kernel with its parameters' bytes to its end.
 ///
@@ -65,7 +74,8 @@ pub fn launch(
         }
     };
     std::thread::scope(|scope| {
-        for _ in 1..grid.workers.min(usize::try_from(blocks).unwrap_or(1)) {
+        let most = usize::try_from(blocks.div_ceil(BLOCKS_MIN)).unwrap_or(1);
+        for _ in 1..grid.workers.min(most) {
             scope.spawn(work);
         }
         work();

@@ -41,18 +41,25 @@ impl Shared {
         self.epoch += 1;
     }
 
-    fn range(&self, at: i64, count: usize) -> Result<std::ops::Range<usize>, String> {
+    /// Places of bytes, which begin at a multiple of `align`.
+    fn range(&self, at: i64, count: usize, align: usize) -> Result<std::ops::Range<usize>, String> {
         let size = self.bytes.len();
         let start = usize::try_from(at).ok().filter(|start| start + count <= size);
         match start {
-            Some(start) if start.is_multiple_of(count) => Ok(start..start + count),
+            Some(start) if start.is_multiple_of(align) => Ok(start..start + count),
             Some(_) => Err(format!("{count} bytes of shared memory at {at}, which is not aligned")),
             None => Err(format!("{count} bytes at {at} of {size} bytes of shared memory")),
         }
     }
 
-    pub(super) fn read(&mut self, at: i64, count: usize, warp: u32) -> Result<&[u8], String> {
-        let range = self.range(at, count)?;
+    pub(super) fn read(
+        &mut self,
+        at: i64,
+        count: usize,
+        align: usize,
+        warp: u32,
+    ) -> Result<&[u8], String> {
+        let range = self.range(at, count, align)?;
         if self.written[range.clone()].contains(&false) {
             return Err(format!("reads shared memory at {at} that nobody wrote"));
         }
@@ -68,8 +75,14 @@ impl Shared {
         Ok(&self.bytes[range])
     }
 
-    pub(super) fn write(&mut self, at: i64, bytes: &[u8], warp: u32) -> Result<(), String> {
-        let range = self.claim(at, bytes.len(), warp)?;
+    pub(super) fn write(
+        &mut self,
+        at: i64,
+        bytes: &[u8],
+        align: usize,
+        warp: u32,
+    ) -> Result<(), String> {
+        let range = self.claim(at, bytes.len(), align, warp)?;
         self.written[range.clone()].fill(true);
         self.bytes[range].copy_from_slice(bytes);
         Ok(())
@@ -77,7 +90,7 @@ impl Shared {
 
     /// Reads for an atomic change: those of other warps are no race.
     pub(super) fn read_atomic(&self, at: i64, to: &mut [u8]) -> Result<(), String> {
-        let range = self.range(at, to.len())?;
+        let range = self.range(at, to.len(), to.len())?;
         if self.written[range.clone()].contains(&false) {
             return Err(format!("changes shared memory at {at} that nobody wrote"));
         }
@@ -87,7 +100,7 @@ impl Shared {
 
     /// Writes what `read_atomic` read.
     pub(super) fn write_atomic(&mut self, at: i64, bytes: &[u8]) -> Result<(), String> {
-        let range = self.range(at, bytes.len())?;
+        let range = self.range(at, bytes.len(), bytes.len())?;
         self.bytes[range].copy_from_slice(bytes);
         Ok(())
     }
@@ -97,9 +110,10 @@ impl Shared {
         &mut self,
         at: i64,
         count: usize,
+        align: usize,
         warp: u32,
     ) -> Result<std::ops::Range<usize>, String> {
-        let range = self.range(at, count)?;
+        let range = self.range(at, count, align)?;
         for granule in range.start / GRANULE..range.end.div_ceil(GRANULE) {
             for (who, does) in [(self.writers[granule], "wrote"), (self.readers[granule], "read")] {
                 let (epoch, other) = who;

@@ -3,11 +3,13 @@
 //! Lanes that go different ways become groups; the group that is furthest behind runs, so that groups
 //! meet again where their ways do. Next: `lanes`, what lanes read of each other, and `access`.
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 
-use super::code::{Code, Doubles, LANES, Op, Place, Words};
+use super::code::{Code, Op, Place};
 use super::grid::{Dim, Fault};
 use super::memory::View;
+use super::registers::{Doubles, LANES, Lane, Lanes, Words, blend, lanes, put, values};
 use super::shared::Shared;
 use crate::kernel::Kernel;
 
@@ -53,7 +55,9 @@ pub(super) struct Warp {
     pub(super) words: Vec<Words>,
     pub(super) doubles: Vec<Doubles>,
     predicates: Vec<u32>,
+    /// Groups that do not run, and the earliest instruction of them.
     groups: Vec<Group>,
+    meeting: usize,
     /// Copies since the last commit, and groups of those before.
     pub(super) copies: Vec<Pending>,
     pub(super) committed: VecDeque<Vec<Pending>>,
@@ -63,10 +67,11 @@ impl Warp {
     pub(super) fn new(index: u32, [words, doubles, predicates]: [usize; 3]) -> Self {
         Self {
             index,
-            words: vec![[0; LANES]; words],
-            doubles: vec![[0; LANES]; doubles],
+            words: (0..words).map(|_| lanes(|_| 0)).collect(),
+            doubles: (0..doubles).map(|_| lanes(|_| 0)).collect(),
             predicates: vec![0; predicates],
             groups: Vec::new(),
+            meeting: usize::MAX,
             copies: Vec::new(),
             committed: VecDeque::new(),
         }
@@ -89,7 +94,7 @@ impl Warp {
     ) -> Result<Pause, Stop> {
         let Some(mut group) = self.furthest_behind() else { return Ok(Pause::End) };
         loop {
-            if !self.groups.is_empty() {
+            if group.at >= self.meeting {
                 self.groups.push(group);
                 group = self.furthest_behind().unwrap_or(group);
             }
@@ -108,6 +113,7 @@ impl Warp {
                 Op::Branch(to) if others == 0 => group.at = *to,
                 Op::Branch(to) => {
                     self.groups.push(Group { at: *to, lanes });
+                    self.meeting = self.meeting.min(*to);
                     group.lanes = others;
                 }
                 Op::Return if others != 0 => group.lanes = others,
@@ -133,6 +139,7 @@ impl Warp {
         let at = self.groups.iter().map(|group| group.at).min()?;
         let lanes = self.groups.iter().filter(|g| g.at == at).fold(0, |all, g| all | g.lanes);
         self.groups.retain(|group| group.at != at);
+        self.meeting = self.groups.iter().map(|group| group.at).min().unwrap_or(usize::MAX);
         Some(Group { at, lanes })
     }
 
@@ -143,72 +150,38 @@ impl Warp {
         memory: &mut View,
         shared: &mut Shared,
     ) -> Result<(), (usize, String)> {
+        let (word, double) =
+            (|place: &Place| self.word(*place), |place: &Place| self.double(*place));
         match op {
-            Op::Word1(f, to, a) => {
-                let mut word = [0; LANES];
-                f(self.word(*a), &mut word);
-                self.set_word(*to, lanes, &word);
-            }
-            Op::Word2(f, to, [a, b]) => {
-                let mut word = [0; LANES];
-                f(self.word(*a), self.word(*b), &mut word);
-                self.set_word(*to, lanes, &word);
-            }
+            Op::MoveWord(to, a) => self.set_word(*to, lanes, |lane| word(a)[lane].get()),
+            Op::MoveDouble(to, a) => self.set_double(*to, lanes, |lane| double(a)[lane].get()),
+            Op::Word1(f, to, a) => self.in_word(*to, lanes, |d| f(word(a), d)),
+            Op::Word2(f, to, [a, b]) => self.in_word(*to, lanes, |d| f(word(a), word(b), d)),
             Op::Word3(f, to, [a, b, c]) => {
-                let mut word = [0; LANES];
-                f(self.word(*a), self.word(*b), self.word(*c), &mut word);
-                self.set_word(*to, lanes, &word);
+                self.in_word(*to, lanes, |d| f(word(a), word(b), word(c), d));
             }
-            Op::Word4(f, to, [a, b, c, d]) => {
-                let mut word = [0; LANES];
-                f(self.word(*a), self.word(*b), self.word(*c), self.word(*d), &mut word);
-                self.set_word(*to, lanes, &word);
+            Op::Word4(f, to, [a, b, c, e]) => {
+                self.in_word(*to, lanes, |d| f(word(a), word(b), word(c), word(e), d));
             }
-            Op::Double1(f, to, a) => {
-                let mut double = [0; LANES];
-                f(self.double(*a), &mut double);
-                self.set_double(*to, lanes, &double);
-            }
+            Op::Double1(f, to, a) => self.in_double(*to, lanes, |d| f(double(a), d)),
             Op::Double2(f, to, [a, b]) => {
-                let mut double = [0; LANES];
-                f(self.double(*a), self.double(*b), &mut double);
-                self.set_double(*to, lanes, &double);
+                self.in_double(*to, lanes, |d| f(double(a), double(b), d));
             }
             Op::Double3(f, to, [a, b, c]) => {
-                let mut double = [0; LANES];
-                f(self.double(*a), self.double(*b), self.double(*c), &mut double);
-                self.set_double(*to, lanes, &double);
+                self.in_double(*to, lanes, |d| f(double(a), double(b), double(c), d));
             }
             Op::DoubleShift(f, to, [a, b]) => {
-                let mut double = [0; LANES];
-                f(self.double(*a), self.word(*b), &mut double);
-                self.set_double(*to, lanes, &double);
+                self.in_double(*to, lanes, |d| f(double(a), word(b), d));
             }
-            Op::DoubleInsert(f, to, [a, b, c, d]) => {
-                let mut double = [0; LANES];
-                f(self.double(*a), self.double(*b), self.word(*c), self.word(*d), &mut double);
-                self.set_double(*to, lanes, &double);
+            Op::DoubleInsert(f, to, [a, b, c, e]) => {
+                self.in_double(*to, lanes, |d| f(double(a), double(b), word(c), word(e), d));
             }
-            Op::Widen1(f, to, a) => {
-                let mut double = [0; LANES];
-                f(self.word(*a), &mut double);
-                self.set_double(*to, lanes, &double);
-            }
-            Op::Widen2(f, to, [a, b]) => {
-                let mut double = [0; LANES];
-                f(self.word(*a), self.word(*b), &mut double);
-                self.set_double(*to, lanes, &double);
-            }
+            Op::Widen1(f, to, a) => self.in_double(*to, lanes, |d| f(word(a), d)),
+            Op::Widen2(f, to, [a, b]) => self.in_double(*to, lanes, |d| f(word(a), word(b), d)),
             Op::Widen3(f, to, [a, b, c]) => {
-                let mut double = [0; LANES];
-                f(self.word(*a), self.word(*b), self.double(*c), &mut double);
-                self.set_double(*to, lanes, &double);
+                self.in_double(*to, lanes, |d| f(word(a), word(b), double(c), d));
             }
-            Op::Narrow(f, to, a) => {
-                let mut word = [0; LANES];
-                f(self.double(*a), &mut word);
-                self.set_word(*to, lanes, &word);
-            }
+            Op::Narrow(f, to, a) => self.in_word(*to, lanes, |d| f(double(a), d)),
             _ => return self.choose(op, lanes, memory, shared),
         }
         Ok(())
@@ -239,13 +212,13 @@ impl Warp {
             }
             Op::SelectWord(to, [a, b, p]) => {
                 let (a, b, holds) = (self.word(*a), self.word(*b), self.predicate(*p));
-                let value = each(|lane| if holds >> lane & 1 == 1 { a[lane] } else { b[lane] });
-                self.set_word(*to, lanes, &value);
+                let either = |i: usize| Lane::either(holds >> i & 1, a[i].get(), b[i].get());
+                self.set_word(*to, lanes, either);
             }
             Op::SelectDouble(to, [a, b, p]) => {
                 let (a, b, holds) = (self.double(*a), self.double(*b), self.predicate(*p));
-                let value = each(|lane| if holds >> lane & 1 == 1 { a[lane] } else { b[lane] });
-                self.set_double(*to, lanes, &value);
+                let either = |i: usize| Lane::either(holds >> i & 1, a[i].get(), b[i].get());
+                self.set_double(*to, lanes, either);
             }
             Op::Logic(f, to, [a, b]) => {
                 let value = f(self.predicate(*a), self.predicate(*b));
@@ -253,24 +226,24 @@ impl Warp {
             }
             Op::PackDouble(to, [low, high]) => {
                 let (low, high) = (self.word(*low), self.word(*high));
-                let value = each(|lane| u64::from(low[lane]) | u64::from(high[lane]) << 32);
-                self.set_double(*to, lanes, &value);
+                let value = |i: usize| u64::from(low[i].get()) | u64::from(high[i].get()) << 32;
+                self.set_double(*to, lanes, value);
             }
             Op::UnpackDouble([low, high], from) => {
-                let from = *self.double(*from);
+                let from = self.double(*from);
                 #[expect(clippy::cast_possible_truncation, reason = "the low bits are meant")]
-                self.set_word(*low, lanes, &from.map(|value| value as u32));
-                self.set_word(*high, lanes, &from.map(|value| (value >> 32) as u32));
+                self.set_word(*low, lanes, |lane| from[lane].get() as u32);
+                self.set_word(*high, lanes, |lane| (from[lane].get() >> 32) as u32);
             }
             Op::PackWord(to, [low, high]) => {
                 let (low, high) = (self.word(*low), self.word(*high));
-                let value = each(|lane| low[lane] & 0xffff | high[lane] << 16);
-                self.set_word(*to, lanes, &value);
+                self.set_word(*to, lanes, |i| low[i].get() & 0xffff | high[i].get() << 16);
             }
             Op::UnpackWord([low, high], from) => {
-                let from = *self.word(*from);
-                self.set_word(*low, lanes, &from.map(|value| value & 0xffff));
-                self.set_word(*high, lanes, &from.map(|value| value >> 16));
+                // A copy: the first register that is written may be the one that is read.
+                let from = values(self.word(*from));
+                self.set_word(*low, lanes, |lane| from[lane] & 0xffff);
+                self.set_word(*high, lanes, |lane| from[lane] >> 16);
             }
             _ => return self.meet(op, lanes, memory, shared),
         }
@@ -289,12 +262,21 @@ impl Warp {
         self.predicates[place as usize]
     }
 
-    pub(super) fn set_word(&mut self, place: Place, lanes: u32, value: &Words) {
-        blend(&mut self.words[place as usize], lanes, value);
+    pub(super) fn set_word(&self, place: Place, lanes: u32, value: impl Fn(usize) -> u32) {
+        self.in_word(place, lanes, |to| put(to, value));
     }
 
-    pub(super) fn set_double(&mut self, place: Place, lanes: u32, value: &Doubles) {
-        blend(&mut self.doubles[place as usize], lanes, value);
+    pub(super) fn set_double(&self, place: Place, lanes: u32, value: impl Fn(usize) -> u64) {
+        self.in_double(place, lanes, |to| put(to, value));
+    }
+
+    /// Computes the lanes of a mask into a register.
+    fn in_word(&self, place: Place, lanes: u32, compute: impl FnOnce(&Words)) {
+        compute_into(self.word(place), lanes, compute);
+    }
+
+    fn in_double(&self, place: Place, lanes: u32, compute: impl FnOnce(&Doubles)) {
+        compute_into(self.double(place), lanes, compute);
     }
 
     pub(super) fn set_predicate(&mut self, place: Place, lanes: u32, value: u32) {
@@ -303,20 +285,14 @@ impl Warp {
     }
 }
 
-fn blend<T: Copy>(to: &mut [T; LANES], lanes: u32, value: &[T; LANES]) {
+#[inline]
+fn compute_into<T: Lane>(to: &Lanes<T>, lanes: u32, compute: impl FnOnce(&Lanes<T>)) {
     if lanes == u32::MAX {
-        *to = *value;
-        return;
+        return compute(to);
     }
-    for (lane, (to, value)) in to.iter_mut().zip(value).enumerate() {
-        if lanes >> lane & 1 == 1 {
-            *to = *value;
-        }
-    }
-}
-
-fn each<T>(value: impl FnMut(usize) -> T) -> [T; LANES] {
-    std::array::from_fn(value)
+    let all: Lanes<T> = std::array::from_fn(|_| Cell::default());
+    compute(&all);
+    blend(to, lanes, &all);
 }
 
 fn stop(code: &Code, lanes: u32, what: &str) -> Stop {

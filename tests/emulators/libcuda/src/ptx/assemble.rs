@@ -1,9 +1,11 @@
 //! Statements → code: names become places, forms become operations.
 
 use std::collections::HashMap;
+use std::mem::take;
 
 use super::error::{PtxError, error};
 use super::forms::{self, Comparison, Shape};
+use super::registers::Registers;
 use super::syntax::{File, Instruction, KernelText, ModuleText, Operand, Statement, Variable};
 
 use crate::exec::{Address, Code, Constant, Op, Place, Special, Where};
@@ -61,6 +63,7 @@ pub(super) fn kernel(text: &KernelText<'_>, module: &ModuleText<'_>) -> Result<K
     assembler.code.push(Code { op: Op::Return, guard: None, line: 0 });
     assembler.forms.sort();
     assembler.forms.dedup();
+    assembler.share_places();
     Ok(Kernel {
         name: text.name.to_owned(),
         params: assembler.params,
@@ -91,6 +94,23 @@ impl<'a> Assembler<'a> {
         let start = self.shared.next_multiple_of(variable.align.max(1));
         self.scopes[0].insert(variable.name.to_owned(), Meaning::Shared(start));
         self.shared = start + variable.size;
+    }
+
+    /// Registers whose values are never needed together get one place.
+    fn share_places(&mut self) {
+        let constants = self.constants.iter().map(Constant::place);
+        let specials = self.specials.iter().map(|special| (File::Word, special.place));
+        let fixed: Vec<_> = constants.chain(specials).collect();
+        let mut registers = Registers { code: take(&mut self.code), files: self.files };
+        let place = registers.share(&fixed);
+        for constant in &mut self.constants {
+            let (file, old) = constant.place();
+            constant.put_at(place(file, old));
+        }
+        for special in &mut self.specials {
+            special.place = place(File::Word, special.place);
+        }
+        (self.code, self.files) = (registers.code, registers.files);
     }
 
     /// Every instruction is one piece of code.
@@ -291,6 +311,10 @@ impl<'a> Assembler<'a> {
         use File::{Double, Word};
         let to = |this: &mut Self, file| this.value(this.operand(text, 0)?, file, text.line);
         Ok(match shape {
+            Shape::MoveWord => Op::MoveWord(to(self, Word)?, self.values(text, 1, [Word])?[0]),
+            Shape::MoveDouble => {
+                Op::MoveDouble(to(self, Double)?, self.values(text, 1, [Double])?[0])
+            }
             Shape::Word1(f) => Op::Word1(f, to(self, Word)?, self.values(text, 1, [Word])?[0]),
             Shape::Word2(f) => Op::Word2(f, to(self, Word)?, self.values(text, 1, [Word; 2])?),
             Shape::Word3(f) => Op::Word3(f, to(self, Word)?, self.values(text, 1, [Word; 3])?),

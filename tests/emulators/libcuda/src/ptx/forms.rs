@@ -10,13 +10,15 @@ pub(super) use compare::{Comparison, comparison, logic};
 use scalar::*;
 
 use crate::exec::{
-    Double1, Double2, Double3, DoubleInsert, DoubleShift, Doubles, Narrow, Widen1, Widen2, Widen3,
-    Word1, Word2, Word3, Word4, Words,
+    Double1, Double2, Double3, DoubleInsert, DoubleShift, Narrow, Widen1, Widen2, Widen3, Word1,
+    Word2, Word3, Word4, put,
 };
 
 /// What a form computes on.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Shape {
+    MoveWord,
+    MoveDouble,
     Word1(Word1),
     Word2(Word2),
     Word3(Word3),
@@ -34,37 +36,47 @@ pub(super) enum Shape {
 
 macro_rules! word1 {
     (|$a:ident| $e:expr) => {
-        Shape::Word1(|a: &Words, d: &mut Words| {
-            for (d, $a) in d.iter_mut().zip(*a) {
-                *d = $e;
-            }
+        Shape::Word1(|a, d| {
+            put(d, |lane| {
+                let $a = a[lane].get();
+                $e
+            });
         })
     };
 }
 macro_rules! word2 {
     (|$a:ident, $b:ident| $e:expr) => {
-        Shape::Word2(|a: &Words, b: &Words, d: &mut Words| {
-            for ((d, $a), $b) in d.iter_mut().zip(*a).zip(*b) {
-                *d = $e;
-            }
+        Shape::Word2(|a, b, d| {
+            put(d, |lane| {
+                let $a = a[lane].get();
+                let $b = b[lane].get();
+                $e
+            });
         })
     };
 }
 macro_rules! word3 {
     (|$a:ident, $b:ident, $c:ident| $e:expr) => {
-        Shape::Word3(|a: &Words, b: &Words, c: &Words, d: &mut Words| {
-            for (((d, $a), $b), $c) in d.iter_mut().zip(*a).zip(*b).zip(*c) {
-                *d = $e;
-            }
+        Shape::Word3(|a, b, c, d| {
+            put(d, |lane| {
+                let $a = a[lane].get();
+                let $b = b[lane].get();
+                let $c = c[lane].get();
+                $e
+            });
         })
     };
 }
 macro_rules! word4 {
     (|$a:ident, $b:ident, $c:ident, $f:ident| $e:expr) => {
-        Shape::Word4(|a: &Words, b: &Words, c: &Words, f: &Words, d: &mut Words| {
-            for ((((d, $a), $b), $c), $f) in d.iter_mut().zip(*a).zip(*b).zip(*c).zip(*f) {
-                *d = $e;
-            }
+        Shape::Word4(|a, b, c, f, d| {
+            put(d, |lane| {
+                let $a = a[lane].get();
+                let $b = b[lane].get();
+                let $c = c[lane].get();
+                let $f = f[lane].get();
+                $e
+            });
         })
     };
 }
@@ -88,82 +100,94 @@ macro_rules! float2 {
 }
 macro_rules! double1 {
     (|$a:ident| $e:expr) => {
-        Shape::Double1(|a: &Doubles, d: &mut Doubles| {
-            for (d, $a) in d.iter_mut().zip(*a) {
-                *d = $e;
-            }
+        Shape::Double1(|a, d| {
+            put(d, |lane| {
+                let $a = a[lane].get();
+                $e
+            });
         })
     };
 }
 macro_rules! double2 {
     (|$a:ident, $b:ident| $e:expr) => {
-        Shape::Double2(|a: &Doubles, b: &Doubles, d: &mut Doubles| {
-            for ((d, $a), $b) in d.iter_mut().zip(*a).zip(*b) {
-                *d = $e;
-            }
+        Shape::Double2(|a, b, d| {
+            put(d, |lane| {
+                let $a = a[lane].get();
+                let $b = b[lane].get();
+                $e
+            });
         })
     };
 }
 macro_rules! double_shift {
     (|$a:ident, $b:ident| $e:expr) => {
-        Shape::DoubleShift(|a: &Doubles, b: &Words, d: &mut Doubles| {
-            for ((d, $a), $b) in d.iter_mut().zip(*a).zip(*b) {
-                *d = $e;
-            }
+        Shape::DoubleShift(|a, b, d| {
+            put(d, |lane| {
+                let $a = a[lane].get();
+                let $b = b[lane].get();
+                $e
+            });
         })
     };
 }
 macro_rules! widen1 {
     (|$a:ident| $e:expr) => {
-        Shape::Widen1(|a: &Words, d: &mut Doubles| {
-            for (d, $a) in d.iter_mut().zip(*a) {
-                *d = $e;
-            }
+        Shape::Widen1(|a, d| {
+            put(d, |lane| {
+                let $a = a[lane].get();
+                $e
+            });
         })
     };
 }
 macro_rules! widen2 {
     (|$a:ident, $b:ident| $e:expr) => {
-        Shape::Widen2(|a: &Words, b: &Words, d: &mut Doubles| {
-            for ((d, $a), $b) in d.iter_mut().zip(*a).zip(*b) {
-                *d = $e;
-            }
+        Shape::Widen2(|a, b, d| {
+            put(d, |lane| {
+                let $a = a[lane].get();
+                let $b = b[lane].get();
+                $e
+            });
         })
     };
 }
 macro_rules! widen3 {
     (|$a:ident, $b:ident, $c:ident| $e:expr) => {
-        Shape::Widen3(|a: &Words, b: &Words, c: &Doubles, d: &mut Doubles| {
-            for (((d, $a), $b), $c) in d.iter_mut().zip(*a).zip(*b).zip(*c) {
-                *d = $e;
-            }
+        Shape::Widen3(|a, b, c, d| {
+            put(d, |lane| {
+                let $a = a[lane].get();
+                let $b = b[lane].get();
+                let $c = c[lane].get();
+                $e
+            });
         })
     };
 }
 macro_rules! narrow {
     (|$a:ident| $e:expr) => {
-        Shape::Narrow(|a: &Doubles, d: &mut Words| {
-            for (d, $a) in d.iter_mut().zip(*a) {
-                *d = $e;
-            }
+        Shape::Narrow(|a, d| {
+            put(d, |lane| {
+                let $a = a[lane].get();
+                $e
+            });
         })
     };
 }
 
 /// All forms that compute on registers, by their names.
 static FORMS: &[(&str, Shape)] = &[
-    ("mov.b16", word1!(|a| a)),
-    ("mov.u16", word1!(|a| a)),
-    ("mov.b32", word1!(|a| a)),
-    ("mov.u32", word1!(|a| a)),
-    ("mov.s32", word1!(|a| a)),
-    ("mov.f32", word1!(|a| a)),
-    ("mov.b64", double1!(|a| a)),
-    ("mov.u64", double1!(|a| a)),
-    ("cvta.to.global.u64", double1!(|a| a)),
-    ("cvta.to.shared.u64", double1!(|a| a)),
-    ("cvta.global.u64", double1!(|a| a)),
-    ("cvta.shared.u64", double1!(|a| a)),
+    ("mov.b16", Shape::MoveWord),
+    ("mov.u16", Shape::MoveWord),
+    ("mov.b32", Shape::MoveWord),
+    ("mov.u32", Shape::MoveWord),
+    ("mov.s32", Shape::MoveWord),
+    ("mov.f32", Shape::MoveWord),
+    ("mov.b64", Shape::MoveDouble),
+    ("mov.u64", Shape::MoveDouble),
+    ("cvta.to.global.u64", Shape::MoveDouble),
+    ("cvta.to.shared.u64", Shape::MoveDouble),
+    ("cvta.global.u64", Shape::MoveDouble),
+    ("cvta.shared.u64", Shape::MoveDouble),
     ("add.s32", word2!(|a, b| a.wrapping_add(b))),
     ("add.s16", word2!(|a, b| a.wrapping_add(b) & 0xffff)),
     ("sub.s32", word2!(|a, b| a.wrapping_sub(b))),
@@ -206,9 +230,9 @@ static FORMS: &[(&str, Shape)] = &[
     ("not.b32", word1!(|a| !a)),
     ("and.b16", word2!(|a, b| a & b)),
     ("or.b16", word2!(|a, b| a | b)),
-    ("shl.b32", word2!(|a, b| a.checked_shl(b).unwrap_or(0))),
-    ("shr.u32", word2!(|a, b| a.checked_shr(b).unwrap_or(0))),
-    ("shr.b32", word2!(|a, b| a.checked_shr(b).unwrap_or(0))),
+    ("shl.b32", word2!(|a, b| shift_left(a, b))),
+    ("shr.u32", word2!(|a, b| shift_right(a, b))),
+    ("shr.b32", word2!(|a, b| shift_right(a, b))),
     ("shr.s32", word2!(|a, b| (a.cast_signed() >> b.min(31)).cast_unsigned())),
     ("bfe.u32", word3!(|a, b, c| bit_field(a, b, c))),
     ("bfi.b32", word4!(|a, b, c, f| bit_field_insert(a, b, c, f))),
@@ -221,9 +245,7 @@ static FORMS: &[(&str, Shape)] = &[
     (
         "mad.lo.s64",
         Shape::Double3(|a, b, c, d| {
-            for (((d, a), b), c) in d.iter_mut().zip(a).zip(b).zip(c) {
-                *d = a.wrapping_mul(*b).wrapping_add(*c);
-            }
+            put(d, |i| a[i].get().wrapping_mul(b[i].get()).wrapping_add(c[i].get()));
         }),
     ),
     ("min.s64", double2!(|a, b| a.cast_signed().min(b.cast_signed()).cast_unsigned())),
@@ -235,15 +257,15 @@ static FORMS: &[(&str, Shape)] = &[
     ("or.b64", double2!(|a, b| a | b)),
     ("xor.b64", double2!(|a, b| a ^ b)),
     ("not.b64", double1!(|a| !a)),
-    ("shl.b64", double_shift!(|a, b| a.checked_shl(b).unwrap_or(0))),
-    ("shr.u64", double_shift!(|a, b| a.checked_shr(b).unwrap_or(0))),
+    ("shl.b64", double_shift!(|a, b| shift_left_double(a, b))),
+    ("shr.u64", double_shift!(|a, b| shift_right_double(a, b))),
     ("shr.s64", double_shift!(|a, b| (a.cast_signed() >> b.min(63)).cast_unsigned())),
     (
         "bfi.b64",
         Shape::DoubleInsert(|a, b, at, length, d| {
-            for ((((d, a), b), at), length) in d.iter_mut().zip(a).zip(b).zip(at).zip(length) {
-                *d = bit_field_insert_double(*a, *b, *at, *length);
-            }
+            put(d, |i| {
+                bit_field_insert_double(a[i].get(), b[i].get(), at[i].get(), length[i].get())
+            });
         }),
     ),
     ("mul.wide.s32", widen2!(|a, b| mul_wide_signed(a, b))),
@@ -253,7 +275,7 @@ static FORMS: &[(&str, Shape)] = &[
     ("add.f32", float2!(|a, b| a + b)),
     ("sub.f32", float2!(|a, b| a - b)),
     ("mul.f32", float2!(|a, b| a * b)),
-    ("fma.rn.f32", Shape::Word3(fused)),
+    ("fma.rn.f32", word3!(|a, b, c| fused(a, b, c))),
     ("div.rn.f32", float2!(|a, b| a / b)),
     ("div.full.f32", float2!(|a, b| a / b)),
     ("div.approx.f32", float2!(|a, b| a / b)),

@@ -2,12 +2,13 @@
 //!
 //! `lexer` and `syntax` know the grammar, `forms` every instruction form that can be executed,
 //! `assemble` turns the statements of a kernel into code: registers become places in the register
-//! files, immediate values constants there. **Source**: PTX ISA 7.4.
+//! files, immediate values constants there, and `registers` makes registers share places. **Source**: PTX ISA 7.4.
 
 mod assemble;
 mod error;
 mod forms;
 mod lexer;
+mod registers;
 mod syntax;
 
 pub use error::PtxError;

@@ -4,6 +4,7 @@
 
 use super::error::{PtxError, error};
 use super::lexer::Token;
+pub(super) use crate::exec::File;
 
 /// A module as written.
 pub(super) struct ModuleText<'a> {
@@ -20,17 +21,6 @@ pub(super) struct KernelText<'a> {
     pub(super) params: Vec<Variable<'a>>,
     pub(super) threads_max: Option<u32>,
     pub(super) statements: Vec<Statement<'a>>,
-}
-
-/// Where a register lies.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum File {
-    /// Of 32 bits and narrower.
-    Word,
-    /// Of 64 bits.
-    Double,
-    /// Of one bit.
-    Predicate,
 }
 
 /// A parameter, or a variable in shared memory; without a size its bytes are those that a launch asks for.

@@ -70,8 +70,8 @@ impl<'a> Assembler<'a> {
         let size = width.bytes;
         self.constants.push(Constant::Param { place, is_double, offset, size, is_signed });
         Ok(match is_double {
-            true => Op::Double1(|a, d| *d = *a, to, place),
-            false => Op::Word1(|a, d| *d = *a, to, place),
+            true => Op::MoveDouble(to, place),
+            false => Op::MoveWord(to, place),
         })
     }
 

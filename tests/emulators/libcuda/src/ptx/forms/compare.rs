@@ -1,6 +1,6 @@
 //! Comparisons of 32 lanes: a bit for each. **Source**: PTX ISA 7.4, 9.7.6.
 
-use crate::exec::{CompareDoubles, CompareWords, Doubles, Logic, Words};
+use crate::exec::{CompareDoubles, CompareWords, Doubles, Logic, Words, bits};
 
 macro_rules! compare {
     ($kind:ident, $lanes:ty, |$a:ident| $as:expr, $relation:expr) => {
@@ -16,10 +16,10 @@ macro_rules! compare {
     };
     (@bits $lanes:ty, $x:ident, $y:ident, |$a:ident| $as:expr, $op:tt) => {{
         let (x, y): (&$lanes, &$lanes) = ($x, $y);
-        (0..32).fold(0_u32, |bits, lane| {
-            let left = { let $a = x[lane]; $as };
-            let right = { let $a = y[lane]; $as };
-            bits | u32::from(left $op right) << lane
+        bits(|lane| {
+            let left = { let $a = x[lane].get(); $as };
+            let right = { let $a = y[lane].get(); $as };
+            left $op right
         })
     }};
 }
@@ -62,10 +62,7 @@ pub(crate) fn comparison(relation: &str, kind: &str) -> Option<Comparison> {
 }
 
 fn float_bits(a: &Words, b: &Words, holds: impl Fn(f32, f32) -> bool) -> u32 {
-    let lanes = a.iter().zip(b).enumerate();
-    lanes.fold(0, |bits, (lane, (a, b))| {
-        bits | u32::from(holds(f32::from_bits(*a), f32::from_bits(*b))) << lane
-    })
+    bits(|lane| holds(f32::from_bits(a[lane].get()), f32::from_bits(b[lane].get())))
 }
 
 fn equal(a: &Words, b: &Words) -> u32 {

@@ -2,8 +2,6 @@
 
 use half::{bf16, f16};
 
-use crate::exec::Words;
-
 pub(super) const fn wide_signed(a: u32) -> i64 {
     a.cast_signed() as i64
 }
@@ -20,6 +18,36 @@ pub(super) const fn mul_wide_signed(a: u32, b: u32) -> u64 {
 
 pub(super) const fn mul_wide(a: u32, b: u32) -> u64 {
     a as u64 * b as u64
+}
+
+/// All bits, or none.
+const fn mask(holds: bool) -> u32 {
+    (holds as u32).wrapping_neg()
+}
+
+const fn mask_double(holds: bool) -> u64 {
+    (holds as u64).wrapping_neg()
+}
+
+/// Shifts by more bits than there are give 0; a mask and no choice, which would be a jump for each lane.
+#[inline]
+pub(super) const fn shift_left(a: u32, by: u32) -> u32 {
+    a << (by & 31) & mask(by < 32)
+}
+
+#[inline]
+pub(super) const fn shift_right(a: u32, by: u32) -> u32 {
+    a >> (by & 31) & mask(by < 32)
+}
+
+#[inline]
+pub(super) const fn shift_left_double(a: u64, by: u32) -> u64 {
+    a << (by & 63) & mask_double(by < 64)
+}
+
+#[inline]
+pub(super) const fn shift_right_double(a: u64, by: u32) -> u64 {
+    a >> (by & 63) & mask_double(by < 64)
 }
 
 pub(super) fn bit_field_insert(from: u32, to: u32, at: u32, length: u32) -> u32 {
@@ -54,28 +82,10 @@ pub(super) fn permute_bytes(a: u32, b: u32, selectors: u32) -> u32 {
 }
 
 /// `a · b + c` with one rounding.
-pub(super) fn fused(a: &Words, b: &Words, c: &Words, d: &mut Words) {
-    #[cfg(target_arch = "x86_64")]
-    if std::arch::is_x86_feature_detected!("fma") {
-        // SAFETY: the feature was just detected.
-        return unsafe { fused_by_instruction(a, b, c, d) };
-    }
-    fused_each(a, b, c, d);
-}
-
-/// The same where it is an instruction and no call for each lane.
-#[cfg(target_arch = "x86_64")]
-#[target_feature(enable = "avx,fma")]
-fn fused_by_instruction(a: &Words, b: &Words, c: &Words, d: &mut Words) {
-    fused_each(a, b, c, d);
-}
-
-#[inline(always)]
-fn fused_each(a: &Words, b: &Words, c: &Words, d: &mut Words) {
-    for (((d, a), b), c) in d.iter_mut().zip(a).zip(b).zip(c) {
-        let [a, b, c] = [a, b, c].map(|bits| f32::from_bits(*bits));
-        *d = a.mul_add(b, c).to_bits();
-    }
+#[inline]
+pub(super) fn fused(a: u32, b: u32, c: u32) -> u32 {
+    let [a, b, c] = [a, b, c].map(f32::from_bits);
+    a.mul_add(b, c).to_bits()
 }
 
 /// Towards 0; what is too large becomes the largest, what is no number 0.
