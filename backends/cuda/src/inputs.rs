@@ -8,6 +8,9 @@ use gimbal_batch::{Batch, Part, TokenId};
 use crate::launch::{SPLIT, Tile};
 use crate::program::{BLOCK_TOKENS, Program, Shape};
 
+/// Where the key and value of a padded row go: nowhere.
+const NO_CELL: u32 = u32::MAX;
+
 /// A step's words, and where what is in them lies.
 #[derive(Debug, Default)]
 pub(crate) struct Inputs {
@@ -21,8 +24,9 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// Reads a legal batch whose rows have these tokens.
-    pub(crate) fn read(&mut self, program: &Program, batch: &Batch, ids: &[TokenId]) {
+    /// Reads a legal batch whose rows have these tokens. One of single rows alone is padded to one of a few
+    /// shapes, so that its launches can be recorded: true if it was.
+    pub(crate) fn read(&mut self, program: &Program, batch: &Batch, ids: &[TokenId]) -> bool {
         self.sort(batch);
         let singles = self.parts.iter().filter(|(part, _)| part.rows == 1).count();
         let tile = program.tile_rows();
@@ -39,7 +43,12 @@ impl Inputs {
             tiles: parts.skip(singles).map(|part| part.rows.div_ceil(tile)).sum(),
             outputs: count(batch.outputs.len()),
         };
+        let is_padded = self.shape.tiles == 0 && self.shape.outputs == self.shape.rows;
+        if is_padded {
+            self.shape = self.shape.padded(program.sizes);
+        }
         self.fill(batch, ids, tile);
+        is_padded
     }
 
     /// As the device reads them.
@@ -73,6 +82,8 @@ impl Inputs {
         let words = &mut self.words;
         words.clear();
         words.resize(at[7], 0);
+        // A padded row reads token 0 at position 0, keeps nothing, and sees no token.
+        words[at[2]..at[3]].fill(NO_CELL);
         let (mut place, mut tiles) = (0_usize, at[6]);
         for (sequence, (part, first)) in self.parts.iter().enumerate() {
             let table = batch.table(part);
@@ -101,8 +112,11 @@ impl Inputs {
                 tiles += 4;
             }
         }
-        for (word, output) in words[at[3]..at[4]].iter_mut().zip(&batch.outputs) {
-            *word = self.places[output.row as usize];
+        let rows = batch.outputs.iter().map(|output| self.places[output.row as usize]);
+        // A padded output is its own row's.
+        let padded = count(batch.outputs.len())..self.shape.outputs;
+        for (word, row) in words[at[3]..at[4]].iter_mut().zip(rows.chain(padded)) {
+            *word = row;
         }
     }
 }

@@ -1,7 +1,9 @@
 //! The `Backend`: `submit` queues a step on the device, `collect` waits for its logits and chooses tokens.
 //!
-//! Depth is 1, and tokens are chosen by the hal's host sampler. Next: `platform.rs`.
+//! Depth is 1, and tokens are chosen by the hal's host sampler. Steps of single rows alone are padded to a few
+//! shapes, and the launches of each shape are recorded when it first comes. Next: `platform.rs`.
 
+use std::collections::HashMap;
 use std::ops::Range;
 use std::time::Duration;
 
@@ -10,9 +12,10 @@ use gimbal_hal::sample::Sampler;
 use gimbal_hal::{Backend, DeviceError};
 use gimbal_model::Model;
 
-use crate::driver::{Device, Event, Memory, Pinned};
+use crate::driver::{Device, Event, Graph, Memory, Pinned};
 use crate::inputs::Inputs;
-use crate::program::{Program, SLAB_ROWS};
+use crate::launch::Launch;
+use crate::program::{Program, SLAB_ROWS, Shape};
 use crate::weights::upload;
 
 /// How long logits after the first slab are waited for.
@@ -29,6 +32,8 @@ pub(crate) struct CudaBackend {
     words: Pinned<u32>,
     /// A slab of logits, as the device leaves them.
     logits: Pinned<f32>,
+    /// Launches by the shape of their step, logits of the first slab included.
+    graphs: HashMap<Shape, Graph>,
     done: Event,
     queued: Option<StepId>,
     batch: Batch,
@@ -62,6 +67,7 @@ impl CudaBackend {
             inputs: Inputs::default(),
             words: device.pinned(program.sizes.words_max() as usize)?,
             logits: device.pinned(slab as usize)?,
+            graphs: HashMap::new(),
             done: device.event()?,
             queued: None,
             batch: Batch::default(),
@@ -75,29 +81,54 @@ impl CudaBackend {
 
     fn queue(&mut self) -> Result<(), DeviceError> {
         self.sampler.begin(&self.batch, &mut self.ids);
-        self.inputs.read(&self.program, &self.batch, &self.ids);
+        let is_padded = self.inputs.read(&self.program, &self.batch, &self.ids);
         let words = self.inputs.words();
         self.words[..words.len()].copy_from_slice(words);
         self.device.bind()?;
         // SAFETY: the words are not written to before the step was collected, and outlive the stream.
         unsafe { self.device.copy_in(self.program.inputs, &self.words[..words.len()]) }?;
-        for launch in self.program.body(self.inputs.shape) {
-            // SAFETY: the program's addresses lie in `_memory`, which is as large as the program; a batch
-            // within the limits has no more rows, blocks or tokens than that has room for.
-            unsafe { self.device.launch(&launch) }?;
+        let shape = self.inputs.shape;
+        let first = 0..shape.outputs.min(SLAB_ROWS);
+        let all = || {
+            self.run(&self.program.body(shape))?;
+            match first.is_empty() {
+                true => Ok(()),
+                false => self.run(&self.program.head(shape, first.clone())),
+            }
+        };
+        match self.graphs.get(&shape) {
+            // SAFETY: as in `run`: the launches are this program's.
+            Some(graph) => unsafe { graph.launch() }?,
+            None if is_padded => {
+                let graph = self.device.capture(all)?;
+                // SAFETY: as above.
+                unsafe { graph.launch() }?;
+                self.graphs.insert(shape, graph);
+            }
+            None => all()?,
         }
-        let outputs = self.inputs.shape.outputs;
-        self.queue_head(0..outputs.min(SLAB_ROWS))
+        self.queue_logits(self.wanted(first))
     }
 
-    /// Logits of some outputs to the host.
-    fn queue_head(&mut self, outputs: Range<u32>) -> Result<(), DeviceError> {
-        let count = outputs.len() * self.program.vocab() as usize;
+    /// Of a slab's outputs those that the batch wants: the others are padding.
+    fn wanted(&self, outputs: Range<u32>) -> usize {
+        (outputs.end as usize).min(self.batch.outputs.len()) - outputs.start as usize
+    }
+
+    fn run(&self, launches: &[Launch]) -> Result<(), DeviceError> {
+        for launch in launches {
+            // SAFETY: the program's addresses lie in `_memory`, which is as large as the program; a batch
+            // within the limits has no more rows, blocks or tokens than that has room for, and no slab more
+            // outputs.
+            unsafe { self.device.launch(launch) }?;
+        }
+        Ok(())
+    }
+
+    /// Logits of a slab to the host.
+    fn queue_logits(&mut self, outputs: usize) -> Result<(), DeviceError> {
+        let count = outputs * self.program.vocab() as usize;
         if count > 0 {
-            for launch in self.program.head(self.inputs.shape, outputs) {
-                // SAFETY: as in `queue`; outputs of a slab have room.
-                unsafe { self.device.launch(&launch) }?;
-            }
             // SAFETY: nobody reads the logits before `done` was passed, and they outlive the stream.
             unsafe { self.device.copy_out(self.program.logits, &mut self.logits[..count]) }?;
         }
@@ -106,12 +137,14 @@ impl CudaBackend {
 
     /// Answers from the logits of all outputs, slab by slab; the first one has been made.
     fn answer(&mut self) -> Result<Outcome, DeviceError> {
-        let (count, vocab) = (self.inputs.shape.outputs, self.program.vocab() as usize);
+        let (count, vocab) = (self.batch.outputs.len(), self.program.vocab() as usize);
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
         let mut outcome = Outcome::with_capacity(count as usize);
         for first in (0..count).step_by(SLAB_ROWS as usize) {
             let slab = first..count.min(first + SLAB_ROWS);
             if first > 0 {
-                self.queue_head(slab.clone())?;
+                self.run(&self.program.head(self.inputs.shape, slab.clone()))?;
+                self.queue_logits(slab.len())?;
                 if !self.done.wait(SLAB_TIME)? {
                     let why = format!("logits were not made within {SLAB_TIME:?}");
                     return Err(DeviceError::Lost { why });

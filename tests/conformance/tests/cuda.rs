@@ -65,7 +65,8 @@ fn setup() -> anyhow::Result<Option<(PathBuf, Greedy)>> {
 
 /// The token ids of a stream.
 fn stream(address: SocketAddr, prompt: &str, tokens: usize) -> anyhow::Result<Vec<u32>> {
-    let parameters = json!({ "max_new_tokens": tokens, "ignore_eos_token": true, "do_sample": false });
+    let parameters =
+        json!({ "max_new_tokens": tokens, "ignore_eos_token": true, "do_sample": false });
     let body = json!({ "inputs": prompt, "stream": true, "parameters": parameters });
     let answer = send(address, "POST", "/invocations", &body.to_string())?;
     let (status, text) = (answer.status, answer.text()?);
@@ -136,7 +137,8 @@ fn golden_prompts_are_answered_on_an_emulated_device() -> anyhow::Result<()> {
 fn streams_go_on_after_a_worker_s_death_and_a_device_s_fault() -> anyhow::Result<()> {
     let Some((model, golden)) = setup()? else { return Ok(()) };
     let launches = 180;
-    let fault = format!("{G5}[[fail]]\ncall = \"cuLaunchKernel\"\nat = {}\ncode = 719\n", 30 * launches);
+    let fault =
+        format!("{G5}[[fail]]\ncall = \"cuLaunchKernel\"\nat = {}\ncode = 719\n", 30 * launches);
     for (name, text) in [("killed", G5.to_owned()), ("719", fault)] {
         let machine = Machine::new(name, &text)?;
         let server = machine.serve(&model, &["--max-rolling-batch-size", "4"])?;

@@ -14,7 +14,7 @@ use gimbal_hal::DeviceError;
 
 use super::context::Context;
 use super::facts::{self, Facts};
-use super::{Event, Memory, Pinned, Plain, lost, said};
+use super::{Event, Graph, Memory, Pinned, Plain, lost, said};
 use crate::images::{Image, images};
 use crate::launch::{Address, Launch};
 
@@ -248,6 +248,17 @@ impl Device {
             sys::cuLaunchKernel(function, x, y, z, threads, 1, 1, 0, stream, none, extra)
         };
         code.result().map_err(|error| lost(&format!("cuLaunchKernel of {}", launch.kernel), error))
+    }
+
+    /// Records what `queue` queues, to be queued again and again.
+    ///
+    /// # Errors
+    /// Something of it cannot be recorded, or the device is lost.
+    pub(crate) fn capture(
+        &self,
+        queue: impl FnOnce() -> Result<(), DeviceError>,
+    ) -> Result<Graph, DeviceError> {
+        Graph::capture(&self.context, queue)
     }
 
     fn function(&self, name: &str) -> Result<sys::CUfunction, DeviceError> {

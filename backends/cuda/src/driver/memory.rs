@@ -1,6 +1,6 @@
 //! What is allocated: on a device, and of the host's memory for copies.
 //!
-//! Next: `event.rs`.
+//! Next: `graph.rs`.
 
 use std::ffi::c_void;
 use std::ops::{Deref, DerefMut};

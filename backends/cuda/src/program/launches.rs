@@ -9,7 +9,7 @@ use gimbal_model::graph::Act;
 
 use super::nodes::{Attention, Block, FeedForward, Matrix};
 use super::{Program, Sizes, Work};
-use crate::launch::{self, Address, Attend, Launch, Norm, Output, Rope, tile_rows};
+use crate::launch::{self, Address, Attend, Launch, Norm, Output, Rope, SPLIT, tile_rows};
 
 /// Rows of a product whose columns do not fill the tiles of `gemm`.
 const ROWS_FEW: u32 = 8;
@@ -39,6 +39,17 @@ pub(crate) struct Shape {
 }
 
 impl Shape {
+    /// The next larger of a few shapes: sequences and blocks of a table are powers of two where there is room.
+    #[must_use]
+    pub(crate) fn padded(self, sizes: Sizes) -> Self {
+        let rows = self.rows.next_power_of_two().min(sizes.sequences);
+        let most = sizes.context.div_ceil(super::BLOCK_TOKENS);
+        let least = (SPLIT / super::BLOCK_TOKENS).min(most);
+        let stride = self.stride.next_power_of_two().clamp(least, most);
+        let splits = (stride * super::BLOCK_TOKENS).div_ceil(SPLIT);
+        Self { rows, singles: rows, parts: rows, stride, splits, tiles: 0, outputs: rows }
+    }
+
     /// Words before each array: tokens, positions, cells, picked rows, lengths, tables, tiles; and all.
     #[must_use]
     pub(crate) fn places(self) -> [u32; 8] {
