@@ -97,17 +97,36 @@ impl Server {
         self.process.id()
     }
 
+    /// Its workers' numbers, the oldest first.
+    ///
+    /// # Errors
+    /// Processes cannot be listed.
+    pub fn workers(&self) -> anyhow::Result<Vec<u32>> {
+        let parent = format!("PPid:\t{}", self.id());
+        let mut found = Vec::new();
+        for entry in std::fs::read_dir("/proc")? {
+            let folder = entry?.path();
+            let Some(pid) = folder.file_name().and_then(|n| n.to_str()?.parse::<u32>().ok()) else {
+                continue;
+            };
+            // A process may end while it is looked at.
+            let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
+            let line = std::fs::read(folder.join("cmdline")).unwrap_or_default();
+            let is_worker = line.split(|b| *b == 0).nth(1) == Some(b"worker");
+            if is_worker && status.lines().any(|line| line == parent) {
+                found.push(pid);
+            }
+        }
+        found.sort_unstable();
+        Ok(found)
+    }
+
     /// Sends SIGTERM.
     ///
     /// # Errors
     /// The signal cannot be sent.
     pub fn terminate(&self) -> anyhow::Result<()> {
-        let pid = self.process.id().to_string();
-        let status = Command::new("kill").args(["-TERM", &pid]).status()?;
-        if !status.success() {
-            bail!("kill: {status}");
-        }
-        Ok(())
+        signal("-TERM", self.id())
     }
 
     /// Waits for the exit and returns its code.
@@ -126,6 +145,18 @@ impl Drop for Server {
             self.process.wait().ok();
         }
     }
+}
+
+/// Sends a signal, by its flag of `kill`.
+///
+/// # Errors
+/// There is no such process.
+pub fn signal(name: &str, pid: u32) -> anyhow::Result<()> {
+    let status = Command::new("kill").args([name, &pid.to_string()]).status()?;
+    if !status.success() {
+        bail!("kill {name} {pid}: {status}");
+    }
+    Ok(())
 }
 
 /// Runs the binary to its end.

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use gimbal_conformance::client::{post, send};
-use gimbal_conformance::server::{Server, binary_path};
+use gimbal_conformance::server::{Server, binary_path, signal};
 use gimbal_conformance::{library_path, model_path};
 use serde_json::{Value, json};
 
@@ -54,35 +54,6 @@ impl Drop for Hardware {
 fn start(model: &Path, fixed: &[String], flags: &[&str]) -> anyhow::Result<Server> {
     let fixed = fixed.iter().map(String::as_str);
     Server::start(model, &fixed.chain(flags.iter().copied()).collect::<Vec<_>>())
-}
-
-/// The workers of a server, by their numbers.
-fn workers(server: &Server) -> anyhow::Result<Vec<u32>> {
-    let parent = format!("PPid:\t{}", server.id());
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir("/proc")? {
-        let folder = entry?.path();
-        let Some(pid) = folder.file_name().and_then(|n| n.to_str()?.parse::<u32>().ok()) else {
-            continue;
-        };
-        // A process may end while it is looked at.
-        let status = std::fs::read_to_string(folder.join("status")).unwrap_or_default();
-        let line = std::fs::read(folder.join("cmdline")).unwrap_or_default();
-        let is_worker = line.split(|b| *b == 0).nth(1) == Some(b"worker");
-        if is_worker && status.lines().any(|line| line == parent) {
-            found.push(pid);
-        }
-    }
-    found.sort_unstable();
-    Ok(found)
-}
-
-fn signal(name: &str, pid: u32) -> anyhow::Result<()> {
-    let status = Command::new("kill").args([name, &pid.to_string()]).status()?;
-    if !status.success() {
-        bail!("kill {name} {pid}: {status}");
-    }
-    Ok(())
 }
 
 /// The token ids of one stream, which must end by its length.
@@ -156,17 +127,17 @@ fn a_killed_and_a_stopped_worker_cost_no_stream_anything() -> anyhow::Result<()>
     let expect = streams(&here, || Ok(()))?;
     drop(here);
     let server = start(&model, &fixed, &["--worker", "on", "--watchdog-timeout-s", "3"])?;
-    let first = workers(&server)?;
+    let first = server.workers()?;
     assert_eq!(first.len(), 1, "one device, one worker");
     assert_eq!(streams(&server, || signal("-KILL", first[0]))?, expect);
     assert_eq!(losses(&server)?, 1.0);
-    let second = workers(&server)?;
+    let second = server.workers()?;
     assert!(second.len() == 1 && second != first, "{first:?}, {second:?}");
     // Stopped, it neither ends nor answers: the watchdog gives it up.
     assert_eq!(streams(&server, || signal("-STOP", second[0]))?, expect);
     assert_eq!(losses(&server)?, 2.0);
     assert_eq!(send(server.address, "GET", "/ping", "")?.status, 200);
-    let last = workers(&server)?;
+    let last = server.workers()?;
     assert!(last.len() == 1 && last != second, "{second:?}, {last:?}");
     // A worker dies with its server, however that ends.
     signal("-KILL", server.id())?;
@@ -192,7 +163,7 @@ fn a_worker_that_comes_back_with_less_memory_goes_on() -> anyhow::Result<()> {
     };
     let expect = streams(&server, || Ok(()))?;
     assert_eq!(blocks(&server)?, 1024.0);
-    let pid = workers(&server)?[0];
+    let pid = server.workers()?[0];
     let smaller = streams(&server, || {
         hardware.becomes("memory_bytes: 8388608\n")?;
         signal("-KILL", pid)
@@ -208,7 +179,7 @@ fn a_worker_that_cannot_start_again_ends_its_lane_with_the_reason() -> anyhow::R
     let hardware = Hardware::new("broken", "devices: 1\n")?;
     let server = start(&model, &fixed, &["--backend", "sim", "--worker", "on", &hardware.flag()])?;
     hardware.becomes("broken: no such card any more\n")?;
-    signal("-KILL", workers(&server)?[0])?;
+    signal("-KILL", server.workers()?[0])?;
     // An idle lane notices with its next step.
     let body = json!({ "inputs": "a", "parameters": { "max_new_tokens": 2 } });
     let (status, answer) = post(server.address, "/invocations", &body)?;
@@ -236,19 +207,19 @@ fn copies_and_ranks_live_on_devices_of_their_own() -> anyhow::Result<()> {
         assert_eq!(server.metric("gimbal_lane_info", &label)?, 1.0);
     }
     let expect = streams(&server, || Ok(()))?;
-    let pids = workers(&server)?;
+    let pids = server.workers()?;
     assert_eq!(pids.len(), 2);
     assert_eq!(streams(&server, || signal("-KILL", pids[1]))?, expect);
     let lost = ["0", "1"]
         .map(|lane| server.metric("gimbal_device_losses_total", &format!("lane=\"{lane}\"")));
     let lost = [lost[0].as_ref().ok(), lost[1].as_ref().ok()];
     assert_eq!(lost.map(Option::<&f64>::copied).iter().flatten().sum::<f64>(), 1.0, "{lost:?}");
-    assert!(workers(&server)?.contains(&pids[0]), "the other's worker is the same");
+    assert!(server.workers()?.contains(&pids[0]), "the other's worker is the same");
     drop(server);
 
     let group = ["--backend", "sim", "--worker", "on", "--tensor-parallel-degree", "3", &flag];
     let server = start(&model, &fixed, &group)?;
-    let pids = workers(&server)?;
+    let pids = server.workers()?;
     assert_eq!(pids.len(), 3);
     assert_eq!(server.metric("gimbal_lane_info", "")?, 3.0, "three ranks of one lane");
     assert_eq!(streams(&server, || signal("-KILL", pids[2]))?, expect);
