@@ -7,4 +7,5 @@
 #include "norm.cu"
 #include "prefill.cu"
 #include "rope.cu"
+#include "round.cu"
 #include "skinny.cu"

@@ -54,6 +54,24 @@ impl Bytes {
     }
 }
 
+/// What a weight's elements are on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The type of activations.
+    Same,
+    /// f32: weights of norms.
+    Float,
+}
+
+/// A weight's place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed {
+    pub(crate) weight: WeightId,
+    /// Where its rows begin.
+    pub(crate) at: Address,
+    pub(crate) form: Form,
+}
+
 /// A model on one device.
 #[derive(Debug)]
 pub(crate) struct Program {
@@ -63,8 +81,8 @@ pub(crate) struct Program {
     pub(crate) sizes: Sizes,
     /// What it takes.
     pub(crate) bytes: Bytes,
-    /// Where the rows of each weight begin; one that is used in two places stands once.
-    pub(crate) weights: Vec<(WeightId, Address)>,
+    /// Where each weight lies; one that is used in two places stands once.
+    pub(crate) weights: Vec<Placed>,
     /// Where each rope's angles begin, `[context, pairs, 2]` f32.
     pub(crate) angles: Vec<Address>,
     /// Where a step's words begin (`inputs`).

@@ -39,8 +39,9 @@ pub struct Case {
 }
 
 /// All of them, over odd shapes.
-pub const CASES: [Case; 10] = [
+pub const CASES: [Case; 11] = [
     Case { name: "embed", run: rows::embed },
+    Case { name: "round", run: rows::round },
     Case { name: "rms_norm", run: rows::rms_norm },
     Case { name: "rms_norm_add", run: rows::rms_norm_add },
     Case { name: "rms_norm_groups", run: rows::rms_norm_groups },
@@ -107,9 +108,14 @@ fn device(
             let outcome = case.run(&Bench::new(&real, *kind, SEED));
             add(judged(case.name, *kind, is_emulated, outcome));
         }
-        let noise = Bench::new(&real, *kind, SEED);
-        let outcome = open().and_then(|device| step::agrees(device, *kind, &noise));
-        add(judged("steps of a model made in memory", *kind, is_emulated, outcome));
+        for (name, shape) in [
+            ("steps of a model made in memory", step::shape()),
+            ("steps of one without norms before its blocks", step::without_pre_norms()),
+        ] {
+            let noise = Bench::new(&real, *kind, SEED);
+            let outcome = open().and_then(|device| step::agrees(device, shape, *kind, &noise));
+            add(judged(name, *kind, is_emulated, outcome));
+        }
     }
     if !is_quick {
         for row in timed(&real.device, kinds[0], is_emulated) {

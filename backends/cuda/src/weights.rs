@@ -11,7 +11,7 @@ use half::{bf16, f16};
 
 use crate::driver::{Device, Event, Pinned};
 use crate::launch::{Address, Type};
-use crate::program::Program;
+use crate::program::{Form, Placed, Program};
 
 /// Bytes of each buffer.
 const BUFFER_BYTES: usize = 8 << 20;
@@ -37,13 +37,13 @@ pub(crate) fn upload(device: &Device, model: &Model, program: &Program) -> Resul
         event.record()?;
     }
     let mut buffers = Buffers { device, buffers, turn: 0, filled: 0, to: 0 };
-    for (id, at) in &program.weights {
-        let name = &model.graph.weights[id.0].name;
+    for placed in &program.weights {
+        let name = &model.graph.weights[placed.weight.0].name;
         let tensor = model
             .weights
             .get(name)
             .ok_or_else(|| DeviceError::Model { why: format!("{name} is not there any more") })?;
-        tensor_to(&mut buffers, *at, tensor, program.kind)
+        tensor_to(&mut buffers, *placed, tensor, program.kind)
             .map_err(|error| named(name, program.kind, error))?;
         model.weights.release(name);
     }
@@ -92,11 +92,17 @@ fn named(name: &str, kind: Type, refused: Refused) -> DeviceError {
 
 fn tensor_to(
     buffers: &mut Buffers<'_>,
-    at: Address,
+    placed: Placed,
     tensor: Tensor<'_>,
     kind: Type,
 ) -> Result<(), Refused> {
-    buffers.begin(at)?;
+    buffers.begin(placed.at)?;
+    if placed.form == Form::Float {
+        for value in tensor.to_f32() {
+            buffers.put(&value.to_le_bytes())?;
+        }
+        return Ok(buffers.flush()?);
+    }
     if matches!((tensor.dtype, kind), (DType::BF16, Type::Bf16) | (DType::F16, Type::F16)) {
         buffers.put(tensor.bytes)?;
         return Ok(buffers.flush()?);

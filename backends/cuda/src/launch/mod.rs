@@ -9,7 +9,7 @@ pub use attend::{Attend, Cache, SPLIT, Tile, decode, merge, prefill, tile_rows};
 pub use linear::{Output, linear};
 pub use rows::{
     Norm, Rope, argmax, embed, gelu_mul, rms_norm, rms_norm_add, rms_norm_groups, rope_kv_write,
-    silu_mul,
+    round, silu_mul,
 };
 
 /// An address in device memory; 0 where there is nothing.

@@ -21,7 +21,7 @@ pub fn embed(
 /// A norm's weight and epsilon.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Norm {
-    /// `[cols]`.
+    /// `[cols]` f32.
     pub weight: Address,
     /// What is added to the mean.
     pub eps: f32,
@@ -64,6 +64,13 @@ pub fn rms_norm_groups(
     let kernel = format!("rms_norm_groups_{}", kind.name());
     let launch = Launch::new(kernel, [rows, groups, 1], THREADS);
     launch.at(x).at(norm.weight).float(norm.eps).int(cols).int(first).int(stride)
+}
+
+/// `kernels/round.cu`.
+#[must_use]
+pub fn round(kind: Type, [out, x]: [Address; 2], [rows, cols]: [u32; 2]) -> Launch {
+    let launch = Launch::new(format!("round_{}", kind.name()), [rows, 1, 1], THREADS);
+    launch.at(out).at(x).int(cols)
 }
 
 /// What `kernels/rope.cu` reads and writes, and the shape of a row.

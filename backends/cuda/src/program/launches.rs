@@ -127,9 +127,14 @@ impl Program {
         launch::argmax([tokens, self.logits], [rows, self.vocab()])
     }
 
-    fn norm(&self, norm: Norm, rows: u32) -> Launch {
-        let places = [self.work.normed, self.work.hidden, 0];
-        launch::rms_norm(self.kind, norm, places, [rows, self.hidden])
+    /// Rows of the residual stream as a product takes them.
+    fn norm(&self, norm: Option<Norm>, rows: u32) -> Launch {
+        let Work { normed, hidden, .. } = self.work;
+        let sizes = [rows, self.hidden];
+        match norm {
+            Some(norm) => launch::rms_norm(self.kind, norm, [normed, hidden, 0], sizes),
+            None => launch::round(self.kind, [normed, hidden], sizes),
+        }
     }
 
     /// `out [rows, n]`, or what is added to it.

@@ -8,11 +8,13 @@ use gimbal_model::fuse::{self, Fused, QkNorms};
 use gimbal_model::graph::{Act, Graph, Pair, State, WeightId};
 
 use super::room::Room;
-use super::{BLOCK_TOKENS, Sizes, Work};
+use super::{BLOCK_TOKENS, Form, Placed, Sizes, Work};
 use crate::launch::{Address, Cache, Norm, SPLIT};
 
 /// Bytes of a weight's or an activation's element.
 const ELEMENT: u64 = 2;
+/// Bytes of an element of a norm's weight.
+const FLOAT: u64 = 4;
 /// What the depth of a product is a multiple of.
 const DEPTH: usize = 32;
 /// Columns that a head may have.
@@ -48,7 +50,8 @@ pub(super) enum Block {
 
 #[derive(Clone, Debug)]
 pub(super) struct Attention {
-    pub(super) norm: Norm,
+    /// Where there is none, rows of the residual stream are rounded.
+    pub(super) norm: Option<Norm>,
     pub(super) qkv: Matrix,
     pub(super) bias: Address,
     /// Groups of queries and keys, columns of each, and their norms.
@@ -84,7 +87,7 @@ pub(super) struct Turn {
 
 #[derive(Clone, Debug)]
 pub(super) struct FeedForward {
-    pub(super) norm: Norm,
+    pub(super) norm: Option<Norm>,
     pub(super) both: Matrix,
     pub(super) act: Act,
     pub(super) down: Matrix,
@@ -98,7 +101,7 @@ pub(super) struct Nodes<'a> {
     pub(super) table: Option<Table>,
     pub(super) head: Option<Head>,
     pub(super) blocks: Vec<Block>,
-    pub(super) weights: Vec<(WeightId, Address)>,
+    pub(super) weights: Vec<Placed>,
     pub(super) angles: Vec<Address>,
     turns: HashMap<usize, Turn>,
     /// Columns of queries, keys and values; of queries; of a feed-forward; each the widest.
@@ -152,14 +155,14 @@ impl<'a> Nodes<'a> {
             return Err(format!("{name} with {k} columns: no multiple of {DEPTH}"));
         }
         // An embedding that is the output projection, too, lies here once.
-        let known = |id: &WeightId| self.weights.iter().find(|(known, _)| known == id);
+        let known = |id: &WeightId| self.weights.iter().find(|placed| placed.weight == *id);
         let at = match ids {
-            [id] if known(id).is_some() => known(id).map_or(0, |(_, at)| *at),
+            [id] if known(id).is_some() => known(id).map_or(0, |placed| placed.at),
             _ => {
                 let at = room.take((n * k) as u64 * ELEMENT);
                 let mut next = at;
                 for (id, weight) in ids.iter().zip(weights) {
-                    self.weights.push((*id, next));
+                    self.weights.push(Placed { weight: *id, at: next, form: Form::Same });
                     next += (weight.out * k) as u64 * ELEMENT;
                 }
                 at
@@ -169,19 +172,20 @@ impl<'a> Nodes<'a> {
     }
 
     /// Vectors, one after the other.
-    fn vector(&mut self, ids: &[WeightId], room: &mut Room) -> Address {
-        let length = |id: &WeightId| self.graph.weights[id.0].out as u64 * ELEMENT;
+    fn vector(&mut self, ids: &[WeightId], form: Form, room: &mut Room) -> Address {
+        let element = if form == Form::Float { FLOAT } else { ELEMENT };
+        let length = |id: &WeightId| self.graph.weights[id.0].out as u64 * element;
         let at = room.take(ids.iter().map(length).sum());
         let mut next = at;
         for id in ids {
-            self.weights.push((*id, next));
+            self.weights.push(Placed { weight: *id, at: next, form });
             next += length(id);
         }
         at
     }
 
     fn norm(&mut self, norm: fuse::Norm, room: &mut Room) -> Norm {
-        Norm { weight: self.vector(&[norm.weight], room), eps: norm.eps }
+        Norm { weight: self.vector(&[norm.weight], Form::Float, room), eps: norm.eps }
     }
 
     fn attention(&mut self, node: &fuse::Attention, room: &mut Room) -> Result<Attention, String> {
@@ -189,14 +193,13 @@ impl<'a> Nodes<'a> {
         if !DIMS.contains(&head_dim) {
             return Err(format!("heads of {head_dim} columns: kernels are for {DIMS:?}"));
         }
-        let norm = node.norm.ok_or("an attention block without a norm before it")?;
         if node.bias.is_some() && node.qk_norms.is_some() {
             return Err("queries with a bias and a norm".to_owned());
         }
         let (heads, dim) = (narrow(node.heads), narrow(head_dim));
-        let norm = self.norm(norm, room);
+        let norm = node.norm.map(|norm| self.norm(norm, room));
         let qkv = self.matrix(&node.qkv, room)?;
-        let bias = node.bias.map_or(0, |bias| self.vector(&bias, room));
+        let bias = node.bias.map_or(0, |bias| self.vector(&bias, Form::Same, room));
         let qk_norms = node.qk_norms.map(|norms| {
             let (norms, is_whole) = match norms {
                 QkNorms::Head(norms) => (norms, false),
@@ -252,8 +255,7 @@ impl<'a> Nodes<'a> {
         node: &fuse::FeedForward,
         room: &mut Room,
     ) -> Result<FeedForward, String> {
-        let norm = node.norm.ok_or("a feed-forward block without a norm before it")?;
-        let norm = self.norm(norm, room);
+        let norm = node.norm.map(|norm| self.norm(norm, room));
         let both = self.matrix(&[node.gate, node.up], room)?;
         let down = self.matrix(&[node.down], room)?;
         let post = node.post.map(|norm| self.norm(norm, room));

@@ -26,6 +26,26 @@ pub(super) fn embed(bench: &Bench<'_>) -> Told {
     Ok(())
 }
 
+/// Numbers of f32 that no type of 16 bits holds.
+fn fine(bench: &Bench<'_>, count: usize) -> Vec<f64> {
+    bench.numbers(count).iter().map(|x| f64::from(*x as f32)).collect()
+}
+
+/// Rows of the residual stream in the type.
+pub(super) fn round(bench: &Bench<'_>) -> Told {
+    for (rows, cols) in [(1, 64), (7, 96), (3, 577)] {
+        bench.clear()?;
+        let x = fine(bench, rows * cols);
+        let (at, out) = (bench.floats(&x)?, bench.room(2 * rows * cols)?);
+        bench.run(&launch::round(bench.kind, [out, at], [rows as u32, cols as u32]))?;
+        let found = bench.read_values(out, rows * cols)?;
+        // As the host rounds.
+        let expect: Vec<f64> = x.iter().map(|x| bench.round(*x)).collect();
+        bench.check(&found, &expect, [0.0, 0.0], "round")?;
+    }
+    Ok(())
+}
+
 fn normed(x: &[f64], weight: &[f64], eps: f64) -> Vec<f64> {
     let mean = x.iter().map(|x| x * x).sum::<f64>() / x.len() as f64;
     x.iter().zip(weight).map(|(x, w)| x / (mean + eps).sqrt() * w).collect()
@@ -36,9 +56,9 @@ pub(super) fn rms_norm(bench: &Bench<'_>) -> Told {
     for (rows, cols) in [(1, 64), (7, 96), (3, 1000)] {
         bench.clear()?;
         let x: Vec<f64> = bench.numbers(9 * cols).iter().map(|x| f64::from(*x as f32)).collect();
-        let weight = bench.noise(cols);
+        let weight = fine(bench, cols);
         let picked: Vec<u32> = (0..rows as u32).map(|row| (row * 5 + 2) % 9).collect();
-        let norm = Norm { weight: bench.values(&weight)?, eps: 0.25 };
+        let norm = Norm { weight: bench.floats(&weight)?, eps: 0.25 };
         let (at, out) = (bench.floats(&x)?, bench.room(2 * rows * cols)?);
         for is_picked in [false, true] {
             let places = [out, at, if is_picked { bench.ints(&picked)? } else { 0 }];
@@ -60,9 +80,9 @@ pub(super) fn rms_norm(bench: &Bench<'_>) -> Told {
 pub(super) fn rms_norm_add(bench: &Bench<'_>) -> Told {
     let (rows, cols) = (5, 321);
     bench.clear()?;
-    let (x, weight) = (bench.noise(rows * cols), bench.noise(cols));
+    let (x, weight) = (bench.noise(rows * cols), fine(bench, cols));
     let hidden = bench.numbers(rows * cols);
-    let norm = Norm { weight: bench.values(&weight)?, eps: 0.5 };
+    let norm = Norm { weight: bench.floats(&weight)?, eps: 0.5 };
     let at = bench.floats(&hidden)?;
     let sizes = [rows as u32, cols as u32];
     bench.run(&launch::rms_norm_add(bench.kind, norm, [at, bench.values(&x)?], sizes))?;
@@ -78,8 +98,8 @@ pub(super) fn rms_norm_groups(bench: &Bench<'_>) -> Told {
         let (rows, first) = (4, 32);
         let stride = first + groups * cols + 8;
         bench.clear()?;
-        let (x, weight) = (bench.noise(rows * stride), bench.noise(cols));
-        let norm = Norm { weight: bench.values(&weight)?, eps: 0.125 };
+        let (x, weight) = (bench.noise(rows * stride), fine(bench, cols));
+        let norm = Norm { weight: bench.floats(&weight)?, eps: 0.125 };
         let at = bench.values(&x)?;
         let sizes = [rows as u32, groups as u32, cols as u32];
         let place = [first as u32, stride as u32];

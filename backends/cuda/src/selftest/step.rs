@@ -40,8 +40,13 @@ const STEP_TIME: Duration = Duration::from_secs(120);
 ///
 /// # Errors
 /// What differs, or what the device said.
-pub(super) fn agrees(device: Device, kind: Type, noise: &Bench<'_>) -> Result<f64, String> {
-    let model = model(kind, noise)?;
+pub(super) fn agrees(
+    device: Device,
+    shape: Decoder,
+    kind: Type,
+    noise: &Bench<'_>,
+) -> Result<f64, String> {
+    let model = model(shape, kind, noise)?;
     let sizes = Sizes { rows: 128, sequences: 4, context: 112, blocks: 3 * BLOCKS_EACH };
     let limits = limits(sizes, &model);
     let fused = fuse(&model.graph)?;
@@ -82,7 +87,7 @@ pub(super) fn agrees(device: Device, kind: Type, noise: &Bench<'_>) -> Result<f6
 }
 
 /// Two layers that differ: a window and neighbouring pairs in the second.
-fn shape() -> Decoder {
+pub(super) fn shape() -> Decoder {
     let rope = |pair| RopeTable::plain(10_000.0, 64, pair);
     Decoder {
         vocab: 500,
@@ -108,9 +113,21 @@ fn shape() -> Decoder {
     }
 }
 
-/// The model with seeded weights, which the type holds.
-fn model(kind: Type, noise: &Bench<'_>) -> Result<Model, String> {
-    let shape = shape();
+/// As OLMo 2: blocks read the residual stream as it is; queries and keys are normalised by rows.
+pub(super) fn without_pre_norms() -> Decoder {
+    Decoder {
+        head_norms: Some(HeadNorm::Row),
+        pre_norms: false,
+        act: Act::GeluTanh,
+        embed_scale: None,
+        tied: true,
+        ..shape()
+    }
+}
+
+/// The model with seeded weights: matrices that the type holds, norms of f32.
+#[expect(clippy::cast_possible_truncation, reason = "f32 is what is written")]
+fn model(shape: Decoder, kind: Type, noise: &Bench<'_>) -> Result<Model, String> {
     let graph = decoder(&shape);
     let (mut bytes, mut entries) = (Vec::new(), HashMap::new());
     let dtype = if kind == Type::Bf16 { DType::BF16 } else { DType::F16 };
@@ -123,11 +140,13 @@ fn model(kind: Type, noise: &Bench<'_>) -> Result<Model, String> {
         };
         for value in noise.numbers(weight.out * weight.inp) {
             let value = base + spread * value;
-            bytes.extend(match kind {
-                Type::Bf16 => bf16::from_f64(value).to_le_bytes(),
-                Type::F16 => f16::from_f64(value).to_le_bytes(),
-            });
+            match (weight.inp, kind) {
+                (1, _) => bytes.extend((value as f32).to_le_bytes()),
+                (_, Type::Bf16) => bytes.extend(bf16::from_f64(value).to_le_bytes()),
+                (_, Type::F16) => bytes.extend(f16::from_f64(value).to_le_bytes()),
+            }
         }
+        let dtype = if weight.inp == 1 { DType::F32 } else { dtype };
         let (rows, cols) = if weight.inp == 1 { (1, weight.out) } else { (weight.out, weight.inp) };
         let entry = Entry { dtype, rows, cols, file: 0, bytes: start..bytes.len() };
         entries.insert(weight.name.clone(), entry);

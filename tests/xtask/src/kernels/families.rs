@@ -77,7 +77,7 @@ const fn variant(
     Variant { name, own, rows, blocks_min }
 }
 
-pub(super) static FAMILIES: [Family; 13] = [
+pub(super) static FAMILIES: [Family; 14] = [
     Family {
         source: "embed.cu",
         computes: "rows of the table, scaled, as f32",
@@ -85,6 +85,14 @@ pub(super) static FAMILIES: [Family; 13] = [
         flops: "rows · hidden",
         unit: Unit::Cores,
         variants: &[variant("embed", &[], &[512], ROWS)],
+    },
+    Family {
+        source: "round.cu",
+        computes: "f32 rows as they are, for a product without a norm before it",
+        bytes: "rows · cols · 6",
+        flops: "rows · cols",
+        unit: Unit::Cores,
+        variants: &[variant("round", &[], &[512], ROWS)],
     },
     Family {
         source: "norm.cu",
