@@ -30,9 +30,18 @@ impl Machine {
     fn new(name: &str, text: &str) -> anyhow::Result<Self> {
         let file = format!("gimbal-cuda-{}-{name}.toml", std::process::id());
         let machine = Self(std::env::temp_dir().join(file));
-        let cubins = format!("cubins = {MANIFEST:?}\n");
-        std::fs::write(&machine.0, cubins + text)?;
+        let account = machine.0.with_extension("account");
+        let paths = format!("cubins = {MANIFEST:?}\naccount = {account:?}\n");
+        std::fs::write(&machine.0, paths + text)?;
         Ok(machine)
+    }
+
+    /// What a process has written down of its calls and bytes.
+    fn account(&self, process: u32, what: &str) -> anyhow::Result<u64> {
+        let path = self.0.with_extension(format!("account.{process}"));
+        let text = std::fs::read_to_string(&path).with_context(|| path.display().to_string())?;
+        let line = text.lines().find_map(|line| line.strip_prefix(what)?.strip_prefix(' '));
+        Ok(line.with_context(|| format!("no {what} in {text}"))?.parse()?)
     }
 
     /// `gimbal COMMAND` on it.
@@ -55,7 +64,11 @@ impl Machine {
 
 impl Drop for Machine {
     fn drop(&mut self) {
-        std::fs::remove_file(&self.0).ok();
+        let folder = std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten();
+        let stem = self.0.file_stem().unwrap_or_default().to_string_lossy().into_owned() + ".";
+        for entry in folder.filter(|e| e.file_name().to_string_lossy().starts_with(&stem)) {
+            std::fs::remove_file(entry.path()).ok();
+        }
     }
 }
 
@@ -124,6 +137,15 @@ fn golden_prompts_are_answered_on_an_emulated_device() -> anyhow::Result<()> {
         equal += check(case, found)?;
     }
     ensure!(equal >= 3 * TOKENS, "{equal} tokens before the first unclear choice: {found:?}");
+    // Most steps were of single rows: recorded launches, queued again.
+    let worker = server.workers()?[0];
+    let replays = machine.account(worker, "cuGraphLaunch")?;
+    let recorded = machine.account(worker, "cuGraphInstantiateWithFlags")?;
+    ensure!(replays >= 15 && recorded <= 6, "{replays} replays of {recorded} shapes");
+    let planned = planned_bytes(&machine, &model)?;
+    let peak = machine.account(worker, "peak 0")?;
+    let share = peak as f64 / planned as f64;
+    ensure!((0.98..=1.02).contains(&share), "{peak} bytes on the device, {planned} planned");
     let status = send(server.address, "GET", "/status", "")?.text()?;
     ensure!(status.contains("EMULATED NVIDIA A10G"), "{status}");
     let body = json!({
@@ -135,6 +157,17 @@ fn golden_prompts_are_answered_on_an_emulated_device() -> anyhow::Result<()> {
     let text = answer["choices"][0]["message"]["content"].as_str().unwrap_or_default();
     ensure!(text.starts_with("A prime number is"), "{answer}");
     Ok(())
+}
+
+/// What `gimbal plan` says that the model takes of the device.
+fn planned_bytes(machine: &Machine, model: &Path) -> anyhow::Result<u64> {
+    let mut plan =
+        machine.command(&["plan", "--backend", "cuda", "--max-rolling-batch-size", "4"])?;
+    let output = plan.args(["--max-model-len", "512"]).arg(model).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let bytes = text.lines().find_map(|line| line.strip_prefix("planned: on cuda: "));
+    let bytes = bytes.and_then(|line| line.split(' ').next()).with_context(|| text.clone())?;
+    Ok(bytes.parse()?)
 }
 
 /// The worker is killed, and in another run the device fails, in the middle of streams: the same tokens.

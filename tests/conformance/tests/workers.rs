@@ -4,7 +4,6 @@
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
@@ -123,7 +122,7 @@ fn losses(server: &Server) -> anyhow::Result<f64> {
 fn a_killed_and_a_stopped_worker_cost_no_stream_anything() -> anyhow::Result<()> {
     let Some((model, fixed)) = setup() else { return Ok(()) };
     let here = start(&model, &fixed, &["--worker", "off"])?;
-    assert_eq!(workers(&here)?, [0_u32; 0]);
+    assert_eq!(here.workers()?, [0_u32; 0]);
     let expect = streams(&here, || Ok(()))?;
     drop(here);
     let server = start(&model, &fixed, &["--worker", "on", "--watchdog-timeout-s", "3"])?;

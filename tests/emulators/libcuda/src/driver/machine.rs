@@ -41,6 +41,8 @@ pub(super) struct Machine {
     pub(super) celsius: Option<u32>,
     /// The manifest that says of which PTX a cubin was made; its path counts from this file's folder.
     pub(super) cubins: Option<PathBuf>,
+    /// A file beside which each process keeps an account: `PATH.PID`, its path counts from this file's folder.
+    pub(super) account: Option<PathBuf>,
     /// Calls that fail.
     pub(super) fail: Vec<Failure>,
 }
@@ -82,6 +84,7 @@ impl Default for Machine {
             busy_percent: None,
             celsius: None,
             cubins: None,
+            account: None,
             fail: Vec::new(),
         }
     }
@@ -97,6 +100,7 @@ impl Machine {
         let text = std::fs::read_to_string(&path).map_err(|error| at(&error))?;
         let mut machine = Self::read(&text).map_err(|error| at(&error))?;
         let folder = Path::new(&path).parent().unwrap_or(Path::new(""));
+        machine.account = machine.account.map(|account| folder.join(account));
         machine.cubins = machine.cubins.map(|manifest| folder.join(manifest));
         Ok(machine)
     }

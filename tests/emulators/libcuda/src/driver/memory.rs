@@ -26,6 +26,7 @@ fn allocate(driver: &mut Driver, device: usize, bytes: usize) -> Result<u64, Cod
     let used = used.ok_or(OUT_OF_MEMORY)?;
     let address = device.memory.allocate(bytes).ok_or(OUT_OF_MEMORY)?;
     device.used = used;
+    device.peak = device.peak.max(used);
     Ok(address)
 }
 

@@ -30,6 +30,8 @@ pub(super) struct Device {
     pub(super) memory: Memory,
     /// Bytes that are allocated.
     pub(super) used: u64,
+    /// The most that were.
+    pub(super) peak: u64,
     /// How often its context is retained.
     pub(super) retained: u32,
     /// What ended its context.
@@ -111,6 +113,9 @@ thread_local! {
     static IS_CALLING: Cell<bool> = const { Cell::new(false) };
 }
 
+/// Calls after which an account is written.
+const WAITS: [&str; 3] = ["cuEventQuery", "cuEventSynchronize", "cuStreamSynchronize"];
+
 /// A call of the driver: counts it, fails it by script, and does its work.
 pub(super) fn call(name: &'static str, work: impl FnOnce(&mut Driver) -> Result<(), Code>) -> Code {
     // A function of the host that a stream runs may call nothing of the driver.
@@ -119,6 +124,9 @@ pub(super) fn call(name: &'static str, work: impl FnOnce(&mut Driver) -> Result<
     }
     let mut driver = DRIVER.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
     let outcome = driver.begin(name).and_then(|()| work(&mut driver));
+    if WAITS.contains(&name) {
+        driver.keep_account();
+    }
     drop(driver);
     IS_CALLING.set(false);
     outcome.err().unwrap_or(SUCCESS)
@@ -178,6 +186,22 @@ impl Driver {
             return Err(code);
         }
         if self.is_ready || EARLY.contains(&name) { Ok(()) } else { Err(NOT_INITIALIZED) }
+    }
+
+    /// Writes down calls, and the most bytes that each device had. Whoever waits has seen what came before.
+    fn keep_account(&self) {
+        let Some(path) = &self.machine.account else { return };
+        let mut text = String::new();
+        for (call, count) in &self.calls {
+            text += &format!("{call} {count}\n");
+        }
+        for (device, Device { peak, .. }) in self.devices.iter().enumerate() {
+            text += &format!("peak {device} {peak}\n");
+        }
+        let path = format!("{}.{}", path.display(), std::process::id());
+        if let Err(error) = std::fs::write(&path, text) {
+            tell(&format!("account = {path}: {error}"));
+        }
     }
 
     /// A handle that nobody has.
