@@ -7,7 +7,13 @@ safetensors. `FOLDER/NAME.gguf` holds the same values as llama.cpp's converter w
 `FOLDER/logits.json` gets the logits. `SEEDS` gets some of them a quarter as wide, to begin fuzzing
 with. Run by `cargo xtask golden`.
 
-llama.cpp keeps no window for Mistral, so that family's logits are by numpy in f64.
+Heads have 16 columns. `NAME-64` and `NAME-128` have those of real models, for which kernels of GPUs
+are written, and one layer where all are alike. At 128 there are the families that differ in what is
+done to a head; the others differ in angles, or in which layers rotate. YaRN, LongRoPE and OLMo 3
+stand at 16 only: llama.cpp wants as many columns in all heads of those as there are hidden ones.
+
+llama.cpp keeps no window for Mistral, and wants the same of Qwen 2, Phi-3 and OLMo 2: those logits are
+by numpy in f64, which is held to llama.cpp's where it has both.
 """
 
 import ctypes
@@ -27,7 +33,6 @@ LLAMA3 = {"rope_type": "llama3", "factor": 8.0, "low_freq_factor": 1.0, "high_fr
           "original_max_position_embeddings": 256}
 YARN = {"rope_type": "yarn", "factor": 4.0, "original_max_position_embeddings": 256}
 SHORT = [1.0, 1.1, 1.2, 1.5, 2.0, 2.5, 3.0, 4.0]
-LONGROPE = {"type": "longrope", "short_factor": SHORT, "long_factor": [2 * x for x in SHORT]}
 FAMILIES = {
     "llama": {"arch": "llama", "type": "llama"},
     "llama3": {"arch": "llama", "type": "llama", "theta": 5e5, "scaling": LLAMA3, "tied": True},
@@ -39,12 +44,16 @@ FAMILIES = {
     "gemma3": {"arch": "gemma3", "type": "gemma3_text", "theta": 1e6, "layers": 6,
                "window": WINDOW, "tied": True},
     "phi3": {"arch": "phi3", "type": "phi3"},
-    "longrope": {"arch": "phi3", "type": "phi3", "scaling": LONGROPE},
+    "longrope": {"arch": "phi3", "type": "phi3", "scaling": {"type": "longrope"}},
     "olmo2": {"arch": "olmo2", "type": "olmo2", "theta": 5e5},
     "olmo3": {"arch": "olmo2", "type": "olmo3", "theta": 5e5, "layers": 4, "window": WINDOW,
               "scaling": YARN},
     "smollm3": {"arch": "smollm3", "type": "smollm3", "theta": 5e6, "layers": 4, "tied": True},
 }
+# Heads of other sizes, and the families that have them.
+WIDE = {64: ["llama", "llama3", "linear", "mistral", "qwen2", "qwen3", "gemma3", "phi3", "olmo2",
+             "smollm3"],
+        128: ["llama", "mistral", "qwen2", "qwen3", "gemma3", "phi3", "olmo2"]}
 
 
 def bf16(x):
@@ -133,7 +142,8 @@ def write_config(folder, arch, type, layers=2, theta=1e4, scaling=None, window=N
         del config["hidden_act"]
     if scaling:
         config["rope_scaling"] = scaling
-    if scaling is LONGROPE:
+    if is_longrope(scaling):
+        config["rope_scaling"] = scaling | longrope_factors()
         config |= {"original_max_position_embeddings": CONTEXT,
                    "max_position_embeddings": 4 * CONTEXT}
     if window:
@@ -143,6 +153,16 @@ def write_config(folder, arch, type, layers=2, theta=1e4, scaling=None, window=N
     (folder / "config.json").write_text(json.dumps(config, indent=1) + "\n")
 
 
+def is_longrope(scaling):
+    return bool(scaling) and scaling.get("type") == "longrope"
+
+
+def longrope_factors():
+    """One for each pair of a head."""
+    short = [x for x in SHORT for _ in range(HEAD_DIM // 2 // len(SHORT))]
+    return {"short_factor": short, "long_factor": [2 * x for x in short]}
+
+
 def adjacent(rows, heads):
     """Rows of halves to rows of neighbouring pairs, as llama.cpp's converter does."""
     return rows.reshape(heads, 2, -1, *rows.shape[1:]).swapaxes(1, 2).reshape(rows.shape)
@@ -150,7 +170,7 @@ def adjacent(rows, heads):
 
 def write_gguf(path, found, arch, type, layers=2, theta=1e4, scaling=None, window=None, **_):
     w = gguf.GGUFWriter(path, arch)
-    w.add_context_length(4 * CONTEXT if scaling is LONGROPE else CONTEXT)
+    w.add_context_length(4 * CONTEXT if is_longrope(scaling) else CONTEXT)
     w.add_embedding_length(HIDDEN)
     w.add_feed_forward_length(FEED_FORWARD)
     w.add_block_count(layers)
@@ -173,11 +193,11 @@ def write_gguf(path, found, arch, type, layers=2, theta=1e4, scaling=None, windo
         w.add_sliding_window(window)
     if scaling is LLAMA3:
         w.add_tensor("rope_freqs.weight", llama3_factors(theta, scaling))
-    elif scaling is LONGROPE:
+    elif is_longrope(scaling):
         w.add_rope_scaling_orig_ctx_len(CONTEXT)
         w.add_rope_scaling_attn_factors(float(np.sqrt(1 + np.log(4) / np.log(CONTEXT))))
         for length in ["short", "long"]:
-            factors = np.array(scaling[f"{length}_factor"], np.float32)
+            factors = np.array(longrope_factors()[f"{length}_factor"], np.float32)
             w.add_tensor(f"rope_factors_{length}.weight", factors)
     elif scaling:
         kind = scaling.get("rope_type") or scaling["type"]
@@ -242,12 +262,30 @@ def llama_logits(path):
     return found
 
 
-def mistral_logits(found, window, theta=1e4):
+def unfused(found):
+    """Phi-3's matrices as others have them."""
+    parts, q, kv = {}, HEADS * HEAD_DIM, KV_HEADS * HEAD_DIM
+    for name, values in found.items():
+        if "qkv_proj" in name:
+            for which, part in zip("qkv", np.split(values, [q, q + kv])):
+                parts[name.replace("qkv", which)] = part
+        elif "gate_up" in name:
+            for which, part in zip(["gate", "up"], np.split(values, 2)):
+                parts[name.replace("gate_up", which)] = part
+        else:
+            parts[name] = values
+    return parts
+
+
+def numpy_logits(found, window=CONTEXT, layers=2, theta=1e4, **_):
     """Logits of the last position of each prompt, in f64."""
-    found = {name: values.astype(np.float64) for name, values in found.items()}
+    found = {name: values.astype(np.float64) for name, values in unfused(found).items()}
 
     def norm(x, name):
         return x / np.sqrt((x * x).mean(-1, keepdims=True) + EPS) * found[name]
+
+    def product(x, name):
+        return x @ found[name + ".weight"].T + found.get(name + ".bias", 0)
 
     def rotate(x):
         angle = np.arange(len(x))[:, None] * theta ** (-np.arange(0, HEAD_DIM, 2) / HEAD_DIM)
@@ -260,19 +298,26 @@ def mistral_logits(found, window, theta=1e4):
         x, n = found["model.embed_tokens.weight"][prompt], len(prompt)
         back = np.arange(n)[:, None] - np.arange(n)
         seen = (back >= 0) & (back < window)
-        for i in range(2):
+        for i in range(layers):
             at = f"model.layers.{i}."
-            h = norm(x, at + "input_layernorm.weight")
-            q, k, v = ((h @ found[f"{at}self_attn.{w}_proj.weight"].T).reshape(n, -1, HEAD_DIM)
-                       for w in "qkv")
+            # OLMo's norms come after, and are of all heads together.
+            olmo = at + "input_layernorm.weight" not in found
+            h = x if olmo else norm(x, at + "input_layernorm.weight")
+            q, k, v = (product(h, f"{at}self_attn.{w}_proj") for w in "qkv")
+            if olmo:
+                q = norm(q, at + "self_attn.q_norm.weight")
+                k = norm(k, at + "self_attn.k_norm.weight")
+            q, k, v = (part.reshape(n, -1, HEAD_DIM) for part in (q, k, v))
             scores = np.einsum("qhd,kd->hqk", rotate(q), rotate(k)[:, 0]) / np.sqrt(HEAD_DIM)
             scores = np.exp(np.where(seen, scores, -np.inf))
             mixed = np.einsum("hqk,kd->qhd", scores / scores.sum(-1, keepdims=True), v[:, 0])
-            x = x + mixed.reshape(n, -1) @ found[at + "self_attn.o_proj.weight"].T
-            h = norm(x, at + "post_attention_layernorm.weight")
-            gate = h @ found[at + "mlp.gate_proj.weight"].T
-            up = h @ found[at + "mlp.up_proj.weight"].T
-            x = x + (gate / (1 + np.exp(-gate)) * up) @ found[at + "mlp.down_proj.weight"].T
+            mixed = product(mixed.reshape(n, -1), at + "self_attn.o_proj")
+            x = x + (norm(mixed, at + "post_attention_layernorm.weight") if olmo else mixed)
+            h = x if olmo else norm(x, at + "post_attention_layernorm.weight")
+            gate = product(h, at + "mlp.gate_proj")
+            both = gate / (1 + np.exp(-gate)) * product(h, at + "mlp.up_proj")
+            both = product(both, at + "mlp.down_proj")
+            x = x + (norm(both, at + "post_feedforward_layernorm.weight") if olmo else both)
         last = norm(x, "model.norm.weight")[-1] @ found["lm_head.weight"].T
         all_logits.append([round(float(x), 5) for x in last])
     return all_logits
@@ -290,21 +335,38 @@ def seeds(folder):
         write_config(folder / name, **options)
 
 
+def write(folder, name, seed, options, files=1):
+    """All files of a model; returns its logits."""
+    found = tensors(np.random.default_rng(seed), **options)
+    path = str(folder / f"{name}.gguf")
+    write_gguf(path, found, **options)
+    write_safetensors(folder / name, found, files)
+    write_config(folder / name, **options)
+    print(name, "written")
+    if options["type"] == "mistral":
+        return numpy_logits(found, **options)
+    if options["type"] in ("qwen2", "phi3", "olmo2") and HIDDEN != HEADS * HEAD_DIM:
+        return numpy_logits(found, **options)
+    logits = llama_logits(path)
+    if name in ("llama", "qwen2", "phi3", "olmo2"):
+        assert np.abs(np.array(logits) - numpy_logits(found, **options)).max() < 1e-3, name
+    return logits
+
+
 def main():
+    global HEAD_DIM
     folder = pathlib.Path(sys.argv[1])
     llama_cpp.llama_backend_init()
     families = {}
     for i, (name, options) in enumerate(FAMILIES.items()):
-        found = tensors(np.random.default_rng(100 + i), **options)
-        path = str(folder / f"{name}.gguf")
-        write_gguf(path, found, **options)
-        write_safetensors(folder / name, found, files=2 if name == "qwen3" else 1)
-        write_config(folder / name, **options)
-        if name == "mistral":
-            families[name] = mistral_logits(found, WINDOW)
-        else:
-            families[name] = llama_logits(path)
-        print(name, "written")
+        files = 2 if name == "qwen3" else 1
+        families[name] = write(folder, name, 100 + i, options, files)
+    for HEAD_DIM, names in WIDE.items():
+        for name in names:
+            # One layer, where all are alike.
+            options = {"layers": 1} | FAMILIES[name]
+            wide = f"{name}-{HEAD_DIM}"
+            families[wide] = write(folder, wide, 1000 * HEAD_DIM + names.index(name), options)
     with open(folder / "logits.json", "w") as out:
         json.dump({"prompts": PROMPTS, "families": families}, out, separators=(",", ":"))
         out.write("\n")

@@ -1,5 +1,5 @@
 //! The golden tiny models, from GGUF and from safetensors: two ranks against the whole graph and
-//! against llama.cpp's logits.
+//! against the logits of llama.cpp (of numpy, where it has none).
 
 use std::path::Path;
 
@@ -23,7 +23,7 @@ fn two_ranks_compute_every_family() {
     let golden: Value = serde_json::from_slice(&golden).expect("JSON");
     let prompts: Vec<Vec<u32>> = list(&golden["prompts"]);
     let families = golden["families"].as_object().expect("families by name");
-    assert!(families.len() >= 13);
+    assert!(families.len() >= 30);
     for (family, expect) in families {
         let expect: Vec<Vec<f32>> = list(expect);
         for source in [folder.join(format!("{family}.gguf")), folder.join(family)] {
