@@ -1,6 +1,6 @@
 //! Fused nodes with the addresses of their weights and caches.
 //!
-//! What no kernel computes is refused here, by name. Next: `launches.rs`.
+//! What no kernel computes is refused here, by name. Next: `layout.rs`.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use gimbal_model::fuse::{self, Fused, QkNorms};
 use gimbal_model::graph::{Act, Graph, Pair, State, WeightId};
 
 use super::room::Room;
-use super::{BLOCK_TOKENS, Form, Placed, Sizes, Work};
+use super::shape::{BLOCK_TOKENS, Form, Placed, SLAB_ROWS, Sizes, Work};
 use crate::launch::{Address, Cache, Norm, SPLIT};
 
 /// Bytes of a weight's or an activation's element.
@@ -291,7 +291,7 @@ impl<'a> Nodes<'a> {
         Work {
             hidden: room.take(rows * hidden * 4),
             // Rows of a slab lie here, too.
-            normed: room.take(rows.max(u64::from(super::SLAB_ROWS)) * hidden * ELEMENT),
+            normed: room.take(rows.max(u64::from(SLAB_ROWS)) * hidden * ELEMENT),
             qkv: room.take(rows * qkv * ELEMENT),
             attended: room.take(rows * queries * ELEMENT),
             both: room.take(rows * 2 * width * ELEMENT),

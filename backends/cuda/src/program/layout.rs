@@ -1,0 +1,86 @@
+//! Where everything of a model lies.
+//!
+//! Next: `launches.rs`.
+
+use gimbal_model::fuse::Fused;
+use gimbal_model::graph::Graph;
+
+use super::nodes::{Block, Head, Nodes, Table};
+use super::room::Room;
+use super::shape::{Bytes, Placed, SLAB_ROWS, Sizes, Work};
+use crate::launch::{Address, Type};
+
+/// A model on one device.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// What weights and activations are.
+    pub(crate) kind: Type,
+    /// What there is room for.
+    pub(crate) sizes: Sizes,
+    /// What it takes.
+    pub(crate) bytes: Bytes,
+    /// Where each weight lies; one that is used in two places stands once.
+    pub(crate) weights: Vec<Placed>,
+    /// Where each rope's angles begin, `[context, pairs, 2]` f32.
+    pub(crate) angles: Vec<Address>,
+    /// Where a step's words begin (`inputs`).
+    pub(crate) inputs: Address,
+    /// Where logits are left, `[SLAB_ROWS, vocab]` f32.
+    pub(crate) logits: Address,
+    pub(super) hidden: u32,
+    pub(super) table: Table,
+    pub(super) blocks: Vec<Block>,
+    pub(super) head: Head,
+    pub(super) work: Work,
+}
+
+impl Program {
+    /// Lays a model out from address `base` on.
+    ///
+    /// # Errors
+    /// What kernels cannot compute, by name.
+    pub(crate) fn new(
+        graph: &Graph,
+        fused: &[Fused],
+        kind: Type,
+        sizes: Sizes,
+        base: Address,
+    ) -> Result<Self, String> {
+        let mut room = Room::new(base);
+        let mut nodes = Nodes::new(graph, sizes);
+        for node in fused {
+            nodes.add(node, &mut room)?;
+        }
+        let weights = room.next() - base;
+        let kv = nodes.place_caches(&mut room);
+        let before = room.next();
+        let work = nodes.place_work(&mut room);
+        let inputs = room.take(u64::from(sizes.words_max()) * 4);
+        let logits = room.take(u64::from(SLAB_ROWS) * graph.vocab() as u64 * 4);
+        let bytes = Bytes { weights, kv, work: room.next() - before };
+        let Nodes { table, head, blocks, weights, angles, .. } = nodes;
+        let table = table.ok_or("a model without an embedding")?;
+        let head = head.ok_or("a model without an output projection")?;
+        let hidden = graph.hidden().try_into().map_err(|_| "rows that are too wide")?;
+        Ok(Self {
+            kind,
+            sizes,
+            bytes,
+            weights,
+            angles,
+            inputs,
+            logits,
+            hidden,
+            table,
+            blocks,
+            head,
+            work,
+        })
+    }
+
+    /// Columns of the logits.
+    #[must_use]
+    pub(crate) const fn vocab(&self) -> u32 {
+        self.head.weight.n
+    }
+}
