@@ -6,6 +6,7 @@
 #include "gemm.cu"
 #include "norm.cu"
 #include "prefill.cu"
+#include "reduce.cu"
 #include "rope.cu"
 #include "round.cu"
 #include "skinny.cu"
