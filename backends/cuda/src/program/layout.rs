@@ -2,6 +2,7 @@
 //!
 //! Next: `launches.rs`.
 
+use gimbal_model::Shards;
 use gimbal_model::fuse::Fused;
 use gimbal_model::graph::Graph;
 
@@ -27,6 +28,9 @@ pub(crate) struct Program {
     pub(crate) inputs: Address,
     /// Where logits are left, `[SLAB_ROWS, vocab]` f32.
     pub(crate) logits: Address,
+    /// How many devices hold the model together, and which of them this one is.
+    pub(crate) ranks: u32,
+    pub(crate) rank: u32,
     pub(super) hidden: u32,
     pub(super) table: Table,
     pub(super) blocks: Vec<Block>,
@@ -34,20 +38,33 @@ pub(crate) struct Program {
     pub(super) work: Work,
 }
 
+/// What a program is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source<'a> {
+    /// The whole model's.
+    pub(crate) graph: &'a Graph,
+    /// The same, fused.
+    pub(crate) fused: &'a [Fused],
+    /// What each rank holds of it.
+    pub(crate) shards: &'a Shards,
+    /// What weights and activations are.
+    pub(crate) kind: Type,
+}
+
 impl Program {
-    /// Lays a model out from address `base` on.
+    /// Lays a rank's part of a model out from address `base` on.
     ///
     /// # Errors
     /// What kernels cannot compute, by name.
     pub(crate) fn new(
-        graph: &Graph,
-        fused: &[Fused],
-        kind: Type,
+        source: Source<'_>,
+        rank: usize,
         sizes: Sizes,
         base: Address,
     ) -> Result<Self, String> {
+        let Source { graph, fused, shards, kind } = source;
         let mut room = Room::new(base);
-        let mut nodes = Nodes::new(graph, sizes);
+        let mut nodes = Nodes::new(graph, shards, rank, sizes);
         for node in fused {
             nodes.add(node, &mut room)?;
         }
@@ -56,7 +73,8 @@ impl Program {
         let before = room.next();
         let work = nodes.place_work(&mut room);
         let inputs = room.take(u64::from(sizes.words_max()) * 4);
-        let logits = room.take(u64::from(SLAB_ROWS) * graph.vocab() as u64 * 4);
+        let columns = nodes.head.map_or(0, |head| head.weight.n);
+        let logits = room.take(u64::from(SLAB_ROWS) * u64::from(columns) * 4);
         let bytes = Bytes { weights, kv, work: room.next() - before };
         let Nodes { table, head, blocks, weights, angles, .. } = nodes;
         let table = table.ok_or("a model without an embedding")?;
@@ -70,6 +88,8 @@ impl Program {
             angles,
             inputs,
             logits,
+            ranks: u32::try_from(shards.ranks).map_err(|_| "too many ranks")?,
+            rank: u32::try_from(rank).map_err(|_| "too many ranks")?,
             hidden,
             table,
             blocks,
@@ -78,7 +98,7 @@ impl Program {
         })
     }
 
-    /// Columns of the logits.
+    /// Columns of the logits that this rank makes.
     #[must_use]
     pub(crate) const fn vocab(&self) -> u32 {
         self.head.weight.n

@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 
+use gimbal_model::Shards;
 use gimbal_model::fuse::{self, Fused, QkNorms};
 use gimbal_model::graph::{Act, Graph, Pair, State, WeightId};
 
@@ -96,7 +97,12 @@ pub(super) struct FeedForward {
 
 /// Nodes that were placed, and the widths of what they leave.
 pub(super) struct Nodes<'a> {
+    /// The whole model's, for what each rank has whole.
+    whole: &'a Graph,
+    /// What this rank holds.
     graph: &'a Graph,
+    ranks: usize,
+    rank: usize,
     sizes: Sizes,
     pub(super) table: Option<Table>,
     pub(super) head: Option<Head>,
@@ -109,9 +115,13 @@ pub(super) struct Nodes<'a> {
 }
 
 impl<'a> Nodes<'a> {
-    pub(super) fn new(graph: &'a Graph, sizes: Sizes) -> Self {
+    pub(super) fn new(whole: &'a Graph, shards: &'a Shards, rank: usize, sizes: Sizes) -> Self {
+        let (graph, ranks) = (&shards.graph, shards.ranks);
         Self {
+            whole,
             graph,
+            ranks,
+            rank,
             sizes,
             table: None,
             head: None,
@@ -126,7 +136,11 @@ impl<'a> Nodes<'a> {
     pub(super) fn add(&mut self, node: &Fused, room: &mut Room) -> Result<(), String> {
         match node {
             Fused::Embed { table, scale } => {
-                let at = self.matrix(&[*table], room)?.at;
+                // Any rank may be asked for any token.
+                let weight = &self.whole.weights[table.0];
+                let at = room.take((weight.out * weight.inp) as u64 * ELEMENT);
+                let (weight, form) = (*table, Form::Same);
+                self.weights.push(Placed { weight, at, form, is_whole: true });
                 self.table = Some(Table { at, scale: *scale });
             }
             Fused::Attention(node) => {
@@ -157,12 +171,22 @@ impl<'a> Nodes<'a> {
         // An embedding that is the output projection, too, lies here once.
         let known = |id: &WeightId| self.weights.iter().find(|placed| placed.weight == *id);
         let at = match ids {
-            [id] if known(id).is_some() => known(id).map_or(0, |placed| placed.at),
+            // Where ranks have a part of the tokens each, theirs are rows of it.
+            [id] if known(id).is_some() => {
+                let is_cut = self.whole.weights[id.0].out > n;
+                let first = if is_cut { self.rank * n * k } else { 0 };
+                known(id).map_or(0, |placed| placed.at) + first as u64 * ELEMENT
+            }
             _ => {
                 let at = room.take((n * k) as u64 * ELEMENT);
                 let mut next = at;
                 for (id, weight) in ids.iter().zip(weights) {
-                    self.weights.push(Placed { weight: *id, at: next, form: Form::Same });
+                    self.weights.push(Placed {
+                        weight: *id,
+                        at: next,
+                        form: Form::Same,
+                        is_whole: false,
+                    });
                     next += (weight.out * k) as u64 * ELEMENT;
                 }
                 at
@@ -178,7 +202,7 @@ impl<'a> Nodes<'a> {
         let at = room.take(ids.iter().map(length).sum());
         let mut next = at;
         for id in ids {
-            self.weights.push(Placed { weight: *id, at: next, form });
+            self.weights.push(Placed { weight: *id, at: next, form, is_whole: false });
             next += length(id);
         }
         at
@@ -196,7 +220,10 @@ impl<'a> Nodes<'a> {
         if node.bias.is_some() && node.qk_norms.is_some() {
             return Err("queries with a bias and a norm".to_owned());
         }
-        let (heads, dim) = (narrow(node.heads), narrow(head_dim));
+        if self.ranks > 1 && matches!(node.qk_norms, Some(QkNorms::Row(_))) {
+            return Err("norms of all heads of a row on several GPUs".to_owned());
+        }
+        let (heads, dim) = (narrow(node.heads / self.ranks), narrow(head_dim));
         let norm = node.norm.map(|norm| self.norm(norm, room));
         let qkv = self.matrix(&node.qkv, room)?;
         let bias = node.bias.map_or(0, |bias| self.vector(&bias, Form::Same, room));
@@ -299,6 +326,10 @@ impl<'a> Nodes<'a> {
             out: room.take(rows * hidden * ELEMENT),
             parts: room.take(parts),
             shares: room.take(shares),
+            inbox: match self.ranks {
+                1 => 0,
+                ranks => room.take(2 * ranks as u64 * rows * hidden * 4),
+            },
         }
     }
 }

@@ -59,6 +59,8 @@ pub(crate) struct Placed {
     /// Where its rows begin.
     pub(crate) at: Address,
     pub(crate) form: Form,
+    /// All of it, also where each rank has a shard.
+    pub(crate) is_whole: bool,
 }
 
 /// Words of a tile.
@@ -148,4 +150,6 @@ pub(super) struct Work {
     pub(super) parts: Address,
     /// `[sequences, heads, splits, 2]` f32.
     pub(super) shares: Address,
+    /// `[2, ranks, rows, hidden]` f32: what ranks add up, two exchanges in turns; nothing where there is one rank.
+    pub(super) inbox: Address,
 }
