@@ -101,6 +101,19 @@ impl Rig {
         model: &Path,
         kv_dtype: KvDtype,
     ) -> anyhow::Result<Self> {
+        Self::open_ranks(platform, model, kv_dtype, None)
+    }
+
+    /// Opens it on so many devices together.
+    ///
+    /// # Errors
+    /// The model does not fit or cannot be opened.
+    pub fn open_ranks(
+        platform: &dyn Platform,
+        model: &Path,
+        kv_dtype: KvDtype,
+        ranks: Option<u16>,
+    ) -> anyhow::Result<Self> {
         let artifact = Artifact::open(model)?;
         let profile = Profile {
             sequences_max: SEQUENCES,
@@ -111,7 +124,7 @@ impl Rig {
             dtype: None,
             quantize: None,
             replicas: None,
-            ranks: None,
+            ranks,
         };
         let host = Host {
             cpu: "of tests".to_owned(),

@@ -200,6 +200,22 @@ fn streams_go_on_after_a_worker_s_death_and_a_device_s_fault() -> anyhow::Result
     Ok(())
 }
 
+/// Three GPUs together, with three heads each: the golden tokens, also after one of them has failed.
+#[test]
+fn three_ranks_answer_as_one_does() -> anyhow::Result<()> {
+    let Some((model, golden)) = setup()? else { return Ok(()) };
+    let text =
+        format!("{G5}devices = 3\n[[fail]]\ncall = \"cuMemcpyPeerAsync\"\nat = 1500\ncode = 719\n");
+    let machine = Machine::new("ranks", &text)?;
+    let server = machine.serve(&model, &["--tensor-parallel-degree", "3"])?;
+    let case = &golden.cases[0];
+    let found = stream(server.address, &case.text, 6)?;
+    ensure!(found == case.tokens[..6], "{found:?}, not {:?}", case.tokens);
+    let losses = server.metric("gimbal_device_losses_total", "")?;
+    ensure!(losses >= 1.0, "no rank failed");
+    Ok(())
+}
+
 /// What each machine's probe says: a device with its image, or a reason.
 #[test]
 fn machines_are_told_apart() -> anyhow::Result<()> {

@@ -94,13 +94,17 @@ fn computes_every_family(platform: &OnnxPlatform, golden: &Logits) -> anyhow::Re
 /// Of the largest logit: what rounding activations to bf16 leaves over two layers.
 const CUDA_TOLERANCE: f32 = 2e-2;
 
+fn platform() -> anyhow::Result<CudaPlatform> {
+    let tests = std::env::current_exe()?;
+    let library = tests.parent().map(|folder| folder.join("libgimbal_libcuda.so"));
+    Ok(CudaPlatform { library })
+}
+
 /// Whole prompts, the same in two chunks, and the last token alone, on an emulated GPU. Models that no kernel
 /// is for are refused by name.
 #[test]
 fn an_emulated_gpu_computes_every_family() -> anyhow::Result<()> {
-    let tests = std::env::current_exe()?;
-    let library = tests.parent().map(|folder| folder.join("libgimbal_libcuda.so"));
-    let platform = CudaPlatform { library };
+    let platform = platform()?;
     let golden: Logits = golden::read("families/logits")?;
     let mut computed = BTreeMap::new();
     for (family, expect) in &golden.families {
@@ -139,6 +143,53 @@ fn an_emulated_gpu_computes_every_family() -> anyhow::Result<()> {
         }
     }
     assert!(computed.len() >= 20, "{computed:#?}");
+    Ok(())
+}
+
+/// Golden models with two heads on one emulated GPU and on two together.
+#[test]
+fn two_emulated_gpus_compute_what_one_does() -> anyhow::Result<()> {
+    const MACHINE: &str = "GIMBAL_TEST_CUDA";
+    if std::env::var_os(MACHINE).is_none() {
+        // The machine is the process's.
+        let file = std::env::temp_dir().join(format!("gimbal-ranks-{}.toml", std::process::id()));
+        std::fs::write(&file, "devices = 2\norder = \"last\"\n")?;
+        let mut again = std::process::Command::new(std::env::current_exe()?);
+        again.args(["--exact", "two_emulated_gpus_compute_what_one_does", "--nocapture"]);
+        let output = again.env(MACHINE, &file).output()?;
+        std::fs::remove_file(&file)?;
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && told.contains("both ways"), "{output:?}");
+        return Ok(());
+    }
+    let golden: Logits = golden::read("families/logits")?;
+    let mut worst = BTreeMap::new();
+    for family in ["llama-64", "qwen2-64", "qwen3-128", "gemma3-64", "phi3-64", "olmo2-64"] {
+        let source = &sources(family)[1];
+        let logits = [1, 2].map(|ranks| {
+            let mut rig = Rig::open_ranks(&platform()?, source, KvDtype::F16, Some(ranks))?;
+            let longest = golden.prompts.iter().max_by_key(|prompt| prompt.len());
+            let prompt = longest.expect("prompts");
+            let (start, half) = prompt.split_at(prompt.len() - 1);
+            let rows = u32::try_from(start.len())?;
+            rig.forward(&[Run { sequence: 0, start: 0, tokens: start }], &[rows - 1])?;
+            rig.forward(&[Run { sequence: 0, start: rows, tokens: half }], &[0])
+        });
+        let [one, two] = logits;
+        let (one, two) = match (one, two) {
+            (Ok(one), Ok(two)) => (one, two),
+            // Norms of rows that lie on several GPUs are refused by name.
+            (Ok(_), Err(why)) if family == "olmo2-64" => {
+                assert!(why.to_string().contains("norms of all heads"), "{why}");
+                continue;
+            }
+            (one, two) => panic!("{family}: {one:?} {two:?}"),
+        };
+        let largest = one[0].iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+        worst.insert(family, furthest(&two[0], &one[0]) / largest);
+    }
+    println!("both ways: {worst:?}");
+    assert!(worst.values().all(|off| *off <= CUDA_TOLERANCE / 2.0), "{worst:?}");
     Ok(())
 }
 
