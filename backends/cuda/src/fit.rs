@@ -12,6 +12,7 @@ use gimbal_model::weights::DType;
 use crate::launch::Type;
 use crate::probe::NAME;
 use crate::program::{BLOCK_TOKENS, Bytes, Program, Sizes};
+use crate::quants;
 
 /// What a context, our modules and the driver's own buffers take beside what is allocated. Not measured on
 /// a device: NVIDIA's tools show 250 to 500 MB of an idle context.
@@ -33,10 +34,14 @@ pub(crate) fn fit(devices: &[DeviceInfo], model: &Model, profile: &Profile) -> R
     let rows = profile.rows_max.max(profile.sequences_max);
     let sizes = Sizes { rows, sequences: profile.sequences_max, context, blocks: 0 };
     let (blocks, bytes) = blocks(device, model, &fused, (kind, sizes), profile, &mut why)?;
+    let kept = quants::of_model(model);
+    let program = Program::new(&model.graph, &fused, &kept, kind, sizes, 0).map_err(op)?;
+    let kept = program.kept(&model.graph).into_iter();
+    let kept: Vec<String> = kept.map(|(name, bytes)| format!("{bytes} in {name}")).collect();
     why.push(format!(
-        "weights = {} bytes in {}, activations and logits = {} for steps of {rows} rows",
+        "weights = {} bytes ({}), activations and logits = {} for steps of {rows} rows",
         bytes.weights,
-        kind.name(),
+        kept.join(", "),
         bytes.work
     ));
     let limits = Limits {
@@ -79,7 +84,7 @@ pub(crate) fn program(fit: &Fit, model: &Model, base: u64) -> Result<Program, St
         context: limits.context_tokens_max,
         blocks: limits.kv.blocks,
     };
-    Program::new(&model.graph, &fuse(&model.graph)?, kind, sizes, base)
+    Program::new(&model.graph, &fuse(&model.graph)?, &quants::of_model(model), kind, sizes, base)
 }
 
 fn op(what: String) -> Unfit {
@@ -172,8 +177,10 @@ fn blocks(
     profile: &Profile,
     why: &mut Vec<String>,
 ) -> Result<(u32, Bytes), Unfit> {
+    let kept = quants::of_model(model);
     let bytes = |blocks: u32| {
-        let program = Program::new(&model.graph, fused, kind, Sizes { blocks, ..sizes }, 0);
+        let sizes = Sizes { blocks, ..sizes };
+        let program = Program::new(&model.graph, fused, &kept, kind, sizes, 0);
         program.map(|program| program.bytes).map_err(op)
     };
     let (none, one) = (bytes(0)?, profile.kv_dtype.bytes_per_token(&model.graph));

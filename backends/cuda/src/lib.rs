@@ -7,7 +7,7 @@
 //! Reading order: `images` (which of that a device is given), `launch` (one function for each kernel: its
 //! grid and its parameters' bytes), `driver/` (the driver, through `cudarc`), `probe` (which devices there
 //! are), `program` (where a model lies in memory, and the launches of a step), `fit` (limits and memory, with
-//! reasons), `weights` (to the device), `inputs` (a batch as kernels read it), `step` (the `Backend`),
+//! reasons), `quants` and `weights` (to the device), `inputs` (a batch as kernels read it), `step` (the `Backend`),
 //! `platform`.
 //!
 //! # Invariants
@@ -23,6 +23,7 @@ mod platform;
 mod probe;
 mod program;
 mod ptx;
+mod quants;
 pub mod selftest;
 mod step;
 mod weights;

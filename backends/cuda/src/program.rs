@@ -1,76 +1,26 @@
 //! A model on one device: where everything of it lies, and the launches of a step.
 //!
 //! Plain data, made from shapes alone: `fit` makes one at address 0 to count its bytes, `step` one at the
-//! address of the device's memory. Reading order: `room` (addresses), `nodes` (what is computed), `launches`
+//! address of the device's memory. Reading order: `layout` (its words), `room` (addresses), `nodes` (what is computed), `launches`
 //! (how). Next: `program/nodes.rs`.
 
 mod launches;
+mod layout;
 mod nodes;
 mod room;
 
-use gimbal_model::fuse::Fused;
-use gimbal_model::graph::{Graph, WeightId};
+use std::collections::BTreeMap;
 
-use crate::launch::{Address, Type};
+use gimbal_model::fuse::Fused;
+use gimbal_model::graph::Graph;
+
+use crate::launch::{Address, Type, Weights};
 
 pub(crate) use launches::Shape;
+use layout::Work;
+pub(crate) use layout::{BLOCK_TOKENS, Bytes, Form, Placed, SLAB_ROWS, Sizes};
 use nodes::{Block, Head, Nodes, Table};
 use room::Room;
-
-/// Outputs whose logits are made together: 12 MiB with 49,152 tokens.
-pub(crate) const SLAB_ROWS: u32 = 64;
-/// Tokens of a block of the KV cache.
-pub(crate) const BLOCK_TOKENS: u32 = 16;
-
-/// How much a program has room for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    /// Rows of a step.
-    pub(crate) rows: u32,
-    /// Sequences of a step.
-    pub(crate) sequences: u32,
-    /// Tokens of a sequence.
-    pub(crate) context: u32,
-    /// Blocks of the KV cache.
-    pub(crate) blocks: u32,
-}
-
-/// Bytes of a program, by what they are for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bytes {
-    /// Weights and the tables of angles.
-    pub(crate) weights: u64,
-    /// Keys and values.
-    pub(crate) kv: u64,
-    /// Activations, a step's inputs, logits.
-    pub(crate) work: u64,
-}
-
-impl Bytes {
-    /// All together.
-    #[must_use]
-    pub(crate) const fn total(self) -> u64 {
-        self.weights + self.kv + self.work
-    }
-}
-
-/// What a weight's elements are on the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// The type of activations.
-    Same,
-    /// f32: weights of norms.
-    Float,
-}
-
-/// A weight's place.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Placed {
-    pub(crate) weight: WeightId,
-    /// Where its rows begin.
-    pub(crate) at: Address,
-    pub(crate) form: Form,
-}
 
 /// A model on one device.
 #[derive(Debug)]
@@ -96,43 +46,22 @@ pub(crate) struct Program {
     work: Work,
 }
 
-/// Where activations lie, of as many rows as a step may have.
-#[derive(Clone, Copy, Debug, Default)]
-struct Work {
-    /// `[rows, hidden]` f32: the residual stream.
-    hidden: Address,
-    /// `[rows, hidden]`: what goes into a product.
-    normed: Address,
-    /// `[rows, (heads + 2 · kv_heads) · dim]`.
-    qkv: Address,
-    /// `[rows, heads · dim]`.
-    attended: Address,
-    /// `[rows, 2 · width]`: gates and what they are multiplied with.
-    both: Address,
-    /// `[rows, width]`.
-    gated: Address,
-    /// `[rows, hidden]`: an output that is normalised before it is added.
-    out: Address,
-    /// `[sequences, heads, splits, dim]` f32.
-    parts: Address,
-    /// `[sequences, heads, splits, 2]` f32.
-    shares: Address,
-}
-
 impl Program {
-    /// Lays a model out from address `base` on.
+    /// Lays a model out from address `base` on. `kept` says what each weight could be kept as: a matrix is
+    /// where all of which it is made have the same.
     ///
     /// # Errors
     /// What kernels cannot compute, by name.
     pub(crate) fn new(
         graph: &Graph,
         fused: &[Fused],
+        kept: &[Weights],
         kind: Type,
         sizes: Sizes,
         base: Address,
     ) -> Result<Self, String> {
         let mut room = Room::new(base);
-        let mut nodes = Nodes::new(graph, sizes);
+        let mut nodes = Nodes::new(graph, fused, kept, sizes);
         for node in fused {
             nodes.add(node, &mut room)?;
         }
@@ -161,6 +90,23 @@ impl Program {
             head,
             work,
         })
+    }
+
+    /// What matrices are kept as, and bytes of each: by type.
+    #[must_use]
+    pub(crate) fn kept(&self, graph: &Graph) -> BTreeMap<&'static str, u64> {
+        let mut all = BTreeMap::new();
+        for placed in &self.weights {
+            let weight = &graph.weights[placed.weight.0];
+            let (name, weights) = match placed.form {
+                Form::Float => continue,
+                Form::Same => (self.kind.name(), Weights::Same),
+                Form::Blocks { weights, .. } => (weights.name(), weights),
+            };
+            *all.entry(name).or_default() +=
+                weight.out as u64 * weights.bytes_per_row(weight.inp as u64);
+        }
+        all
     }
 
     /// Columns of the logits.

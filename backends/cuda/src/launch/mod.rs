@@ -6,7 +6,7 @@ mod linear;
 mod rows;
 
 pub use attend::{Attend, Cache, SPLIT, Tile, decode, merge, prefill, tile_rows};
-pub use linear::{Output, linear};
+pub use linear::{Output, Weights, linear};
 pub use rows::{
     Norm, Rope, argmax, embed, gelu_mul, rms_norm, rms_norm_add, rms_norm_groups, rope_kv_write,
     round, silu_mul,

@@ -7,8 +7,9 @@ use std::ops::Range;
 
 use gimbal_model::graph::Act;
 
+use super::Program;
+use super::layout::{BLOCK_TOKENS, Sizes, Work};
 use super::nodes::{Attention, Block, FeedForward, Matrix};
-use super::{Program, Sizes, Work};
 use crate::launch::{self, Address, Attend, Launch, Norm, Output, Rope, SPLIT, tile_rows};
 
 /// Rows of a product whose columns do not fill the tiles of `gemm`.
@@ -66,7 +67,7 @@ impl Sizes {
     #[must_use]
     pub(crate) fn words_max(self) -> u32 {
         let Self { rows, sequences, context, .. } = self;
-        let stride = context.div_ceil(super::BLOCK_TOKENS);
+        let stride = context.div_ceil(BLOCK_TOKENS);
         let tiles = rows.div_ceil(tile_rows(256)) + sequences;
         Shape {
             rows,
@@ -96,9 +97,9 @@ impl Program {
     #[must_use]
     pub(crate) fn body(&self, shape: Shape) -> Vec<Launch> {
         let place = |i: usize| self.inputs + u64::from(shape.places()[i]) * 4;
-        let table = [self.work.hidden, self.table.at, place(0)];
-        let mut all =
-            vec![launch::embed(self.kind, table, self.table.scale, [shape.rows, self.hidden])];
+        let Matrix { at, n, k, weights } = self.table.weight;
+        let (places, sizes) = ([self.work.hidden, at, place(0)], [shape.rows, n, k]);
+        let mut all = vec![launch::embed(self.kind, weights, places, self.table.scale, sizes)];
         for block in &self.blocks {
             match block {
                 Block::Attention(node) => self.attention(node, shape, &mut all),
@@ -146,14 +147,14 @@ impl Program {
         rows: u32,
         all: &mut Vec<Launch>,
     ) {
-        let Matrix { at, n, k } = weight;
+        let Matrix { at, n, k, weights } = weight;
         let each = if n.is_multiple_of(COLUMNS) { rows.max(1) } else { ROWS_FEW };
         let bytes = if output == Output::Same { 2 } else { 4 };
         for first in (0..rows).step_by(each as usize) {
             let row = u64::from(first);
             let places = [out + row * u64::from(n) * bytes, x + row * u64::from(k) * 2, at];
             let sizes = [each.min(rows - first), n, k];
-            all.push(launch::linear(self.kind, output, places, sizes));
+            all.push(launch::linear(self.kind, weights, output, places, sizes));
         }
     }
 

@@ -7,9 +7,9 @@ use std::collections::HashMap;
 use gimbal_model::fuse::{self, Fused, QkNorms};
 use gimbal_model::graph::{Act, Graph, Pair, State, WeightId};
 
+use super::layout::{BLOCK_TOKENS, Form, Placed, SLAB_ROWS, Sizes, Work};
 use super::room::Room;
-use super::{BLOCK_TOKENS, Form, Placed, Sizes, Work};
-use crate::launch::{Address, Cache, Norm, SPLIT};
+use crate::launch::{Address, Cache, Norm, SPLIT, Weights};
 
 /// Bytes of a weight's or an activation's element.
 const ELEMENT: u64 = 2;
@@ -26,12 +26,27 @@ pub(super) struct Matrix {
     pub(super) at: Address,
     pub(super) n: u32,
     pub(super) k: u32,
+    pub(super) weights: Weights,
+}
+
+impl Matrix {
+    /// The place of a weight whose rows are those from `row` on.
+    fn place(self, weight: WeightId, row: u32) -> Placed {
+        let Self { at, n, k, weights } = self;
+        match weights {
+            Weights::Same => {
+                let at = at + u64::from(row) * u64::from(k) * ELEMENT;
+                Placed { weight, at, form: Form::Same }
+            }
+            _ => Placed { weight, at, form: Form::Blocks { weights, n, row } },
+        }
+    }
 }
 
 /// The embedding.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table {
-    pub(super) at: Address,
+    pub(super) weight: Matrix,
     pub(super) scale: f32,
 }
 
@@ -97,6 +112,10 @@ pub(super) struct FeedForward {
 /// Nodes that were placed, and the widths of what they leave.
 pub(super) struct Nodes<'a> {
     graph: &'a Graph,
+    /// What each weight could be kept as.
+    kept: &'a [Weights],
+    /// The output projection.
+    projection: Option<WeightId>,
     sizes: Sizes,
     pub(super) table: Option<Table>,
     pub(super) head: Option<Head>,
@@ -109,9 +128,20 @@ pub(super) struct Nodes<'a> {
 }
 
 impl<'a> Nodes<'a> {
-    pub(super) fn new(graph: &'a Graph, sizes: Sizes) -> Self {
+    pub(super) fn new(
+        graph: &'a Graph,
+        fused: &[Fused],
+        kept: &'a [Weights],
+        sizes: Sizes,
+    ) -> Self {
+        let projection = fused.iter().find_map(|node| match node {
+            Fused::Head(node) => Some(node.weight),
+            _ => None,
+        });
         Self {
             graph,
+            kept,
+            projection,
             sizes,
             table: None,
             head: None,
@@ -126,8 +156,8 @@ impl<'a> Nodes<'a> {
     pub(super) fn add(&mut self, node: &Fused, room: &mut Room) -> Result<(), String> {
         match node {
             Fused::Embed { table, scale } => {
-                let at = self.matrix(&[*table], room)?.at;
-                self.table = Some(Table { at, scale: *scale });
+                let weight = self.table(*table, room)?;
+                self.table = Some(Table { weight, scale: *scale });
             }
             Fused::Attention(node) => {
                 let block = self.attention(node, room)?;
@@ -146,8 +176,26 @@ impl<'a> Nodes<'a> {
         Ok(())
     }
 
-    /// Matrices that lie below one another: their products are one.
+    /// The embedding: in blocks only where it is the output projection, too, and so is read as a whole.
+    fn table(&mut self, id: WeightId, room: &mut Room) -> Result<Matrix, String> {
+        let is_shared = self.projection == Some(id);
+        let weights = if is_shared { self.kept[id.0] } else { Weights::Same };
+        self.matrix_of(&[id], weights, room)
+    }
+
+    /// Matrices that lie below one another: their products are one. In blocks where all are in the same.
     fn matrix(&mut self, ids: &[WeightId], room: &mut Room) -> Result<Matrix, String> {
+        let first = self.kept[ids[0].0];
+        let is_same = ids.iter().all(|id| self.kept[id.0] == first);
+        self.matrix_of(ids, if is_same { first } else { Weights::Same }, room)
+    }
+
+    fn matrix_of(
+        &mut self,
+        ids: &[WeightId],
+        kept: Weights,
+        room: &mut Room,
+    ) -> Result<Matrix, String> {
         let weights: Vec<_> = ids.iter().map(|id| &self.graph.weights[id.0]).collect();
         let (k, n) = (weights[0].inp, weights.iter().map(|w| w.out).sum::<usize>());
         if !k.is_multiple_of(DEPTH) {
@@ -156,19 +204,19 @@ impl<'a> Nodes<'a> {
         }
         // An embedding that is the output projection, too, lies here once.
         let known = |id: &WeightId| self.weights.iter().find(|placed| placed.weight == *id);
-        let at = match ids {
-            [id] if known(id).is_some() => known(id).map_or(0, |placed| placed.at),
-            _ => {
-                let at = room.take((n * k) as u64 * ELEMENT);
-                let mut next = at;
-                for (id, weight) in ids.iter().zip(weights) {
-                    self.weights.push(Placed { weight: *id, at: next, form: Form::Same });
-                    next += (weight.out * k) as u64 * ELEMENT;
-                }
-                at
-            }
-        };
-        Ok(Matrix { at, n: narrow(n), k: narrow(k) })
+        let mut matrix = Matrix { at: 0, n: narrow(n), k: narrow(k), weights: kept };
+        if let [id] = ids
+            && let Some(known) = known(id)
+        {
+            return Ok(Matrix { at: known.at, ..matrix });
+        }
+        matrix.at = room.take(n as u64 * kept.bytes_per_row(k as u64));
+        let mut row = 0;
+        for (id, weight) in ids.iter().zip(weights) {
+            self.weights.push(matrix.place(*id, row));
+            row += narrow(weight.out);
+        }
+        Ok(matrix)
     }
 
     /// Vectors, one after the other.
@@ -291,7 +339,7 @@ impl<'a> Nodes<'a> {
         Work {
             hidden: room.take(rows * hidden * 4),
             // Rows of a slab lie here, too.
-            normed: room.take(rows.max(u64::from(super::SLAB_ROWS)) * hidden * ELEMENT),
+            normed: room.take(rows.max(u64::from(SLAB_ROWS)) * hidden * ELEMENT),
             qkv: room.take(rows * qkv * ELEMENT),
             attended: room.take(rows * queries * ELEMENT),
             both: room.take(rows * 2 * width * ELEMENT),

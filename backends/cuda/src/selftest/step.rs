@@ -23,6 +23,7 @@ use super::bench::Bench;
 use crate::driver::Device;
 use crate::launch::Type;
 use crate::program::{BLOCK_TOKENS, Program, Sizes};
+use crate::quants;
 use crate::step::CudaBackend;
 
 /// Tokens that each of three sequences gets in a step: whole prompts, a mixed step, single rows, which are
@@ -50,7 +51,8 @@ pub(super) fn agrees(
     let sizes = Sizes { rows: 128, sequences: 4, context: 112, blocks: 3 * BLOCKS_EACH };
     let limits = limits(sizes, &model);
     let fused = fuse(&model.graph)?;
-    let program = |base| Program::new(&model.graph, &fused, kind, sizes, base);
+    let kept = quants::of_model(&model);
+    let program = |base| Program::new(&model.graph, &fused, &kept, kind, sizes, base);
     let backend = CudaBackend::open(device, &model, limits, program);
     let mut backend = backend.map_err(|error| error.to_string())?;
     let mut oracle = Interp::new(&model.graph, &model.weights);

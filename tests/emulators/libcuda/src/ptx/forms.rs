@@ -294,6 +294,7 @@ static FORMS: &[(&str, Shape)] = &[
     ("min.f32", float2!(|a, b| least(a, b))),
     ("max.f32", float2!(|a, b| largest(a, b))),
     ("cvt.rn.f32.s32", word1!(|a| (a.cast_signed() as f32).to_bits())),
+    ("cvt.rn.f32.s16", word1!(|a| (((a << 16).cast_signed() >> 16) as f32).to_bits())),
     ("cvt.rn.f32.u32", word1!(|a| (a as f32).to_bits())),
     ("cvt.rni.f32.f32", float1!(|a| a.round_ties_even())),
     ("cvt.rzi.s32.f32", word1!(|a| to_whole(f32::from_bits(a)))),
