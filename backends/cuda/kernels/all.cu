@@ -11,4 +11,5 @@
 #include "quant_skinny.cu"
 #include "rope.cu"
 #include "round.cu"
+#include "sample.cu"
 #include "skinny.cu"

@@ -77,7 +77,7 @@ const fn variant(
     Variant { name, own, rows, blocks_min }
 }
 
-pub(super) static FAMILIES: [Family; 17] = [
+pub(super) static FAMILIES: [Family; 18] = [
     Family {
         source: "embed.cu",
         computes: "rows of the table, scaled, as f32",
@@ -267,6 +267,14 @@ pub(super) static FAMILIES: [Family; 17] = [
         flops: "rows · vocab",
         unit: Unit::Cores,
         variants: &[variant("argmax", &[], &[1, 32], ROWS)],
+    },
+    Family {
+        source: "sample.cu",
+        computes: "a token of each row, as the host sampler chooses it",
+        bytes: "rows · vocab · 4",
+        flops: "rows · vocab",
+        unit: Unit::Cores,
+        variants: &[variant("sample", &[], &[1, 32], [1, 1])],
     },
 ];
 
