@@ -9,6 +9,7 @@
 #include "quant_embed.cu"
 #include "quant_gemm.cu"
 #include "quant_skinny.cu"
+#include "reduce.cu"
 #include "rope.cu"
 #include "round.cu"
 #include "sample.cu"

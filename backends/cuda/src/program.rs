@@ -1,117 +1,14 @@
 //! A model on one device: where everything of it lies, and the launches of a step.
 //!
 //! Plain data, made from shapes alone: `fit` makes one at address 0 to count its bytes, `step` one at the
-//! address of the device's memory. Reading order: `layout` (its words), `room` (addresses), `nodes` (what is computed), `launches`
-//! (how). Next: `program/nodes.rs`.
+//! address of the device's memory. Reading order: `shape` (what there is room for), `room` (addresses), `nodes`
+//! (what is computed), `layout` (where it lies), `launches` (how it runs). Next: `program/shape.rs`.
 
 mod launches;
 mod layout;
 mod nodes;
 mod room;
+mod shape;
 
-use std::collections::BTreeMap;
-
-use gimbal_model::fuse::Fused;
-use gimbal_model::graph::Graph;
-
-use crate::launch::{Address, Type, Weights};
-
-pub(crate) use launches::Shape;
-use layout::Work;
-pub(crate) use layout::{BLOCK_TOKENS, Bytes, Form, Placed, SLAB_ROWS, Sizes};
-use nodes::{Block, Head, Nodes, Table};
-use room::Room;
-
-/// A model on one device.
-#[derive(Debug)]
-pub(crate) struct Program {
-    /// What weights and activations are.
-    pub(crate) kind: Type,
-    /// What there is room for.
-    pub(crate) sizes: Sizes,
-    /// What it takes.
-    pub(crate) bytes: Bytes,
-    /// Where each weight lies; one that is used in two places stands once.
-    pub(crate) weights: Vec<Placed>,
-    /// Where each rope's angles begin, `[context, pairs, 2]` f32.
-    pub(crate) angles: Vec<Address>,
-    /// Where a step's words begin (`inputs`).
-    pub(crate) inputs: Address,
-    /// Where logits are left, `[SLAB_ROWS, vocab]` f32.
-    pub(crate) logits: Address,
-    hidden: u32,
-    table: Table,
-    blocks: Vec<Block>,
-    head: Head,
-    work: Work,
-}
-
-impl Program {
-    /// Lays a model out from address `base` on. `kept` says what each weight could be kept as: a matrix is
-    /// where all of which it is made have the same.
-    ///
-    /// # Errors
-    /// What kernels cannot compute, by name.
-    pub(crate) fn new(
-        graph: &Graph,
-        fused: &[Fused],
-        kept: &[Weights],
-        kind: Type,
-        sizes: Sizes,
-        base: Address,
-    ) -> Result<Self, String> {
-        let mut room = Room::new(base);
-        let mut nodes = Nodes::new(graph, fused, kept, sizes);
-        for node in fused {
-            nodes.add(node, &mut room)?;
-        }
-        let weights = room.next() - base;
-        let kv = nodes.place_caches(&mut room);
-        let before = room.next();
-        let work = nodes.place_work(&mut room);
-        let inputs = room.take(u64::from(sizes.words_max()) * 4);
-        let logits = room.take(u64::from(SLAB_ROWS) * graph.vocab() as u64 * 4);
-        let bytes = Bytes { weights, kv, work: room.next() - before };
-        let Nodes { table, head, blocks, weights, angles, .. } = nodes;
-        let table = table.ok_or("a model without an embedding")?;
-        let head = head.ok_or("a model without an output projection")?;
-        let hidden = graph.hidden().try_into().map_err(|_| "rows that are too wide")?;
-        Ok(Self {
-            kind,
-            sizes,
-            bytes,
-            weights,
-            angles,
-            inputs,
-            logits,
-            hidden,
-            table,
-            blocks,
-            head,
-            work,
-        })
-    }
-
-    /// What matrices are kept as, and bytes of each: by type.
-    #[must_use]
-    pub(crate) fn kept(&self, graph: &Graph) -> BTreeMap<&'static str, u64> {
-        let mut all = BTreeMap::new();
-        for placed in &self.weights {
-            let weight = &graph.weights[placed.weight.0];
-            let (name, weights) = match placed.form {
-                Form::Float => continue,
-                Form::Same => (self.kind.name(), Weights::Same),
-                Form::Blocks { weights, .. } => (weights.name(), weights),
-            };
-            *all.entry(name).or_default() +=
-                weight.out as u64 * weights.bytes_per_row(weight.inp as u64);
-        }
-        all
-    }
-
-    /// Columns of the logits.
-    #[must_use]
-    pub(crate) const fn vocab(&self) -> u32 {
-        self.head.weight.n
-    }
-}
+pub(crate) use layout::Program;
+pub(crate) use shape::{BLOCK_TOKENS, Bytes, Form, Placed, SLAB_ROWS, Shape, Sizes};

@@ -41,9 +41,10 @@ pub struct Case {
 }
 
 /// All of them, over odd shapes.
-pub const CASES: [Case; 14] = [
+pub const CASES: [Case; 15] = [
     Case { name: "embed", run: rows::embed },
     Case { name: "round", run: rows::round },
+    Case { name: "reduce", run: rows::reduce },
     Case { name: "rms_norm", run: rows::rms_norm },
     Case { name: "rms_norm_add", run: rows::rms_norm_add },
     Case { name: "rms_norm_groups", run: rows::rms_norm_groups },

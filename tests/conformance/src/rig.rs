@@ -97,7 +97,7 @@ impl Rig {
     /// # Errors
     /// The model does not fit or cannot be opened.
     pub fn open_on(
-        platform: &OnnxPlatform,
+        platform: &dyn Platform,
         model: &Path,
         kv_dtype: KvDtype,
     ) -> anyhow::Result<Self> {

@@ -7,7 +7,10 @@ use std::path::{Path, PathBuf};
 
 use gimbal_conformance::rig::{Rig, Run, platforms};
 use gimbal_conformance::{golden, library_path};
+// Named so that cargo builds the library that the platform loads.
+use gimbal_cuda::CudaPlatform;
 use gimbal_hal::KvDtype;
+use gimbal_libcuda as _;
 use gimbal_model::Model;
 use gimbal_model::interp::{self, Interp};
 use gimbal_onnx::OnnxPlatform;
@@ -85,6 +88,57 @@ fn computes_every_family(platform: &OnnxPlatform, golden: &Logits) -> anyhow::Re
             }
         }
     }
+    Ok(())
+}
+
+/// Of the largest logit: what rounding activations to bf16 leaves over two layers.
+const CUDA_TOLERANCE: f32 = 2e-2;
+
+/// Whole prompts, the same in two chunks, and the last token alone, on an emulated GPU. Models that no kernel
+/// is for are refused by name.
+#[test]
+fn an_emulated_gpu_computes_every_family() -> anyhow::Result<()> {
+    let tests = std::env::current_exe()?;
+    let library = tests.parent().map(|folder| folder.join("libgimbal_libcuda.so"));
+    let platform = CudaPlatform { library };
+    let golden: Logits = golden::read("families/logits")?;
+    let mut computed = BTreeMap::new();
+    for (family, expect) in &golden.families {
+        for source in sources(family) {
+            let mut rig = match Rig::open_on(&platform, &source, KvDtype::F16) {
+                Ok(rig) => rig,
+                Err(why) => {
+                    let why = why.to_string();
+                    assert!(why.contains("cuda cannot compute heads of 16"), "{family}: {why}");
+                    assert!(!family.contains('-'), "{family}: {why}");
+                    continue;
+                }
+            };
+            let mut worst = 0.0_f32;
+            for (sequence, (prompt, expect)) in (0..).zip(golden.prompts.iter().zip(expect)) {
+                let largest = expect.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+                let half = prompt.len() / 2;
+                let cuts = [vec![], vec![half], vec![prompt.len() - 1]];
+                for (way, cuts) in (0..).zip(cuts) {
+                    let (mut start, mut last) = (0, Vec::new());
+                    for end in cuts.into_iter().chain([prompt.len()]).filter(|end| *end > 0) {
+                        let tokens = &prompt[start as usize..end];
+                        let rows = u32::try_from(tokens.len())?;
+                        if rows == 0 {
+                            continue;
+                        }
+                        let run = Run { sequence: 3 * sequence + way, start, tokens };
+                        last = rig.forward(&[run], &[rows - 1])?;
+                        start += rows;
+                    }
+                    worst = worst.max(furthest(&last[0], expect) / largest);
+                }
+            }
+            assert!(worst <= CUDA_TOLERANCE, "{}: {worst}", source.display());
+            computed.insert(source.display().to_string(), worst);
+        }
+    }
+    assert!(computed.len() >= 20, "{computed:#?}");
     Ok(())
 }
 

@@ -132,3 +132,20 @@ fn activate(name: &str, kind: Type, [out, both]: [Address; 2], [rows, width]: [u
 pub fn argmax([token, logits]: [Address; 2], [rows, vocab]: [u32; 2]) -> Launch {
     Launch::new("argmax".to_owned(), [rows, 1, 1], THREADS).at(token).at(logits).int(vocab)
 }
+
+/// `reduce` of `kernels/reduce.cu`: the sum of `[ranks, count]` as the type.
+#[must_use]
+pub fn reduce(kind: Type, [out, parts]: [Address; 2], [ranks, count]: [u32; 2]) -> Launch {
+    sum(format!("reduce_{}", kind.name()), [out, parts], [ranks, count])
+}
+
+/// `reduce_add` of `kernels/reduce.cu`: the same, added to f32.
+#[must_use]
+pub fn reduce_add([out, parts]: [Address; 2], [ranks, count]: [u32; 2]) -> Launch {
+    sum("reduce_add".to_owned(), [out, parts], [ranks, count])
+}
+
+fn sum(kernel: String, [out, parts]: [Address; 2], [ranks, count]: [u32; 2]) -> Launch {
+    let launch = Launch::new(kernel, [count.div_ceil(THREADS), 1, 1], THREADS);
+    launch.at(out).at(parts).int(ranks).int(count)
+}

@@ -7,81 +7,15 @@ use std::ops::Range;
 
 use gimbal_model::graph::Act;
 
-use super::Program;
-use super::layout::{BLOCK_TOKENS, Sizes, Work};
+use super::layout::Program;
 use super::nodes::{Attention, Block, FeedForward, Matrix};
-use crate::launch::{self, Address, Attend, Launch, Norm, Output, Rope, SPLIT, tile_rows};
+use super::shape::{Shape, Work};
+use crate::launch::{self, Address, Attend, Launch, Norm, Output, Rope, tile_rows};
 
 /// Rows of a product whose columns do not fill the tiles of `gemm`.
 const ROWS_FEW: u32 = 8;
 /// What the columns of `gemm` are a multiple of.
 const COLUMNS: u32 = 8;
-/// Words of a tile.
-const TILE_WORDS: u32 = 4;
-
-/// What a step has, and so where its words lie: token, position and cell of each row, the rows that are
-/// picked, the tokens that each single row sees, block tables, tiles.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub(crate) struct Shape {
-    /// Rows of all sequences.
-    pub(crate) rows: u32,
-    /// Of them the first, which are alone in their sequence.
-    pub(crate) singles: u32,
-    /// Sequences.
-    pub(crate) parts: u32,
-    /// Blocks of a table's row.
-    pub(crate) stride: u32,
-    /// Splits of the longest single row's tokens.
-    pub(crate) splits: u32,
-    /// Tiles of the other rows.
-    pub(crate) tiles: u32,
-    /// Rows whose logits are wanted.
-    pub(crate) outputs: u32,
-}
-
-impl Shape {
-    /// The next larger of a few shapes: sequences and blocks of a table are powers of two where there is room.
-    #[must_use]
-    pub(crate) fn padded(self, sizes: Sizes) -> Self {
-        let rows = self.rows.next_power_of_two().min(sizes.sequences);
-        let most = sizes.context.div_ceil(super::BLOCK_TOKENS);
-        let least = (SPLIT / super::BLOCK_TOKENS).min(most);
-        let stride = self.stride.next_power_of_two().clamp(least, most);
-        let splits = (stride * super::BLOCK_TOKENS).div_ceil(SPLIT);
-        Self { rows, singles: rows, parts: rows, stride, splits, tiles: 0, outputs: rows }
-    }
-
-    /// Words before each array: tokens, positions, cells, picked rows, lengths, tables, tiles; and all.
-    #[must_use]
-    pub(crate) fn places(self) -> [u32; 8] {
-        let Self { rows, singles, parts, stride, tiles, outputs, .. } = self;
-        let lengths = 3 * rows + outputs;
-        let tables = lengths + singles;
-        let tiled = (tables + parts * stride).next_multiple_of(TILE_WORDS);
-        [0, rows, 2 * rows, 3 * rows, lengths, tables, tiled, tiled + tiles * TILE_WORDS]
-    }
-}
-
-impl Sizes {
-    /// Words that a step may have.
-    #[must_use]
-    pub(crate) fn words_max(self) -> u32 {
-        let Self { rows, sequences, context, .. } = self;
-        let stride = context.div_ceil(BLOCK_TOKENS);
-        let tiles = rows.div_ceil(tile_rows(256)) + sequences;
-        Shape {
-            rows,
-            singles: sequences,
-            parts: sequences,
-            stride,
-            splits: 0,
-            tiles,
-            outputs: rows,
-        }
-        .places()[7]
-    }
-}
-
 impl Program {
     /// Rows that a tile may have.
     #[must_use]

@@ -1,87 +1,107 @@
-//! Words of a layout: how much there is room for, what it takes, where weights and activations lie.
+//! Where everything of a model lies.
 //!
-//! Next: `room.rs`.
+//! Next: `launches.rs`.
 
-use gimbal_model::graph::WeightId;
+use std::collections::BTreeMap;
 
-use crate::launch::{Address, Weights};
+use gimbal_model::fuse::Fused;
+use gimbal_model::graph::Graph;
 
-/// Outputs whose logits are made together: 12 MiB with 49,152 tokens.
-pub(crate) const SLAB_ROWS: u32 = 64;
-/// Tokens of a block of the KV cache.
-pub(crate) const BLOCK_TOKENS: u32 = 16;
+use super::nodes::{Block, Head, Nodes, Table};
+use super::room::Room;
+use super::shape::{Bytes, Form, Placed, SLAB_ROWS, Sizes, Work};
+use crate::launch::{Address, Type, Weights};
 
-/// How much a program has room for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Sizes {
-    /// Rows of a step.
-    pub(crate) rows: u32,
-    /// Sequences of a step.
-    pub(crate) sequences: u32,
-    /// Tokens of a sequence.
-    pub(crate) context: u32,
-    /// Blocks of the KV cache.
-    pub(crate) blocks: u32,
+/// A model on one device.
+#[derive(Debug)]
+pub(crate) struct Program {
+    /// What weights and activations are.
+    pub(crate) kind: Type,
+    /// What there is room for.
+    pub(crate) sizes: Sizes,
+    /// What it takes.
+    pub(crate) bytes: Bytes,
+    /// Where each weight lies; one that is used in two places stands once.
+    pub(crate) weights: Vec<Placed>,
+    /// Where each rope's angles begin, `[context, pairs, 2]` f32.
+    pub(crate) angles: Vec<Address>,
+    /// Where a step's words begin (`inputs`).
+    pub(crate) inputs: Address,
+    /// Where logits are left, `[SLAB_ROWS, vocab]` f32.
+    pub(crate) logits: Address,
+    pub(super) hidden: u32,
+    pub(super) table: Table,
+    pub(super) blocks: Vec<Block>,
+    pub(super) head: Head,
+    pub(super) work: Work,
 }
 
-/// Bytes of a program, by what they are for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Bytes {
-    /// Weights and the tables of angles.
-    pub(crate) weights: u64,
-    /// Keys and values.
-    pub(crate) kv: u64,
-    /// Activations, a step's inputs, logits.
-    pub(crate) work: u64,
-}
-
-impl Bytes {
-    /// All together.
-    #[must_use]
-    pub(crate) const fn total(self) -> u64 {
-        self.weights + self.kv + self.work
+impl Program {
+    /// Lays a model out from address `base` on. `kept` says what each weight could be kept as: a matrix is
+    /// where all of which it is made have the same.
+    ///
+    /// # Errors
+    /// What kernels cannot compute, by name.
+    pub(crate) fn new(
+        graph: &Graph,
+        fused: &[Fused],
+        kept: &[Weights],
+        kind: Type,
+        sizes: Sizes,
+        base: Address,
+    ) -> Result<Self, String> {
+        let mut room = Room::new(base);
+        let mut nodes = Nodes::new(graph, fused, kept, sizes);
+        for node in fused {
+            nodes.add(node, &mut room)?;
+        }
+        let weights = room.next() - base;
+        let kv = nodes.place_caches(&mut room);
+        let before = room.next();
+        let work = nodes.place_work(&mut room);
+        let inputs = room.take(u64::from(sizes.words_max()) * 4);
+        let logits = room.take(u64::from(SLAB_ROWS) * graph.vocab() as u64 * 4);
+        let bytes = Bytes { weights, kv, work: room.next() - before };
+        let Nodes { table, head, blocks, weights, angles, .. } = nodes;
+        let table = table.ok_or("a model without an embedding")?;
+        let head = head.ok_or("a model without an output projection")?;
+        let hidden = graph.hidden().try_into().map_err(|_| "rows that are too wide")?;
+        Ok(Self {
+            kind,
+            sizes,
+            bytes,
+            weights,
+            angles,
+            inputs,
+            logits,
+            hidden,
+            table,
+            blocks,
+            head,
+            work,
+        })
     }
-}
 
-/// What a weight's elements are on the device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// The type of activations.
-    Same,
-    /// f32: weights of norms.
-    Float,
-    /// Rows from `row` on of a matrix of `n` rows in blocks.
-    Blocks { weights: Weights, n: u32, row: u32 },
-}
+    /// What matrices are kept as, and bytes of each: by type.
+    #[must_use]
+    pub(crate) fn kept(&self, graph: &Graph) -> BTreeMap<&'static str, u64> {
+        let mut all = BTreeMap::new();
+        for placed in &self.weights {
+            let weight = &graph.weights[placed.weight.0];
+            let (name, weights) = match placed.form {
+                Form::Float => continue,
+                Form::Same => (self.kind.name(), Weights::Same),
+                Form::Blocks { weights, .. } => (weights.name(), weights),
+            };
+            *all.entry(name).or_default() +=
+                weight.out as u64 * weights.bytes_per_row(weight.inp as u64);
+        }
+        all
+    }
 
-/// A weight's place.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Placed {
-    pub(crate) weight: WeightId,
-    /// Where its rows begin, or the matrix of its blocks.
-    pub(crate) at: Address,
-    pub(crate) form: Form,
-}
-
-/// Where activations lie, of as many rows as a step may have.
-#[derive(Clone, Copy, Debug, Default)]
-pub(crate) struct Work {
-    /// `[rows, hidden]` f32: the residual stream.
-    pub(crate) hidden: Address,
-    /// `[rows, hidden]`: what goes into a product.
-    pub(crate) normed: Address,
-    /// `[rows, (heads + 2 · kv_heads) · dim]`.
-    pub(crate) qkv: Address,
-    /// `[rows, heads · dim]`.
-    pub(crate) attended: Address,
-    /// `[rows, 2 · width]`: gates and what they are multiplied with.
-    pub(crate) both: Address,
-    /// `[rows, width]`.
-    pub(crate) gated: Address,
-    /// `[rows, hidden]`: an output that is normalised before it is added.
-    pub(crate) out: Address,
-    /// `[sequences, heads, splits, dim]` f32.
-    pub(crate) parts: Address,
-    /// `[sequences, heads, splits, 2]` f32.
-    pub(crate) shares: Address,
+    /// Columns of the logits.
+    #[must_use]
+    pub(crate) const fn vocab(&self) -> u32 {
+        self.head.weight.n
+    }
 }

@@ -1,14 +1,14 @@
 //! Fused nodes with the addresses of their weights and caches.
 //!
-//! What no kernel computes is refused here, by name. Next: `launches.rs`.
+//! What no kernel computes is refused here, by name. Next: `layout.rs`.
 
 use std::collections::HashMap;
 
 use gimbal_model::fuse::{self, Fused, QkNorms};
 use gimbal_model::graph::{Act, Graph, Pair, State, WeightId};
 
-use super::layout::{BLOCK_TOKENS, Form, Placed, SLAB_ROWS, Sizes, Work};
 use super::room::Room;
+use super::shape::{BLOCK_TOKENS, Form, Placed, SLAB_ROWS, Sizes, Work};
 use crate::launch::{Address, Cache, Norm, SPLIT, Weights};
 
 /// Bytes of a weight's or an activation's element.

@@ -277,3 +277,28 @@ pub(super) fn argmax(bench: &Bench<'_>) -> Told {
     }
     Ok(())
 }
+
+/// Partial sums of ranks are added in their order, as the type and to f32.
+pub(super) fn reduce(bench: &Bench<'_>) -> Told {
+    for (ranks, count) in [(1, 7), (2, 256), (3, 1000), (8, 65)] {
+        bench.clear()?;
+        let parts: Vec<f64> =
+            bench.numbers(ranks * count).iter().map(|x| f64::from(*x as f32)).collect();
+        let before: Vec<f64> = bench.numbers(count).iter().map(|x| f64::from(*x as f32)).collect();
+        let sums: Vec<f64> =
+            (0..count).map(|i| (0..ranks).map(|rank| parts[rank * count + i]).sum()).collect();
+        let at = bench.floats(&parts)?;
+        let sizes = [ranks as u32, count as u32];
+        // One more place behind, which stays as it was.
+        let out = bench.values(&vec![0.5; count + 1])?;
+        bench.run(&launch::reduce(bench.kind, [out, at], sizes))?;
+        let near = [1.01 * bench.half_step(), 1e-6];
+        let expect: Vec<f64> = sums.iter().copied().chain([0.5]).collect();
+        bench.check(&bench.read_values(out, count + 1)?, &expect, near, "reduce")?;
+        let out = bench.floats(&before)?;
+        bench.run(&launch::reduce_add([out, at], sizes))?;
+        let expect: Vec<f64> = sums.iter().zip(&before).map(|(sum, x)| sum + x).collect();
+        bench.check(&bench.read_floats(out, count)?, &expect, [1e-6, 1e-6], "reduce_add")?;
+    }
+    Ok(())
+}

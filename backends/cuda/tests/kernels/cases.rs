@@ -41,6 +41,7 @@ macro_rules! cases {
 cases! {
     embed: "embed",
     round: "round",
+    reduce: "reduce",
     norm_of_rows: "rms_norm",
     norm_added: "rms_norm_add",
     norm_of_groups: "rms_norm_groups",

@@ -77,7 +77,7 @@ const fn variant(
     Variant { name, own, rows, blocks_min }
 }
 
-pub(super) static FAMILIES: [Family; 18] = [
+pub(super) static FAMILIES: [Family; 20] = [
     Family {
         source: "embed.cu",
         computes: "rows of the table, scaled, as f32",
@@ -93,6 +93,22 @@ pub(super) static FAMILIES: [Family; 18] = [
         flops: "rows · cols",
         unit: Unit::Cores,
         variants: &[variant("round", &[], &[512], ROWS)],
+    },
+    Family {
+        source: "reduce.cu",
+        computes: "partial sums of ranks, in their order",
+        bytes: "count · ranks · 4 + count · 2",
+        flops: "count · ranks",
+        unit: Unit::Cores,
+        variants: &[variant("reduce", &[("count", 4096 * 32), ("ranks", 4)], &[32], ROWS)],
+    },
+    Family {
+        source: "reduce.cu",
+        computes: "the same, added to f32",
+        bytes: "count · ranks · 4 + count · 8",
+        flops: "count · ranks + count",
+        unit: Unit::Cores,
+        variants: &[variant("reduce_add", &[("count", 4096 * 32), ("ranks", 4)], &[32], ROWS)],
     },
     Family {
         source: "norm.cu",

@@ -1,0 +1,153 @@
+//! What a program has room for, and what a step has.
+//!
+//! Next: `room.rs`.
+
+use gimbal_model::graph::WeightId;
+
+use crate::launch::{Address, SPLIT, Weights, tile_rows};
+
+/// Outputs whose logits are made together: 12 MiB with 49,152 tokens.
+pub(crate) const SLAB_ROWS: u32 = 64;
+/// Tokens of a block of the KV cache.
+pub(crate) const BLOCK_TOKENS: u32 = 16;
+
+/// How much a program has room for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sizes {
+    /// Rows of a step.
+    pub(crate) rows: u32,
+    /// Sequences of a step.
+    pub(crate) sequences: u32,
+    /// Tokens of a sequence.
+    pub(crate) context: u32,
+    /// Blocks of the KV cache.
+    pub(crate) blocks: u32,
+}
+
+/// Bytes of a program, by what they are for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Bytes {
+    /// Weights and the tables of angles.
+    pub(crate) weights: u64,
+    /// Keys and values.
+    pub(crate) kv: u64,
+    /// Activations, a step's inputs, logits.
+    pub(crate) work: u64,
+}
+
+impl Bytes {
+    /// All together.
+    #[must_use]
+    pub(crate) const fn total(self) -> u64 {
+        self.weights + self.kv + self.work
+    }
+}
+
+/// What a weight's elements are on the device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The type of activations.
+    Same,
+    /// f32: weights of norms.
+    Float,
+    /// Rows from `row` on of a matrix of `n` rows in blocks.
+    Blocks { weights: Weights, n: u32, row: u32 },
+}
+
+/// A weight's place.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Placed {
+    pub(crate) weight: WeightId,
+    /// Where its rows begin, or the matrix of its blocks.
+    pub(crate) at: Address,
+    pub(crate) form: Form,
+}
+
+/// Words of a tile.
+const TILE_WORDS: u32 = 4;
+
+/// What a step has, and so where its words lie: token, position and cell of each row, the rows that are
+/// picked, the tokens that each single row sees, block tables, tiles.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Shape {
+    /// Rows of all sequences.
+    pub(crate) rows: u32,
+    /// Of them the first, which are alone in their sequence.
+    pub(crate) singles: u32,
+    /// Sequences.
+    pub(crate) parts: u32,
+    /// Blocks of a table's row.
+    pub(crate) stride: u32,
+    /// Splits of the longest single row's tokens.
+    pub(crate) splits: u32,
+    /// Tiles of the other rows.
+    pub(crate) tiles: u32,
+    /// Rows whose logits are wanted.
+    pub(crate) outputs: u32,
+}
+
+impl Shape {
+    /// The next larger of a few shapes: sequences and blocks of a table are powers of two where there is room.
+    #[must_use]
+    pub(crate) fn padded(self, sizes: Sizes) -> Self {
+        let rows = self.rows.next_power_of_two().min(sizes.sequences);
+        let most = sizes.context.div_ceil(BLOCK_TOKENS);
+        let least = (SPLIT / BLOCK_TOKENS).min(most);
+        let stride = self.stride.next_power_of_two().clamp(least, most);
+        let splits = (stride * BLOCK_TOKENS).div_ceil(SPLIT);
+        Self { rows, singles: rows, parts: rows, stride, splits, tiles: 0, outputs: rows }
+    }
+
+    /// Words before each array: tokens, positions, cells, picked rows, lengths, tables, tiles; and all.
+    #[must_use]
+    pub(crate) fn places(self) -> [u32; 8] {
+        let Self { rows, singles, parts, stride, tiles, outputs, .. } = self;
+        let lengths = 3 * rows + outputs;
+        let tables = lengths + singles;
+        let tiled = (tables + parts * stride).next_multiple_of(TILE_WORDS);
+        [0, rows, 2 * rows, 3 * rows, lengths, tables, tiled, tiled + tiles * TILE_WORDS]
+    }
+}
+
+impl Sizes {
+    /// Words that a step may have.
+    #[must_use]
+    pub(crate) fn words_max(self) -> u32 {
+        let Self { rows, sequences, context, .. } = self;
+        let stride = context.div_ceil(BLOCK_TOKENS);
+        let tiles = rows.div_ceil(tile_rows(256)) + sequences;
+        Shape {
+            rows,
+            singles: sequences,
+            parts: sequences,
+            stride,
+            splits: 0,
+            tiles,
+            outputs: rows,
+        }
+        .places()[7]
+    }
+}
+
+/// Where activations lie, of as many rows as a step may have.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Work {
+    /// `[rows, hidden]` f32: the residual stream.
+    pub(super) hidden: Address,
+    /// `[rows, hidden]`: what goes into a product.
+    pub(super) normed: Address,
+    /// `[rows, (heads + 2 · kv_heads) · dim]`.
+    pub(super) qkv: Address,
+    /// `[rows, heads · dim]`.
+    pub(super) attended: Address,
+    /// `[rows, 2 · width]`: gates and what they are multiplied with.
+    pub(super) both: Address,
+    /// `[rows, width]`.
+    pub(super) gated: Address,
+    /// `[rows, hidden]`: an output that is normalised before it is added.
+    pub(super) out: Address,
+    /// `[sequences, heads, splits, dim]` f32.
+    pub(super) parts: Address,
+    /// `[sequences, heads, splits, 2]` f32.
+    pub(super) shares: Address,
+}
