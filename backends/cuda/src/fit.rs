@@ -5,27 +5,67 @@
 
 use gimbal_batch::{Kv, Limits, Prefill, Sampling, Shape};
 use gimbal_hal::{Claim, DeviceInfo, Dtype, Fit, Kind, KvDtype, Placement, Profile, Unfit};
-use gimbal_model::Model;
 use gimbal_model::fuse::{Fused, fuse};
 use gimbal_model::weights::DType;
+use gimbal_model::{Model, Shards, ranks_possible, shard};
 
-use crate::launch::Type;
+use crate::launch::{Type, Weights};
 use crate::probe::NAME;
-use crate::program::{BLOCK_TOKENS, Bytes, Program, Sizes};
+use crate::program::{BLOCK_TOKENS, Bytes, Program, Sizes, Source};
 use crate::quants;
 
 /// What a context, our modules and the driver's own buffers take beside what is allocated. Not measured on
 /// a device: NVIDIA's tools show 250 to 500 MB of an idle context.
 const CONTEXT_BYTES: u64 = 512 << 20;
 
-/// Fits a model to devices, one copy to each.
+/// Fits a model to devices: a copy to each, or to as few together as hold it.
 pub(crate) fn fit(devices: &[DeviceInfo], model: &Model, profile: &Profile) -> Result<Fit, Unfit> {
     let fused = fuse(&model.graph).map_err(op)?;
-    let mut why = Vec::new();
-    let placed = placed(devices, profile)?;
-    let smallest = placed.iter().min_by_key(|device| device.memory_bytes);
+    if let Some(wanted) = profile.ranks {
+        let possible =
+            ranks_possible(&model.graph, &|name| model.weights.block(name), wanted.into());
+        let fewer = possible.why.map(|why| {
+            let ranks = possible.count;
+            format!("tensor_parallel_degree = {ranks}, not {wanted}: {why}")
+        });
+        return fit_ranks(devices, model, &fused, profile, (possible.count, fewer));
+    }
+    let (mut ranks, mut first) = (1, None);
+    loop {
+        let reason = first.as_ref().map(|unfit: &Unfit| {
+            format!(
+                "tensor_parallel_degree = {ranks}: the fewest that hold the model; on one: {unfit}"
+            )
+        });
+        match fit_ranks(devices, model, &fused, profile, (ranks, reason)) {
+            Err(unfit @ Unfit::Memory { .. }) if ranks * 2 <= devices.len() => {
+                first.get_or_insert(unfit);
+                ranks *= 2;
+            }
+            // What is wrong with one device is said, rather than that the model does not divide.
+            Err(unfit) => return Err(first.unwrap_or(unfit)),
+            found => return found,
+        }
+    }
+}
+
+/// The same with so many devices for each copy, and why so many.
+fn fit_ranks(
+    devices: &[DeviceInfo],
+    model: &Model,
+    fused: &[Fused],
+    profile: &Profile,
+    (ranks, reason): (usize, Option<String>),
+) -> Result<Fit, Unfit> {
+    let mut why: Vec<String> = reason.into_iter().collect();
+    let shards = shard(&model.graph, &|name| model.weights.block(name), ranks).map_err(op)?;
+    let placed = placed(devices, profile, ranks)?;
+    let all = placed.iter().flat_map(|copy| &copy.devices);
+    let smallest = all.clone().min_by_key(|device| device.memory_bytes);
     let device = smallest.ok_or_else(|| op("a model without a device".to_owned()))?;
     let kind = kind(device, model, profile, &mut why)?;
+    let kept = quants::of_model(model);
+    let source = Source { graph: &model.graph, fused, kept: &kept, shards: &shards, kind };
     if profile.kv_dtype == KvDtype::Int8 {
         let why = "keys and values are kept in 16 bits on this platform: use f16".to_owned();
         return Err(Unfit::Setting { setting: "kv_cache_dtype", value: "int8".to_owned(), why });
@@ -33,10 +73,14 @@ pub(crate) fn fit(devices: &[DeviceInfo], model: &Model, profile: &Profile) -> R
     let context = context(model, profile, &mut why)?;
     let rows = profile.rows_max.max(profile.sequences_max);
     let sizes = Sizes { rows, sequences: profile.sequences_max, context, blocks: 0 };
-    let (blocks, bytes) = blocks(device, model, &fused, (kind, sizes), profile, &mut why)?;
-    let kept = quants::of_model(model);
-    let program = Program::new(&model.graph, &fused, &kept, kind, sizes, 0).map_err(op)?;
-    let kept = program.kept(&model.graph).into_iter();
+    let (blocks, bytes) = blocks(device, source, sizes, profile, &mut why)?;
+    if ranks > 1 {
+        why.push(format!(
+            "each of {ranks} GPUs has its part of what follows, and the whole embedding"
+        ));
+    }
+    let program = Program::new(source, 0, sizes, 0).map_err(op)?;
+    let kept = program.kept(source).into_iter();
     let kept: Vec<String> = kept.map(|(name, bytes)| format!("{bytes} in {name}")).collect();
     why.push(format!(
         "weights = {} bytes ({}), activations and logits = {} for steps of {rows} rows",
@@ -60,22 +104,40 @@ pub(crate) fn fit(devices: &[DeviceInfo], model: &Model, profile: &Profile) -> R
     };
     let claim = |device: &DeviceInfo| Claim { device: device.id.clone(), bytes: bytes.total() };
     Ok(Fit {
-        claims: placed.iter().map(claim).collect(),
-        replicas: placed.into_iter().map(|device| Placement { devices: vec![device] }).collect(),
+        claims: all.map(claim).collect(),
+        replicas: placed,
         kind: Kind::Generate(limits),
         profile: profile.clone(),
         why,
     })
 }
 
-/// The program that `fit` promised, from an address on.
-pub(crate) fn program(fit: &Fit, model: &Model, base: u64) -> Result<Program, String> {
+/// What the programs that `fit` promised are made of.
+pub(crate) struct Promised {
+    fused: Vec<Fused>,
+    kept: Vec<Weights>,
+    pub(crate) shards: Shards,
+    kind: Type,
+    sizes: Sizes,
+}
+
+impl Promised {
+    /// A rank's program, from an address on.
+    pub(crate) fn program(&self, model: &Model, rank: usize, base: u64) -> Result<Program, String> {
+        let Self { fused, kept, shards, kind, sizes } = self;
+        let source = Source { graph: &model.graph, fused, kept, shards, kind: *kind };
+        Program::new(source, rank, *sizes, base)
+    }
+}
+
+/// What `fit` promised.
+pub(crate) fn promised(fit: &Fit, model: &Model) -> Result<Promised, String> {
     let limits = fit.limits().ok_or("it does not generate")?;
     let Shape::Varlen { rows_max } = limits.shape else {
         return Err("a GPU has no compiled shapes".to_owned());
     };
-    let device = fit.replicas.first().and_then(|placed| placed.devices.first());
-    let device = device.ok_or("a model without a device")?;
+    let copy = fit.replicas.first().ok_or("a model without a device")?;
+    let device = copy.devices.first().ok_or("a model without a device")?;
     let kind = kind(device, model, &fit.profile, &mut Vec::new());
     let kind = kind.map_err(|unfit| unfit.to_string())?;
     let sizes = Sizes {
@@ -84,26 +146,37 @@ pub(crate) fn program(fit: &Fit, model: &Model, base: u64) -> Result<Program, St
         context: limits.context_tokens_max,
         blocks: limits.kv.blocks,
     };
-    Program::new(&model.graph, &fuse(&model.graph)?, &quants::of_model(model), kind, sizes, base)
+    let block = |name: &str| model.weights.block(name);
+    let shards = shard(&model.graph, &block, copy.devices.len())?;
+    let (fused, kept) = (fuse(&model.graph)?, quants::of_model(model));
+    Ok(Promised { fused, kept, shards, kind, sizes })
 }
 
 fn op(what: String) -> Unfit {
     Unfit::Op { platform: NAME, what }
 }
 
-/// The devices that hold a copy each: as many as are asked for, or all.
-fn placed(devices: &[DeviceInfo], profile: &Profile) -> Result<Vec<DeviceInfo>, Unfit> {
-    if let Some(ranks @ 2..) = profile.ranks {
-        let why = "a copy on several GPUs is not computed yet: use 1, and replicas for more GPUs";
-        let (setting, value) = ("tensor_parallel_degree", ranks.to_string());
-        return Err(Unfit::Setting { setting, value, why: why.to_owned() });
+/// The devices of each copy: as many copies as are asked for, or as there are devices for.
+fn placed(
+    devices: &[DeviceInfo],
+    profile: &Profile,
+    ranks: usize,
+) -> Result<Vec<Placement>, Unfit> {
+    let copies = profile.replicas.map_or(devices.len() / ranks, usize::from).max(1);
+    if copies * ranks > devices.len() {
+        let (setting, value) = match ranks > devices.len() {
+            true => ("tensor_parallel_degree", ranks),
+            false => ("replicas", copies),
+        };
+        let why = format!(
+            "{copies} copies on {ranks} GPUs each need {}, and there are {}",
+            copies * ranks,
+            devices.len()
+        );
+        return Err(Unfit::Setting { setting, value: value.to_string(), why });
     }
-    let copies = profile.replicas.map_or(devices.len(), usize::from);
-    if copies > devices.len() {
-        let why = format!("a copy has a GPU for itself, and there are {}", devices.len());
-        return Err(Unfit::Setting { setting: "replicas", value: copies.to_string(), why });
-    }
-    Ok(devices[..copies].to_vec())
+    let copies = devices.chunks(ranks).take(copies);
+    Ok(copies.map(|devices| Placement { devices: devices.to_vec() }).collect())
 }
 
 /// What is computed in: as set, or as most of the file is.
@@ -171,19 +244,16 @@ fn context(model: &Model, profile: &Profile, why: &mut Vec<String>) -> Result<u3
 /// Blocks of the KV cache: as set, or what all sequences can use of what the rest leaves.
 fn blocks(
     device: &DeviceInfo,
-    model: &Model,
-    fused: &[Fused],
-    (kind, sizes): (Type, Sizes),
+    source: Source<'_>,
+    sizes: Sizes,
     profile: &Profile,
     why: &mut Vec<String>,
 ) -> Result<(u32, Bytes), Unfit> {
-    let kept = quants::of_model(model);
     let bytes = |blocks: u32| {
-        let sizes = Sizes { blocks, ..sizes };
-        let program = Program::new(&model.graph, fused, &kept, kind, sizes, 0);
+        let program = Program::new(source, 0, Sizes { blocks, ..sizes }, 0);
         program.map(|program| program.bytes).map_err(op)
     };
-    let (none, one) = (bytes(0)?, profile.kv_dtype.bytes_per_token(&model.graph));
+    let (none, one) = (bytes(0)?, profile.kv_dtype.bytes_per_token(&source.shards.graph));
     let each = one * u64::from(BLOCK_TOKENS);
     let least = sizes.context.div_ceil(BLOCK_TOKENS);
     let fixed = none.total() + CONTEXT_BYTES;

@@ -7,7 +7,8 @@
 //! Reading order: `images` (which of that a device is given), `launch` (one function for each kernel: its
 //! grid and its parameters' bytes), `driver/` (the driver, through `cudarc`), `probe` (which devices there
 //! are), `program` (where a model lies in memory, and the launches of a step), `fit` (limits and memory, with
-//! reasons), `quants` and `weights` (to the device), `inputs` and `draws` (a batch as kernels read it), `step` (the `Backend`),
+//! reasons), `quants` and `weights` (to the device), `inputs` and `draws` (a batch as kernels read it), `rank` (a device
+//! of a model), `step` (the `Backend`),
 //! `platform`.
 //!
 //! # Invariants
@@ -25,6 +26,7 @@ mod probe;
 mod program;
 mod ptx;
 mod quants;
+mod rank;
 pub mod selftest;
 mod step;
 mod weights;

@@ -12,6 +12,7 @@ use gimbal_hal::{
 use crate::driver::{self, Device};
 use crate::fit;
 use crate::probe::{self, NAME};
+use crate::rank::Rank;
 use crate::step::CudaBackend;
 
 /// NVIDIA GPUs.
@@ -71,10 +72,19 @@ impl Platform for CudaPlatform {
         let (Artifact::Decoder(model), Some(limits)) = (artifact, fit.limits()) else {
             return Err(refused(format!("{} is not what was planned", artifact.what())));
         };
-        let device = self.open_device(&fit.replicas[seat.replica].devices[seat.rank])?;
-        let program = |base| fit::program(fit, model, base);
-        let backend = CudaBackend::open(device, model, limits.clone(), program)?;
-        Ok(Servable::Generate(Box::new(backend)))
+        let promised = fit::promised(fit, model).map_err(refused)?;
+        let devices = fit.replicas[seat.replica].devices.iter().enumerate();
+        let rank = |(rank, device): (usize, &DeviceInfo)| {
+            let program = |base| promised.program(model, rank, base);
+            Rank::open(self.open_device(device)?, model, &promised.shards, program)
+        };
+        let ranks = devices.map(rank).collect::<Result<_, _>>()?;
+        Ok(Servable::Generate(Box::new(CudaBackend::new(limits.clone(), ranks))))
+    }
+
+    /// They write to each other's memory.
+    fn holds_all_ranks(&self) -> bool {
+        true
     }
 
     fn settings(&self) -> &'static [&'static str] {

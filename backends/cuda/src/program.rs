@@ -10,5 +10,6 @@ mod nodes;
 mod room;
 mod shape;
 
+pub(crate) use launches::Stages;
 pub(crate) use layout::Program;
-pub(crate) use shape::{BLOCK_TOKENS, Bytes, Form, Placed, SLAB_ROWS, Shape, Sizes};
+pub(crate) use shape::{BLOCK_TOKENS, Bytes, Form, Placed, SLAB_ROWS, Shape, Sizes, Source};

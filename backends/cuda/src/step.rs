@@ -3,109 +3,70 @@
 //! Depth is 1, and tokens are chosen by the hal's host sampler. Steps of single rows alone are padded to a few
 //! shapes, and the launches of each shape are recorded when it first comes. Next: `platform.rs`.
 
-use std::collections::HashMap;
 use std::ops::Range;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use gimbal_batch::{Answer, Batch, Limits, Outcome, RowFault, StepId, TokenId};
 use gimbal_hal::sample::Sampler;
 use gimbal_hal::{Backend, DeviceError};
-use gimbal_model::Model;
 
-use crate::driver::{Device, Event, Graph, Memory, Pinned};
 use crate::inputs::Inputs;
-use crate::launch::Launch;
-use crate::program::{Program, SLAB_ROWS, Shape};
-use crate::weights::upload;
+use crate::program::{SLAB_ROWS, Stages};
+use crate::rank::Rank;
 
 /// How long logits after the first slab are waited for.
 const SLAB_TIME: Duration = Duration::from_secs(60);
 
-/// A model on one device.
+/// A model on one device, or on several that hold a part each.
 #[derive(Debug)]
 pub(crate) struct CudaBackend {
     limits: Limits,
-    program: Program,
+    ranks: Vec<Rank>,
     sampler: Sampler,
     inputs: Inputs,
-    /// The step's words, as the device copies them.
-    words: Pinned<u32>,
-    /// A slab of logits, as the device leaves them.
-    logits: Pinned<f32>,
-    /// Launches by the shape of their step, logits of the first slab included.
-    graphs: HashMap<Shape, Graph>,
-    done: Event,
     queued: Option<StepId>,
     batch: Batch,
     ids: Vec<TokenId>,
-    _memory: Memory,
-    device: Device,
+    /// One output's logits, of all ranks.
+    row: Vec<f32>,
 }
 
 impl CudaBackend {
-    /// Takes memory for a program, and writes the weights. `program` makes it from its address on.
+    /// Ranks in their order, whose programs are of the same sizes.
     ///
-    /// # Errors
-    /// The device has less memory than was promised, or is lost; a weight does not fit its type.
-    pub(crate) fn open(
-        device: Device,
-        model: &Model,
-        limits: Limits,
-        program: impl Fn(u64) -> Result<Program, String>,
-    ) -> Result<Self, DeviceError> {
-        let made = |base| program(base).map_err(|why| DeviceError::Model { why });
-        let bytes = made(0)?.bytes.total();
-        let bytes = usize::try_from(bytes).map_err(|_| DeviceError::Model {
-            why: format!("{bytes} bytes are more than this machine counts"),
-        })?;
-        let memory = device.allocate(bytes)?;
-        let program = made(memory.address())?;
-        upload(&device, model, &program)?;
-        let slab = SLAB_ROWS * program.vocab();
-        Ok(Self {
+    /// # Panics
+    /// If there is none: a bug of the caller.
+    pub(crate) fn new(limits: Limits, ranks: Vec<Rank>) -> Self {
+        assert!(!ranks.is_empty(), "a model lies on a device");
+        Self {
             sampler: Sampler::new(limits.sequences_max),
             inputs: Inputs::default(),
-            words: device.pinned(program.sizes.words_max() as usize)?,
-            logits: device.pinned(slab as usize)?,
-            graphs: HashMap::new(),
-            done: device.event()?,
             queued: None,
             batch: Batch::default(),
             ids: Vec::new(),
+            row: vec![0.0; limits.vocab as usize],
             limits,
-            program,
-            _memory: memory,
-            device,
-        })
+            ranks,
+        }
     }
 
     fn queue(&mut self) -> Result<(), DeviceError> {
         self.sampler.begin(&self.batch, &mut self.ids);
-        let is_padded = self.inputs.read(&self.program, &self.batch, &self.ids);
-        let words = self.inputs.words();
-        self.words[..words.len()].copy_from_slice(words);
-        self.device.bind()?;
-        // SAFETY: the words are not written to before the step was collected, and outlive the stream.
-        unsafe { self.device.copy_in(self.program.inputs, &self.words[..words.len()]) }?;
+        let is_padded = self.inputs.read(self.ranks[0].program(), &self.batch, &self.ids);
+        for rank in &mut self.ranks {
+            rank.queue_words(self.inputs.words())?;
+        }
         let shape = self.inputs.shape;
         let first = 0..shape.outputs.min(SLAB_ROWS);
-        let all = || {
-            self.run(&self.program.body(shape))?;
-            match first.is_empty() {
-                true => Ok(()),
-                false => self.run(&self.program.head(shape, first.clone())),
+        match &mut self.ranks[..] {
+            // What is recorded runs on one device.
+            [rank] if is_padded => rank.replay(shape)?,
+            ranks => {
+                run_together(ranks, |rank| rank.program().body(shape), shape.rows)?;
+                if !first.is_empty() {
+                    run_together(ranks, |rank| rank.program().head(shape, first.clone()), 0)?;
+                }
             }
-        };
-        match self.graphs.get(&shape) {
-            // SAFETY: as in `run`: the launches are this program's.
-            Some(graph) => unsafe { graph.launch() }?,
-            None if is_padded => {
-                let graph = self.device.capture(all)?;
-                // SAFETY: as above.
-                unsafe { graph.launch() }?;
-                self.graphs.insert(shape, graph);
-            }
-            None => all()?,
         }
         self.queue_logits(self.wanted(first))
     }
@@ -115,48 +76,87 @@ impl CudaBackend {
         (outputs.end as usize).min(self.batch.outputs.len()) - outputs.start as usize
     }
 
-    fn run(&self, launches: &[Launch]) -> Result<(), DeviceError> {
-        for launch in launches {
-            // SAFETY: the program's addresses lie in `_memory`, which is as large as the program; a batch
-            // within the limits has no more rows, blocks or tokens than that has room for, and no slab more
-            // outputs.
-            unsafe { self.device.launch(launch) }?;
-        }
-        Ok(())
+    fn queue_logits(&mut self, outputs: usize) -> Result<(), DeviceError> {
+        self.ranks.iter_mut().try_for_each(|rank| rank.queue_logits(outputs))
     }
 
-    /// Logits of a slab to the host.
-    fn queue_logits(&mut self, outputs: usize) -> Result<(), DeviceError> {
-        let count = outputs * self.program.vocab() as usize;
-        if count > 0 {
-            // SAFETY: nobody reads the logits before `done` was passed, and they outlive the stream.
-            unsafe { self.device.copy_out(self.program.logits, &mut self.logits[..count]) }?;
+    /// Waits for all ranks; false if one has not come so far within the time.
+    fn wait(&self, timeout: Duration) -> Result<bool, DeviceError> {
+        let until = Instant::now() + timeout;
+        for rank in &self.ranks {
+            if !rank.wait(until.saturating_duration_since(Instant::now()))? {
+                return Ok(false);
+            }
         }
-        self.done.record()
+        Ok(true)
     }
 
     /// Answers from the logits of all outputs, slab by slab; the first one has been made.
     fn answer(&mut self) -> Result<Outcome, DeviceError> {
-        let (count, vocab) = (self.batch.outputs.len(), self.program.vocab() as usize);
-        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let count = u32::try_from(self.batch.outputs.len()).unwrap_or(u32::MAX);
         let mut outcome = Outcome::with_capacity(count as usize);
         for first in (0..count).step_by(SLAB_ROWS as usize) {
             let slab = first..count.min(first + SLAB_ROWS);
             if first > 0 {
-                self.run(&self.program.head(self.inputs.shape, slab.clone()))?;
+                let shape = self.inputs.shape;
+                run_together(&self.ranks, |rank| rank.program().head(shape, slab.clone()), 0)?;
                 self.queue_logits(slab.len())?;
-                if !self.done.wait(SLAB_TIME)? {
+                if !self.wait(SLAB_TIME)? {
                     let why = format!("logits were not made within {SLAB_TIME:?}");
                     return Err(DeviceError::Lost { why });
                 }
             }
-            for (row, index) in self.logits.chunks_exact_mut(vocab).zip(slab) {
-                let answer = answer(&mut self.sampler, &self.batch, index as usize, row);
-                outcome.push(answer);
+            for (at, index) in slab.enumerate() {
+                self.gather(at);
+                let (sampler, row) = (&mut self.sampler, &mut self.row);
+                outcome.push(answer(sampler, &self.batch, index as usize, row));
             }
         }
         Ok(outcome)
     }
+
+    /// Puts a row of the slab's logits together: each rank has some of the columns, or all.
+    fn gather(&mut self, at: usize) {
+        let mut done = 0;
+        for rank in &self.ranks {
+            let columns = rank.program().vocab() as usize;
+            let from = &rank.logits()[at * columns..(at + 1) * columns];
+            if let Some(room) = self.row.get_mut(done..done + columns) {
+                room.copy_from_slice(from);
+                done += columns;
+            }
+        }
+    }
+}
+
+/// Queues the same stages on all ranks, which exchange parts of so many rows between one and the next.
+fn run_together(
+    ranks: &[Rank],
+    stages: impl Fn(&Rank) -> Stages,
+    rows: u32,
+) -> Result<(), DeviceError> {
+    let all: Vec<Stages> = ranks.iter().map(stages).collect();
+    let count = all.first().map_or(0, |stages| stages.stages().len());
+    for stage in 0..count {
+        for (rank, stages) in ranks.iter().zip(&all) {
+            rank.run(&stages.stages()[stage])?;
+        }
+        if stage + 1 == count {
+            break;
+        }
+        let others = |rank: &Rank| {
+            let own = rank.program().rank;
+            ranks.iter().filter(move |other| other.program().rank != own)
+        };
+        for rank in ranks {
+            others(rank).try_for_each(|other| rank.send(other, stage, rows))?;
+            rank.mark_sent()?;
+        }
+        for rank in ranks {
+            others(rank).try_for_each(|other| rank.receive(other))?;
+        }
+    }
+    Ok(())
 }
 
 /// The answer of output `index`, from its logits.
@@ -193,7 +193,7 @@ impl Backend for CudaBackend {
 
     fn collect(&mut self, timeout: Duration) -> Result<(StepId, Outcome), DeviceError> {
         let step = self.queued.expect("a step is queued");
-        if !self.done.wait(timeout)? {
+        if !self.wait(timeout)? {
             return Err(DeviceError::Timeout { step, waited: timeout });
         }
         let outcome = self.answer()?;
@@ -204,7 +204,7 @@ impl Backend for CudaBackend {
 
 impl Drop for CudaBackend {
     fn drop(&mut self) {
-        // What is queued reads and writes memory that ends with this. A device that is lost does nothing.
-        let _ = self.device.settle();
+        // What is queued reads and writes memory of all ranks, which end one after the other.
+        self.ranks.iter().for_each(Rank::settle);
     }
 }

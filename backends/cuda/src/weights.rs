@@ -4,8 +4,8 @@
 //! holds two buffers and a tensor. Next: `step.rs`.
 
 use gimbal_hal::DeviceError;
-use gimbal_model::Model;
-use gimbal_model::weights::{DType, Tensor};
+use gimbal_model::weights::{DType, Shard, Tensor};
+use gimbal_model::{Model, Shards};
 use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
@@ -31,7 +31,12 @@ struct Buffers<'a> {
 ///
 /// # Errors
 /// A value does not fit the type, or the device is lost.
-pub(crate) fn upload(device: &Device, model: &Model, program: &Program) -> Result<(), DeviceError> {
+pub(crate) fn upload(
+    device: &Device,
+    model: &Model,
+    shards: &Shards,
+    program: &Program,
+) -> Result<(), DeviceError> {
     let buffer = || Ok::<_, DeviceError>((device.pinned(BUFFER_BYTES)?, device.event()?));
     let buffers = [buffer()?, buffer()?];
     for (_, event) in &buffers {
@@ -40,11 +45,16 @@ pub(crate) fn upload(device: &Device, model: &Model, program: &Program) -> Resul
     let mut buffers = Buffers { device, buffers, turn: 0, filled: 0, to: 0 };
     for placed in &program.weights {
         let name = &model.graph.weights[placed.weight.0].name;
-        let tensor = model
-            .weights
-            .get(name)
-            .ok_or_else(|| DeviceError::Model { why: format!("{name} is not there any more") })?;
-        tensor_to(&mut buffers, *placed, tensor, program.kind)
+        let held = match placed.is_whole {
+            true => model.weights.get(name).map(whole),
+            false => None,
+        };
+        let held = held.map_or_else(
+            || shards.weight(&model.weights, placed.weight, program.rank as usize),
+            Ok,
+        );
+        let held = held.map_err(|why| DeviceError::Model { why })?;
+        tensor_to(&mut buffers, *placed, &held, program.kind)
             .map_err(|error| named(name, program.kind, error))?;
         model.weights.release(name);
     }
@@ -91,10 +101,16 @@ fn named(name: &str, kind: Type, refused: Refused) -> DeviceError {
     }
 }
 
+/// All of a tensor, as a shard of one rank.
+fn whole(tensor: Tensor<'_>) -> Shard<'_> {
+    let all = tensor.shard(0..tensor.rows, 0..tensor.cols);
+    all.expect("all rows and columns are inside, and cut no block")
+}
+
 fn tensor_to(
     buffers: &mut Buffers<'_>,
     placed: Placed,
-    tensor: Tensor<'_>,
+    tensor: &Shard<'_>,
     kind: Type,
 ) -> Result<(), Refused> {
     buffers.begin(placed.at)?;
@@ -110,13 +126,15 @@ fn tensor_to(
             return Ok(blocks_to(buffers, placed.at, tensor, (weights, n, row))?);
         }
     }
-    if matches!((tensor.dtype, kind), (DType::BF16, Type::Bf16) | (DType::F16, Type::F16)) {
-        buffers.put(tensor.bytes)?;
-        return Ok(buffers.flush()?);
-    }
-    let (mut values, mut bytes) = (vec![0.0; tensor.cols], vec![0; 2 * tensor.cols]);
-    for row in 0..tensor.rows {
-        tensor.read_row(row, &mut values);
+    let dtype = tensor.dtype();
+    let is_same = matches!((dtype, kind), (DType::BF16, Type::Bf16) | (DType::F16, Type::F16));
+    let (mut values, mut bytes) = (vec![0.0; tensor.cols()], vec![0; 2 * tensor.cols()]);
+    for row in 0..tensor.rows() {
+        if is_same {
+            buffers.put(tensor.row(row))?;
+            continue;
+        }
+        dtype.read(tensor.row(row), &mut values);
         round(kind, &values, &mut bytes)?;
         buffers.put(&bytes)?;
     }
@@ -127,17 +145,18 @@ fn tensor_to(
 fn blocks_to(
     buffers: &mut Buffers<'_>,
     at: Address,
-    tensor: Tensor<'_>,
+    tensor: &Shard<'_>,
     (weights, n, row): (Weights, u32, u32),
 ) -> Result<(), DeviceError> {
-    let blocks = (tensor.cols / tensor.dtype.block().0) as u64;
+    let dtype = tensor.dtype();
+    let blocks = (tensor.cols() / dtype.block().0) as u64;
     let (mut plane_at, mut bytes) = (at, Vec::new());
     for (plane, size) in weights.planes().iter().enumerate() {
         let each = blocks * size;
         buffers.begin(plane_at + u64::from(row) * each)?;
-        for row in 0..tensor.rows {
+        for row in 0..tensor.rows() {
             bytes.clear();
-            repack(tensor.dtype, plane, tensor.row(row), &mut bytes);
+            repack(dtype, plane, tensor.row(row), &mut bytes);
             buffers.put(&bytes)?;
         }
         plane_at += u64::from(n) * each;

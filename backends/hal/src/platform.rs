@@ -49,6 +49,12 @@ pub trait Platform: Send + Sync {
     /// If there is no such seat: a bug of the caller.
     fn open(&self, fit: &Fit, seat: Seat, artifact: &Artifact) -> Result<Servable, DeviceError>;
 
+    /// True if one opening holds all devices of a copy, in one process: rank 0's. Otherwise each rank is
+    /// opened on its own.
+    fn holds_all_ranks(&self) -> bool {
+        false
+    }
+
     /// Settings that mean something to these devices and not to all others, of
     /// [`DEVICE_SETTINGS`].
     fn settings(&self) -> &'static [&'static str];

@@ -120,7 +120,10 @@ impl Opener {
 
     /// A device, or a group of them.
     fn open_in(&self, fit: &Fit, replica: usize) -> Result<Box<dyn Backend>, DeviceError> {
-        let ranks = fit.replicas[replica].devices.len();
+        let ranks = match self.0.platform.holds_all_ranks() {
+            true => 1,
+            false => fit.replicas[replica].devices.len(),
+        };
         let rank = |rank| self.open_seat(fit, Seat { replica, rank });
         match ranks {
             1 => rank(0),

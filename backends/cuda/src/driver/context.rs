@@ -51,6 +51,10 @@ impl Context {
         done.map_err(|error| lost("cuStreamSynchronize", error))
     }
 
+    pub(super) const fn context(&self) -> sys::CUcontext {
+        self.context
+    }
+
     pub(super) const fn stream(&self) -> sys::CUstream {
         self.stream
     }

@@ -224,6 +224,36 @@ impl Device {
         queued.map_err(|error| lost("cuMemcpyDtoDAsync", error))
     }
 
+    /// Queues a copy to another device.
+    ///
+    /// # Errors
+    /// Either device is lost.
+    ///
+    /// # Safety
+    /// Both places are memory of their devices that lives until this stream has come past this.
+    pub(crate) unsafe fn copy_to(
+        &self,
+        other: &Self,
+        to: Address,
+        from: Address,
+        bytes: usize,
+    ) -> Result<(), DeviceError> {
+        let [here, there] = [&self.context, &other.context].map(|context| context.context());
+        // SAFETY: both contexts live as long as their devices, and the caller keeps both places.
+        let queued = unsafe {
+            result::memcpy_peer_async(there, to, here, from, bytes, self.context.stream())
+        };
+        queued.map_err(|error| lost("cuMemcpyPeerAsync", error))
+    }
+
+    /// What is queued after this waits until an event was passed, of this device or another one.
+    ///
+    /// # Errors
+    /// The device is lost.
+    pub(crate) fn wait_for(&self, event: &Event) -> Result<(), DeviceError> {
+        event.hold(self.context.stream())
+    }
+
     /// Queues a kernel.
     ///
     /// # Errors

@@ -7,7 +7,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use cudarc::driver::result;
-use cudarc::driver::sys::{CUevent, CUevent_flags, CUresult};
+use cudarc::driver::sys::{CUevent, CUevent_flags, CUevent_wait_flags, CUresult, CUstream};
 use gimbal_hal::DeviceError;
 
 use super::context::Context;
@@ -44,6 +44,14 @@ impl Event {
         // SAFETY: event and stream are of this context and live.
         let recorded = unsafe { result::event::record(self.event, self.context.stream()) };
         recorded.map_err(|error| lost("cuEventRecord", error))
+    }
+
+    /// Lets a stream wait for this.
+    pub(super) fn hold(&self, stream: CUstream) -> Result<(), DeviceError> {
+        let flags = CUevent_wait_flags::CU_EVENT_WAIT_DEFAULT;
+        // SAFETY: event and stream live; an event of another device may be waited for.
+        let held = unsafe { result::stream::wait_event(stream, self.event, flags) };
+        held.map_err(|error| lost("cuStreamWaitEvent", error))
     }
 
     /// True if the device has come here.

@@ -16,6 +16,33 @@ use crate::launch::{self, Address, Attend, Launch, Norm, Output, Rope, tile_rows
 const ROWS_FEW: u32 = 8;
 /// What the columns of `gemm` are a multiple of.
 const COLUMNS: u32 = 8;
+/// Launches between exchanges with other ranks.
+#[derive(Clone, Debug)]
+pub(crate) struct Stages(Vec<Vec<Launch>>);
+
+impl Stages {
+    /// All of them; ranks exchange their parts between one and the next.
+    pub(crate) fn stages(&self) -> &[Vec<Launch>] {
+        &self.0
+    }
+
+    /// Exchanges so far.
+    fn exchanges(&self) -> usize {
+        self.0.len() - 1
+    }
+
+    fn push(&mut self, launch: Launch) {
+        // There is one from the start.
+        if let Some(last) = self.0.last_mut() {
+            last.push(launch);
+        }
+    }
+
+    fn exchange(&mut self) {
+        self.0.push(Vec::new());
+    }
+}
+
 impl Program {
     /// Rows that a tile may have.
     #[must_use]
@@ -27,13 +54,14 @@ impl Program {
         attentions.min().unwrap_or(tile_rows(64))
     }
 
-    /// All rows through all blocks.
+    /// All rows through all blocks: what comes before each exchange with other ranks, and after the last.
     #[must_use]
-    pub(crate) fn body(&self, shape: Shape) -> Vec<Launch> {
+    pub(crate) fn body(&self, shape: Shape) -> Stages {
         let place = |i: usize| self.inputs + u64::from(shape.places()[i]) * 4;
         let Matrix { at, n, k, weights } = self.table.weight;
         let (places, sizes) = ([self.work.hidden, at, place(0)], [shape.rows, n, k]);
-        let mut all = vec![launch::embed(self.kind, weights, places, self.table.scale, sizes)];
+        let mut all = Stages(vec![Vec::new()]);
+        all.push(launch::embed(self.kind, weights, places, self.table.scale, sizes));
         for block in &self.blocks {
             match block {
                 Block::Attention(node) => self.attention(node, shape, &mut all),
@@ -45,12 +73,13 @@ impl Program {
 
     /// Logits of some of the outputs, at most `SLAB_ROWS`.
     #[must_use]
-    pub(crate) fn head(&self, shape: Shape, outputs: Range<u32>) -> Vec<Launch> {
+    pub(crate) fn head(&self, shape: Shape, outputs: Range<u32>) -> Stages {
         let rows = outputs.end - outputs.start;
         let picked = self.inputs + u64::from(shape.places()[3] + outputs.start) * 4;
         let places = [self.work.normed, self.work.hidden, picked];
         let sizes = [rows, self.hidden];
-        let mut all = vec![launch::rms_norm(self.kind, self.head.norm, places, sizes)];
+        let mut all = Stages(vec![Vec::new()]);
+        all.push(launch::rms_norm(self.kind, self.head.norm, places, sizes));
         let to = (Output::Float, self.logits);
         self.product(to, self.work.normed, self.head.weight, rows, &mut all);
         all
@@ -79,7 +108,7 @@ impl Program {
         x: Address,
         weight: Matrix,
         rows: u32,
-        all: &mut Vec<Launch>,
+        all: &mut Stages,
     ) {
         let Matrix { at, n, k, weights } = weight;
         let each = if n.is_multiple_of(COLUMNS) { rows.max(1) } else { ROWS_FEW };
@@ -93,15 +122,11 @@ impl Program {
     }
 
     /// An output of a block: added to the residual stream, normalised before where the model wants it.
-    fn add(
-        &self,
-        x: Address,
-        weight: Matrix,
-        post: Option<Norm>,
-        rows: u32,
-        all: &mut Vec<Launch>,
-    ) {
+    fn add(&self, x: Address, weight: Matrix, post: Option<Norm>, rows: u32, all: &mut Stages) {
         let Work { hidden, out, .. } = self.work;
+        if self.ranks > 1 {
+            return self.add_ranks(x, weight, post, rows, all);
+        }
         match post {
             None => self.product((Output::Add, hidden), x, weight, rows, all),
             Some(norm) => {
@@ -111,7 +136,45 @@ impl Program {
         }
     }
 
-    fn attention(&self, node: &Attention, shape: Shape, all: &mut Vec<Launch>) {
+    /// The same of partial sums: each rank's goes to all of them, and each adds them up.
+    fn add_ranks(
+        &self,
+        x: Address,
+        weight: Matrix,
+        post: Option<Norm>,
+        rows: u32,
+        all: &mut Stages,
+    ) {
+        let Work { hidden, out, .. } = self.work;
+        let turn = all.exchanges();
+        self.product((Output::Float, self.part(turn, self.rank, rows)), x, weight, rows, all);
+        all.exchange();
+        let (parts, sizes) = (self.part(turn, 0, rows), [self.ranks, rows * self.hidden]);
+        match post {
+            None => all.push(launch::reduce_add([hidden, parts], sizes)),
+            Some(norm) => {
+                all.push(launch::reduce(self.kind, [out, parts], sizes));
+                all.push(launch::rms_norm_add(self.kind, norm, [hidden, out], [rows, self.hidden]));
+            }
+        }
+    }
+
+    /// Where a rank's partial sums of exchange `turn` lie, `[rows, hidden]` f32, on this rank's device.
+    #[must_use]
+    pub(crate) fn part(&self, turn: usize, rank: u32, rows: u32) -> Address {
+        // Two sets in turns: when one is written again, all ranks have come past the exchange after it.
+        let set = u64::from(self.ranks) * u64::from(self.sizes.rows * self.hidden) * 4;
+        let own = u64::from(rank) * self.part_bytes(rows);
+        self.work.inbox + (turn % 2) as u64 * set + own
+    }
+
+    /// Bytes of a rank's partial sums.
+    #[must_use]
+    pub(crate) fn part_bytes(&self, rows: u32) -> u64 {
+        u64::from(rows) * u64::from(self.hidden) * 4
+    }
+
+    fn attention(&self, node: &Attention, shape: Shape, all: &mut Stages) {
         let Work { normed, qkv, attended, .. } = self.work;
         let (rows, places) = (shape.rows, shape.places());
         let place = |i: usize| self.inputs + u64::from(places[i]) * 4;
@@ -138,7 +201,7 @@ impl Program {
         self.add(attended, node.out, node.post, rows, all);
     }
 
-    fn attend(&self, node: &Attention, shape: Shape, all: &mut Vec<Launch>) {
+    fn attend(&self, node: &Attention, shape: Shape, all: &mut Stages) {
         let Work { qkv, attended, parts, shares, .. } = self.work;
         let places = shape.places();
         let place = |i: usize| self.inputs + u64::from(places[i]) * 4;
@@ -166,7 +229,7 @@ impl Program {
         }
     }
 
-    fn feed_forward(&self, node: &FeedForward, rows: u32, all: &mut Vec<Launch>) {
+    fn feed_forward(&self, node: &FeedForward, rows: u32, all: &mut Stages) {
         let Work { normed, both, gated, .. } = self.work;
         all.push(self.norm(node.norm, rows));
         self.product((Output::Same, both), normed, node.both, rows, all);

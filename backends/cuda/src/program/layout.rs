@@ -4,12 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use gimbal_model::fuse::Fused;
-use gimbal_model::graph::Graph;
-
 use super::nodes::{Block, Head, Nodes, Table};
 use super::room::Room;
-use super::shape::{Bytes, Form, Placed, SLAB_ROWS, Sizes, Work};
+use super::shape::{Bytes, Form, Placed, SLAB_ROWS, Sizes, Source, Work};
 use crate::launch::{Address, Type, Weights};
 
 /// A model on one device.
@@ -29,6 +26,9 @@ pub(crate) struct Program {
     pub(crate) inputs: Address,
     /// Where logits are left, `[SLAB_ROWS, vocab]` f32.
     pub(crate) logits: Address,
+    /// How many devices hold the model together, and which of them this one is.
+    pub(crate) ranks: u32,
+    pub(crate) rank: u32,
     pub(super) hidden: u32,
     pub(super) table: Table,
     pub(super) blocks: Vec<Block>,
@@ -37,21 +37,19 @@ pub(crate) struct Program {
 }
 
 impl Program {
-    /// Lays a model out from address `base` on. `kept` says what each weight could be kept as: a matrix is
-    /// where all of which it is made have the same.
+    /// Lays a rank's part of a model out from address `base` on.
     ///
     /// # Errors
     /// What kernels cannot compute, by name.
     pub(crate) fn new(
-        graph: &Graph,
-        fused: &[Fused],
-        kept: &[Weights],
-        kind: Type,
+        source: Source<'_>,
+        rank: usize,
         sizes: Sizes,
         base: Address,
     ) -> Result<Self, String> {
+        let Source { graph, fused, shards, kind, .. } = source;
         let mut room = Room::new(base);
-        let mut nodes = Nodes::new(graph, fused, kept, sizes);
+        let mut nodes = Nodes::new(source, rank, sizes);
         for node in fused {
             nodes.add(node, &mut room)?;
         }
@@ -60,7 +58,8 @@ impl Program {
         let before = room.next();
         let work = nodes.place_work(&mut room);
         let inputs = room.take(u64::from(sizes.words_max()) * 4);
-        let logits = room.take(u64::from(SLAB_ROWS) * graph.vocab() as u64 * 4);
+        let columns = nodes.head.map_or(0, |head| head.weight.n);
+        let logits = room.take(u64::from(SLAB_ROWS) * u64::from(columns) * 4);
         let bytes = Bytes { weights, kv, work: room.next() - before };
         let Nodes { table, head, blocks, weights, angles, .. } = nodes;
         let table = table.ok_or("a model without an embedding")?;
@@ -74,6 +73,8 @@ impl Program {
             angles,
             inputs,
             logits,
+            ranks: u32::try_from(shards.ranks).map_err(|_| "too many ranks")?,
+            rank: u32::try_from(rank).map_err(|_| "too many ranks")?,
             hidden,
             table,
             blocks,
@@ -84,9 +85,10 @@ impl Program {
 
     /// What matrices are kept as, and bytes of each: by type.
     #[must_use]
-    pub(crate) fn kept(&self, graph: &Graph) -> BTreeMap<&'static str, u64> {
+    pub(crate) fn kept(&self, source: Source<'_>) -> BTreeMap<&'static str, u64> {
         let mut all = BTreeMap::new();
         for placed in &self.weights {
+            let graph = if placed.is_whole { source.graph } else { &source.shards.graph };
             let weight = &graph.weights[placed.weight.0];
             let (name, weights) = match placed.form {
                 Form::Float => continue,
@@ -99,7 +101,7 @@ impl Program {
         all
     }
 
-    /// Columns of the logits.
+    /// Columns of the logits that this rank makes.
     #[must_use]
     pub(crate) const fn vocab(&self) -> u32 {
         self.head.weight.n

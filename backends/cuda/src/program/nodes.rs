@@ -8,7 +8,7 @@ use gimbal_model::fuse::{self, Fused, QkNorms};
 use gimbal_model::graph::{Act, Graph, Pair, State, WeightId};
 
 use super::room::Room;
-use super::shape::{BLOCK_TOKENS, Form, Placed, SLAB_ROWS, Sizes, Work};
+use super::shape::{BLOCK_TOKENS, Form, Placed, SLAB_ROWS, Sizes, Source, Work};
 use crate::launch::{Address, Cache, Norm, SPLIT, Weights};
 
 /// Bytes of a weight's or an activation's element.
@@ -31,14 +31,14 @@ pub(super) struct Matrix {
 
 impl Matrix {
     /// The place of a weight whose rows are those from `row` on.
-    fn place(self, weight: WeightId, row: u32) -> Placed {
+    fn place(self, weight: WeightId, row: u32, is_whole: bool) -> Placed {
         let Self { at, n, k, weights } = self;
         match weights {
             Weights::Same => {
                 let at = at + u64::from(row) * u64::from(k) * ELEMENT;
-                Placed { weight, at, form: Form::Same }
+                Placed { weight, at, form: Form::Same, is_whole }
             }
-            _ => Placed { weight, at, form: Form::Blocks { weights, n, row } },
+            _ => Placed { weight, at, form: Form::Blocks { weights, n, row }, is_whole },
         }
     }
 }
@@ -111,11 +111,16 @@ pub(super) struct FeedForward {
 
 /// Nodes that were placed, and the widths of what they leave.
 pub(super) struct Nodes<'a> {
+    /// The whole model's, for what each rank has whole.
+    whole: &'a Graph,
+    /// What this rank holds.
     graph: &'a Graph,
     /// What each weight could be kept as.
     kept: &'a [Weights],
     /// The output projection.
     projection: Option<WeightId>,
+    ranks: usize,
+    rank: usize,
     sizes: Sizes,
     pub(super) table: Option<Table>,
     pub(super) head: Option<Head>,
@@ -128,20 +133,20 @@ pub(super) struct Nodes<'a> {
 }
 
 impl<'a> Nodes<'a> {
-    pub(super) fn new(
-        graph: &'a Graph,
-        fused: &[Fused],
-        kept: &'a [Weights],
-        sizes: Sizes,
-    ) -> Self {
+    pub(super) fn new(source: Source<'a>, rank: usize, sizes: Sizes) -> Self {
+        let Source { graph: whole, fused, kept, shards, .. } = source;
+        let (graph, ranks) = (&shards.graph, shards.ranks);
         let projection = fused.iter().find_map(|node| match node {
             Fused::Head(node) => Some(node.weight),
             _ => None,
         });
         Self {
+            whole,
             graph,
             kept,
             projection,
+            ranks,
+            rank,
             sizes,
             table: None,
             head: None,
@@ -156,7 +161,7 @@ impl<'a> Nodes<'a> {
     pub(super) fn add(&mut self, node: &Fused, room: &mut Room) -> Result<(), String> {
         match node {
             Fused::Embed { table, scale } => {
-                let weight = self.table(*table, room)?;
+                let weight = self.table(*table, room);
                 self.table = Some(Table { weight, scale: *scale });
             }
             Fused::Attention(node) => {
@@ -176,26 +181,24 @@ impl<'a> Nodes<'a> {
         Ok(())
     }
 
-    /// The embedding: in blocks only where it is the output projection, too, and so is read as a whole.
-    fn table(&mut self, id: WeightId, room: &mut Room) -> Result<Matrix, String> {
-        let is_shared = self.projection == Some(id);
+    /// The embedding, whole, for any rank may be asked for any token: in blocks only where one rank reads it as
+    /// the output projection, too.
+    fn table(&mut self, id: WeightId, room: &mut Room) -> Matrix {
+        let weight = &self.whole.weights[id.0];
+        let is_shared = self.projection == Some(id) && self.ranks == 1;
         let weights = if is_shared { self.kept[id.0] } else { Weights::Same };
-        self.matrix_of(&[id], weights, room)
+        let (n, k) = (narrow(weight.out), narrow(weight.inp));
+        let at = room.take(weight.out as u64 * weights.bytes_per_row(weight.inp as u64));
+        let matrix = Matrix { at, n, k, weights };
+        self.weights.push(matrix.place(id, 0, true));
+        matrix
     }
 
     /// Matrices that lie below one another: their products are one. In blocks where all are in the same.
     fn matrix(&mut self, ids: &[WeightId], room: &mut Room) -> Result<Matrix, String> {
         let first = self.kept[ids[0].0];
         let is_same = ids.iter().all(|id| self.kept[id.0] == first);
-        self.matrix_of(ids, if is_same { first } else { Weights::Same }, room)
-    }
-
-    fn matrix_of(
-        &mut self,
-        ids: &[WeightId],
-        kept: Weights,
-        room: &mut Room,
-    ) -> Result<Matrix, String> {
+        let kept = if is_same { first } else { Weights::Same };
         let weights: Vec<_> = ids.iter().map(|id| &self.graph.weights[id.0]).collect();
         let (k, n) = (weights[0].inp, weights.iter().map(|w| w.out).sum::<usize>());
         if !k.is_multiple_of(DEPTH) {
@@ -205,15 +208,19 @@ impl<'a> Nodes<'a> {
         // An embedding that is the output projection, too, lies here once.
         let known = |id: &WeightId| self.weights.iter().find(|placed| placed.weight == *id);
         let mut matrix = Matrix { at: 0, n: narrow(n), k: narrow(k), weights: kept };
-        if let [id] = ids
-            && let Some(known) = known(id)
+        if let ([id], Some(table)) = (ids, self.table)
+            && known(id).is_some()
         {
-            return Ok(Matrix { at: known.at, ..matrix });
+            // Where ranks have a part of the tokens each, theirs are rows of it.
+            let is_cut = self.whole.weights[id.0].out > n;
+            let first = if is_cut { self.rank * n * k } else { 0 };
+            let (at, weights) = (table.weight.at + first as u64 * ELEMENT, table.weight.weights);
+            return Ok(Matrix { at, weights, ..matrix });
         }
         matrix.at = room.take(n as u64 * kept.bytes_per_row(k as u64));
         let mut row = 0;
         for (id, weight) in ids.iter().zip(weights) {
-            self.weights.push(matrix.place(*id, row));
+            self.weights.push(matrix.place(*id, row, false));
             row += narrow(weight.out);
         }
         Ok(matrix)
@@ -226,7 +233,7 @@ impl<'a> Nodes<'a> {
         let at = room.take(ids.iter().map(length).sum());
         let mut next = at;
         for id in ids {
-            self.weights.push(Placed { weight: *id, at: next, form });
+            self.weights.push(Placed { weight: *id, at: next, form, is_whole: false });
             next += length(id);
         }
         at
@@ -244,7 +251,10 @@ impl<'a> Nodes<'a> {
         if node.bias.is_some() && node.qk_norms.is_some() {
             return Err("queries with a bias and a norm".to_owned());
         }
-        let (heads, dim) = (narrow(node.heads), narrow(head_dim));
+        if self.ranks > 1 && matches!(node.qk_norms, Some(QkNorms::Row(_))) {
+            return Err("norms of all heads of a row on several GPUs".to_owned());
+        }
+        let (heads, dim) = (narrow(node.heads / self.ranks), narrow(head_dim));
         let norm = node.norm.map(|norm| self.norm(norm, room));
         let qkv = self.matrix(&node.qkv, room)?;
         let bias = node.bias.map_or(0, |bias| self.vector(&bias, Form::Same, room));
@@ -347,6 +357,10 @@ impl<'a> Nodes<'a> {
             out: room.take(rows * hidden * ELEMENT),
             parts: room.take(parts),
             shares: room.take(shares),
+            inbox: match self.ranks {
+                1 => 0,
+                ranks => room.take(2 * ranks as u64 * rows * hidden * 4),
+            },
         }
     }
 }

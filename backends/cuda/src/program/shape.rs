@@ -2,9 +2,11 @@
 //!
 //! Next: `room.rs`.
 
-use gimbal_model::graph::WeightId;
+use gimbal_model::Shards;
+use gimbal_model::fuse::Fused;
+use gimbal_model::graph::{Graph, WeightId};
 
-use crate::launch::{Address, SPLIT, Weights, tile_rows};
+use crate::launch::{Address, SPLIT, Type, Weights, tile_rows};
 
 /// Outputs whose logits are made together: 12 MiB with 49,152 tokens.
 pub(crate) const SLAB_ROWS: u32 = 64;
@@ -61,6 +63,8 @@ pub(crate) struct Placed {
     /// Where its rows begin, or the matrix of its blocks.
     pub(crate) at: Address,
     pub(crate) form: Form,
+    /// All of it, also where each rank has a shard.
+    pub(crate) is_whole: bool,
 }
 
 /// Words of a tile.
@@ -129,6 +133,21 @@ impl Sizes {
     }
 }
 
+/// What a program is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source<'a> {
+    /// The whole model's.
+    pub(crate) graph: &'a Graph,
+    /// The same, fused.
+    pub(crate) fused: &'a [Fused],
+    /// What each weight could be kept as: a matrix is where all of which it is made have the same.
+    pub(crate) kept: &'a [Weights],
+    /// What each rank holds of it.
+    pub(crate) shards: &'a Shards,
+    /// What weights and activations are.
+    pub(crate) kind: Type,
+}
+
 /// Where activations lie, of as many rows as a step may have.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Work {
@@ -150,4 +169,6 @@ pub(super) struct Work {
     pub(super) parts: Address,
     /// `[sequences, heads, splits, 2]` f32.
     pub(super) shares: Address,
+    /// `[2, ranks, rows, hidden]` f32: what ranks add up, two exchanges in turns; nothing where there is one rank.
+    pub(super) inbox: Address,
 }

@@ -16,14 +16,15 @@ use gimbal_model::fuse::fuse;
 use gimbal_model::graph::{Act, Pair, RopeTable};
 use gimbal_model::interp::{Interp, Run};
 use gimbal_model::weights::{DType, Entry, Mapping, Weights};
-use gimbal_model::{Decoder, HeadNorm, Layer, Model, Text, decoder};
+use gimbal_model::{Decoder, HeadNorm, Layer, Model, Text, decoder, shard};
 use half::{bf16, f16};
 
 use super::bench::Bench;
 use crate::driver::Device;
 use crate::launch::Type;
-use crate::program::{BLOCK_TOKENS, Program, Sizes};
+use crate::program::{BLOCK_TOKENS, Program, Sizes, Source};
 use crate::quants;
+use crate::rank::Rank;
 use crate::step::CudaBackend;
 
 /// Tokens that each of three sequences gets in a step: whole prompts, a mixed step, single rows, which are
@@ -51,10 +52,12 @@ pub(super) fn agrees(
     let sizes = Sizes { rows: 128, sequences: 4, context: 112, blocks: 3 * BLOCKS_EACH };
     let limits = limits(sizes, &model);
     let fused = fuse(&model.graph)?;
+    let shards = shard(&model.graph, &|_| 1, 1)?;
     let kept = quants::of_model(&model);
-    let program = |base| Program::new(&model.graph, &fused, &kept, kind, sizes, base);
-    let backend = CudaBackend::open(device, &model, limits, program);
-    let mut backend = backend.map_err(|error| error.to_string())?;
+    let source = Source { graph: &model.graph, fused: &fused, kept: &kept, shards: &shards, kind };
+    let program = |base| Program::new(source, 0, sizes, base);
+    let rank = Rank::open(device, &model, &shards, program).map_err(|error| error.to_string())?;
+    let mut backend = CudaBackend::new(limits, vec![rank]);
     let mut oracle = Interp::new(&model.graph, &model.weights);
     let (mut starts, mut worst) = ([0; 3], 0.0_f64);
     for (step, rows) in (0..).zip(STEPS) {

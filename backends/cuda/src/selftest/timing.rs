@@ -8,7 +8,7 @@ use gimbal_batch::{AdapterSlot, Batch, BlockId, Output, Part, SeqSlot, Token, To
 use gimbal_hal::DeviceError;
 use gimbal_model::fuse::fuse;
 use gimbal_model::graph::{Act, Pair, RopeTable};
-use gimbal_model::{Decoder, Layer, decoder};
+use gimbal_model::{Decoder, Layer, decoder, shard};
 
 use super::report::{Row, Time, Verdict};
 use crate::driver::{Device, Event, Memory};
@@ -16,7 +16,7 @@ use crate::inputs::Inputs;
 use crate::launch::{
     self, Address, Attend, Cache, Launch, Norm, Output as To, SPLIT, Tile, Type, Weights, tile_rows,
 };
-use crate::program::{BLOCK_TOKENS, Program, Sizes};
+use crate::program::{BLOCK_TOKENS, Program, Sizes, Source};
 
 /// Sizes that are timed.
 #[derive(Clone, Copy, Debug)]
@@ -361,10 +361,11 @@ impl<'a> Clock<'a> {
         let graph = decoder(&shape);
         let fused = fuse(&graph).map_err(model)?;
         let kept = vec![Weights::Same; graph.weights.len()];
+        let shards = shard(&graph, &|_| 1, 1).map_err(model)?;
+        let source =
+            Source { graph: &graph, fused: &fused, kept: &kept, shards: &shards, kind: self.kind };
         let sizes = Sizes { rows: sequences, sequences, context: tokens, blocks: sequences * each };
-        let program = |base: Address| {
-            Program::new(&graph, &fused, &kept, self.kind, sizes, base).map_err(model)
-        };
+        let program = |base: Address| Program::new(source, 0, sizes, base).map_err(model);
         let bytes = program(0)?.bytes;
         let memory = self.filled(bytes.total())?;
         let program = program(memory.address())?;
@@ -374,8 +375,8 @@ impl<'a> Clock<'a> {
         let words: Vec<u8> = inputs.words().iter().flat_map(|word| word.to_le_bytes()).collect();
         self.device.write(program.inputs, &words)?;
         let chosen = self.zeros(sequences)?;
-        let mut launches = program.body(inputs.shape);
-        launches.extend(program.head(inputs.shape, 0..sequences));
+        let mut launches = program.body(inputs.shape).stages().concat();
+        launches.extend(program.head(inputs.shape, 0..sequences).stages().concat());
         launches.push(program.argmax(chosen.address(), sequences));
         self.row(&Work {
             name: "decode step",

@@ -185,7 +185,7 @@ impl DType {
     }
 
     /// Reads `out.len()` values.
-    pub(crate) fn read(self, bytes: &[u8], out: &mut [f32]) {
+    pub fn read(self, bytes: &[u8], out: &mut [f32]) {
         assert_eq!(bytes.len(), self.row_bytes(out.len()), "bytes of {}", self.name());
         let (elements, size) = self.block();
         let mut unpacked = Unpacked::default();

@@ -5,7 +5,7 @@
 
 use std::ops::Range;
 
-use super::Tensor;
+use super::{DType, Tensor};
 
 /// A view of some rows and columns of a tensor.
 #[derive(Clone, Debug)]
@@ -36,6 +36,12 @@ impl<'a> Tensor<'a> {
 }
 
 impl<'a> Shard<'a> {
+    /// Type of its elements.
+    #[must_use]
+    pub const fn dtype(&self) -> DType {
+        self.tensor.dtype
+    }
+
     /// How many rows.
     #[must_use]
     pub fn rows(&self) -> usize {
