@@ -82,10 +82,15 @@ fn row(bench: &Bench<'_>, vocab: usize, i: usize) -> Row {
     if has(5) {
         numbers.iter_mut().for_each(|x| *x = (*x * 2.0).round() / 2.0);
     }
+    // All below 0, where a penalty multiplies.
+    if has(6) {
+        numbers.iter_mut().for_each(|x| *x -= 5.0);
+    }
     let history: Vec<TokenId> = (0..HISTORY[1]).map(|_| id(below(bench, vocab.min(40)))).collect();
     let mut mask = None;
     if i % 5 == 1 {
-        let words = (0..vocab.div_ceil(32)).map(|_| (bench.bits() >> 20) as u32);
+        // Some do not reach the last tokens.
+        let words = (0..vocab.div_ceil(32) - i % 2).map(|_| (bench.bits() >> 20) as u32);
         let none = i % 25 == 1;
         mask = Some(TokenMask(words.map(|word| if none { 0 } else { word }).collect()));
     }
