@@ -9,9 +9,10 @@ use gimbal_model::fuse::{Fused, fuse};
 use gimbal_model::weights::DType;
 use gimbal_model::{Model, Shards, ranks_possible, shard};
 
-use crate::launch::Type;
+use crate::launch::{Type, Weights};
 use crate::probe::NAME;
 use crate::program::{BLOCK_TOKENS, Bytes, Program, Sizes, Source};
+use crate::quants;
 
 /// What a context, our modules and the driver's own buffers take beside what is allocated. Not measured on
 /// a device: NVIDIA's tools show 250 to 500 MB of an idle context.
@@ -63,7 +64,8 @@ fn fit_ranks(
     let smallest = all.clone().min_by_key(|device| device.memory_bytes);
     let device = smallest.ok_or_else(|| op("a model without a device".to_owned()))?;
     let kind = kind(device, model, profile, &mut why)?;
-    let source = Source { graph: &model.graph, fused, shards: &shards, kind };
+    let kept = quants::of_model(model);
+    let source = Source { graph: &model.graph, fused, kept: &kept, shards: &shards, kind };
     if profile.kv_dtype == KvDtype::Int8 {
         let why = "keys and values are kept in 16 bits on this platform: use f16".to_owned();
         return Err(Unfit::Setting { setting: "kv_cache_dtype", value: "int8".to_owned(), why });
@@ -77,10 +79,13 @@ fn fit_ranks(
             "each of {ranks} GPUs has its part of what follows, and the whole embedding"
         ));
     }
+    let program = Program::new(source, 0, sizes, 0).map_err(op)?;
+    let kept = program.kept(source).into_iter();
+    let kept: Vec<String> = kept.map(|(name, bytes)| format!("{bytes} in {name}")).collect();
     why.push(format!(
-        "weights = {} bytes in {}, activations and logits = {} for steps of {rows} rows",
+        "weights = {} bytes ({}), activations and logits = {} for steps of {rows} rows",
         bytes.weights,
-        kind.name(),
+        kept.join(", "),
         bytes.work
     ));
     let limits = Limits {
@@ -110,6 +115,7 @@ fn fit_ranks(
 /// What the programs that `fit` promised are made of.
 pub(crate) struct Promised {
     fused: Vec<Fused>,
+    kept: Vec<Weights>,
     pub(crate) shards: Shards,
     kind: Type,
     sizes: Sizes,
@@ -118,8 +124,8 @@ pub(crate) struct Promised {
 impl Promised {
     /// A rank's program, from an address on.
     pub(crate) fn program(&self, model: &Model, rank: usize, base: u64) -> Result<Program, String> {
-        let Self { fused, shards, kind, sizes } = self;
-        let source = Source { graph: &model.graph, fused, shards, kind: *kind };
+        let Self { fused, kept, shards, kind, sizes } = self;
+        let source = Source { graph: &model.graph, fused, kept, shards, kind: *kind };
         Program::new(source, rank, *sizes, base)
     }
 }
@@ -142,7 +148,8 @@ pub(crate) fn promised(fit: &Fit, model: &Model) -> Result<Promised, String> {
     };
     let block = |name: &str| model.weights.block(name);
     let shards = shard(&model.graph, &block, copy.devices.len())?;
-    Ok(Promised { fused: fuse(&model.graph)?, shards, kind, sizes })
+    let (fused, kept) = (fuse(&model.graph)?, quants::of_model(model));
+    Ok(Promised { fused, kept, shards, kind, sizes })
 }
 
 fn op(what: String) -> Unfit {

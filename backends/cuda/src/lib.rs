@@ -7,13 +7,15 @@
 //! Reading order: `images` (which of that a device is given), `launch` (one function for each kernel: its
 //! grid and its parameters' bytes), `driver/` (the driver, through `cudarc`), `probe` (which devices there
 //! are), `program` (where a model lies in memory, and the launches of a step), `fit` (limits and memory, with
-//! reasons), `weights` (to the device), `inputs` (a batch as kernels read it), `rank` (a device of a model), `step` (the `Backend`),
+//! reasons), `quants` and `weights` (to the device), `inputs` and `draws` (a batch as kernels read it), `rank` (a device
+//! of a model), `step` (the `Backend`),
 //! `platform`.
 //!
 //! # Invariants
 //! - A launch is plain data, made without a device.
 //! - Blocks, threads and parameters of a kernel are known in `launch` alone.
 
+mod draws;
 mod driver;
 mod fit;
 mod images;
@@ -23,6 +25,7 @@ mod platform;
 mod probe;
 mod program;
 mod ptx;
+mod quants;
 mod rank;
 pub mod selftest;
 mod step;

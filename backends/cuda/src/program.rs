@@ -11,5 +11,5 @@ mod room;
 mod shape;
 
 pub(crate) use launches::Stages;
-pub(crate) use layout::{Program, Source};
-pub(crate) use shape::{BLOCK_TOKENS, Bytes, Form, Placed, SLAB_ROWS, Shape, Sizes};
+pub(crate) use layout::Program;
+pub(crate) use shape::{BLOCK_TOKENS, Bytes, Form, Placed, SLAB_ROWS, Shape, Sizes, Source};

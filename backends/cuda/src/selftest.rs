@@ -1,7 +1,7 @@
 //! `gimbal selftest --cuda`: every kernel against f64 on the devices that are there, and how fast it is.
 //!
 //! The same cases run on the emulated device in tests. Reading order: `bench` (a device as the cases use
-//! it), `rows`, `products`, `attention` (the cases), `real` (a device through the driver), `timing` (against
+//! it), `rows`, `products`, `quants`, `attention`, `sample` (the cases), `real` (a device through the driver), `timing` (against
 //! the device's own copies), `step` (a decode step of a model made in memory), `report`.
 //!
 //! # Invariants
@@ -11,9 +11,11 @@
 mod attention;
 mod bench;
 mod products;
+mod quants;
 mod real;
 mod report;
 mod rows;
+mod sample;
 mod step;
 mod timing;
 
@@ -39,7 +41,7 @@ pub struct Case {
 }
 
 /// All of them, over odd shapes.
-pub const CASES: [Case; 12] = [
+pub const CASES: [Case; 15] = [
     Case { name: "embed", run: rows::embed },
     Case { name: "round", run: rows::round },
     Case { name: "reduce", run: rows::reduce },
@@ -49,7 +51,10 @@ pub const CASES: [Case; 12] = [
     Case { name: "silu_mul and gelu_mul", run: rows::activate },
     Case { name: "rope_kv_write", run: rows::rope_kv_write },
     Case { name: "argmax", run: rows::argmax },
+    Case { name: "sample", run: sample::sample },
     Case { name: "skinny and gemm", run: products::products },
+    Case { name: "embed of blocks", run: quants::embed },
+    Case { name: "skinny and gemm of blocks", run: quants::products },
     Case { name: "decode and merge", run: attention::decode },
     Case { name: "prefill", run: attention::prefill },
 ];

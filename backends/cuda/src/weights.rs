@@ -10,8 +10,9 @@ use half::slice::HalfFloatSliceExt;
 use half::{bf16, f16};
 
 use crate::driver::{Device, Event, Pinned};
-use crate::launch::{Address, Type};
+use crate::launch::{Address, Type, Weights};
 use crate::program::{Form, Placed, Program};
+use crate::quants::repack;
 
 /// Bytes of each buffer.
 const BUFFER_BYTES: usize = 8 << 20;
@@ -113,11 +114,17 @@ fn tensor_to(
     kind: Type,
 ) -> Result<(), Refused> {
     buffers.begin(placed.at)?;
-    if placed.form == Form::Float {
-        for value in tensor.to_f32() {
-            buffers.put(&value.to_le_bytes())?;
+    match placed.form {
+        Form::Same => {}
+        Form::Float => {
+            for value in tensor.to_f32() {
+                buffers.put(&value.to_le_bytes())?;
+            }
+            return Ok(buffers.flush()?);
         }
-        return Ok(buffers.flush()?);
+        Form::Blocks { weights, n, row } => {
+            return Ok(blocks_to(buffers, placed.at, tensor, (weights, n, row))?);
+        }
     }
     let dtype = tensor.dtype();
     let is_same = matches!((dtype, kind), (DType::BF16, Type::Bf16) | (DType::F16, Type::F16));
@@ -132,6 +139,29 @@ fn tensor_to(
         buffers.put(&bytes)?;
     }
     Ok(buffers.flush()?)
+}
+
+/// Rows from `row` on of a matrix of `n` rows in blocks, plane by plane.
+fn blocks_to(
+    buffers: &mut Buffers<'_>,
+    at: Address,
+    tensor: &Shard<'_>,
+    (weights, n, row): (Weights, u32, u32),
+) -> Result<(), DeviceError> {
+    let dtype = tensor.dtype();
+    let blocks = (tensor.cols() / dtype.block().0) as u64;
+    let (mut plane_at, mut bytes) = (at, Vec::new());
+    for (plane, size) in weights.planes().iter().enumerate() {
+        let each = blocks * size;
+        buffers.begin(plane_at + u64::from(row) * each)?;
+        for row in 0..tensor.rows() {
+            bytes.clear();
+            repack(dtype, plane, tensor.row(row), &mut bytes);
+            buffers.put(&bytes)?;
+        }
+        plane_at += u64::from(n) * each;
+    }
+    buffers.flush()
 }
 
 /// Values as the type's bytes.

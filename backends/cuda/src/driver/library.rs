@@ -28,7 +28,7 @@ const ENTRY_POINTS: &str = include_str!("../entry_points.txt");
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum Missing {
     /// Nowhere.
-    #[error("libcuda.so.1: {why}")]
+    #[error("{why}")]
     Nowhere {
         /// What the loader said.
         why: String,

@@ -1,21 +1,23 @@
 //! Kernels of single rows: embedding, norms, rotation, activations, the choice of a token.
 
-use super::{Address, Launch, Type};
+use super::{Address, Launch, Type, Weights};
 
 /// Threads of a block that works on a row.
 const THREADS: u32 = 256;
 
-/// `kernels/embed.cu`.
+/// `kernels/embed.cu`, or of a table in blocks `kernels/quant_embed.cu`.
 #[must_use]
 pub fn embed(
     kind: Type,
+    weights: Weights,
     [out, table, ids]: [Address; 3],
     scale: f32,
-    [rows, hidden]: [u32; 2],
+    [rows, vocab, hidden]: [u32; 3],
 ) -> Launch {
-    let kernel = format!("embed_{}", kind.name());
-    let launch = Launch::new(kernel, [rows, 1, 1], THREADS);
-    launch.at(out).at(table).at(ids).float(scale).int(hidden)
+    let name = if weights == Weights::Same { kind.name() } else { weights.name() };
+    let launch = Launch::new(format!("embed_{name}"), [rows, 1, 1], THREADS);
+    let launch = launch.at(out).at(table).at(ids).float(scale);
+    if weights == Weights::Same { launch.int(hidden) } else { launch.int(vocab).int(hidden) }
 }
 
 /// A norm's weight and epsilon.

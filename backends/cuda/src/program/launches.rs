@@ -58,9 +58,10 @@ impl Program {
     #[must_use]
     pub(crate) fn body(&self, shape: Shape) -> Stages {
         let place = |i: usize| self.inputs + u64::from(shape.places()[i]) * 4;
-        let table = [self.work.hidden, self.table.at, place(0)];
+        let Matrix { at, n, k, weights } = self.table.weight;
+        let (places, sizes) = ([self.work.hidden, at, place(0)], [shape.rows, n, k]);
         let mut all = Stages(vec![Vec::new()]);
-        all.push(launch::embed(self.kind, table, self.table.scale, [shape.rows, self.hidden]));
+        all.push(launch::embed(self.kind, weights, places, self.table.scale, sizes));
         for block in &self.blocks {
             match block {
                 Block::Attention(node) => self.attention(node, shape, &mut all),
@@ -109,14 +110,14 @@ impl Program {
         rows: u32,
         all: &mut Stages,
     ) {
-        let Matrix { at, n, k } = weight;
+        let Matrix { at, n, k, weights } = weight;
         let each = if n.is_multiple_of(COLUMNS) { rows.max(1) } else { ROWS_FEW };
         let bytes = if output == Output::Same { 2 } else { 4 };
         for first in (0..rows).step_by(each as usize) {
             let row = u64::from(first);
             let places = [out + row * u64::from(n) * bytes, x + row * u64::from(k) * 2, at];
             let sizes = [each.min(rows - first), n, k];
-            all.push(launch::linear(self.kind, output, places, sizes));
+            all.push(launch::linear(self.kind, weights, output, places, sizes));
         }
     }
 

@@ -2,14 +2,12 @@
 //!
 //! Next: `launches.rs`.
 
-use gimbal_model::Shards;
-use gimbal_model::fuse::Fused;
-use gimbal_model::graph::Graph;
+use std::collections::BTreeMap;
 
 use super::nodes::{Block, Head, Nodes, Table};
 use super::room::Room;
-use super::shape::{Bytes, Placed, SLAB_ROWS, Sizes, Work};
-use crate::launch::{Address, Type};
+use super::shape::{Bytes, Form, Placed, SLAB_ROWS, Sizes, Source, Work};
+use crate::launch::{Address, Type, Weights};
 
 /// A model on one device.
 #[derive(Debug)]
@@ -38,19 +36,6 @@ pub(crate) struct Program {
     pub(super) work: Work,
 }
 
-/// What a program is made of.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Source<'a> {
-    /// The whole model's.
-    pub(crate) graph: &'a Graph,
-    /// The same, fused.
-    pub(crate) fused: &'a [Fused],
-    /// What each rank holds of it.
-    pub(crate) shards: &'a Shards,
-    /// What weights and activations are.
-    pub(crate) kind: Type,
-}
-
 impl Program {
     /// Lays a rank's part of a model out from address `base` on.
     ///
@@ -62,9 +47,9 @@ impl Program {
         sizes: Sizes,
         base: Address,
     ) -> Result<Self, String> {
-        let Source { graph, fused, shards, kind } = source;
+        let Source { graph, fused, shards, kind, .. } = source;
         let mut room = Room::new(base);
-        let mut nodes = Nodes::new(graph, shards, rank, sizes);
+        let mut nodes = Nodes::new(source, rank, sizes);
         for node in fused {
             nodes.add(node, &mut room)?;
         }
@@ -96,6 +81,24 @@ impl Program {
             head,
             work,
         })
+    }
+
+    /// What matrices are kept as, and bytes of each: by type.
+    #[must_use]
+    pub(crate) fn kept(&self, source: Source<'_>) -> BTreeMap<&'static str, u64> {
+        let mut all = BTreeMap::new();
+        for placed in &self.weights {
+            let graph = if placed.is_whole { source.graph } else { &source.shards.graph };
+            let weight = &graph.weights[placed.weight.0];
+            let (name, weights) = match placed.form {
+                Form::Float => continue,
+                Form::Same => (self.kind.name(), Weights::Same),
+                Form::Blocks { weights, .. } => (weights.name(), weights),
+            };
+            *all.entry(name).or_default() +=
+                weight.out as u64 * weights.bytes_per_row(weight.inp as u64);
+        }
+        all
     }
 
     /// Columns of the logits that this rank makes.

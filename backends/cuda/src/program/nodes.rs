@@ -4,13 +4,12 @@
 
 use std::collections::HashMap;
 
-use gimbal_model::Shards;
 use gimbal_model::fuse::{self, Fused, QkNorms};
 use gimbal_model::graph::{Act, Graph, Pair, State, WeightId};
 
 use super::room::Room;
-use super::shape::{BLOCK_TOKENS, Form, Placed, SLAB_ROWS, Sizes, Work};
-use crate::launch::{Address, Cache, Norm, SPLIT};
+use super::shape::{BLOCK_TOKENS, Form, Placed, SLAB_ROWS, Sizes, Source, Work};
+use crate::launch::{Address, Cache, Norm, SPLIT, Weights};
 
 /// Bytes of a weight's or an activation's element.
 const ELEMENT: u64 = 2;
@@ -27,12 +26,27 @@ pub(super) struct Matrix {
     pub(super) at: Address,
     pub(super) n: u32,
     pub(super) k: u32,
+    pub(super) weights: Weights,
+}
+
+impl Matrix {
+    /// The place of a weight whose rows are those from `row` on.
+    fn place(self, weight: WeightId, row: u32, is_whole: bool) -> Placed {
+        let Self { at, n, k, weights } = self;
+        match weights {
+            Weights::Same => {
+                let at = at + u64::from(row) * u64::from(k) * ELEMENT;
+                Placed { weight, at, form: Form::Same, is_whole }
+            }
+            _ => Placed { weight, at, form: Form::Blocks { weights, n, row }, is_whole },
+        }
+    }
 }
 
 /// The embedding.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table {
-    pub(super) at: Address,
+    pub(super) weight: Matrix,
     pub(super) scale: f32,
 }
 
@@ -101,6 +115,10 @@ pub(super) struct Nodes<'a> {
     whole: &'a Graph,
     /// What this rank holds.
     graph: &'a Graph,
+    /// What each weight could be kept as.
+    kept: &'a [Weights],
+    /// The output projection.
+    projection: Option<WeightId>,
     ranks: usize,
     rank: usize,
     sizes: Sizes,
@@ -115,11 +133,18 @@ pub(super) struct Nodes<'a> {
 }
 
 impl<'a> Nodes<'a> {
-    pub(super) fn new(whole: &'a Graph, shards: &'a Shards, rank: usize, sizes: Sizes) -> Self {
+    pub(super) fn new(source: Source<'a>, rank: usize, sizes: Sizes) -> Self {
+        let Source { graph: whole, fused, kept, shards, .. } = source;
         let (graph, ranks) = (&shards.graph, shards.ranks);
+        let projection = fused.iter().find_map(|node| match node {
+            Fused::Head(node) => Some(node.weight),
+            _ => None,
+        });
         Self {
             whole,
             graph,
+            kept,
+            projection,
             ranks,
             rank,
             sizes,
@@ -136,12 +161,8 @@ impl<'a> Nodes<'a> {
     pub(super) fn add(&mut self, node: &Fused, room: &mut Room) -> Result<(), String> {
         match node {
             Fused::Embed { table, scale } => {
-                // Any rank may be asked for any token.
-                let weight = &self.whole.weights[table.0];
-                let at = room.take((weight.out * weight.inp) as u64 * ELEMENT);
-                let (weight, form) = (*table, Form::Same);
-                self.weights.push(Placed { weight, at, form, is_whole: true });
-                self.table = Some(Table { at, scale: *scale });
+                let weight = self.table(*table, room);
+                self.table = Some(Table { weight, scale: *scale });
             }
             Fused::Attention(node) => {
                 let block = self.attention(node, room)?;
@@ -160,8 +181,24 @@ impl<'a> Nodes<'a> {
         Ok(())
     }
 
-    /// Matrices that lie below one another: their products are one.
+    /// The embedding, whole, for any rank may be asked for any token: in blocks only where one rank reads it as
+    /// the output projection, too.
+    fn table(&mut self, id: WeightId, room: &mut Room) -> Matrix {
+        let weight = &self.whole.weights[id.0];
+        let is_shared = self.projection == Some(id) && self.ranks == 1;
+        let weights = if is_shared { self.kept[id.0] } else { Weights::Same };
+        let (n, k) = (narrow(weight.out), narrow(weight.inp));
+        let at = room.take(weight.out as u64 * weights.bytes_per_row(weight.inp as u64));
+        let matrix = Matrix { at, n, k, weights };
+        self.weights.push(matrix.place(id, 0, true));
+        matrix
+    }
+
+    /// Matrices that lie below one another: their products are one. In blocks where all are in the same.
     fn matrix(&mut self, ids: &[WeightId], room: &mut Room) -> Result<Matrix, String> {
+        let first = self.kept[ids[0].0];
+        let is_same = ids.iter().all(|id| self.kept[id.0] == first);
+        let kept = if is_same { first } else { Weights::Same };
         let weights: Vec<_> = ids.iter().map(|id| &self.graph.weights[id.0]).collect();
         let (k, n) = (weights[0].inp, weights.iter().map(|w| w.out).sum::<usize>());
         if !k.is_multiple_of(DEPTH) {
@@ -170,29 +207,23 @@ impl<'a> Nodes<'a> {
         }
         // An embedding that is the output projection, too, lies here once.
         let known = |id: &WeightId| self.weights.iter().find(|placed| placed.weight == *id);
-        let at = match ids {
+        let mut matrix = Matrix { at: 0, n: narrow(n), k: narrow(k), weights: kept };
+        if let ([id], Some(table)) = (ids, self.table)
+            && known(id).is_some()
+        {
             // Where ranks have a part of the tokens each, theirs are rows of it.
-            [id] if known(id).is_some() => {
-                let is_cut = self.whole.weights[id.0].out > n;
-                let first = if is_cut { self.rank * n * k } else { 0 };
-                known(id).map_or(0, |placed| placed.at) + first as u64 * ELEMENT
-            }
-            _ => {
-                let at = room.take((n * k) as u64 * ELEMENT);
-                let mut next = at;
-                for (id, weight) in ids.iter().zip(weights) {
-                    self.weights.push(Placed {
-                        weight: *id,
-                        at: next,
-                        form: Form::Same,
-                        is_whole: false,
-                    });
-                    next += (weight.out * k) as u64 * ELEMENT;
-                }
-                at
-            }
-        };
-        Ok(Matrix { at, n: narrow(n), k: narrow(k) })
+            let is_cut = self.whole.weights[id.0].out > n;
+            let first = if is_cut { self.rank * n * k } else { 0 };
+            let (at, weights) = (table.weight.at + first as u64 * ELEMENT, table.weight.weights);
+            return Ok(Matrix { at, weights, ..matrix });
+        }
+        matrix.at = room.take(n as u64 * kept.bytes_per_row(k as u64));
+        let mut row = 0;
+        for (id, weight) in ids.iter().zip(weights) {
+            self.weights.push(matrix.place(*id, row, false));
+            row += narrow(weight.out);
+        }
+        Ok(matrix)
     }
 
     /// Vectors, one after the other.

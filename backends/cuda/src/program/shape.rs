@@ -2,9 +2,11 @@
 //!
 //! Next: `room.rs`.
 
-use gimbal_model::graph::WeightId;
+use gimbal_model::Shards;
+use gimbal_model::fuse::Fused;
+use gimbal_model::graph::{Graph, WeightId};
 
-use crate::launch::{Address, SPLIT, tile_rows};
+use crate::launch::{Address, SPLIT, Type, Weights, tile_rows};
 
 /// Outputs whose logits are made together: 12 MiB with 49,152 tokens.
 pub(crate) const SLAB_ROWS: u32 = 64;
@@ -50,13 +52,15 @@ pub(crate) enum Form {
     Same,
     /// f32: weights of norms.
     Float,
+    /// Rows from `row` on of a matrix of `n` rows in blocks.
+    Blocks { weights: Weights, n: u32, row: u32 },
 }
 
 /// A weight's place.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Placed {
     pub(crate) weight: WeightId,
-    /// Where its rows begin.
+    /// Where its rows begin, or the matrix of its blocks.
     pub(crate) at: Address,
     pub(crate) form: Form,
     /// All of it, also where each rank has a shard.
@@ -127,6 +131,21 @@ impl Sizes {
         }
         .places()[7]
     }
+}
+
+/// What a program is made of.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Source<'a> {
+    /// The whole model's.
+    pub(crate) graph: &'a Graph,
+    /// The same, fused.
+    pub(crate) fused: &'a [Fused],
+    /// What each weight could be kept as: a matrix is where all of which it is made have the same.
+    pub(crate) kept: &'a [Weights],
+    /// What each rank holds of it.
+    pub(crate) shards: &'a Shards,
+    /// What weights and activations are.
+    pub(crate) kind: Type,
 }
 
 /// Where activations lie, of as many rows as a step may have.

@@ -80,7 +80,7 @@ impl<'a> Bench<'a> {
         self.machine.room(bytes)
     }
 
-    fn bytes(&self, bytes: &[u8]) -> Result<Address, String> {
+    pub(super) fn bytes(&self, bytes: &[u8]) -> Result<Address, String> {
         let at = self.machine.room(bytes.len())?;
         self.machine.write(at, bytes)?;
         Ok(at)

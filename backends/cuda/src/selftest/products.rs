@@ -5,7 +5,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "sizes of cases are small, and f32 is meant")]
 
 use super::bench::{Bench, Told};
-use crate::launch::{self, Output};
+use crate::launch::{self, Output, Weights};
 
 /// Products of every number of rows.
 pub(super) fn products(bench: &Bench<'_>) -> Told {
@@ -35,7 +35,7 @@ fn product_case(bench: &Bench<'_>, [rows, n, k]: [usize; 3]) -> Told {
             Output::Float => bench.room(4 * rows * n)?,
             Output::Add => bench.floats(&before)?,
         };
-        bench.run(&launch::linear(bench.kind, output, [out, at_x, at_w], sizes))?;
+        bench.run(&launch::linear(bench.kind, Weights::Same, output, [out, at_x, at_w], sizes))?;
         let what = format!("{output:?} {rows}x{n}x{k}");
         match output {
             Output::Same => {

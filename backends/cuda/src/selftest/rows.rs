@@ -5,7 +5,7 @@
 #![expect(clippy::cast_possible_truncation, reason = "sizes of cases are small, and f32 is meant")]
 
 use super::bench::{Bench, Told};
-use crate::launch::{self, Cache, Norm, Rope};
+use crate::launch::{self, Cache, Norm, Rope, Weights};
 
 /// Rows of a table are found.
 pub(super) fn embed(bench: &Bench<'_>) -> Told {
@@ -15,8 +15,8 @@ pub(super) fn embed(bench: &Bench<'_>) -> Told {
         let ids: Vec<u32> = (0..rows).map(|_| (bench.bits() % 11) as u32).collect();
         let out = bench.room(4 * rows * hidden)?;
         let places = [out, bench.values(&table)?, bench.ints(&ids)?];
-        let sizes = [rows as u32, hidden as u32];
-        bench.run(&launch::embed(bench.kind, places, 1.5, sizes))?;
+        let sizes = [rows as u32, 11, hidden as u32];
+        bench.run(&launch::embed(bench.kind, Weights::Same, places, 1.5, sizes))?;
         let expect = ids.iter().flat_map(|id| {
             table[*id as usize * hidden..][..hidden].iter().map(|value| 1.5 * value)
         });

@@ -23,6 +23,7 @@ use super::bench::Bench;
 use crate::driver::Device;
 use crate::launch::Type;
 use crate::program::{BLOCK_TOKENS, Program, Sizes, Source};
+use crate::quants;
 use crate::rank::Rank;
 use crate::step::CudaBackend;
 
@@ -52,7 +53,8 @@ pub(super) fn agrees(
     let limits = limits(sizes, &model);
     let fused = fuse(&model.graph)?;
     let shards = shard(&model.graph, &|_| 1, 1)?;
-    let source = Source { graph: &model.graph, fused: &fused, shards: &shards, kind };
+    let kept = quants::of_model(&model);
+    let source = Source { graph: &model.graph, fused: &fused, kept: &kept, shards: &shards, kind };
     let program = |base| Program::new(source, 0, sizes, base);
     let rank = Rank::open(device, &model, &shards, program).map_err(|error| error.to_string())?;
     let mut backend = CudaBackend::new(limits, vec![rank]);

@@ -14,7 +14,7 @@ use super::report::{Row, Time, Verdict};
 use crate::driver::{Device, Event, Memory};
 use crate::inputs::Inputs;
 use crate::launch::{
-    self, Address, Attend, Cache, Launch, Norm, Output as To, SPLIT, Tile, Type, tile_rows,
+    self, Address, Attend, Cache, Launch, Norm, Output as To, SPLIT, Tile, Type, Weights, tile_rows,
 };
 use crate::program::{BLOCK_TOKENS, Program, Sizes, Source};
 
@@ -59,7 +59,7 @@ pub(super) const LARGE: Sized = Sized {
 
 /// So small that an emulated device runs them: its times are not told.
 pub(super) const TINY: Sized = Sized {
-    hidden: 128,
+    hidden: 256,
     width: 192,
     heads: 4,
     kv_heads: 2,
@@ -234,16 +234,21 @@ impl<'a> Clock<'a> {
         let x = self.filled(u64::from(most) * u64::from(k) * 2)?;
         let out = self.filled(u64::from(most) * u64::from(n) * 4)?;
         let places = [out.address(), x.address(), weight.address()];
-        let row = |rows: u32| {
+        let row = |(weights, rows): (Weights, u32)| {
+            let launch = launch::linear(self.kind, weights, To::Same, places, [rows, n, k]);
             self.row(&Work {
                 name: if rows > 8 { "gemm" } else { "skinny" },
-                shape: format!("{rows} rows, {n} x {k}"),
-                launches: vec![launch::linear(self.kind, To::Same, places, [rows, n, k])],
-                bytes: (u64::from(n) * u64::from(k) + u64::from(rows) * u64::from(n + k)) * 2,
+                shape: format!("{rows} rows, {n} x {k}, weights: {}", weights.name()),
+                launches: vec![launch],
+                bytes: u64::from(n) * weights.bytes_per_row(k.into())
+                    + u64::from(rows) * u64::from(n + k) * 2,
                 flops: 2 * u64::from(rows) * u64::from(n) * u64::from(k),
             })
         };
-        [1, 2, 4, 8, 32, most / 4, most].into_iter().map(row).collect()
+        let all = [Weights::Same, Weights::Q4K]
+            .into_iter()
+            .flat_map(|weights| [1, 2, 4, 8, 32, most / 4, most].map(|rows| (weights, rows)));
+        all.map(row).collect()
     }
 
     /// Attention of single rows and of a chunk of a prompt.
@@ -355,8 +360,10 @@ impl<'a> Clock<'a> {
         let shape = self.sizes.narrow();
         let graph = decoder(&shape);
         let fused = fuse(&graph).map_err(model)?;
+        let kept = vec![Weights::Same; graph.weights.len()];
         let shards = shard(&graph, &|_| 1, 1).map_err(model)?;
-        let source = Source { graph: &graph, fused: &fused, shards: &shards, kind: self.kind };
+        let source =
+            Source { graph: &graph, fused: &fused, kept: &kept, shards: &shards, kind: self.kind };
         let sizes = Sizes { rows: sequences, sequences, context: tokens, blocks: sequences * each };
         let program = |base: Address| Program::new(source, 0, sizes, base).map_err(model);
         let bytes = program(0)?.bytes;

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use gimbal_cuda::launch::{self, Attend, Cache, Norm, Output, Rope};
+use gimbal_cuda::launch::{self, Attend, Cache, Norm, Output, Rope, Weights};
 use gimbal_cuda::{Launch, Type, ptx};
 use gimbal_libcuda::{Grid, Memory, Module};
 
@@ -121,8 +121,9 @@ impl Device {
 
 /// A layer's launches.
 fn layer(layer: &Layer, room: &Room, [angles, one]: [u64; 2]) -> Vec<Launch> {
-    let product =
-        |output, places, [n, k]: [u32; 2]| launch::linear(KIND, output, places, [1, n, k]);
+    let product = |output, places, [n, k]: [u32; 2]| {
+        launch::linear(KIND, Weights::Same, output, places, [1, n, k])
+    };
     let stride = (HEADS + 2 * KV_HEADS) * DIM;
     let [position, cell, length, table] = [one, one, one + 4, one + 8];
     let rope = Rope {
@@ -171,14 +172,15 @@ fn step(device: &mut Device) -> Vec<Launch> {
     let one = device.words(&[POSITION, POSITION + 1, 0]);
     let id = device.words(&[7]);
     let table = device.values(VOCAB * HIDDEN);
-    let mut work = vec![launch::embed(KIND, [room.hidden, table, id], 1.0, [1, HIDDEN])];
+    let mut work =
+        vec![launch::embed(KIND, Weights::Same, [room.hidden, table, id], 1.0, [1, VOCAB, HIDDEN])];
     for _ in 0..LAYERS {
         work.extend(layer(&device.layer(), &room, [angles, one]));
     }
     let norm = device.norm();
     work.push(launch::rms_norm(KIND, norm, [room.normed, room.hidden, 0], [1, HIDDEN]));
     let head = [room.logits, room.normed, table];
-    work.push(launch::linear(KIND, Output::Float, head, [1, VOCAB, HIDDEN]));
+    work.push(launch::linear(KIND, Weights::Same, Output::Float, head, [1, VOCAB, HIDDEN]));
     work.push(launch::argmax([room.token, room.logits], [1, VOCAB]));
     work
 }

@@ -143,8 +143,10 @@ fn vectors_and_narrow_types_are_loaded_and_stored() {
                 ld.global.u8 %r6, [a+12];\nst.global.u8 [d+16], %r6;\n\
                 ld.global.v2.u64 {%q0, %q1}, [a];\nst.global.v2.u64 [d+32], {%q1, %q0};\n\
                 mov.b64 {%r7, %r8}, %q0;\nmov.b64 %q2, {%r8, %r7};\nst.global.u64 [d+24], %q2;\n\
-                mov.b32 {%h1, %h2}, %r3;\nmov.b32 %r9, {%h2, %h1};\nst.global.u32 [d+20], %r9;";
-    let found = run(body, Grid::of(1, 1), &input, 12).expect("no fault");
+                mov.b32 {%h1, %h2}, %r3;\nmov.b32 %r9, {%h2, %h1};\nst.global.u32 [d+20], %r9;\n\
+                ld.global.v2.u32 {%r10, %r11}, [a+8];\nst.global.v2.u32 [d+48], {%r11, %r10};\n\
+                ld.global.u64 %q2, [a+8];\nst.global.u64 [d+56], %q2;";
+    let found = run(body, Grid::of(1, 1), &input, 16).expect("no fault");
     let expect = [
         0xfffe_0080,
         0x0403_0201,
@@ -158,6 +160,10 @@ fn vectors_and_narrow_types_are_loaded_and_stored() {
         0xfffe_0080,
         0x0403_0201,
         0x0807_0605,
+        0xfffe_0080,
+        0x8000_ffff,
+        0x8000_ffff,
+        0xfffe_0080,
     ];
     assert_eq!(found, expect);
 }

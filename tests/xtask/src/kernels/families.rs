@@ -77,7 +77,7 @@ const fn variant(
     Variant { name, own, rows, blocks_min }
 }
 
-pub(super) static FAMILIES: [Family; 16] = [
+pub(super) static FAMILIES: [Family; 20] = [
     Family {
         source: "embed.cu",
         computes: "rows of the table, scaled, as f32",
@@ -180,6 +180,63 @@ pub(super) static FAMILIES: [Family; 16] = [
         variants: &[variant("gemm", &[], &[32, 512], [2, 3])],
     },
     Family {
+        source: "quant_embed.cu",
+        computes: "rows of a table in blocks, scaled, as f32",
+        bytes: "rows · blocks · block + rows · hidden · 4",
+        flops: "rows · hidden · 2",
+        unit: Unit::Cores,
+        variants: &[
+            variant("embed_q4_0", &[("blocks", 128), ("block", 18)], &[512], ROWS),
+            variant("embed_q4_1", &[("blocks", 128), ("block", 20)], &[512], ROWS),
+            variant("embed_q8_0", &[("blocks", 128), ("block", 34)], &[512], ROWS),
+            variant("embed_q4_k", &[("blocks", 16), ("block", 144)], &[512], ROWS),
+            variant("embed_q6_k", &[("blocks", 16), ("block", 210)], &[512], ROWS),
+        ],
+    },
+    Family {
+        source: "quant_skinny.cu",
+        computes: "products of one to eight rows with weights in blocks",
+        bytes: "n · blocks · block + rows · k · 2 + rows · n · 2",
+        flops: "rows · n · k · 2",
+        unit: Unit::Cores,
+        variants: &[
+            variant("skinny1_q4_0", &[("blocks", 128), ("block", 18)], &[1], [8, 10]),
+            variant("skinny2_q4_0", &[("blocks", 128), ("block", 18)], &[2], [8, 10]),
+            variant("skinny4_q4_0", &[("blocks", 128), ("block", 18)], &[4], [8, 10]),
+            variant("skinny8_q4_0", &[("blocks", 128), ("block", 18)], &[8], [8, 10]),
+            variant("skinny1_q4_1", &[("blocks", 128), ("block", 20)], &[1], [8, 10]),
+            variant("skinny2_q4_1", &[("blocks", 128), ("block", 20)], &[2], [8, 10]),
+            variant("skinny4_q4_1", &[("blocks", 128), ("block", 20)], &[4], [8, 10]),
+            variant("skinny8_q4_1", &[("blocks", 128), ("block", 20)], &[8], [8, 10]),
+            variant("skinny1_q8_0", &[("blocks", 128), ("block", 34)], &[1], [8, 10]),
+            variant("skinny2_q8_0", &[("blocks", 128), ("block", 34)], &[2], [8, 10]),
+            variant("skinny4_q8_0", &[("blocks", 128), ("block", 34)], &[4], [8, 10]),
+            variant("skinny8_q8_0", &[("blocks", 128), ("block", 34)], &[8], [8, 10]),
+            variant("skinny1_q4_k", &[("blocks", 16), ("block", 144)], &[1], [8, 10]),
+            variant("skinny2_q4_k", &[("blocks", 16), ("block", 144)], &[2], [8, 10]),
+            variant("skinny4_q4_k", &[("blocks", 16), ("block", 144)], &[4], [8, 10]),
+            variant("skinny8_q4_k", &[("blocks", 16), ("block", 144)], &[8], [8, 10]),
+            variant("skinny1_q6_k", &[("blocks", 16), ("block", 210)], &[1], [8, 10]),
+            variant("skinny2_q6_k", &[("blocks", 16), ("block", 210)], &[2], [8, 10]),
+            variant("skinny4_q6_k", &[("blocks", 16), ("block", 210)], &[4], [8, 10]),
+            variant("skinny8_q6_k", &[("blocks", 16), ("block", 210)], &[8], [8, 10]),
+        ],
+    },
+    Family {
+        source: "quant_gemm.cu",
+        computes: "products of more rows with weights in blocks",
+        bytes: "n · blocks · block + rows · k · 2 + rows · n · 2",
+        flops: "rows · n · k · 2",
+        unit: Unit::Tensor,
+        variants: &[
+            variant("gemm_q4_0", &[("blocks", 128), ("block", 18)], &[32, 512], [2, 3]),
+            variant("gemm_q4_1", &[("blocks", 128), ("block", 20)], &[32, 512], [2, 3]),
+            variant("gemm_q8_0", &[("blocks", 128), ("block", 34)], &[32, 512], [2, 3]),
+            variant("gemm_q4_k", &[("blocks", 16), ("block", 144)], &[32, 512], [2, 3]),
+            variant("gemm_q6_k", &[("blocks", 16), ("block", 210)], &[32, 512], [2, 3]),
+        ],
+    },
+    Family {
         source: "decode.cu",
         computes: "attention of single rows, in splits of 256 tokens",
         bytes: "rows · tokens · kv_heads · dim · 4",
@@ -226,6 +283,14 @@ pub(super) static FAMILIES: [Family; 16] = [
         flops: "rows · vocab",
         unit: Unit::Cores,
         variants: &[variant("argmax", &[], &[1, 32], ROWS)],
+    },
+    Family {
+        source: "sample.cu",
+        computes: "a token of each row, as the host sampler chooses it",
+        bytes: "rows · vocab · 4",
+        flops: "rows · vocab",
+        unit: Unit::Cores,
+        variants: &[variant("sample", &[], &[1, 32], [1, 1])],
     },
 ];
 
@@ -305,6 +370,8 @@ mod tests {
             ("rms_norm_bf16", "rms_norm"),
             ("rms_norm_add_f16", "rms_norm_add"),
             ("gemm_add_f16", "gemm"),
+            ("gemm_q4_k_f16", "gemm_q4_k"),
+            ("embed_q6_k", "embed_q6_k"),
             ("skinny8_f32_bf16", "skinny8"),
             ("decode_d128_g1_f16", "decode_d128_g1"),
             ("argmax", "argmax"),

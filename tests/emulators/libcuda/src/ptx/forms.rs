@@ -273,6 +273,7 @@ static FORMS: &[(&str, Shape)] = &[
     ("mad.wide.s32", widen3!(|a, b, c| mul_wide_signed(a, b).wrapping_add(c))),
     ("mad.wide.u32", widen3!(|a, b, c| mul_wide(a, b).wrapping_add(c))),
     ("add.f32", float2!(|a, b| a + b)),
+    ("add.rz.f32", float2!(|a, b| add_toward_zero(a, b))),
     ("sub.f32", float2!(|a, b| a - b)),
     ("mul.f32", float2!(|a, b| a * b)),
     ("fma.rn.f32", word3!(|a, b, c| fused(a, b, c))),
@@ -294,7 +295,9 @@ static FORMS: &[(&str, Shape)] = &[
     ("min.f32", float2!(|a, b| least(a, b))),
     ("max.f32", float2!(|a, b| largest(a, b))),
     ("cvt.rn.f32.s32", word1!(|a| (a.cast_signed() as f32).to_bits())),
+    ("cvt.rn.f32.s16", word1!(|a| (((a << 16).cast_signed() >> 16) as f32).to_bits())),
     ("cvt.rn.f32.u32", word1!(|a| (a as f32).to_bits())),
+    ("cvt.rpi.f32.f32", float1!(|a| a.ceil())),
     ("cvt.rni.f32.f32", float1!(|a| a.round_ties_even())),
     ("cvt.rzi.s32.f32", word1!(|a| to_whole(f32::from_bits(a)))),
     ("cvt.rni.s32.f32", word1!(|a| to_whole(f32::from_bits(a).round_ties_even()))),
@@ -313,6 +316,7 @@ static FORMS: &[(&str, Shape)] = &[
     ("cvt.u64.u16", widen1!(|a| (a & 0xffff).into())),
     ("cvt.u32.u64", narrow!(|a| low(a))),
     ("cvt.s32.s64", narrow!(|a| low(a))),
+    ("cvt.rn.f32.u64", narrow!(|a| (a as f32).to_bits())),
     ("cvt.u16.u64", narrow!(|a| low(a) & 0xffff)),
 ];
 

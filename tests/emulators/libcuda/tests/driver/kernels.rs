@@ -8,7 +8,7 @@ use cudarc::driver::{
     CudaContext, CudaFunction, CudaSlice, CudaStream, DevicePtr, LaunchConfig, PushKernelArg, sys,
 };
 use cudarc::nvrtc::Ptx;
-use gimbal_cuda::launch::{self, Launch, Output, Type};
+use gimbal_cuda::launch::{self, Launch, Output, Type, Weights};
 use half::bf16;
 
 use super::process::{context, on};
@@ -151,7 +151,13 @@ fn our_kernels_run_under_cudarc() {
                 x_there.device_ptr(&stream).0,
                 w_there.device_ptr(&stream).0,
             ];
-            let work = launch::linear(Type::Bf16, Output::Float, [out_at, x_at, w_at], [2, 6, 64]);
+            let work = launch::linear(
+                Type::Bf16,
+                Weights::Same,
+                Output::Float,
+                [out_at, x_at, w_at],
+                [2, 6, 64],
+            );
             assert_eq!(work.kernel, "skinny2_f32_bf16");
             run(&stream, &kernels, &work);
             let found = stream.clone_dtoh(&out).expect("a copy");

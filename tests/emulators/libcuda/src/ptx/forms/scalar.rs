@@ -20,6 +20,20 @@ pub(super) const fn mul_wide(a: u32, b: u32) -> u64 {
     a as u64 * b as u64
 }
 
+/// A sum whose bits beyond an f32's are cut off. What its f64 has lost (Knuth's two sums) tells whether an f32 that
+/// is that f64 lies beyond the exact sum.
+#[expect(clippy::cast_possible_truncation, reason = "f32 is the result")]
+pub(super) fn add_toward_zero(a: f32, b: f32) -> f32 {
+    let (x, y) = (f64::from(a), f64::from(b));
+    let sum = x + y;
+    let other = sum - x;
+    let lost = (x - (sum - other)) + (y - other);
+    let nearest = sum as f32;
+    let beyond = (f64::from(nearest) - sum) * sum.signum();
+    let is_beyond = beyond > 0.0 || beyond == 0.0 && lost * sum.signum() < 0.0;
+    if is_beyond { f32::from_bits(nearest.to_bits() - 1) } else { nearest }
+}
+
 /// All bits, or none.
 const fn mask(holds: bool) -> u32 {
     (holds as u32).wrapping_neg()
