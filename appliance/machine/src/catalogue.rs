@@ -236,6 +236,23 @@ mod tests {
         }
     }
 
+    /// The rule of `accelerators/cuda.yaml`.
+    #[test]
+    fn a_gpu_s_step_is_four_times_as_long_as_makes_it_compute_bound() {
+        let (_, text) = crate::accelerator_settings("cuda").expect("it has settings");
+        let value = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+            line.expect(key).parse::<f64>().expect(key)
+        };
+        let rows = value("max_rolling_batch_prefill_tokens");
+        assert!(value("max_rolling_batch_size") <= rows);
+        let gpus = Catalogue::embedded().instances().filter_map(|i| i.accelerators.as_ref());
+        for (kind, gpu) in gpus.filter_map(|found| Some((&found.kind, found.gpu.as_ref()?))) {
+            let bound = gpu.compute_bound_rows().expect("both are known");
+            assert!(rows >= 4.0 * bound, "{kind}: {bound} rows");
+        }
+    }
+
     #[test]
     fn instances_are_found_and_slips_are_named() {
         let all = Catalogue::embedded();
