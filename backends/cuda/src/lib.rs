@@ -8,7 +8,7 @@
 //! grid and its parameters' bytes), `driver/` (the driver, through `cudarc`), `probe` (which devices there
 //! are), `program` (where a model lies in memory, and the launches of a step), `fit` (limits and memory, with
 //! reasons), `weights` (to the device), `inputs` (a batch as kernels read it), `rank` (a device of a model), `step` (the `Backend`),
-//! `platform`.
+//! `nvml` (how devices are), `platform`.
 //!
 //! # Invariants
 //! - A launch is plain data, made without a device.
@@ -19,6 +19,7 @@ mod fit;
 mod images;
 mod inputs;
 pub mod launch;
+mod nvml;
 mod platform;
 mod probe;
 mod program;
