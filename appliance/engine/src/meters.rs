@@ -127,7 +127,7 @@ meters! {
     DEVICE_TEMPERATURE Gauge "gimbal_device_temperature_celsius" "platform, device"
         "The device's temperature, where it tells one."
     DEVICE_ERRORS Counter "gimbal_device_errors_total" "platform, device"
-        "Errors the device has corrected or reported since it was started, where it counts them."
+        "Errors the device told of and could not correct since it was started, where it counts them."
     HTTP Counter "gimbal_http_responses_total" "route, status" "Responses, by route and status."
     CONNECTIONS Gauge "gimbal_http_connections" "" "Open connections."
     NOT_ACCEPTED Counter "gimbal_http_not_accepted_total" ""

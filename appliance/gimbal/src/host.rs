@@ -4,7 +4,7 @@
 //! is asked without any.
 
 use gimbal_hal::Host;
-use gimbal_machine::{Imds, Instance, Machine, Room};
+use gimbal_machine::{Imds, Machine, Room};
 
 /// The host as it is now.
 pub(crate) fn host() -> Host {
@@ -25,18 +25,6 @@ pub(crate) fn of(machine: &Machine) -> Host {
         memory_total_bytes: machine.memory_bytes().max(bytes),
         memory_bytes: bytes,
         memory_why: why,
-    }
-}
-
-/// An instance type as a host, as far as the catalogue knows it.
-pub(crate) fn of_instance(instance: &Instance) -> Host {
-    Host {
-        cpu: format!("{} ({})", instance.name, instance.processor),
-        features: Vec::new(),
-        cores: instance.vcpus,
-        memory_total_bytes: instance.memory_bytes,
-        memory_bytes: instance.memory_bytes,
-        memory_why: format!("of {}", instance.name),
     }
 }
 

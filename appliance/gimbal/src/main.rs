@@ -11,6 +11,7 @@ mod boot;
 mod bundle;
 mod cli;
 mod config;
+mod elsewhere;
 mod failure;
 mod folder;
 mod host;

@@ -63,8 +63,11 @@ impl Catalogue {
                     Maker::Nvidia => Vendor::Nvidia,
                     Maker::Neuron => Vendor::Neuron,
                 };
-                let memory_bytes = known.memory_mib << 20;
-                Some(Accelerators { vendor, kind: kind.clone(), count, memory_bytes })
+                if (vendor == Vendor::Nvidia) != known.gpu.is_some() {
+                    return Err(format!("{kind}: a GPU, and nothing else, has facts of one"));
+                }
+                let (memory_bytes, gpu) = (known.memory_mib << 20, known.gpu.clone());
+                Some(Accelerators { vendor, kind: kind.clone(), count, memory_bytes, gpu })
             }
             _ => return Err("accelerators need a kind and a count".to_owned()),
         };
@@ -210,6 +213,43 @@ mod tests {
                 needs_wide |= 8.0 * bound > ROWS_BUILT_IN;
             }
             assert_eq!(is_wide, needs_wide, "{}", family.name);
+        }
+    }
+
+    #[test]
+    fn every_gpu_has_what_a_plan_needs() {
+        for instance in Catalogue::embedded().instances() {
+            let Some(gpu) = instance.accelerators.as_ref().and_then(|a| a.gpu.as_ref()) else {
+                continue;
+            };
+            let name = &instance.name;
+            assert!(gpu.capability.value().is_some_and(|sm| (75..=120).contains(sm)), "{name}");
+            // The balance point: all GPUs of EC2 have between 100 and 450 FLOP a byte.
+            let rows = gpu.compute_bound_rows().expect("both are known");
+            assert!((100.0..450.0).contains(&rows), "{name}: {rows}");
+            let memory = instance.accelerators.as_ref().map_or(0, |a| a.memory_bytes) as f64;
+            let cuda = gpu.cuda_gib.value().map_or(memory, |gib| gib * f64::from(1 << 30));
+            assert!((0.9..=1.0).contains(&(cuda / memory)), "{name}: {cuda} of {memory}");
+            for source in [&gpu.capability.source, &gpu.cuda_gib.source, &gpu.memory_gb_s.source] {
+                assert!(source.len() > 10, "{name}");
+            }
+        }
+    }
+
+    /// The rule of `accelerators/cuda.yaml`.
+    #[test]
+    fn a_gpu_s_step_is_four_times_as_long_as_makes_it_compute_bound() {
+        let (_, text) = crate::accelerator_settings("cuda").expect("it has settings");
+        let value = |key: &str| {
+            let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(": "));
+            line.expect(key).parse::<f64>().expect(key)
+        };
+        let rows = value("max_rolling_batch_prefill_tokens");
+        assert!(value("max_rolling_batch_size") <= rows);
+        let gpus = Catalogue::embedded().instances().filter_map(|i| i.accelerators.as_ref());
+        for (kind, gpu) in gpus.filter_map(|found| Some((&found.kind, found.gpu.as_ref()?))) {
+            let bound = gpu.compute_bound_rows().expect("both are known");
+            assert!(rows >= 4.0 * bound, "{kind}: {bound} rows");
         }
     }
 

@@ -2,10 +2,10 @@
 
 use serde::Deserialize;
 
-use crate::Vendor;
+use crate::{Fact, Vendor};
 
 /// What an instance type has.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Instance {
     /// Its name, without SageMaker's `ml.`.
     pub name: String,
@@ -24,7 +24,7 @@ pub struct Instance {
 }
 
 /// Accelerators of an instance.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Accelerators {
     /// Who made them.
     pub vendor: Vendor,
@@ -34,6 +34,33 @@ pub struct Accelerators {
     pub count: u32,
     /// Memory of each.
     pub memory_bytes: u64,
+    /// What is known of each, where they are GPUs.
+    pub gpu: Option<Gpu>,
+}
+
+/// Facts of one GPU. Peaks: no program reaches them.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Gpu {
+    /// Compute capability: `86` is 8.6.
+    pub capability: Fact<u32>,
+    /// Memory that CUDA says it has, in GiB; the driver keeps the rest.
+    pub cuda_gib: Fact<f64>,
+    /// Memory bandwidth in GB/s.
+    pub memory_gb_s: Fact<f64>,
+    /// Dense products of f16, and from 8.0 on of bf16, in 10^12 FLOP/s.
+    pub f16_tflop_s: Fact<f64>,
+    /// Multiprocessors.
+    pub multiprocessors: Fact<u32>,
+}
+
+impl Gpu {
+    /// FLOP for each byte of its memory's bandwidth: from as many rows on a product of 16-bit weights is
+    /// bound by arithmetic, since a weight of 2 bytes costs a row 2 FLOP.
+    #[must_use]
+    pub fn compute_bound_rows(&self) -> Option<f64> {
+        Some(self.f16_tflop_s.value()? * 1e3 / self.memory_gb_s.value()?)
+    }
 }
 
 /// The catalogue as it is written.
@@ -50,6 +77,7 @@ pub(crate) struct Written {
 pub(crate) struct Kind {
     pub(crate) vendor: Maker,
     pub(crate) memory_mib: u64,
+    pub(crate) gpu: Option<Gpu>,
 }
 
 #[derive(Clone, Copy, Deserialize)]

@@ -8,8 +8,7 @@
 //! grid and its parameters' bytes), `driver/` (the driver, through `cudarc`), `probe` (which devices there
 //! are), `program` (where a model lies in memory, and the launches of a step), `fit` (limits and memory, with
 //! reasons), `quants` and `weights` (to the device), `inputs` and `draws` (a batch as kernels read it), `rank` (a device
-//! of a model), `step` (the `Backend`),
-//! `platform`.
+//! of a model), `step` (the `Backend`), `nvml` (how devices are), `platform`.
 //!
 //! # Invariants
 //! - A launch is plain data, made without a device.
@@ -21,6 +20,7 @@ mod fit;
 mod images;
 mod inputs;
 pub mod launch;
+mod nvml;
 mod platform;
 mod probe;
 mod program;

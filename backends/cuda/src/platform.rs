@@ -5,15 +5,15 @@
 use std::path::PathBuf;
 
 use gimbal_hal::{
-    Artifact, Class, DeviceError, DeviceInfo, Fit, Host, Platform, Probe, Profile, Seat, Servable,
-    Unfit,
+    Artifact, Class, DeviceError, DeviceInfo, Fit, Host, Platform, Probe, Profile, Reading, Seat,
+    Servable, Unfit,
 };
 
 use crate::driver::{self, Device};
-use crate::fit;
 use crate::probe::{self, NAME};
 use crate::rank::Rank;
 use crate::step::CudaBackend;
+use crate::{fit, nvml};
 
 /// NVIDIA GPUs.
 #[derive(Clone, Debug, Default)]
@@ -96,5 +96,9 @@ impl Platform for CudaPlatform {
             "device_memory_share",
             "libcuda",
         ]
+    }
+
+    fn readings(&self) -> Vec<Reading> {
+        nvml::readings(self.library.as_deref())
     }
 }

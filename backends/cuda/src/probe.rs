@@ -12,6 +12,9 @@ use crate::images::images;
 /// The platform's name.
 pub(crate) const NAME: &str = "cuda";
 
+/// Names the devices that NVIDIA's driver shows to a process, by number or UUID; all unless it is set.
+const VISIBLE: &str = "CUDA_VISIBLE_DEVICES";
+
 /// Loads the library and asks the driver; `set` is the setting `libcuda`.
 pub(crate) fn probe(set: Option<&Path>, _: &Host) -> Probe {
     match driver::load(set) {
@@ -23,9 +26,11 @@ pub(crate) fn probe(set: Option<&Path>, _: &Host) -> Probe {
         Ok(_) => {}
     }
     let count = match driver::init() {
-        Ok(0) => return Probe::Absent { why: "the driver knows no device".to_owned() },
+        Ok(0) => return Probe::Absent { why: hidden("the driver knows no device".to_owned()) },
         Ok(count) => count,
-        Err(why) if why.contains("CUDA_ERROR_NO_DEVICE") => return Probe::Absent { why },
+        Err(why) if why.contains("CUDA_ERROR_NO_DEVICE") => {
+            return Probe::Absent { why: hidden(why) };
+        }
         Err(why) => return Probe::Broken { why },
     };
     let (mut found, mut told) = (Vec::new(), Vec::new());
@@ -39,6 +44,14 @@ pub(crate) fn probe(set: Option<&Path>, _: &Host) -> Probe {
     match found.is_empty() {
         true => Probe::Broken { why: told.join("; ") },
         false => Probe::Found(found),
+    }
+}
+
+/// Why there is none, with what the driver has been told to hide.
+fn hidden(why: String) -> String {
+    match std::env::var(VISIBLE) {
+        Ok(list) => format!("{why}; {VISIBLE} = {list:?} hides all others from the driver"),
+        Err(_) => why,
     }
 }
 

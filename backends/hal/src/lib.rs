@@ -34,7 +34,9 @@ pub use error::DeviceError;
 pub use group::Group;
 pub use host::Host;
 pub use infer::{Infer, Port, Servable, Signature, Tensor, TensorData};
-pub use placement::{Batching, Claim, DeviceId, DeviceInfo, Fit, Kind, Placement, Seat, Unfit};
+pub use placement::{
+    Batching, Claim, DeviceId, DeviceInfo, Fit, Kind, Placement, Reads, Seat, Unfit,
+};
 pub use platform::{Class, DEVICE_SETTINGS, Packed, Platform, Probe, Reading, Tools};
 pub use profile::{Dtype, KvDtype, Profile, Quantize};
 pub use remote::{Remote, Told};

@@ -99,6 +99,16 @@ pub struct Batching {
     pub rows_max: Option<u32>,
 }
 
+/// Bytes that a step of single rows must read, whatever else it does: what an upper bound of its speed
+/// follows from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reads {
+    /// Weights of one copy, on all its devices together: each step reads them once.
+    pub weight_bytes: u64,
+    /// Keys and values of one token, over all layers.
+    pub kv_bytes_per_token: u64,
+}
+
 /// A promise made before a weight is read: how the model will run, and why so.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Fit {
@@ -108,6 +118,8 @@ pub struct Fit {
     pub claims: Vec<Claim>,
     /// How it is asked.
     pub kind: Kind,
+    /// What a step reads; `None` where nothing is computed.
+    pub reads: Option<Reads>,
     /// The profile it was made for.
     pub profile: Profile,
     /// One sentence for each decision, with its arithmetic.

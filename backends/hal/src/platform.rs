@@ -130,7 +130,7 @@ pub struct Reading {
     pub load: Option<f64>,
     /// Degrees Celsius.
     pub temperature: Option<f64>,
-    /// Errors that it has corrected or reported since it was started.
+    /// Errors that it told of and could not correct, since it was started.
     pub errors: Option<u64>,
 }
 

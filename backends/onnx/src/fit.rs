@@ -7,7 +7,7 @@ use gimbal_cpu::{
     BLOCK, BLOCK_TOKENS, HEAD_DIM_MAX, KernelChoice, LANES, Packing, TILE_QUERIES_MAX,
     packed_bytes, packed_type,
 };
-use gimbal_hal::{Claim, DeviceInfo, Fit, Kind, Placement, Profile, Unfit};
+use gimbal_hal::{Claim, DeviceInfo, Fit, Kind, Placement, Profile, Reads, Unfit};
 use gimbal_model::Model;
 use gimbal_model::fuse::{Fused, fuse};
 use gimbal_model::graph::{Graph, Op, State, WeightId};
@@ -73,6 +73,10 @@ pub(crate) fn fit(
         replicas: vec![Placement { devices: vec![device.clone()] }],
         claims: vec![Claim { device: device.id.clone(), bytes: fixed + kv_bytes }],
         kind: Kind::Generate(limits),
+        reads: Some(Reads {
+            weight_bytes: packed,
+            kv_bytes_per_token: profile.kv_dtype.bytes_per_token(&model.graph),
+        }),
         profile: profile.clone(),
         why,
     })

@@ -145,7 +145,7 @@ impl Platform for SimPlatform {
             format!("{blocks} KV blocks of {BLOCK_TOKENS} tokens, {each} hold one full context"),
         ];
         let (kind, profile) = (Kind::Generate(limits), profile.clone());
-        Ok(Fit { replicas, claims, kind, profile, why })
+        Ok(Fit { replicas, claims, kind, reads: None, profile, why })
     }
 
     fn open(&self, fit: &Fit, seat: Seat, artifact: &Artifact) -> Result<Servable, DeviceError> {

@@ -1,5 +1,7 @@
 //! `cargo xtask drivers`: NVIDIA's own libraries of the oldest drivers we serve with, from Debian.
 //!
+//! With `GIMBAL_TEST_BINARY` that binary looks for devices with each, too.
+//!
 //! Each must export every function in `backends/cuda/src/entry_points.txt`, and answer on a machine
 //! without a GPU as our probe expects. Nothing of theirs is shipped (their licence is not free), and no
 //! kernel is run: their compiler of PTX is another library, loaded with the first module.
@@ -25,6 +27,11 @@ const COMPONENT: &str = "non-free";
 /// of all that follows, and `NVML_ERROR_DRIVER_NOT_LOADED`, so `NVML_ERROR_UNINITIALIZED`.
 const CUDA_CODES: [i32; 2] = [100, 3];
 const NVML_CODES: [i32; 2] = [9, 1];
+
+/// Names a binary that looks for devices.
+const BINARY: &str = "GIMBAL_TEST_BINARY";
+/// What it says where there is none.
+const NO_DEVICE: [&str; 2] = ["\"Absent\"", "CUDA_ERROR_NO_DEVICE (100)"];
 
 /// A branch of the driver, and what it says of itself.
 struct Driver {
@@ -111,6 +118,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         let missing = missing.iter().flatten().map(|name| format!("{branch} exports no {name}"));
         problems.extend(missing);
         problems.extend(problem.map(|problem| format!("{branch}: {problem}")));
+        problems.extend(driver.probed()?.map(|problem| format!("{branch}: {problem}")));
     }
     ensure!(problems.is_empty(), "{}", problems.join("\n"));
     Ok(())
@@ -133,6 +141,21 @@ impl Driver {
         python.arg(root().join("tests/xtask/src/drivers/codes.py"));
         let said = command::output(python.arg(self.cuda.path()?).arg(self.nvml.path()?))?;
         self.judge(&said).with_context(|| format!("{}: the libraries answered {said}", self.branch))
+    }
+
+    /// What is wrong with what our binary says of it, where one is given.
+    fn probed(&self) -> anyhow::Result<Option<String>> {
+        let Some(binary) = std::env::var_os(BINARY) else { return Ok(None) };
+        if Path::new(MODULE).exists() {
+            return Ok(None);
+        }
+        let mut probe = Command::new(binary);
+        probe.args(["probe", "--json", "--platform", "cuda", "--libcuda"]).arg(self.cuda.path()?);
+        let output = probe.output().context(BINARY)?;
+        let said = String::from_utf8_lossy(&output.stdout);
+        let is_reason = output.status.success() && NO_DEVICE.iter().all(|word| said.contains(word));
+        let told = || String::from_utf8_lossy(&output.stderr).into_owned();
+        Ok((!is_reason).then(|| format!("gimbal probe: {}: {said}{}", output.status, told())))
     }
 
     /// Of two lines: the version and libcuda's codes, then NVML's.

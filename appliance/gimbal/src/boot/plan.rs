@@ -9,18 +9,20 @@ use std::time::Instant;
 
 use gimbal_engine::{Claimed, Ledger, Readings};
 use gimbal_hal::{
-    Artifact, Class, DEVICE_SETTINGS, DeviceInfo, Fit, Host, Packed, Platform, Probe, Profile,
-    Tools, Unfit,
+    Artifact, Class, DEVICE_SETTINGS, DeviceInfo, Fit, Packed, Platform, Probe, Profile, Tools,
+    Unfit,
 };
+use gimbal_machine::Instance;
 use gimbal_model::{Model, Text};
 use gimbal_settings::{Settings, Source};
 use tracing::{info, warn};
 
 use super::platforms::platforms;
-use super::probing::probe;
-use super::{fallback, millis};
+use super::probing::{planned, probe};
+use super::{Roofline, fallback, millis};
 use crate::cli;
 use crate::config::{ModelConfig, Process};
+use crate::elsewhere::Elsewhere;
 use crate::failure::Failure;
 use crate::folder::cache_problem;
 use crate::host::host;
@@ -29,8 +31,8 @@ use crate::host::host;
 pub(crate) struct Devices {
     process: Process,
     platforms: Vec<Arc<dyn Platform>>,
-    /// Another machine that is planned for; nothing but its processor is known.
-    elsewhere: Option<Host>,
+    /// Another machine that is planned for.
+    elsewhere: Option<Elsewhere>,
     ledger: Arc<Ledger>,
 }
 
@@ -72,8 +74,8 @@ impl Devices {
     ///
     /// # Errors
     /// As `here`.
-    pub(crate) fn of(process: &Process, host: Host) -> Result<Self, Failure> {
-        Ok(Self { elsewhere: Some(host), ..Self::here(process)? })
+    pub(crate) fn of(process: &Process, instance: &Instance) -> Result<Self, Failure> {
+        Ok(Self { elsewhere: Some(Elsewhere::of(instance)), ..Self::here(process)? })
     }
 
     /// Hands every platform to those who watch how devices are.
@@ -103,7 +105,7 @@ impl Devices {
         );
         let name = name.map(str::to_owned).or_else(|| ModelConfig::of(settings).name);
         let name = name.unwrap_or_else(|| artifact.file_name());
-        let mut passed: Vec<(String, NotHere)> = Vec::new();
+        let mut passed = self.unused();
         for platform in self.candidates() {
             if platform.class() == Class::Host {
                 fallback::check(&self.process, &passed, self.elsewhere.is_some())?;
@@ -115,7 +117,15 @@ impl Devices {
                 Ok((found, mut fit)) => {
                     fit.why.extend(meaningless(platform.as_ref(), &settings));
                     let claimed = Some(self.ledger.claim(&name, &fit.claims, &found));
-                    let told = |(platform, not): (String, NotHere)| (platform, not.why.to_string());
+                    let told = |(platform, not): (String, NotHere)| {
+                        let why = not.why.to_string();
+                        // What is not there is nothing to worry about.
+                        match not.is_there {
+                            true => warn!(platform, why, "passed over"),
+                            false => info!(platform, why, "passed over"),
+                        }
+                        (platform, why)
+                    };
                     let passed = passed.into_iter().map(told).collect();
                     let platform = Arc::clone(platform);
                     let process = self.process.clone();
@@ -164,14 +174,25 @@ impl Devices {
         self.candidates().map(of).collect()
     }
 
+    /// Another machine's accelerators that no platform computes on.
+    fn unused(&self) -> Vec<(String, NotHere)> {
+        let unused = self.elsewhere.as_ref().and_then(|other| other.unused.clone());
+        let told = unused.filter(|_| self.process.backend.is_none()).map(|(vendor, why)| {
+            (vendor.to_owned(), NotHere { why: Failure::unavailable(why), is_there: true })
+        });
+        told.into_iter().collect()
+    }
+
     /// The platform that was named, or all that are no simulation, the preferred first.
     fn candidates(&self) -> impl Iterator<Item = &Arc<dyn Platform>> {
         self.platforms.iter().filter(|platform| match &self.process.backend {
             Some(name) => platform.name() == name,
-            None => {
-                platform.class() != Class::Simulated
-                    && (self.elsewhere.is_none() || platform.class() == Class::Host)
-            }
+            None => match &self.elsewhere {
+                Some(other) if platform.class() == Class::Accelerator => {
+                    other.devices.iter().any(|device| device.platform == platform.name())
+                }
+                _ => platform.class() != Class::Simulated,
+            },
         })
     }
 
@@ -184,7 +205,7 @@ impl Devices {
         settings: &Settings,
     ) -> Result<(Vec<DeviceInfo>, Fit), NotHere> {
         let found = match &self.elsewhere {
-            Some(host) => platform.probe(host),
+            Some(elsewhere) => planned(platform, elsewhere, &self.process),
             None => probe(platform, &host(), &self.process),
         };
         match found {
@@ -269,9 +290,6 @@ pub(super) fn take_text(artifact: &mut Artifact) -> Text {
 impl Plan {
     /// Says in the log what was decided.
     fn tell(&self) {
-        for (platform, why) in &self.passed {
-            warn!(platform, why, "passed over");
-        }
         let devices = self.fit.replicas.iter().map(|placed| placed.devices.len()).sum::<usize>();
         let platform = self.platform.name();
         info!(model = self.name, platform, device = self.device(), devices, "device chosen");
@@ -296,8 +314,32 @@ impl Plan {
     /// One sentence for each decision.
     pub(crate) fn why(&self) -> Vec<String> {
         let on = format!("on {}: {} bytes in all", self.platform.name(), self.fit.bytes());
+        let ranks = self.fit.replicas.first().map_or(1, |placed| placed.devices.len());
+        let copies = self.fit.replicas.len();
+        let device =
+            format!("device = {}, copies = {copies}, ranks of each = {ranks}", self.device());
         let passed = self.passed.iter().map(|(name, why)| format!("not on {name}: {why}"));
-        std::iter::once(on).chain(passed).chain(self.fit.why.iter().cloned()).collect()
+        [on, device].into_iter().chain(passed).chain(self.fit.why.iter().cloned()).collect()
+    }
+
+    /// How it was fitted.
+    pub(crate) fn fit(&self) -> &Fit {
+        &self.fit
+    }
+
+    /// The platform's name.
+    pub(crate) fn platform(&self) -> &'static str {
+        self.platform.name()
+    }
+
+    /// Platforms that were asked before, and why each was passed over.
+    pub(crate) fn passed(&self) -> &[(String, String)] {
+        &self.passed
+    }
+
+    /// How fast it can be at best on a machine of that type, or why that is not known.
+    pub(crate) fn roofline(&self, instance: Option<&Instance>) -> Result<Roofline, String> {
+        Roofline::of(&self.fit, self.platform.class(), instance)
     }
 
     /// Writes the weights in the device's layout, if they are not there.
@@ -320,7 +362,7 @@ impl Plan {
     }
 
     /// The first device's name.
-    pub(super) fn device(&self) -> &str {
+    pub(crate) fn device(&self) -> &str {
         let first = self.fit.replicas.first().and_then(|placed| placed.devices.first());
         first.map_or("", |device| &device.name)
     }

@@ -11,6 +11,7 @@ use gimbal_hal::{Class, DeviceInfo, Host, Platform, Probe};
 
 use super::child;
 use crate::config::Process;
+use crate::elsewhere::Elsewhere;
 
 /// How long a vendor's library may look for devices.
 const PROBE_TIME: Duration = Duration::from_secs(10);
@@ -29,6 +30,21 @@ pub(crate) fn probe(platform: &dyn Platform, host: &Host, process: &Process) -> 
         Probe::Found(devices) => only(devices, platform.name(), &process.devices),
         none @ (Probe::Absent { .. } | Probe::Broken { .. }) => none,
     }
+}
+
+/// Another machine's devices, of which nobody is asked but the host's own platform; where some were asked
+/// for, exactly those.
+pub(crate) fn planned(platform: &dyn Platform, elsewhere: &Elsewhere, process: &Process) -> Probe {
+    if platform.class() != Class::Accelerator {
+        return platform.probe(&elsewhere.host);
+    }
+    let is_ours = |device: &&DeviceInfo| device.platform == platform.name();
+    let devices: Vec<DeviceInfo> = elsewhere.devices.iter().filter(is_ours).cloned().collect();
+    if devices.is_empty() {
+        let why = format!("{} has no device of {}", elsewhere.name, platform.name());
+        return Probe::Absent { why };
+    }
+    only(devices, platform.name(), &process.devices)
 }
 
 /// The devices that are named, all of which must be there. A number counts on every platform, an id on

@@ -1,8 +1,9 @@
 //! `gimbal doctor`: what would keep this machine from serving well, and what to do about it.
 //!
-//! Each check is a function of a [`Case`]. `hardware` looks at the machine alone, `serving` at what
-//! a server needs of it. Nothing is changed; the port is bound for a moment and the library loaded.
+//! Each check is a function of a [`Case`]. `hardware` looks at the machine alone, `gpus` at
+//! NVIDIA's, `serving` at what a server needs of it. Nothing is changed; the port is bound for a moment and the library loaded.
 
+mod gpus;
 mod hardware;
 mod serving;
 
@@ -12,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use clap::ArgMatches;
+use gimbal_hal::{Probe, Reading};
 use gimbal_machine::{Imds, Machine};
 #[cfg(test)]
 use gimbal_settings::Given;
@@ -19,9 +21,10 @@ use gimbal_settings::{Settings, Source};
 use serde_json::{Value, json};
 
 use super::layers::{self, Asked, Wanted};
-use crate::boot::{Devices, Plan};
+use crate::boot::{self, Devices, Plan};
 use crate::config::Process;
 use crate::failure::Failure;
+use crate::host::host;
 use crate::print;
 
 /// Looks at one thing.
@@ -38,6 +41,11 @@ const CHECKS: &[(&str, Check)] = &[
     ("huge_pages", hardware::huge_pages),
     ("clock", hardware::clock),
     ("accelerators", hardware::accelerators),
+    ("gpu_driver", gpus::driver),
+    ("gpu_container", gpus::container),
+    ("gpu_compiler", gpus::compiler),
+    ("gpu_errors", gpus::errors),
+    ("gpu_memory", gpus::memory),
     ("metadata", hardware::metadata),
     ("settings", serving::settings),
     ("ignored_variables", serving::ignored),
@@ -55,6 +63,9 @@ const CHECKS: &[(&str, Check)] = &[
 struct Case {
     machine: Machine,
     environment: BTreeMap<String, String>,
+    /// What the platform of NVIDIA's GPUs found, and how they are.
+    cuda: Probe,
+    readings: Vec<Reading>,
     now: SystemTime,
     /// As `serve` would have them; the defaults where they are refused.
     settings: Settings,
@@ -128,7 +139,9 @@ fn examine(matches: &ArgMatches) -> Result<Case, Failure> {
             (Asked { settings, models: Vec::new() }, Some(failure.to_string()))
         }
     };
-    let devices = Devices::here(&Process::of(&settings))?;
+    let process = Process::of(&settings);
+    let (cuda, readings) = gpus_here(&process)?;
+    let devices = Devices::here(&process)?;
     let mut plans = Vec::new();
     let planned = |Wanted { name, path, settings }: Wanted| {
         let is_named = !matches!(settings.entry("model").source, Source::Default(_));
@@ -148,7 +161,16 @@ fn examine(matches: &ArgMatches) -> Result<Case, Failure> {
     };
     let environment = std::env::vars_os().filter_map(text).collect();
     let now = SystemTime::now();
-    Ok(Case { machine, environment, now, settings, refused, models })
+    Ok(Case { machine, environment, cuda, readings, now, settings, refused, models })
+}
+
+/// What NVIDIA's driver tells, asked in a process of its own, and its management library, asked here.
+fn gpus_here(process: &Process) -> Result<(Probe, Vec<Reading>), Failure> {
+    let all = boot::platforms(process)?;
+    let Some(cuda) = all.iter().find(|platform| platform.name() == "cuda") else {
+        return Ok((Probe::Absent { why: "not asked".to_owned() }, Vec::new()));
+    };
+    Ok((boot::probe(cuda.as_ref(), &host(), process), cuda.readings()))
 }
 
 fn as_text(findings: &[(&str, Finding)]) -> String {
@@ -197,8 +219,10 @@ impl Case {
         let environment = pairs.collect();
         let settings = Settings::resolve(&Default::default(), &given).expect("they are right");
         let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
-        let models = Vec::new();
-        let case = Self { machine, environment, now, settings, refused: None, models };
+        let (models, readings) = (Vec::new(), Vec::new());
+        let cuda = Probe::Absent { why: "libcuda.so.1: not there".to_owned() };
+        let case =
+            Self { machine, environment, cuda, readings, now, settings, refused: None, models };
         (folder, case)
     }
 }

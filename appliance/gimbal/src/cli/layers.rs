@@ -48,17 +48,29 @@ pub(super) struct Asked {
 
 /// Resolves all settings. The setting `model` decides which folder's files count.
 pub(super) fn resolve(matches: &ArgMatches) -> Result<Asked, Failure> {
-    resolve_for(matches, Origin::Operator)
+    resolve_for(matches, Origin::Operator, instance(matches)?)
+}
+
+/// The same for a machine of that type.
+pub(super) fn resolve_on(
+    matches: &ArgMatches,
+    instance: Option<&Instance>,
+) -> Result<Asked, Failure> {
+    resolve_for(matches, Origin::Operator, instance)
 }
 
 /// The same for a command that only looks: what our own file in the working folder names is not
 /// loaded.
 pub(super) fn examine(matches: &ArgMatches) -> Result<Asked, Failure> {
-    resolve_for(matches, Origin::Examined)
+    resolve_for(matches, Origin::Examined, None)
 }
 
-fn resolve_for(matches: &ArgMatches, own: Origin) -> Result<Asked, Failure> {
-    let given = gather(matches, own)?;
+fn resolve_for(
+    matches: &ArgMatches,
+    own: Origin,
+    instance: Option<&Instance>,
+) -> Result<Asked, Failure> {
+    let given = gather(matches, own, instance)?;
     let settings = Settings::resolve(&facts(), &given)?;
     let names = models::named(matches, &given)?;
     let is_own = matches.get_one::<String>("config").is_none();
@@ -78,7 +90,11 @@ fn resolve_for(matches: &ArgMatches, own: Origin) -> Result<Asked, Failure> {
 }
 
 /// What was said beside a model: the same for all of them.
-fn gather(matches: &ArgMatches, own: Origin) -> Result<Given, Failure> {
+fn gather(
+    matches: &ArgMatches,
+    own: Origin,
+    instance: Option<&Instance>,
+) -> Result<Given, Failure> {
     let flags = TABLE.iter().filter_map(|setting| {
         let value = matches.get_many::<String>(setting.key)?.next_back()?;
         let is_named = setting.key == "model" && models::is_named(value);
@@ -91,7 +107,7 @@ fn gather(matches: &ArgMatches, own: Origin) -> Result<Given, Failure> {
         Some((name.into_string().ok()?, value.to_string_lossy().into_owned()))
     });
     let mut given = Given {
-        firmware: firmware(family(instance(matches)?)),
+        firmware: firmware(family(instance)),
         environment: environment.collect(),
         flags: flags.collect(),
         paths: PATHS,
@@ -173,11 +189,21 @@ fn machine() -> &'static Machine {
 /// The instance type that `--instance` names.
 pub(super) fn instance(matches: &ArgMatches) -> Result<Option<&'static Instance>, Failure> {
     let Ok(Some(name)) = matches.try_get_one::<String>("instance") else { return Ok(None) };
-    let found = Catalogue::embedded().instance(name).map_err(|nearest| {
+    known_instance("--instance", name).map(Some)
+}
+
+/// An instance type that a flag names.
+pub(super) fn known_instance(flag: &str, name: &str) -> Result<&'static Instance, Failure> {
+    Catalogue::embedded().instance(name).map_err(|nearest| {
         let hint = nearest.map(|n| format!("; did you mean {n}?")).unwrap_or_default();
-        Failure::usage(format!("--instance {name}: not in the catalogue{hint}"))
-    });
-    found.map(Some)
+        Failure::usage(format!("{flag} {name}: not in the catalogue{hint}"))
+    })
+}
+
+/// This machine's type, where the catalogue has it.
+pub(super) fn this_instance() -> Option<&'static Instance> {
+    let name = machine().identity.instance.as_deref()?;
+    Catalogue::embedded().instance(name).ok()
 }
 
 /// The family of an instance type, or of this machine.

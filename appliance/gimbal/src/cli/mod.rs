@@ -1,9 +1,10 @@
 //! The command line, made from the table of settings.
 //!
-//! Each command is a file: `serve`, `generate`, `plan`, `inspect`, `pack`, `import`, `probe`, `doctor`, `selftest`,
+//! Each command is a file: `serve`, `generate`, `plan` (`compare`: several machines), `inspect`, `pack`, `import`, `probe`, `doctor`, `selftest`,
 //! `bench`, `worker` (a device in a process of its own), `shell` (completions and manual pages), `notices` (licences); `layers` resolves settings.
 
 mod bench;
+mod compare;
 mod config_file;
 mod doctor;
 #[cfg(test)]

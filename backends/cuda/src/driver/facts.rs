@@ -9,7 +9,7 @@ use cudarc::driver::{DriverError, result, sys};
 pub(crate) struct Facts {
     /// Its name; an emulated one's begins with EMULATED.
     pub(crate) name: String,
-    /// `GPU-` and 32 digits: stable over restarts.
+    /// `GPU-`, or `MIG-` of a part of one, and 32 digits: stable over restarts.
     pub(crate) uuid: String,
     /// Compute capability.
     pub(crate) capability: [u32; 2],
@@ -43,9 +43,10 @@ pub(crate) fn facts(ordinal: u16) -> Result<Facts, DriverError> {
     };
     // SAFETY: the device was found.
     let memory = unsafe { result::device::total_mem(device) }?;
+    let name = result::device::get_name(device)?;
     Ok(Facts {
-        name: result::device::get_name(device)?,
-        uuid: uuid(result::device::get_uuid(device)?),
+        uuid: uuid(device, &name)?,
+        name,
         capability: [
             attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MAJOR)?,
             attribute(Attribute::CU_DEVICE_ATTRIBUTE_COMPUTE_CAPABILITY_MINOR)?,
@@ -56,9 +57,16 @@ pub(crate) fn facts(ordinal: u16) -> Result<Facts, DriverError> {
     })
 }
 
-/// As `nvidia-smi -L` has it.
-fn uuid(uuid: sys::CUuuid) -> String {
-    let mut text = "GPU-".to_owned();
+/// As `nvidia-smi -L` has it: of a part of a GPU (MIG) its own, not the GPU's.
+fn uuid(device: sys::CUdevice, name: &str) -> Result<String, DriverError> {
+    let mut uuid = sys::CUuuid { bytes: [0; 16] };
+    // SAFETY: there is room for the bytes; the device was found.
+    unsafe { sys::cuDeviceGetUuid_v2(&raw mut uuid, device) }.result()?;
+    Ok(uuid_text(name.contains(" MIG "), uuid))
+}
+
+fn uuid_text(is_part: bool, uuid: sys::CUuuid) -> String {
+    let mut text = if is_part { "MIG-" } else { "GPU-" }.to_owned();
     for (i, byte) in uuid.bytes.into_iter().enumerate() {
         if [4, 6, 8, 10].contains(&i) {
             text.push('-');

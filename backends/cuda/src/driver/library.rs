@@ -77,12 +77,19 @@ fn search() -> Result<(PathBuf, Library), Missing> {
         Ok(library) => return Ok((SONAME.into(), library)),
         Err(why) => why,
     };
-    match ELSEWHERE.map(Path::new).into_iter().find(|path| path.is_file()) {
-        Some(path) => {
-            open(path).map(|library| (path.to_owned(), library)).map_err(|why| unusable(path, why))
-        }
+    match elsewhere(Path::new("/")) {
+        Some(path) => match open(&path) {
+            Ok(library) => Ok((path, library)),
+            Err(why) => Err(unusable(&path, why)),
+        },
         None => Err(Missing::Nowhere { why: by_loader }),
     }
+}
+
+/// The first of the places that has it, below a root folder.
+fn elsewhere(root: &Path) -> Option<PathBuf> {
+    let places = ELSEWHERE.iter().map(|place| root.join(place.trim_start_matches('/')));
+    places.into_iter().find(|path| path.is_file())
 }
 
 fn unusable(path: &Path, why: String) -> Missing {
@@ -131,4 +138,23 @@ fn address(library: &Library, name: &str) -> Option<usize> {
     // SAFETY: the symbol is only looked at; nothing is called through it.
     let symbol = unsafe { library.get::<*const ()>(name.as_bytes()) };
     symbol.ok().map(|symbol| symbol.addr())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn containers_and_wsl_have_it_in_places_of_their_own() {
+        let root = std::env::temp_dir().join(format!("gimbal-libcuda-{}", std::process::id()));
+        assert_eq!(elsewhere(&root), None);
+        // The last first: one that is named before it then hides it.
+        for place in ELSEWHERE.iter().rev() {
+            let path = root.join(place.trim_start_matches('/'));
+            std::fs::create_dir_all(path.parent().expect("a folder")).expect("it can be made");
+            std::fs::write(&path, "").expect("it can be written");
+            assert_eq!(elsewhere(&root), Some(path));
+        }
+        std::fs::remove_dir_all(&root).expect("it was made here");
+    }
 }

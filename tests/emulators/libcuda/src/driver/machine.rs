@@ -39,6 +39,10 @@ pub(super) struct Machine {
     pub(super) busy_percent: Option<u32>,
     /// How warm devices are, if they tell.
     pub(super) celsius: Option<u32>,
+    /// Errors that memory could not correct, if devices tell.
+    pub(super) ecc_errors: Option<u64>,
+    /// Bytes of each device's memory that other processes have.
+    pub(super) others: u64,
     /// The manifest that says of which PTX a cubin was made; its path counts from this file's folder.
     pub(super) cubins: Option<PathBuf>,
     /// A file beside which each process keeps an account: `PATH.PID`, its path counts from this file's folder.
@@ -83,6 +87,8 @@ impl Default for Machine {
             workers: 0,
             busy_percent: None,
             celsius: None,
+            ecc_errors: None,
+            others: 0,
             cubins: None,
             account: None,
             fail: Vec::new(),
@@ -109,6 +115,9 @@ impl Machine {
         let machine: Self = toml::from_str(text).map_err(|error| error.to_string())?;
         if limits(machine.sm).is_none() {
             return Err(format!("sm = {}: not 75, 80, 86, 89, 90, 100, 103 or 120", machine.sm));
+        }
+        if machine.others > machine.memory {
+            return Err(format!("others = {}: more than memory", machine.others));
         }
         match machine.fail.iter().find(|f| f.at == 0 || Code::of(f.code).is_none_or(|c| c.0 == 0)) {
             Some(wrong) => {
@@ -190,6 +199,7 @@ mod tests {
             ("sm = 70", "sm = 70"),
             ("memroy = 1", "unknown field `memroy`"),
             ("order = \"random\"", "unknown variant"),
+            ("memory = 1\nothers = 2", "more than memory"),
             ("fail = [{ call = \"cuInit\", at = 0, code = 1 }]", "count from 1"),
             ("fail = [{ call = \"cuInit\", at = 1, code = 12345 }]", "must be known"),
             ("fail = [{ call = \"cuInit\", at = 1, code = 0 }]", "must be known"),

@@ -20,7 +20,7 @@ const FLAGS_ALLOC: u32 = 1 | 4;
 const FLAGS_REGISTER: u32 = 1 | 8;
 
 fn allocate(driver: &mut Driver, device: usize, bytes: usize) -> Result<u64, Code> {
-    let memory = driver.machine.memory;
+    let memory = driver.machine.memory - driver.machine.others;
     let device = &mut driver.devices[device];
     let used = device.used.checked_add(bytes as u64).filter(|used| *used <= memory);
     let used = used.ok_or(OUT_OF_MEMORY)?;
@@ -99,7 +99,8 @@ pub(super) extern "C" fn cuMemGetInfo_v2(free: Out<usize>, total: Out<usize>) ->
     call("cuMemGetInfo_v2", |driver| {
         let device = driver.current()?;
         let size = |bytes: u64| usize::try_from(bytes).map_err(|_| INVALID_VALUE);
-        free.put(size(driver.machine.memory - driver.devices[device].used)?)?;
+        let used = driver.machine.others + driver.devices[device].used;
+        free.put(size(driver.machine.memory - used)?)?;
         total.put(size(driver.machine.memory)?)
     })
 }

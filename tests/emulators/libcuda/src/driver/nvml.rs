@@ -148,7 +148,7 @@ pub(super) extern "C" fn nvmlDeviceGetCudaComputeCapability(
 #[unsafe(no_mangle)]
 pub(super) extern "C" fn nvmlDeviceGetMemoryInfo(handle: usize, to: Out<[u64; 3]>) -> Answer {
     tell(|driver| {
-        let used = driver.devices[device(driver, handle)?].used;
+        let used = driver.machine.others + driver.devices[device(driver, handle)?].used;
         let total = driver.machine.memory;
         put(&to, [total, total - used, used])
     })
@@ -177,5 +177,23 @@ pub(super) extern "C" fn nvmlDeviceGetTemperature(
             return Err(INVALID_ARGUMENT);
         }
         put(&to, driver.machine.celsius.ok_or(NOT_SUPPORTED)?)
+    })
+}
+
+/// Errors of all of a device's memory: of those that it could not correct (kind 1), since whenever.
+#[unsafe(no_mangle)]
+pub(super) extern "C" fn nvmlDeviceGetTotalEccErrors(
+    handle: usize,
+    kind: u32,
+    since: u32,
+    to: Out<u64>,
+) -> Answer {
+    tell(|driver| {
+        device(driver, handle)?;
+        if kind > 1 || since > 1 {
+            return Err(INVALID_ARGUMENT);
+        }
+        let errors = driver.machine.ecc_errors.ok_or(NOT_SUPPORTED)?;
+        put(&to, if kind == 1 { errors } else { 0 })
     })
 }

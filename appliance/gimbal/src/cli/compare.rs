@@ -1,0 +1,148 @@
+//! `gimbal plan --compare T1,T2`: one model on several instance types, a line each.
+//!
+//! Each is planned as `--instance` plans it; a type on which it does not run says why. Next: `plan.rs`.
+
+use clap::ArgMatches;
+use gimbal_machine::Instance;
+use gimbal_model::printable;
+use serde_json::{Value, json};
+
+use super::layers::{self, Wanted};
+use super::plan;
+use crate::boot::{Devices, Plan};
+use crate::config::Process;
+use crate::failure::Failure;
+use crate::print;
+
+/// Most types of a comparison: all of the catalogue, and as many again.
+const TYPES_MAX: usize = 1000;
+/// Columns of the table.
+const COLUMNS: [&str; 9] = [
+    "type",
+    "platform",
+    "device",
+    "copies × ranks",
+    "weights",
+    "KV tokens",
+    "tokens/s of 1",
+    "tokens/s of all",
+    "sequences",
+];
+
+/// One type's answer.
+struct Row {
+    instance: &'static Instance,
+    /// How it would run there, or why not.
+    plan: Result<Plan, Failure>,
+}
+
+/// Runs the command for the types that were named.
+///
+/// # Errors
+/// A type that is not in the catalogue, several models, or settings that are wrong.
+pub(super) fn run(matches: &ArgMatches, types: &[&str]) -> Result<(), Failure> {
+    if types.len() > TYPES_MAX {
+        let count = types.len();
+        return Err(Failure::usage(format!("--compare takes {TYPES_MAX} types, not {count}")));
+    }
+    let instances = types.iter().map(|name| layers::known_instance("--compare", name));
+    let instances = instances.collect::<Result<Vec<_>, _>>()?;
+    let rows = instances.into_iter().map(|instance| row(matches, instance));
+    let rows = rows.collect::<Result<Vec<Row>, Failure>>()?;
+    let text = match matches.get_flag("json") {
+        true => {
+            let compared: Vec<Value> = rows.iter().map(Row::json).collect();
+            format!("{:#}\n", json!({ "compared": compared }))
+        }
+        false => table(&rows),
+    };
+    let lines: Vec<_> = text.split('\n').map(printable).collect();
+    print::stdout(lines.join("\n"))
+}
+
+fn row(matches: &ArgMatches, instance: &'static Instance) -> Result<Row, Failure> {
+    let asked = layers::resolve_on(matches, Some(instance))?;
+    let [Wanted { name, path, settings }] = &asked.models[..] else {
+        return Err(Failure::usage("--compare takes one model: name its path"));
+    };
+    let devices = Devices::of(&Process::of(&asked.settings), instance)?;
+    Ok(Row { instance, plan: devices.plan(name.as_deref(), settings, path) })
+}
+
+impl Row {
+    fn json(&self) -> Value {
+        let name = &self.instance.name;
+        match &self.plan {
+            Err(why) => json!({ "type": name, "fits": false, "why": [why.to_string()] }),
+            Ok(plan) => {
+                let mut facts = plan::facts(plan, Some(self.instance));
+                facts["type"] = json!(name);
+                facts["fits"] = json!(true);
+                facts["why"] = json!(plan.why());
+                facts
+            }
+        }
+    }
+
+    fn cells(&self) -> [String; 9] {
+        let name = self.instance.name.clone();
+        let none = || "–".to_owned();
+        let Ok(plan) = &self.plan else {
+            let mut cells: [String; 9] = std::array::from_fn(|_| none());
+            cells[0] = name;
+            return cells;
+        };
+        let facts = plan::facts(plan, Some(self.instance));
+        let number = |value: &Value, digits: usize| match value.as_f64() {
+            Some(number) => format!("{number:.digits$}"),
+            None => "unknown".to_owned(),
+        };
+        let roofline = &facts["roofline"];
+        [
+            name,
+            plan.platform().to_owned(),
+            plan.device().to_owned(),
+            format!("{} × {}", facts["replicas"], facts["ranks"]),
+            facts["weight_bytes"].as_f64().map_or_else(none, |b| format!("{:.3} GB", b / 1e9)),
+            facts["kv_tokens"].to_string(),
+            number(&roofline["tokens_s_one"], 1),
+            number(&roofline["tokens_s_all"], 0),
+            facts["sequences"].to_string(),
+        ]
+    }
+
+    /// What the table has no column for.
+    fn notes(&self) -> Vec<String> {
+        let name = &self.instance.name;
+        match &self.plan {
+            Err(why) => vec![format!("{name}: {why}")],
+            Ok(plan) => {
+                let passed = plan.passed().iter();
+                let passed =
+                    passed.map(|(platform, why)| format!("{name}: not on {platform}: {why}"));
+                let unknown = plan.roofline(Some(self.instance)).err();
+                passed.chain(unknown.map(|why| format!("{name}: {why}"))).collect()
+            }
+        }
+    }
+}
+
+fn table(rows: &[Row]) -> String {
+    let mut lines = vec![COLUMNS.map(str::to_owned)];
+    lines.extend(rows.iter().map(Row::cells));
+    let wide = |i: usize| lines.iter().map(|cells| cells[i].chars().count()).max().unwrap_or(0);
+    let widths: [usize; 9] = std::array::from_fn(wide);
+    let mut text = String::new();
+    for cells in &lines {
+        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let line = padded.collect::<Vec<_>>().join("  ");
+        text += line.trim_end();
+        text += "\n";
+    }
+    text += "tokens/s are upper bounds of one copy by arithmetic (memory bandwidth ÷ what a step reads), \
+             not measured: gimbal plan --instance TYPE shows them\n";
+    for note in rows.iter().flat_map(Row::notes) {
+        text += &format!("{note}\n");
+    }
+    text
+}
