@@ -62,7 +62,7 @@ pub(crate) fn run(asked: &Asked, matches: &ArgMatches) -> Result<(), Failure> {
             Err(why) => format!("roofline = unknown: {why}"),
         };
         let why: Vec<String> = named.chain(plan.why()).chain([speed]).collect();
-        show(plan.settings(), matches, &why, Some(facts(&plan, instance)))?;
+        show(plan.settings(), matches, &why, Some(&facts(&plan, instance)))?;
         // What it claims counts for those after it.
         plans.push(plan);
     }
@@ -77,7 +77,8 @@ pub(super) fn facts(plan: &Plan, instance: Option<&Instance>) -> Value {
     let tokens = limits.map(|l| u64::from(l.kv.blocks) * u64::from(l.kv.block_tokens));
     let roofline = match plan.roofline(instance) {
         Ok(roofline) => json!({
-            "tokens": roofline.tokens, "tokens_s_one": roofline.one, "tokens_s_all": roofline.all,
+            "tokens_one": roofline.tokens_one, "tokens_each": roofline.tokens_each,
+            "tokens_s_one": roofline.one, "tokens_s_all": roofline.all,
             "is_compute_bound": roofline.is_compute_bound, "why": roofline.why,
         }),
         Err(why) => json!({ "tokens_s_one": null, "tokens_s_all": null, "why": why }),
@@ -97,7 +98,7 @@ fn show(
     settings: &Settings,
     matches: &ArgMatches,
     why: &[String],
-    fit: Option<Value>,
+    fit: Option<&Value>,
 ) -> Result<(), Failure> {
     let text = if let Some(key) = matches.get_one::<String>("explain") {
         explain(settings, key)?
@@ -149,7 +150,7 @@ fn table(settings: &Settings, why: &[String]) -> String {
     text + &format!("hash {}\n", settings.hash())
 }
 
-fn as_json(settings: &Settings, why: &[String], fit: Option<Value>) -> Value {
+fn as_json(settings: &Settings, why: &[String], fit: Option<&Value>) -> Value {
     let one = |(value, source): (String, String)| json!({ "value": value, "source": source });
     let entry = |(key, entry): (&str, &Entry)| {
         let overrode = entry.overrode.iter().map(|(v, s)| one((v.to_string(), s.to_string())));

@@ -78,7 +78,8 @@ pub(super) fn container(case: &Case) -> Finding {
             format!("run it with --gpus all, or with {DEVICES}=all and the toolkit as runtime"),
         );
     }
-    if !capabilities.is_empty() && !(has("compute") && has("utility")) {
+    let lacks = |word: &&str| !has(word);
+    if !capabilities.is_empty() && ["compute", "utility"].iter().any(lacks) {
         return warn(
             format!(
                 "{CAPABILITIES} = {capabilities:?}: libcuda comes with compute, readings with utility"
