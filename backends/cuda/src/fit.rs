@@ -3,12 +3,9 @@
 //! Decides from shapes and sizes alone: the program of `program.rs`, laid out at address 0, says what it
 //! takes. Next: `weights.rs`.
 
-use std::collections::HashSet;
-
 use gimbal_batch::{Kv, Limits, Prefill, Sampling, Shape};
 use gimbal_hal::{Claim, DeviceInfo, Dtype, Fit, Kind, KvDtype, Placement, Profile, Reads, Unfit};
 use gimbal_model::fuse::{Fused, fuse};
-use gimbal_model::graph::WeightId;
 use gimbal_model::weights::DType;
 use gimbal_model::{Model, Shards, ranks_possible, shard};
 
@@ -111,7 +108,7 @@ fn fit_ranks(
         replicas: placed,
         kind: Kind::Generate(limits),
         reads: Some(Reads {
-            weight_bytes: multiplied(model, fused),
+            weight_bytes: program.multiplied() * ranks as u64,
             kv_bytes_per_token: profile.kv_dtype.bytes_per_token(&model.graph),
         }),
         profile: profile.clone(),
@@ -157,13 +154,6 @@ pub(crate) fn promised(fit: &Fit, model: &Model) -> Result<Promised, String> {
     let shards = shard(&model.graph, &block, copy.devices.len())?;
     let (fused, kept) = (fuse(&model.graph)?, quants::of_model(model));
     Ok(Promised { fused, kept, shards, kind, sizes })
-}
-
-/// Bytes of all that is multiplied with, in 16 bits: of an embedding alone a step reads only rows.
-fn multiplied(model: &Model, fused: &[Fused]) -> u64 {
-    let distinct: HashSet<WeightId> = fused.iter().flat_map(Fused::matrices).collect();
-    let weights = distinct.into_iter().map(|id| &model.graph.weights[id.0]);
-    weights.map(|weight| 2 * (weight.out * weight.inp) as u64).sum()
 }
 
 fn op(what: String) -> Unfit {

@@ -21,8 +21,10 @@ struct Peak {
 /// An upper bound, of one copy of a model.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Roofline {
-    /// Tokens of each sequence.
-    pub(crate) tokens: u64,
+    /// Tokens of a sequence that is alone: the longest, so that machines can be compared.
+    pub(crate) tokens_one: u64,
+    /// Tokens of each, where all run: their share of the cache.
+    pub(crate) tokens_each: u64,
     /// Tokens a second of a sequence that is alone.
     pub(crate) one: f64,
     /// Sequences that run together.
@@ -57,11 +59,15 @@ impl Roofline {
     fn new(reads: Reads, limits: &Limits, peak: &Peak, [devices, copies]: [usize; 2]) -> Self {
         let sequences = limits.sequences_max;
         let room = u64::from(limits.kv.blocks) * u64::from(limits.kv.block_tokens);
-        let tokens = (room / u64::from(sequences.max(1))).min(limits.context_tokens_max.into());
-        let (weights, kv) = (reads.weight_bytes as f64, (tokens * reads.kv_bytes_per_token) as f64);
+        let longest = u64::from(limits.context_tokens_max);
+        let (tokens_one, tokens_each) =
+            (longest.min(room), longest.min(room / u64::from(sequences.max(1))));
+        let weights = reads.weight_bytes as f64;
+        let [kv_one, kv] =
+            [tokens_one, tokens_each].map(|tokens| (tokens * reads.kv_bytes_per_token) as f64);
         let bytes = peak.bytes * devices as f64;
         let count = f64::from(sequences);
-        let one = bytes / (weights + kv);
+        let one = bytes / (weights + kv_one);
         let by_memory = count * bytes / (weights + count * kv);
         // A weight of 2 bytes costs a row a product and an addition.
         let by_compute = peak.flops.map_or(f64::INFINITY, |flops| flops * devices as f64 / weights);
@@ -74,19 +80,24 @@ impl Roofline {
                 peak.flops.unwrap_or(0.0) * devices as f64 / 1e12
             )
         } else {
-            format!("{sequences} × {} ÷ ({} + {sequences} × {})", gb(bytes), gb(weights), gb(kv))
+            format!(
+                "{sequences} × {} ÷ ({} + {sequences} × {} of {tokens_each} tokens)",
+                gb(bytes),
+                gb(weights),
+                gb(kv)
+            )
         };
         let why = format!(
             "at most {one:.1} tokens/s of one sequence = {} GB/s ÷ ({} GB of weights + {} GB of its \
-             {tokens} tokens), {all:.0} of {sequences} together = {by}{}; an estimate by arithmetic, not measured \
+             {tokens_one} tokens), {all:.0} of {sequences} together = {by}{}; an estimate by arithmetic, not measured \
              ({})",
             gb(bytes),
             gb(weights),
-            gb(kv),
+            gb(kv_one),
             if copies > 1 { format!(", each of {copies} copies") } else { String::new() },
             peak.source
         );
-        Self { tokens, one, sequences, all, is_compute_bound, copies, why }
+        Self { tokens_one, tokens_each, one, sequences, all, is_compute_bound, copies, why }
     }
 }
 
@@ -168,12 +179,12 @@ mod tests {
         let t4 = peak_of("g4dn.xlarge", Class::Accelerator).expect("all is known");
         // 320 / (14 + 4096 × 131072 / 1e9) = 22.01.
         let few = Roofline::new(READS, &limits(4, 1024), &t4, [1, 1]);
-        assert_eq!((few.tokens, few.is_compute_bound), (4096, false));
+        assert_eq!((few.tokens_one, few.is_compute_bound), (4096, false));
         assert!((few.one - 22.012).abs() < 0.01, "{few:?}");
         assert!((few.all - 4.0 * 320.0 / (14.0 + 4.0 * 0.536_870_9)).abs() < 0.01, "{few:?}");
         // With hardly any tokens the weights are all there is, and 65e12 / 14e9 = 4643 is less.
         let many = Roofline::new(READS, &limits(512, 32), &t4, [1, 1]);
-        assert_eq!((many.tokens, many.is_compute_bound), (1, true));
+        assert_eq!((many.tokens_each, many.is_compute_bound), (1, true));
         assert!((many.all - 65e12 / 14e9).abs() < 1.0, "{many:?}");
         for word in ["320 GB/s", "14 GB of weights", "not measured", "data sheet"] {
             assert!(few.why.contains(word), "{}", few.why);

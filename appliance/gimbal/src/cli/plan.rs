@@ -77,7 +77,8 @@ pub(super) fn facts(plan: &Plan, instance: Option<&Instance>) -> Value {
     let tokens = limits.map(|l| u64::from(l.kv.blocks) * u64::from(l.kv.block_tokens));
     let roofline = match plan.roofline(instance) {
         Ok(roofline) => json!({
-            "tokens": roofline.tokens, "tokens_s_one": roofline.one, "tokens_s_all": roofline.all,
+            "tokens_one": roofline.tokens_one, "tokens_each": roofline.tokens_each,
+            "tokens_s_one": roofline.one, "tokens_s_all": roofline.all,
             "is_compute_bound": roofline.is_compute_bound, "why": roofline.why,
         }),
         Err(why) => json!({ "tokens_s_one": null, "tokens_s_all": null, "why": why }),

@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::nodes::{Block, Head, Nodes, Table};
+use super::nodes::{Block, Head, Matrix, Nodes, Table};
 use super::room::Room;
 use super::shape::{Bytes, Form, Placed, SLAB_ROWS, Sizes, Source, Work};
 use crate::launch::{Address, Type, Weights};
@@ -99,6 +99,15 @@ impl Program {
                 weight.out as u64 * weights.bytes_per_row(weight.inp as u64);
         }
         all
+    }
+
+    /// Bytes of all that a step multiplies with: of the embedding it reads rows only.
+    pub(crate) fn multiplied(&self) -> u64 {
+        let blocks = self.blocks.iter().flat_map(|block| match block {
+            Block::Attention(node) => [node.qkv, node.out],
+            Block::FeedForward(node) => [node.both, node.down],
+        });
+        blocks.chain([self.head.weight]).map(Matrix::bytes).sum()
     }
 
     /// Columns of the logits that this rank makes.

@@ -30,6 +30,15 @@ pub(super) struct Matrix {
 }
 
 impl Matrix {
+    /// What it takes, and what a product reads of it.
+    pub(super) fn bytes(self) -> u64 {
+        let (n, k) = (u64::from(self.n), u64::from(self.k));
+        n * match self.weights {
+            Weights::Same => k * ELEMENT,
+            weights => weights.bytes_per_row(k),
+        }
+    }
+
     /// The place of a weight whose rows are those from `row` on.
     fn place(self, weight: WeightId, row: u32, is_whole: bool) -> Placed {
         let Self { at, n, k, weights } = self;
