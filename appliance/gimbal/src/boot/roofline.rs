@@ -89,8 +89,8 @@ impl Roofline {
         };
         let why = format!(
             "at most {one:.1} tokens/s of one sequence = {} GB/s ÷ ({} GB of weights + {} GB of its \
-             {tokens_one} tokens), {all:.0} of {sequences} together = {by}{}; an estimate by arithmetic, not measured \
-             ({})",
+             {tokens_one} tokens), {all:.0} of {sequences} together = {by}{}; an estimate by \
+             arithmetic, not measured ({})",
             gb(bytes),
             gb(weights),
             gb(kv_one),
