@@ -150,7 +150,8 @@ impl Sampler {
         let any = |logits: &[f32]| argmax(logits).filter(|(_, l)| *l > f32::NEG_INFINITY);
         let best = any(logits).or_else(|| {
             // A grammar that has come to its end leaves nothing else.
-            ends.iter().for_each(|(end, logit)| logits[*end] = *logit);
+            // The first one's last: of an end that is named twice, the second saw none any more.
+            ends.iter().rev().for_each(|(end, logit)| logits[*end] = *logit);
             any(logits)
         });
         let Some((best, most)) = best else { return Err(RowFault::EmptyMask) };
