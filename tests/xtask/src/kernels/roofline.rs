@@ -15,9 +15,9 @@ struct Device {
     cores: f64,
 }
 
-/// **Source**: of T4, NVIDIA T4 data sheet; of A10G, 600 GB/s by Baseten's "A10 vs A10G", and its TFLOP/s from
-/// memory (A10: 31.2 of f32); of L4, L4 data sheet (f16: half of what it says with sparsity); of A100, A100
-/// 40 GB SXM data sheet; of H100, H100 SXM data sheet, f16 likewise halved.
+/// **Source**: NVIDIA's figures as others print them; no data sheet was opened. T4, A100 40 GB SXM: f16, f32 and
+/// bandwidth so; A10G: 600 GB/s by Baseten's "A10 vs A10G", its TFLOP/s are an A10's (31.2 of f32), from memory;
+/// L4 and H100 SXM: f16 half of what is said with sparsity, f32 from memory.
 const DEVICES: [Device; 5] = [
     Device { name: "T4", memory: 320.0, tensor: 65.0, cores: 8.1 },
     Device { name: "A10G", memory: 600.0, tensor: 70.0, cores: 31.2 },
