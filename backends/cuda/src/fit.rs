@@ -108,12 +108,20 @@ fn fit_ranks(
         replicas: placed,
         kind: Kind::Generate(limits),
         reads: Some(Reads {
+            weights: weights(model, fused),
             weight_bytes: program.multiplied() * ranks as u64,
             kv_bytes_per_token: profile.kv_dtype.bytes_per_token(&model.graph),
         }),
         profile: profile.clone(),
         why,
     })
+}
+
+/// How many weights are multiplied with.
+fn weights(model: &Model, fused: &[Fused]) -> u64 {
+    let ids = fused.iter().flat_map(Fused::matrices);
+    let weights = ids.map(|id| &model.graph.weights[id.0]);
+    weights.map(|weight| (weight.out * weight.inp) as u64).sum()
 }
 
 /// What the programs that `fit` promised are made of.

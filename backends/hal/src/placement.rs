@@ -103,7 +103,9 @@ pub struct Batching {
 /// follows from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reads {
-    /// Weights of one copy, on all its devices together: each step reads them once.
+    /// Weights that are multiplied with: each costs a row two operations.
+    pub weights: u64,
+    /// Their bytes, on all devices of one copy together: each step reads them once.
     pub weight_bytes: u64,
     /// Keys and values of one token, over all layers.
     pub kv_bytes_per_token: u64,

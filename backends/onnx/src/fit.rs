@@ -74,6 +74,7 @@ pub(crate) fn fit(
         claims: vec![Claim { device: device.id.clone(), bytes: fixed + kv_bytes }],
         kind: Kind::Generate(limits),
         reads: Some(Reads {
+            weights: fused.iter().flat_map(Fused::matrices).map(|id| elements(model, id)).sum(),
             weight_bytes: packed,
             kv_bytes_per_token: profile.kv_dtype.bytes_per_token(&model.graph),
         }),
@@ -194,6 +195,11 @@ fn looked_up_bytes(model: &Model, fused: &[Fused], profile: &Profile) -> u64 {
         (!packed.contains(&id) || !is_same).then_some(tensor.bytes.len() as u64)
     };
     tables.filter_map(bytes).sum()
+}
+
+fn elements(model: &Model, id: WeightId) -> u64 {
+    let weight = &model.graph.weights[id.0];
+    (weight.out * weight.inp) as u64
 }
 
 /// Bytes of activations for `rows` rows: about three f32 copies of the widest values.

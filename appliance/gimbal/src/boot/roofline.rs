@@ -69,8 +69,9 @@ impl Roofline {
         let count = f64::from(sequences);
         let one = bytes / (weights + kv_one);
         let by_memory = count * bytes / (weights + count * kv);
-        // A weight of 2 bytes costs a row a product and an addition.
-        let by_compute = peak.flops.map_or(f64::INFINITY, |flops| flops * devices as f64 / weights);
+        // A weight costs a row a product and an addition.
+        let flop = 2.0 * reads.weights as f64;
+        let by_compute = peak.flops.map_or(f64::INFINITY, |flops| flops * devices as f64 / flop);
         let all = by_memory.min(by_compute);
         let is_compute_bound = by_compute < by_memory;
         let gb = |bytes: f64| ((bytes / 1e6).round() / 1e3).to_string();
@@ -168,7 +169,8 @@ mod tests {
     }
 
     /// Seven billion weights in 16 bits, with 131072 bytes of keys and values a token.
-    const READS: Reads = Reads { weight_bytes: 14_000_000_000, kv_bytes_per_token: 131_072 };
+    const READS: Reads =
+        Reads { weights: 7_000_000_000, weight_bytes: 14_000_000_000, kv_bytes_per_token: 131_072 };
 
     fn peak_of(name: &str, class: Class) -> Result<Peak, String> {
         peak(Catalogue::embedded().instance(name).expect("a type"), class)
