@@ -57,7 +57,7 @@ pub(crate) fn facts(ordinal: u16) -> Result<Facts, DriverError> {
     })
 }
 
-/// As `nvidia-smi -L` has it: of a part of a GPU (MIG) its own, not the GPU's.
+/// As `nvidia-smi -L` has it. A `char` of C has a sign on some processors. of a part of a GPU (MIG) its own, not the GPU's.
 fn uuid(device: sys::CUdevice, name: &str) -> Result<String, DriverError> {
     let mut uuid = sys::CUuuid { bytes: [0; 16] };
     // SAFETY: there is room for the bytes; the device was found.
@@ -71,7 +71,7 @@ fn uuid_text(is_part: bool, uuid: sys::CUuuid) -> String {
         if [4, 6, 8, 10].contains(&i) {
             text.push('-');
         }
-        text += &format!("{:02x}", byte.cast_unsigned());
+        text += &format!("{:02x}", byte.to_ne_bytes()[0]);
     }
     text
 }
