@@ -313,7 +313,7 @@ mod tests {
             said.sort();
             said.dedup();
             // Of these several names mean the same.
-            let has_synonyms = ["backend", "tool_call_parser", "reasoning_parser"];
+            let has_synonyms = ["backend", "dtype", "tool_call_parser", "reasoning_parser"];
             let least = if has_synonyms.contains(&setting.key) { 2 } else { all };
             assert!(said.len() >= least, "{}", setting.key);
         }
