@@ -23,6 +23,11 @@ typedef long long i64;
 // Below any score, and finite: its difference to itself is 0.
 #define LEAST -1e30f
 
+// Of a token's word: it is the newest that was drawn in a slot.
+#define OF_SLOT 0x80000000u
+
+DEVICE u32 token_of(u32 word, const u32 *newest) { return word & OF_SLOT ? newest[word ^ OF_SLOT] : word; }
+
 // Sixteen bytes, read and written at once.
 struct alignas(16) Quad {
     u32 word[4];

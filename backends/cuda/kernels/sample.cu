@@ -32,23 +32,21 @@ struct Draw {
     // ln of min-p.
     float least;
     float repetition, presence, frequency;
-    // Where this row's pairs of token and times in the output begin, and how many there are.
+    // Where in `lists` this row's pairs of token and times in the output begin, and how many there are.
     u32 seen, seen_count;
     // The same of tokens that are held back.
     u32 ends, ends_count;
     // Its first word, or NONE; one bit a token.
     u32 mask, mask_words;
-    u32 is_scored, unused;
+    u32 is_scored;
+    // The slot whose newest token this becomes, or NONE; whether the one before it is an output not yet in `seen`.
+    u32 slot, adds_newest, unused;
 };
 
 struct Drawn {
     u32 token, fault;
     // Of the token, and ln Σ e^x of all logits where it is scored.
     float logit, log_sum;
-};
-
-struct Seen {
-    u32 token, outputs;
 };
 
 // What is kept: above a value, or of that value up to a column.
@@ -145,27 +143,38 @@ DEVICE float gumbel(u64 seed, u32 position, u32 token) {
     return -logf(is_upper ? -log1pf(-u) : -logf(u));
 }
 
-// The row's values as penalties, mask and ends leave them.
-DEVICE void change(float *to, const float *logits, const Draw &at, const Seen *seen, const u32 *ends,
-                   const u32 *masks, bool holds_ends, int vocab) {
+// A token's value that is so many times in the output.
+DEVICE void penalise(float *to, const Draw &at, u32 token, u32 outputs, int vocab) {
+    if (token >= (u32)vocab) return;
+    float x = to[token];
+    x = x > 0.0f ? x / at.repetition : x * at.repetition;
+    if (outputs > 0) x -= at.presence + at.frequency * (float)outputs;
+    to[token] = x;
+}
+
+// The row's values as penalties, mask and ends leave them; `newest` is a token that was seen beside the others, or
+// NONE.
+DEVICE void change(float *to, const float *logits, const Draw &at, const u32 *lists, u32 newest, bool holds_ends,
+                   int vocab, float (*room)[3]) {
     for_each_column(vocab, [&](int c) {
         u32 word = c / 32;
-        bool is_allowed = at.mask == NONE || (word < at.mask_words && masks[at.mask + word] >> c % 32 & 1);
+        bool is_allowed = at.mask == NONE || (word < at.mask_words && lists[at.mask + word] >> c % 32 & 1);
         to[c] = is_allowed ? logits[c] : -INFINITE;
     });
     __syncthreads();
+    float known[3] = {};
     for (u32 i = threadIdx.x; i < at.seen_count; i += blockDim.x) {
-        Seen one = seen[at.seen + i];
-        if (one.token >= (u32)vocab) continue;
-        float x = to[one.token];
-        x = x > 0.0f ? x / at.repetition : x * at.repetition;
-        if (one.outputs > 0) x -= at.presence + at.frequency * (float)one.outputs;
-        to[one.token] = x;
+        const u32 *pair = lists + at.seen + 2 * i;
+        bool is_newest = pair[0] == newest;
+        known[0] += is_newest ? 1.0f : 0.0f;
+        penalise(to, at, pair[0], pair[1] + is_newest, vocab);
     }
+    block_sums(known, room);
+    if (threadIdx.x == 0 && known[0] == 0.0f) penalise(to, at, newest, 1, vocab);
     __syncthreads();
     if (holds_ends)
         for (u32 i = threadIdx.x; i < at.ends_count; i += blockDim.x)
-            if (ends[at.ends + i] < (u32)vocab) to[ends[at.ends + i]] = -INFINITE;
+            if (lists[at.ends + i] < (u32)vocab) to[lists[at.ends + i]] = -INFINITE;
     __syncthreads();
 }
 
@@ -208,8 +217,8 @@ DEVICE u64 draw(const float *values, float most, u64 best, const Draw &at, int v
 }
 
 KERNEL __launch_bounds__(1024, 1)
-    sample(Drawn *drawn, const float *logits, float *work, const Draw *draws, const Seen *seen, const u32 *ends,
-           const u32 *masks, int vocab) {
+    sample(Drawn *drawn, const float *logits, float *work, const Draw *draws, const u32 *lists, u32 *newest,
+           int vocab) {
     __shared__ u64 room[WARP];
     __shared__ float sums[WARP][3];
     const Draw at = draws[blockIdx.x];
@@ -227,15 +236,17 @@ KERNEL __launch_bounds__(1024, 1)
         block_sums(sum, sums);
         log_sum = most + logf(sum[0]);
     }
+    u32 before = NONE;
     bool changes = at.seen_count > 0 || at.ends_count > 0 || at.mask != NONE;
     if (changes) {
-        change(own, row, at, seen, ends, masks, true, vocab);
+        before = at.adds_newest ? newest[at.slot] : NONE;
+        change(own, row, at, lists, before, true, vocab, sums);
         values = own;
     }
     u64 best = best_of(values, vocab, room);
     if (at.ends_count > 0 && best >> 32 == ordered(-INFINITE)) {
         // A grammar that has come to its end leaves nothing else.
-        change(own, row, at, seen, ends, masks, false, vocab);
+        change(own, row, at, lists, before, false, vocab, sums);
         best = best_of(values, vocab, room);
     }
     if (fault == 0 && best >> 32 == ordered(-INFINITE)) fault = EMPTY_MASK;
@@ -244,5 +255,7 @@ KERNEL __launch_bounds__(1024, 1)
     if (threadIdx.x == 0) {
         u32 token = fault ? NONE : column_of(best);
         drawn[blockIdx.x] = {token, fault, fault ? 0.0f : row[token], log_sum};
+        // Of a row at fault it is read once more, by a step that was queued before the host knew.
+        if (at.slot != NONE) newest[at.slot] = fault ? 0 : token;
     }
 }

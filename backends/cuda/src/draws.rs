@@ -1,46 +1,76 @@
 //! What rows draw by, as `kernels/sample.cu` reads it.
 //!
-//! Nothing is chosen here, and no history kept: that is the hal's sampler. Next: `step.rs`.
+//! Nothing is chosen here; histories are kept by the hal's sampler, and counted here. Next: `inputs.rs`.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
 
 use gimbal_batch::{SampleParams, TokenId, TokenMask};
 
 use crate::launch::Draw;
 
-/// Rows' parameters and what they point at, in words.
+/// A row whose token is drawn.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Row<'a> {
+    pub(crate) params: &'a SampleParams,
+    pub(crate) slot: u32,
+    /// In its sequence.
+    pub(crate) position: u32,
+    /// The slot's tokens up to the row; the row's own may be missing, if the device alone knows it.
+    pub(crate) history: &'a [TokenId],
+    /// How many of them are no output.
+    pub(crate) prompt: usize,
+    pub(crate) mask: Option<&'a TokenMask>,
+    /// Whether its token is the slot's newest; it is not where a guess follows.
+    pub(crate) is_newest: bool,
+}
+
+/// Rows' parameters and the lists they point at, in words.
 #[derive(Debug, Default)]
 pub(crate) struct Draws {
-    pub(crate) draws: Vec<u32>,
-    pub(crate) seen: Vec<u32>,
-    pub(crate) ends: Vec<u32>,
-    pub(crate) masks: Vec<u32>,
+    pub(crate) rows: Vec<u32>,
+    pub(crate) lists: Vec<u32>,
+    /// By slot, of those with penalties.
+    seen: HashMap<u32, Seen>,
+}
+
+/// How often each token of a history is in the output.
+#[derive(Debug, Default)]
+struct Seen {
+    tokens: Vec<TokenId>,
+    prompt: usize,
+    /// Of token and count, one behind the other.
+    pairs: Vec<u32>,
+    /// Where a token's count is.
+    places: HashMap<TokenId, usize>,
 }
 
 impl Draws {
-    /// A row behind `history`, the first `prompt` tokens of which are no output.
-    pub(crate) fn add(
-        &mut self,
-        params: &SampleParams,
-        (history, prompt): (&[TokenId], usize),
-        mask: Option<&TokenMask>,
-    ) {
-        let first = |words: &Vec<u32>| small(words.len());
-        let (seen, ends, masks) = (first(&self.seen) / 2, first(&self.ends), first(&self.masks));
-        if params.has_penalties() {
-            let mut counts = BTreeMap::new();
-            for (i, id) in history.iter().enumerate() {
-                *counts.entry(id.get()).or_default() += u32::from(i >= prompt);
+    pub(crate) fn clear(&mut self) {
+        self.rows.clear();
+        self.lists.clear();
+    }
+
+    pub(crate) fn add(&mut self, row: Row<'_>) {
+        let Row { params, slot, position, history, prompt, mask, is_newest } = row;
+        let outputs = (position as usize + 1).saturating_sub(prompt);
+        let has_penalties = params.has_penalties();
+        let seen = list(&mut self.lists, |lists| {
+            if has_penalties {
+                let seen = self.seen.entry(slot).or_default();
+                seen.count(history, prompt);
+                lists.extend_from_slice(&seen.pairs);
             }
-            self.seen.extend(counts.into_iter().flat_map(|(id, count): (u32, u32)| [id, count]));
-        }
-        if history.len().saturating_sub(prompt) < params.min_tokens as usize {
-            self.ends.extend(params.ends.iter().map(|id| id.get()));
-        }
-        self.masks.extend(mask.iter().flat_map(|mask| mask.0.iter()));
+        });
+        let ends = list(&mut self.lists, |lists| {
+            if outputs < params.min_tokens as usize {
+                lists.extend(params.ends.iter().map(|id| id.get()));
+            }
+        });
+        let words = mask.map_or(&[][..], |mask| &mask.0);
+        let words = list(&mut self.lists, |lists| lists.extend_from_slice(words));
         let draw = Draw {
             seed: params.seed,
-            position: small(history.len().saturating_sub(1)),
+            position,
             temperature: params.temperature,
             top_k: params.top_k,
             top_p: params.top_p,
@@ -48,16 +78,41 @@ impl Draws {
             repetition: params.repetition_penalty,
             presence: params.presence_penalty,
             frequency: params.frequency_penalty,
-            seen: [seen, first(&self.seen) / 2 - seen],
-            ends: [ends, first(&self.ends) - ends],
-            mask: mask.map(|_| [masks, first(&self.masks) - masks]),
+            seen: [seen[0], seen[1] / 2],
+            ends,
+            mask: mask.map(|_| words),
             is_scored: params.logprobs.is_some(),
+            slot: is_newest.then_some(slot),
+            adds_newest: has_penalties && history.len() <= position as usize,
         };
-        self.draws.extend(draw.words());
+        self.rows.extend(draw.words());
     }
 }
 
-/// Rows of a step, tokens of a sequence and words of masks are far fewer.
-fn small(n: usize) -> u32 {
-    u32::try_from(n).unwrap_or(u32::MAX)
+/// Where a list begins, and its words.
+fn list(lists: &mut Vec<u32>, add: impl FnOnce(&mut Vec<u32>)) -> [u32; 2] {
+    let first = lists.len();
+    add(lists);
+    // What is longer than there is room for is not drawn on the device.
+    [first, lists.len() - first].map(|n| u32::try_from(n).unwrap_or(u32::MAX))
+}
+
+impl Seen {
+    /// Counts what is new in a history, or all of it where it is another one.
+    fn count(&mut self, history: &[TokenId], prompt: usize) {
+        if prompt != self.prompt || !history.starts_with(&self.tokens) {
+            self.tokens.clear();
+            self.pairs.clear();
+            self.places.clear();
+            self.prompt = prompt;
+        }
+        for (i, id) in history.iter().enumerate().skip(self.tokens.len()) {
+            let at = *self.places.entry(*id).or_insert_with(|| {
+                self.pairs.extend([id.get(), 0]);
+                self.pairs.len() - 1
+            });
+            self.pairs[at] += u32::from(i >= prompt);
+            self.tokens.push(*id);
+        }
+    }
 }

@@ -13,6 +13,7 @@ use crate::launch::{Type, Weights};
 use crate::probe::NAME;
 use crate::program::{BLOCK_TOKENS, Bytes, Program, Sizes, Source};
 use crate::quants;
+use crate::rank::DEPTH;
 
 /// What a context, our modules and the driver's own buffers take beside what is allocated. Not measured on
 /// a device: NVIDIA's tools show 250 to 500 MB of an idle context.
@@ -97,7 +98,8 @@ fn fit_ranks(
         vocab: u32::try_from(model.graph.vocab()).unwrap_or(u32::MAX),
         adapters_max: 0,
         inject_width: 0,
-        depth: 1,
+        // Tokens of several ranks are chosen by the host.
+        depth: if ranks == 1 { u32::try_from(DEPTH).unwrap_or(1) } else { 1 },
         sampling: Sampling::HOST,
         // Few rows and many are multiplied by kernels that add in other orders.
         batch_invariant: false,

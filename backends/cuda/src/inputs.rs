@@ -1,11 +1,12 @@
 //! A batch as the kernels read it: one array of words for each step.
 //!
 //! Rows of sequences that have one row come first, so that one launch of the split kernel computes them.
-//! Next: `step.rs`.
+//! Next: `rank.rs`.
 
-use gimbal_batch::{Batch, Part, TokenId};
+use gimbal_batch::{Batch, Part};
 
-use crate::launch::{SPLIT, Tile};
+use crate::draws::Draws;
+use crate::launch::{Draw, SPLIT, Tile};
 use crate::program::{BLOCK_TOKENS, Program, Shape};
 
 /// Where the key and value of a padded row go: nowhere.
@@ -24,9 +25,16 @@ pub(crate) struct Inputs {
 }
 
 impl Inputs {
-    /// Reads a legal batch whose rows have these tokens. One of single rows alone is padded to one of a few
-    /// shapes, so that its launches can be recorded: true if it was.
-    pub(crate) fn read(&mut self, program: &Program, batch: &Batch, ids: &[TokenId]) -> bool {
+    /// Reads a legal batch whose rows have these tokens' words; `draws` are its outputs', where the device draws
+    /// tokens. A batch of single rows alone is padded to one of a few shapes, so that its launches can be
+    /// recorded: true if it was.
+    pub(crate) fn read(
+        &mut self,
+        program: &Program,
+        batch: &Batch,
+        ids: &[u32],
+        draws: Option<&Draws>,
+    ) -> bool {
         self.sort(batch);
         let singles = self.parts.iter().filter(|(part, _)| part.rows == 1).count();
         let tile = program.tile_rows();
@@ -42,12 +50,16 @@ impl Inputs {
             splits: longest.div_ceil(SPLIT),
             tiles: parts.skip(singles).map(|part| part.rows.div_ceil(tile)).sum(),
             outputs: count(batch.outputs.len()),
+            is_drawn: draws.is_some(),
         };
         let is_padded = self.shape.tiles == 0 && self.shape.outputs == self.shape.rows;
         if is_padded {
             self.shape = self.shape.padded(program.sizes);
         }
         self.fill(batch, ids, tile);
+        if let Some(draws) = draws {
+            self.add(draws);
+        }
         is_padded
     }
 
@@ -76,12 +88,23 @@ impl Inputs {
         }
     }
 
-    fn fill(&mut self, batch: &Batch, ids: &[TokenId], tile: u32) {
+    /// What outputs are drawn by, padded ones too, and the lists behind it.
+    fn add(&mut self, draws: &Draws) {
+        let [first, end] = [7, 8].map(|i| self.shape.places()[i] as usize);
+        let (own, padding) = self.words[first..end].split_at_mut(draws.rows.len());
+        own.copy_from_slice(&draws.rows);
+        for words in padding.chunks_exact_mut(Draw::WORDS) {
+            words.copy_from_slice(&Draw::PADDING.words());
+        }
+        self.words.extend_from_slice(&draws.lists);
+    }
+
+    fn fill(&mut self, batch: &Batch, ids: &[u32], tile: u32) {
         let at = self.shape.places().map(|place| place as usize);
         let stride = self.shape.stride as usize;
         let words = &mut self.words;
         words.clear();
-        words.resize(at[7], 0);
+        words.resize(at[8], 0);
         // A padded row reads token 0 at position 0, keeps nothing, and sees no token.
         words[at[2]..at[3]].fill(NO_CELL);
         let (mut place, mut tiles) = (0_usize, at[6]);
@@ -94,7 +117,7 @@ impl Inputs {
             for i in 0..part.rows {
                 let position = part.start + i;
                 let block = table[(position / BLOCK_TOKENS) as usize].0;
-                words[at[0] + place] = ids[(first + i) as usize].get();
+                words[at[0] + place] = ids[(first + i) as usize];
                 words[at[1] + place] = position;
                 words[at[2] + place] = block * BLOCK_TOKENS + position % BLOCK_TOKENS;
                 place += 1;

@@ -9,22 +9,27 @@ use gimbal_hal::DeviceError;
 use gimbal_model::{Model, Shards};
 
 use crate::driver::{Device, Event, Graph, Memory, Pinned};
-use crate::launch::Launch;
+use crate::launch::{Drawn, Launch};
 use crate::program::{Program, SLAB_ROWS, Shape, Stages};
 use crate::weights::upload;
+
+/// Steps that may be queued: one runs while the host makes the next.
+pub(crate) const DEPTH: usize = 2;
 
 /// One of the devices that hold a model.
 #[derive(Debug)]
 pub(crate) struct Rank {
     program: Program,
-    /// The step's words, as the device copies them.
-    words: Pinned<u32>,
-    /// A slab of logits, as the device leaves them.
+    /// Of each queued step the words, as the device copies them.
+    words: [Pinned<u32>; DEPTH],
+    /// Of each the tokens, as the device leaves them.
+    drawn: [Pinned<u32>; DEPTH],
+    /// Of each: its answers are there.
+    done: [Event; DEPTH],
+    /// A slab of logits, as the device leaves them: of the step whose tokens the host chooses.
     logits: Pinned<f32>,
-    /// Launches by the shape of their step, logits of the first slab included.
+    /// Launches by the shape of their step.
     graphs: HashMap<Shape, Graph>,
-    /// The step's logits are there.
-    done: Event,
     /// This rank's part is with all others.
     sent: Event,
     _memory: Memory,
@@ -52,10 +57,11 @@ impl Rank {
         upload(&device, model, shards, &program)?;
         let slab = SLAB_ROWS * program.vocab();
         Ok(Self {
-            words: device.pinned(program.sizes.words_max() as usize)?,
+            words: each(|| device.pinned(program.words_max()[0] as usize))?,
+            drawn: each(|| device.pinned(program.sizes.rows as usize * Drawn::WORDS))?,
+            done: each(|| device.event())?,
             logits: device.pinned(slab as usize)?,
             graphs: HashMap::new(),
-            done: device.event()?,
             sent: device.event()?,
             program,
             _memory: memory,
@@ -67,12 +73,13 @@ impl Rank {
         &self.program
     }
 
-    /// Queues the step's words; the ones before were read when their step was collected.
-    pub(crate) fn queue_words(&mut self, words: &[u32]) -> Result<(), DeviceError> {
-        self.words[..words.len()].copy_from_slice(words);
+    /// Queues the words of the step at one of `DEPTH` places; those before were read when their step was collected.
+    pub(crate) fn queue_words(&mut self, place: usize, words: &[u32]) -> Result<(), DeviceError> {
+        let pinned = &mut self.words[place][..words.len()];
+        pinned.copy_from_slice(words);
         self.device.bind()?;
         // SAFETY: the words are not written to before the step was collected, and outlive the stream.
-        unsafe { self.device.copy_in(self.program.inputs, &self.words[..words.len()]) }
+        unsafe { self.device.copy_in(self.program.inputs, pinned) }
     }
 
     /// Queues the launches of a shape that were recorded, or records them first.
@@ -80,7 +87,8 @@ impl Rank {
         if !self.graphs.contains_key(&shape) {
             let graph = self.device.capture(|| {
                 self.run_all(&self.program.body(shape))?;
-                self.run_all(&self.program.head(shape, 0..shape.outputs.min(SLAB_ROWS)))
+                let mut slabs = Program::slabs(shape);
+                slabs.try_for_each(|slab| self.run_all(&self.program.head(shape, slab)))
             })?;
             self.graphs.insert(shape, graph);
         }
@@ -130,20 +138,37 @@ impl Rank {
         self.device.wait_for(&other.sent)
     }
 
-    /// Queues the copy of a slab's logits to the host, and marks the step's end.
-    pub(crate) fn queue_logits(&mut self, outputs: usize) -> Result<(), DeviceError> {
+    /// Queues the copy of a slab's logits to the host, and marks the end of the step at a place.
+    pub(crate) fn queue_logits(&mut self, place: usize, outputs: usize) -> Result<(), DeviceError> {
         self.device.bind()?;
         let count = outputs * self.program.vocab() as usize;
         if count > 0 {
             // SAFETY: nobody reads the logits before `done` was passed, and they outlive the stream.
             unsafe { self.device.copy_out(self.program.logits, &mut self.logits[..count]) }?;
         }
-        self.done.record()
+        self.done[place].record()
     }
 
-    /// Waits until the logits are there; false if they are not within the time.
-    pub(crate) fn wait(&self, timeout: Duration) -> Result<bool, DeviceError> {
-        self.done.wait(timeout)
+    /// The same of the tokens of all outputs.
+    pub(crate) fn queue_drawn(&mut self, place: usize, outputs: usize) -> Result<(), DeviceError> {
+        self.device.bind()?;
+        if outputs > 0 {
+            let drawn = &mut self.drawn[place][..outputs * Drawn::WORDS];
+            // SAFETY: nobody reads them before `done` was passed, and they outlive the stream.
+            unsafe { self.device.copy_out(self.program.choice.drawn, drawn) }?;
+        }
+        self.done[place].record()
+    }
+
+    /// Waits until the step at a place has come to its end; false if it has not within the time.
+    pub(crate) fn wait(&self, place: usize, timeout: Duration) -> Result<bool, DeviceError> {
+        self.done[place].wait(timeout)
+    }
+
+    /// What was drawn for the outputs of the step at a place, after `wait`.
+    pub(crate) fn drawn(&self, place: usize) -> impl Iterator<Item = Drawn> {
+        let words = self.drawn[place].as_chunks::<{ Drawn::WORDS }>().0;
+        words.iter().copied().map(Drawn::read)
     }
 
     /// The slab's logits, `[outputs, columns]`, after `wait`.
@@ -155,4 +180,9 @@ impl Rank {
     pub(crate) fn settle(&self) {
         let _ = self.device.settle();
     }
+}
+
+/// One for each step that may be queued.
+fn each<T>(make: impl Fn() -> Result<T, DeviceError>) -> Result<[T; DEPTH], DeviceError> {
+    Ok([make()?, make()?])
 }

@@ -53,6 +53,14 @@ impl Sampler {
     /// # Panics
     /// If `Token::Last` stands where no token was sampled: a bug of the caller.
     pub fn begin(&mut self, batch: &Batch, ids: &mut Vec<TokenId>) {
+        ids.clear();
+        let known = |id: Option<TokenId>| id.expect("a token was sampled where `Last` stands");
+        self.begin_ahead(batch, |_, id| ids.push(known(id)));
+    }
+
+    /// As `begin`, of a device that samples and whose last step may not have been collected: tells of each row
+    /// its slot and token id, `None` where the device alone knows it.
+    pub fn begin_ahead(&mut self, batch: &Batch, mut tell: impl FnMut(SeqSlot, Option<TokenId>)) {
         for slot in &batch.closes {
             self.slots[slot.0 as usize] = Slot::default();
         }
@@ -63,21 +71,38 @@ impl Sampler {
             slot.prompt = open.prompt as usize;
             slot.params = open.params.clone();
         }
-        ids.clear();
+        let mut row = 0;
         for part in &batch.parts {
             let tokens = &mut self.slots[part.slot.0 as usize].tokens;
             for i in 0..part.rows {
                 let position = (part.start + i) as usize;
-                match batch.tokens[ids.len()] {
+                match batch.tokens[row] {
                     Token::Id(id) => {
                         assert!(position <= tokens.len(), "rows continue the slot's history");
                         tokens.truncate(position);
                         tokens.push(id);
-                        ids.push(id);
+                        tell(part.slot, Some(id));
                     }
-                    Token::Last => ids.push(tokens[position]),
+                    Token::Last => tell(part.slot, tokens.get(position).copied()),
                 }
+                row += 1;
             }
+        }
+    }
+
+    /// A slot's tokens as far as they are known, how many of them are the prompt, and how it samples.
+    #[must_use]
+    pub fn history(&self, slot: SeqSlot) -> (&[TokenId], usize, &Arc<SampleParams>) {
+        let slot = &self.slots[slot.0 as usize];
+        (&slot.tokens, slot.prompt, &slot.params)
+    }
+
+    /// Tells what a device has sampled behind the row at `position`. Behind a row that is not the newest, as after
+    /// a fault, it is not kept.
+    pub fn tell(&mut self, slot: SeqSlot, position: u32, token: TokenId) {
+        let tokens = &mut self.slots[slot.0 as usize].tokens;
+        if tokens.len() == position as usize + 1 {
+            tokens.push(token);
         }
     }
 

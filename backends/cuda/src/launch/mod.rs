@@ -9,7 +9,7 @@ mod sample;
 pub use attend::{Attend, Cache, SPLIT, Tile, decode, merge, prefill, tile_rows};
 pub use linear::{Output, Weights, linear};
 pub use rows::{
-    Norm, Rope, argmax, embed, gelu_mul, reduce, reduce_add, rms_norm, rms_norm_add,
+    Norm, Rope, argmax, embed, gelu_mul, of_slot, reduce, reduce_add, rms_norm, rms_norm_add,
     rms_norm_groups, rope_kv_write, round, silu_mul,
 };
 pub use sample::{Choices, Draw, Drawn, Fault, sample};

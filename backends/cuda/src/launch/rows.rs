@@ -5,19 +5,25 @@ use super::{Address, Launch, Type, Weights};
 /// Threads of a block that works on a row.
 const THREADS: u32 = 256;
 
-/// `kernels/embed.cu`, or of a table in blocks `kernels/quant_embed.cu`.
+/// `kernels/embed.cu`, or of a table in blocks `kernels/quant_embed.cu`. An id may be [`of_slot`].
 #[must_use]
 pub fn embed(
     kind: Type,
     weights: Weights,
-    [out, table, ids]: [Address; 3],
+    [out, table, ids, newest]: [Address; 4],
     scale: f32,
     [rows, vocab, hidden]: [u32; 3],
 ) -> Launch {
     let name = if weights == Weights::Same { kind.name() } else { weights.name() };
     let launch = Launch::new(format!("embed_{name}"), [rows, 1, 1], THREADS);
-    let launch = launch.at(out).at(table).at(ids).float(scale);
+    let launch = launch.at(out).at(table).at(ids).at(newest).float(scale);
     if weights == Weights::Same { launch.int(hidden) } else { launch.int(vocab).int(hidden) }
+}
+
+/// The word of a token that is the newest of a slot.
+#[must_use]
+pub const fn of_slot(slot: u32) -> u32 {
+    slot | 1 << 31
 }
 
 /// A norm's weight and epsilon.

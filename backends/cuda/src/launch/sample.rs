@@ -4,7 +4,7 @@ use super::{Address, Launch};
 
 /// Threads of a block: one to a row, whose passes wait for memory.
 const THREADS: u32 = 1024;
-/// Where a row has no mask.
+/// Where a row has no mask, or no slot.
 const NONE: u32 = u32::MAX;
 
 /// A row's parameters, as the kernel reads them.
@@ -28,7 +28,8 @@ pub struct Draw {
     pub presence: f32,
     /// The same for each time.
     pub frequency: f32,
-    /// Where the row's pairs of token and times in the output begin, and how many there are; each token once.
+    /// Where in the lists the row's pairs of token and times in the output begin, in words, and how many there are;
+    /// each token once.
     pub seen: [u32; 2],
     /// The same of tokens that are held back unless nothing else is left.
     pub ends: [u32; 2],
@@ -36,13 +37,38 @@ pub struct Draw {
     pub mask: Option<[u32; 2]>,
     /// Whether `ln Σ e^x` of its logits is told.
     pub is_scored: bool,
+    /// The slot whose newest token this becomes.
+    pub slot: Option<u32>,
+    /// Whether that slot's newest token until then is an output that `seen` lacks.
+    pub adds_newest: bool,
 }
 
 impl Draw {
+    /// Words of a row's parameters.
+    pub const WORDS: usize = 20;
+    /// The most probable token, which is kept nowhere.
+    pub const PADDING: Self = Self {
+        seed: 0,
+        position: 0,
+        temperature: 0.0,
+        top_k: 0,
+        top_p: 1.0,
+        least: f32::NEG_INFINITY,
+        repetition: 1.0,
+        presence: 0.0,
+        frequency: 0.0,
+        seen: [0; 2],
+        ends: [0; 2],
+        mask: None,
+        is_scored: false,
+        slot: None,
+        adds_newest: false,
+    };
+
     /// As they lie in memory.
     #[must_use]
     #[expect(clippy::cast_possible_truncation, reason = "halves of the seed")]
-    pub fn words(&self) -> [u32; 18] {
+    pub fn words(&self) -> [u32; Self::WORDS] {
         let [mask, mask_words] = self.mask.unwrap_or([NONE, 0]);
         [
             self.seed as u32,
@@ -62,6 +88,8 @@ impl Draw {
             mask,
             mask_words,
             self.is_scored.into(),
+            self.slot.unwrap_or(NONE),
+            self.adds_newest.into(),
             0,
         ]
     }
@@ -108,12 +136,10 @@ impl Drawn {
 pub struct Choices {
     /// `[rows]` of [`Draw::words`], at a multiple of 8.
     pub draws: Address,
-    /// Pairs of token and times in the output.
-    pub seen: Address,
-    /// Tokens.
-    pub ends: Address,
-    /// A bit a token.
-    pub masks: Address,
+    /// Pairs of token and times in the output, tokens, words of masks.
+    pub lists: Address,
+    /// The newest token of each slot: read and written.
+    pub newest: Address,
 }
 
 /// `kernels/sample.cu`: to `drawn` `[rows]` of [`Drawn::WORDS`]; `work` is as large as the logits, scratch of rows with
@@ -124,8 +150,8 @@ pub fn sample(
     choices: Choices,
     [rows, vocab]: [u32; 2],
 ) -> Launch {
-    let Choices { draws, seen, ends, masks } = choices;
+    let Choices { draws, lists, newest } = choices;
     let launch = Launch::new("sample".to_owned(), [rows, 1, 1], THREADS);
-    let launch = launch.at(drawn).at(logits).at(work).at(draws).at(seen).at(ends).at(masks);
+    let launch = launch.at(drawn).at(logits).at(work).at(draws).at(lists).at(newest);
     launch.int(vocab)
 }

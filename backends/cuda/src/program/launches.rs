@@ -9,8 +9,10 @@ use gimbal_model::graph::Act;
 
 use super::layout::Program;
 use super::nodes::{Attention, Block, FeedForward, Matrix};
-use super::shape::{Shape, Work};
-use crate::launch::{self, Address, Attend, Launch, Norm, Output, Rope, tile_rows};
+use super::shape::{Choice, SLAB_ROWS, Shape, Work};
+use crate::launch::{
+    self, Address, Attend, Choices, Draw, Drawn, Launch, Norm, Output, Rope, tile_rows,
+};
 
 /// Rows of a product whose columns do not fill the tiles of `gemm`.
 const ROWS_FEW: u32 = 8;
@@ -59,7 +61,8 @@ impl Program {
     pub(crate) fn body(&self, shape: Shape) -> Stages {
         let place = |i: usize| self.inputs + u64::from(shape.places()[i]) * 4;
         let Matrix { at, n, k, weights } = self.table.weight;
-        let (places, sizes) = ([self.work.hidden, at, place(0)], [shape.rows, n, k]);
+        let places = [self.work.hidden, at, place(0), self.choice.newest];
+        let sizes = [shape.rows, n, k];
         let mut all = Stages(vec![Vec::new()]);
         all.push(launch::embed(self.kind, weights, places, self.table.scale, sizes));
         for block in &self.blocks {
@@ -71,7 +74,15 @@ impl Program {
         all
     }
 
-    /// Logits of some of the outputs, at most `SLAB_ROWS`.
+    /// The outputs whose logits are made before the host has seen any: all slabs of them where the device draws
+    /// their tokens, or else the first.
+    pub(crate) fn slabs(shape: Shape) -> impl Iterator<Item = Range<u32>> {
+        let count = if shape.is_drawn { usize::MAX } else { 1 };
+        let firsts = (0..shape.outputs).step_by(SLAB_ROWS as usize).take(count);
+        firsts.map(move |first| first..shape.outputs.min(first + SLAB_ROWS))
+    }
+
+    /// Logits of some of the outputs, at most `SLAB_ROWS`, and their tokens where the device draws them.
     #[must_use]
     pub(crate) fn head(&self, shape: Shape, outputs: Range<u32>) -> Stages {
         let rows = outputs.end - outputs.start;
@@ -82,13 +93,21 @@ impl Program {
         all.push(launch::rms_norm(self.kind, self.head.norm, places, sizes));
         let to = (Output::Float, self.logits);
         self.product(to, self.work.normed, self.head.weight, rows, &mut all);
+        if shape.is_drawn {
+            all.push(self.draw(shape, outputs));
+        }
         all
     }
 
-    /// The largest of each row of logits, to `tokens` `[rows]` u32.
-    #[must_use]
-    pub(crate) fn argmax(&self, tokens: Address, rows: u32) -> Launch {
-        launch::argmax([tokens, self.logits], [rows, self.vocab()])
+    /// Tokens of some of the outputs, from their logits.
+    fn draw(&self, shape: Shape, outputs: Range<u32>) -> Launch {
+        let Choice { newest, drawn, changed } = self.choice;
+        let place = |i: usize| self.inputs + u64::from(shape.places()[i]) * 4;
+        let behind = |words: usize| u64::from(outputs.start) * (words * 4) as u64;
+        let draws = place(7) + behind(Draw::WORDS);
+        let choices = Choices { draws, lists: place(8), newest };
+        let places = [drawn + behind(Drawn::WORDS), self.logits, changed];
+        launch::sample(places, choices, [outputs.end - outputs.start, self.vocab()])
     }
 
     /// Rows of the residual stream as a product takes them.

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use super::nodes::{Block, Head, Matrix, Nodes, Table};
 use super::room::Room;
-use super::shape::{Bytes, Form, Placed, SLAB_ROWS, Sizes, Source, Work};
-use crate::launch::{Address, Type, Weights};
+use super::shape::{Bytes, Choice, Form, Placed, SLAB_ROWS, Sizes, Source, Work};
+use crate::launch::{Address, Drawn, Type, Weights};
 
 /// A model on one device.
 #[derive(Debug)]
@@ -26,6 +26,8 @@ pub(crate) struct Program {
     pub(crate) inputs: Address,
     /// Where logits are left, `[SLAB_ROWS, vocab]` f32.
     pub(crate) logits: Address,
+    /// Where tokens are chosen.
+    pub(crate) choice: Choice,
     /// How many devices hold the model together, and which of them this one is.
     pub(crate) ranks: u32,
     pub(crate) rank: u32,
@@ -57,9 +59,16 @@ impl Program {
         let kv = nodes.place_caches(&mut room);
         let before = room.next();
         let work = nodes.place_work(&mut room);
-        let inputs = room.take(u64::from(sizes.words_max()) * 4);
+        let vocab = nodes.table.map_or(0, |table| table.weight.n);
+        let inputs = room.take(u64::from(sizes.words_max(vocab)) * 4);
         let columns = nodes.head.map_or(0, |head| head.weight.n);
-        let logits = room.take(u64::from(SLAB_ROWS) * u64::from(columns) * 4);
+        let slab = u64::from(SLAB_ROWS) * u64::from(columns) * 4;
+        let logits = room.take(slab);
+        let choice = Choice {
+            newest: room.take(u64::from(sizes.sequences) * 4),
+            drawn: room.take(u64::from(sizes.rows) * (4 * Drawn::WORDS) as u64),
+            changed: if shards.ranks == 1 { room.take(slab) } else { 0 },
+        };
         let bytes = Bytes { weights, kv, work: room.next() - before };
         let Nodes { table, head, blocks, weights, angles, .. } = nodes;
         let table = table.ok_or("a model without an embedding")?;
@@ -73,6 +82,7 @@ impl Program {
             angles,
             inputs,
             logits,
+            choice,
             ranks: u32::try_from(shards.ranks).map_err(|_| "too many ranks")?,
             rank: u32::try_from(rank).map_err(|_| "too many ranks")?,
             hidden,
@@ -108,6 +118,13 @@ impl Program {
             Block::FeedForward(node) => [node.both, node.down],
         });
         blocks.chain([self.head.weight]).map(Matrix::bytes).sum()
+    }
+
+    /// Words that a step may have, and those of them that its lists may.
+    #[must_use]
+    pub(crate) fn words_max(&self) -> [u32; 2] {
+        let vocab = self.table.weight.n;
+        [self.sizes.words_max(vocab), self.sizes.lists_max(vocab)]
     }
 
     /// Columns of the logits that this rank makes.

@@ -6,7 +6,7 @@ use gimbal_model::Shards;
 use gimbal_model::fuse::Fused;
 use gimbal_model::graph::{Graph, WeightId};
 
-use crate::launch::{Address, SPLIT, Type, Weights, tile_rows};
+use crate::launch::{Address, Draw, SPLIT, Type, Weights, tile_rows};
 
 /// Outputs whose logits are made together: 12 MiB with 49,152 tokens.
 pub(crate) const SLAB_ROWS: u32 = 64;
@@ -69,9 +69,15 @@ pub(crate) struct Placed {
 
 /// Words of a tile.
 const TILE_WORDS: u32 = 4;
+/// Words of what a row is drawn by.
+#[expect(clippy::cast_possible_truncation, reason = "twenty")]
+const DRAW_WORDS: u32 = Draw::WORDS as u32;
+/// Tokens of a sequence for which the lists of a step have room: what penalties need.
+const SEEN_MAX: u32 = 2048;
 
 /// What a step has, and so where its words lie: token, position and cell of each row, the rows that are
-/// picked, the tokens that each single row sees, block tables, tiles.
+/// picked, the tokens that each single row sees, block tables, tiles, what picked rows are drawn by, and the lists
+/// of that.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub(crate) struct Shape {
     /// Rows of all sequences.
@@ -88,6 +94,8 @@ pub(crate) struct Shape {
     pub(crate) tiles: u32,
     /// Rows whose logits are wanted.
     pub(crate) outputs: u32,
+    /// Whether the device draws their tokens.
+    pub(crate) is_drawn: bool,
 }
 
 impl Shape {
@@ -99,24 +107,32 @@ impl Shape {
         let least = (SPLIT / BLOCK_TOKENS).min(most);
         let stride = self.stride.next_power_of_two().clamp(least, most);
         let splits = (stride * BLOCK_TOKENS).div_ceil(SPLIT);
-        Self { rows, singles: rows, parts: rows, stride, splits, tiles: 0, outputs: rows }
+        Self { rows, singles: rows, parts: rows, stride, splits, tiles: 0, outputs: rows, ..self }
     }
 
-    /// Words before each array: tokens, positions, cells, picked rows, lengths, tables, tiles; and all.
+    /// Words before each array: tokens, positions, cells, picked rows, lengths, tables, tiles, draws, lists.
     #[must_use]
-    pub(crate) fn places(self) -> [u32; 8] {
+    pub(crate) fn places(self) -> [u32; 9] {
         let Self { rows, singles, parts, stride, tiles, outputs, .. } = self;
         let lengths = 3 * rows + outputs;
         let tables = lengths + singles;
         let tiled = (tables + parts * stride).next_multiple_of(TILE_WORDS);
-        [0, rows, 2 * rows, 3 * rows, lengths, tables, tiled, tiled + tiles * TILE_WORDS]
+        let draws = tiled + tiles * TILE_WORDS;
+        let lists = draws + u32::from(self.is_drawn) * outputs * DRAW_WORDS;
+        [0, rows, 2 * rows, 3 * rows, lengths, tables, tiled, draws, lists]
     }
 }
 
 impl Sizes {
+    /// Words that a step's lists may have: of each sequence a mask, and tokens with their counts.
+    #[must_use]
+    pub(crate) fn lists_max(self, vocab: u32) -> u32 {
+        self.sequences * (vocab.div_ceil(32) + 2 * self.context.min(SEEN_MAX))
+    }
+
     /// Words that a step may have.
     #[must_use]
-    pub(crate) fn words_max(self) -> u32 {
+    pub(crate) fn words_max(self, vocab: u32) -> u32 {
         let Self { rows, sequences, context, .. } = self;
         let stride = context.div_ceil(BLOCK_TOKENS);
         let tiles = rows.div_ceil(tile_rows(256)) + sequences;
@@ -128,8 +144,10 @@ impl Sizes {
             splits: 0,
             tiles,
             outputs: rows,
+            is_drawn: true,
         }
-        .places()[7]
+        .places()[8]
+            + self.lists_max(vocab)
     }
 }
 
@@ -146,6 +164,18 @@ pub(crate) struct Source<'a> {
     pub(crate) shards: &'a Shards,
     /// What weights and activations are.
     pub(crate) kind: Type,
+}
+
+/// Where what is needed to choose tokens lies.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Choice {
+    /// `[sequences]`: the newest token of each slot.
+    pub(crate) newest: Address,
+    /// `[rows]` of `Drawn`: what was chosen.
+    pub(crate) drawn: Address,
+    /// `[SLAB_ROWS, vocab]` f32: logits as penalties and masks leave them; nothing where several ranks hold a
+    /// model, for each has a part of the logits only.
+    pub(crate) changed: Address,
 }
 
 /// Where activations lie, of as many rows as a step may have.

@@ -8,6 +8,7 @@ use gimbal_model::weights::{DType, Tensor};
 use half::f16;
 
 use super::bench::{Bench, Told};
+use super::rows::{NEWEST, words};
 use crate::launch::{self, Address, Output};
 use crate::quants;
 
@@ -52,9 +53,9 @@ pub(super) fn embed(bench: &Bench<'_>) -> Told {
         for (rows, hidden) in [(1, 256), (7, 2304)] {
             bench.clear()?;
             let (table, at) = matrix(bench, kind, [11, hidden])?;
-            let ids: Vec<u32> = (0..rows).map(|_| (bench.bits() % 11) as u32).collect();
+            let (words, ids) = words(bench, rows);
             let out = bench.room(4 * rows * hidden)?;
-            let places = [out, at, bench.ints(&ids)?];
+            let places = [out, at, bench.ints(&words)?, bench.ints(&NEWEST)?];
             let sizes = [rows as u32, 11, hidden as u32];
             bench.run(&launch::embed(bench.kind, quants::of(kind.0), places, 1.5, sizes))?;
             let expect = ids.iter().flat_map(|id| {

@@ -12,9 +12,10 @@ pub(super) fn embed(bench: &Bench<'_>) -> Told {
     for (rows, hidden) in [(1, 64), (7, 96), (65, 577)] {
         bench.clear()?;
         let table = bench.noise(11 * hidden);
-        let ids: Vec<u32> = (0..rows).map(|_| (bench.bits() % 11) as u32).collect();
+        let (words, ids) = words(bench, rows);
         let out = bench.room(4 * rows * hidden)?;
-        let places = [out, bench.values(&table)?, bench.ints(&ids)?];
+        let newest = bench.ints(&NEWEST)?;
+        let places = [out, bench.values(&table)?, bench.ints(&words)?, newest];
         let sizes = [rows as u32, 11, hidden as u32];
         bench.run(&launch::embed(bench.kind, Weights::Same, places, 1.5, sizes))?;
         let expect = ids.iter().flat_map(|id| {
@@ -24,6 +25,25 @@ pub(super) fn embed(bench: &Bench<'_>) -> Told {
         bench.check(&bench.read_floats(out, rows * hidden)?, &expect, [1e-7, 0.0], "embed")?;
     }
     Ok(())
+}
+
+/// The newest token of each slot.
+pub(super) const NEWEST: [u32; 5] = [3, 10, 0, 7, 5];
+
+/// Words of tokens below 11, every third of which is the newest of a slot, and what they are.
+pub(super) fn words(bench: &Bench<'_>, rows: usize) -> (Vec<u32>, Vec<u32>) {
+    let below = |n: u64| (bench.bits() % n) as usize;
+    let word = |row| match row % 3 {
+        0 => {
+            let slot = below(NEWEST.len() as u64);
+            (launch::of_slot(slot as u32), NEWEST[slot])
+        }
+        _ => {
+            let id = below(11) as u32;
+            (id, id)
+        }
+    };
+    (0..rows).map(word).unzip()
 }
 
 /// Numbers of f32 that no type of 16 bits holds.

@@ -11,7 +11,7 @@ use gimbal_batch::{
 use gimbal_hal::sample::Sampler;
 
 use super::bench::{Bench, Told};
-use crate::draws::Draws;
+use crate::draws::{self, Draws};
 use crate::launch::{self, Choices, Drawn, Fault};
 
 /// Rows of a launch.
@@ -136,32 +136,54 @@ fn host(rows: &[Row]) -> Vec<Result<Answer, RowFault>> {
     batch.parts.iter().zip(rows).map(answer).collect()
 }
 
-/// What the device answers.
-fn device(bench: &Bench<'_>, vocab: usize, rows: &[Row]) -> Result<Vec<Drawn>, String> {
+/// What the device answers, and the newest token of each slot after it.
+fn device(bench: &Bench<'_>, vocab: usize, rows: &[Row]) -> Result<(Vec<Drawn>, Vec<u32>), String> {
     bench.clear()?;
-    let mut draws = Draws::default();
-    for row in rows {
-        draws.add(&row.params, (&row.history, HISTORY[0]), row.mask.as_ref());
+    let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
+    let (mut draws, mut newest) = (Draws::default(), vec![0; rows.len()]);
+    for (i, row) in rows.iter().enumerate() {
+        // Of some histories the device alone knows the end, which is another one where it is told.
+        let known = row.history.len() - usize::from(is_ahead(i));
+        newest[i] = row.history.last().map_or(0, |id| id.get());
+        newest[i] ^= u32::from(!is_ahead(i));
+        draws.add(draws::Row {
+            params: &row.params,
+            slot: small(i),
+            position: small(row.history.len()) - 1,
+            history: &row.history[..known],
+            prompt: HISTORY[0],
+            mask: row.mask.as_ref(),
+            is_newest: is_newest(i),
+        });
     }
     let logits = rows.iter().flat_map(|row| row.logits.iter().copied().map(f32::to_bits));
     let logits = bench.ints(&logits.collect::<Vec<_>>())?;
     let choices = Choices {
-        draws: bench.ints(&draws.draws)?,
-        seen: bench.ints(&draws.seen)?,
-        ends: bench.ints(&draws.ends)?,
-        masks: bench.ints(&draws.masks)?,
+        draws: bench.ints(&draws.rows)?,
+        lists: bench.ints(&draws.lists)?,
+        newest: bench.ints(&newest)?,
     };
     let (drawn, work) = (bench.room(16 * rows.len())?, bench.room(4 * rows.len() * vocab)?);
-    let small = |n: usize| u32::try_from(n).unwrap_or(u32::MAX);
     let sizes = [small(rows.len()), small(vocab)];
     bench.run(&launch::sample([drawn, logits, work], choices, sizes))?;
     let words = bench.read_ints(drawn, Drawn::WORDS * rows.len())?;
-    Ok(words.as_chunks::<{ Drawn::WORDS }>().0.iter().copied().map(Drawn::read).collect())
+    let drawn = words.as_chunks::<{ Drawn::WORDS }>().0.iter().copied().map(Drawn::read);
+    Ok((drawn.collect(), bench.read_ints(choices.newest, rows.len())?))
+}
+
+/// Whether the end of a row's history is known to the device alone.
+fn is_ahead(i: usize) -> bool {
+    i % 3 == 1 && is_newest(i)
+}
+
+/// Whether what a row is given is the newest of its slot.
+fn is_newest(i: usize) -> bool {
+    i % 8 != 5
 }
 
 fn compare(bench: &Bench<'_>, vocab: usize, rows: &[Row]) -> Told {
-    let all = host(rows).into_iter().zip(device(bench, vocab, rows)?).zip(rows);
-    for (i, ((expect, found), row)) in all.enumerate() {
+    let (drawn, newest) = device(bench, vocab, rows)?;
+    for (i, ((expect, found), row)) in host(rows).into_iter().zip(drawn).zip(rows).enumerate() {
         let is_same = match (&expect, found.token) {
             (Ok(Answer::Sample { token, logprob, .. }), Ok(drawn)) => {
                 let near = found.logit - found.log_sum - logprob;
@@ -174,6 +196,14 @@ fn compare(bench: &Bench<'_>, vocab: usize, rows: &[Row]) -> Told {
         if !is_same {
             return Err(format!("row {i} of {vocab}: {found:?}, not {expect:?}: {:?}", row.params));
         }
+        // The token of a row at fault is one that there is.
+        if is_newest(i) && newest[i] != found.token.unwrap_or(0) {
+            return Err(format!("row {i} of {vocab}: slot {i} has {}, not {found:?}", newest[i]));
+        }
     }
-    Ok(())
+    let kept = |i: &usize| newest[*i] == rows[*i].history.last().map_or(0, |id| id.get()) ^ 1;
+    match (0..rows.len()).filter(|i| !is_newest(*i)).find(|i| !kept(i)) {
+        Some(i) => Err(format!("slot {i} of {vocab}: {} was written", newest[i])),
+        None => Ok(()),
+    }
 }

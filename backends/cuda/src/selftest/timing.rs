@@ -11,10 +11,12 @@ use gimbal_model::graph::{Act, Pair, RopeTable};
 use gimbal_model::{Decoder, Layer, decoder, shard};
 
 use super::report::{Row, Time, Verdict};
+use crate::draws::Draws;
 use crate::driver::{Device, Event, Memory};
 use crate::inputs::Inputs;
 use crate::launch::{
-    self, Address, Attend, Cache, Launch, Norm, Output as To, SPLIT, Tile, Type, Weights, tile_rows,
+    self, Address, Attend, Cache, Draw, Launch, Norm, Output as To, SPLIT, Tile, Type, Weights,
+    tile_rows,
 };
 use crate::program::{BLOCK_TOKENS, Program, Sizes, Source};
 
@@ -371,13 +373,15 @@ impl<'a> Clock<'a> {
         let program = program(memory.address())?;
         let mut inputs = Inputs::default();
         let batch = single_rows(sequences, tokens);
-        inputs.read(&program, &batch, &vec![TokenId::new(7); sequences as usize]);
+        let mut draws = Draws::default();
+        draws.rows = Draw::PADDING.words().repeat(sequences as usize);
+        inputs.read(&program, &batch, &vec![7; sequences as usize], Some(&draws));
         let words: Vec<u8> = inputs.words().iter().flat_map(|word| word.to_le_bytes()).collect();
         self.device.write(program.inputs, &words)?;
-        let chosen = self.zeros(sequences)?;
         let mut launches = program.body(inputs.shape).stages().concat();
-        launches.extend(program.head(inputs.shape, 0..sequences).stages().concat());
-        launches.push(program.argmax(chosen.address(), sequences));
+        for slab in Program::slabs(inputs.shape) {
+            launches.extend(program.head(inputs.shape, slab).stages().concat());
+        }
         self.row(&Work {
             name: "decode step",
             shape: format!("{} weight bytes, {sequences} rows of {tokens} tokens", bytes.weights),

@@ -170,10 +170,10 @@ fn step(device: &mut Device) -> Vec<Launch> {
     let angles = device.words(&vec![0x3f00_0000; (BLOCK_TOKENS * DIM) as usize]);
     // Position and cell, length, table.
     let one = device.words(&[POSITION, POSITION + 1, 0]);
-    let id = device.words(&[7]);
+    let [id, newest] = [device.words(&[7]), device.words(&[0])];
     let table = device.values(VOCAB * HIDDEN);
-    let mut work =
-        vec![launch::embed(KIND, Weights::Same, [room.hidden, table, id], 1.0, [1, VOCAB, HIDDEN])];
+    let (places, sizes) = ([room.hidden, table, id, newest], [1, VOCAB, HIDDEN]);
+    let mut work = vec![launch::embed(KIND, Weights::Same, places, 1.0, sizes)];
     for _ in 0..LAYERS {
         work.extend(layer(&device.layer(), &room, [angles, one]));
     }

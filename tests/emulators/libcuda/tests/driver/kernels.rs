@@ -119,17 +119,19 @@ fn our_kernels_run_under_cudarc() {
             // Rows of a table, times two, by parameters one by one.
             let (rows, hidden) = (3_usize, 64_usize);
             let table = numbers(5 * hidden, 5);
-            let ids = [4_u32, 0, 3];
+            // The second is the newest of slot 1.
+            let (ids, words) = ([4_u32, 0, 3], [4, launch::of_slot(1), 3]);
             let out = stream.alloc_zeros::<f32>(rows * hidden).expect("memory");
             let (on_device, list) = (
                 stream.clone_htod(&table).expect("a copy"),
-                stream.clone_htod(&ids).expect("a copy"),
+                stream.clone_htod(&words).expect("a copy"),
             );
+            let newest = stream.clone_htod(&[2_u32, 0]).expect("a copy");
             let embed = kernels.load_function("embed_bf16").expect("a kernel");
             let block =
                 LaunchConfig { grid_dim: (3, 1, 1), block_dim: (256, 1, 1), shared_mem_bytes: 0 };
             let mut launch = stream.launch_builder(&embed);
-            launch.arg(&out).arg(&on_device).arg(&list).arg(&2.0_f32).arg(&64_u32);
+            launch.arg(&out).arg(&on_device).arg(&list).arg(&newest).arg(&2.0_f32).arg(&64_u32);
             // SAFETY: these are the kernel's parameters, in its order.
             unsafe { launch.launch(block) }.expect("a launch");
             let found = stream.clone_dtoh(&out).expect("a copy");
