@@ -34,6 +34,12 @@ struct Mutant {
 }
 
 impl Mutant {
+    /// Its file as it is.
+    fn source(&self) -> anyhow::Result<String> {
+        let path = root().join(CRATE).join("kernels").join(&self.file);
+        fs::read_to_string(&path).with_context(|| path.display().to_string())
+    }
+
     /// The source with the fault.
     fn apply(&self, source: &str) -> anyhow::Result<String> {
         let places: Vec<usize> = source.match_indices(&self.before).map(|(at, _)| at).collect();
@@ -57,6 +63,10 @@ pub(crate) fn run(names: &[String]) -> anyhow::Result<()> {
     let chosen: Vec<&Mutant> =
         all.iter().filter(|m| names.is_empty() || names.contains(&m.kernel)).collect();
     ensure!(!chosen.is_empty(), "no kernel of the list is named {}", names.join(" "));
+    // Before hours go by: each has its place in today's sources.
+    for mutant in &chosen {
+        mutant.apply(&mutant.source()?)?;
+    }
     let (nvrtc, tests) = (NVRTC.get()?, tests()?);
     let work = tests.with_extension("mutants");
     let (mut caught, mut wrong) = (0, Vec::new());
@@ -137,14 +147,13 @@ fn tests() -> anyhow::Result<PathBuf> {
 
 /// Whether tests fail with the fault.
 fn is_caught(mutant: &Mutant, nvrtc: &Path, tests: &Path, work: &Path) -> anyhow::Result<bool> {
-    let (from, sources) = (root().join(CRATE).join("kernels"), work.join("kernels"));
+    let sources = work.join("kernels");
     fs::create_dir_all(&sources).with_context(|| sources.display().to_string())?;
     for source in super::sources()? {
         let name = source.file_name().unwrap_or_default();
         fs::copy(&source, sources.join(name)).with_context(|| source.display().to_string())?;
     }
-    let source = fs::read_to_string(from.join(&mutant.file)).context(mutant.file.clone())?;
-    fs::write(sources.join(&mutant.file), mutant.apply(&source)?)?;
+    fs::write(sources.join(&mutant.file), mutant.apply(&mutant.source()?)?)?;
     let ptx = work.join("sm80.ptx");
     fs::write(&ptx, compile_folder(nvrtc, &sources, 80)?)?;
     let mut program = Command::new("timeout");
