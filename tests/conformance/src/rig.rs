@@ -207,6 +207,12 @@ impl Rig {
         Ok(self.backend.collect(Duration::from_secs(60))?.1)
     }
 
+    /// The backend alone.
+    #[must_use]
+    pub fn into_backend(self) -> Box<dyn Backend> {
+        self.backend
+    }
+
     /// Forgets a sequence; its slot starts anew with its next run.
     pub fn restart(&mut self, sequence: u32) {
         self.opened[sequence as usize] = false;

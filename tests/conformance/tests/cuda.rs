@@ -56,7 +56,10 @@ impl Machine {
 
     fn serve(&self, model: &Path, flags: &[&str]) -> anyhow::Result<Server> {
         let mut command = self.command(&["serve", "--backend", "cuda", "--host", "127.0.0.1"])?;
-        command.args(["--port", "0", "--log-format", "json", "--max-model-len", "512"]);
+        command.args(["--port", "0", "--log-format", "json"]);
+        if !flags.contains(&"--max-model-len") {
+            command.args(["--max-model-len", "512"]);
+        }
         // Beside other tests a stream waits long for its turn.
         command.args(["--invocation-timeout-s", "1200"]).args(flags).arg(model);
         Server::spawn(command)
@@ -171,6 +174,57 @@ fn golden_prompts_are_answered_on_an_emulated_device() -> anyhow::Result<()> {
     ensure!(status == 200, "{answer}");
     let text = answer["choices"][0]["message"]["content"].as_str().unwrap_or_default();
     ensure!(text.starts_with("A prime number is"), "{answer}");
+    Ok(())
+}
+
+/// With five blocks for four sequences that need two each: who is preempted comes to the same tokens.
+#[test]
+fn preempted_sequences_answer_the_same() -> anyhow::Result<()> {
+    let Some((model, cases)) = setup()? else { return Ok(()) };
+    let machine = Machine::new("preempted", G5)?;
+    // Of 16 tokens, 30 layers, 3 heads of 64 keys and values of 2 bytes.
+    let kv = (5 * 16 * 30 * 2 * 3 * 64 * 2).to_string();
+    let flags = ["--max-rolling-batch-size", "4", "--kv-cache-bytes", &kv, "--max-model-len", "48"];
+    let server = machine.serve(&model, &flags)?;
+    let found = all_at_once(&server, &cases)?;
+    for (case, found) in cases.iter().zip(&found) {
+        check(case, found)?;
+    }
+    let preemptions = server.metric("gimbal_preemptions_total", "")?;
+    ensure!(preemptions >= 1.0, "nobody was preempted");
+    Ok(())
+}
+
+/// Tokens drawn on the device are those that the host chooses where alternatives are asked for.
+#[test]
+fn the_device_draws_as_the_host_does() -> anyhow::Result<()> {
+    let Some((model, _)) = setup()? else { return Ok(()) };
+    let machine = Machine::new("drawn", G5)?;
+    let server = machine.serve(&model, &["--max-rolling-batch-size", "4"])?;
+    for parameters in [
+        json!({ "do_sample": true, "temperature": 1.0, "seed": 11 }),
+        json!({ "do_sample": true, "temperature": 1.5, "seed": 3, "top_k": 40, "top_p": 0.9,
+            "repetition_penalty": 1.3, "frequency_penalty": 0.5 }),
+    ] {
+        let answer = |alternatives: u32| {
+            let mut parameters = parameters.clone();
+            parameters["max_new_tokens"] = json!(10);
+            parameters["details"] = json!(true);
+            parameters["top_n_tokens"] = json!(alternatives);
+            let body = json!({ "inputs": "Once upon a time", "parameters": parameters });
+            let (status, answer) = post(server.address, "/invocations", &body)?;
+            ensure!(status == 200, "{answer}");
+            let tokens = answer["details"]["tokens"].as_array().context("tokens")?.clone();
+            let told = |token: &Value| Some((token["id"].as_u64()?, token["log_prob"].as_f64()?));
+            tokens.iter().map(|token| told(token).with_context(|| answer.to_string())).collect()
+        };
+        let (drawn, chosen): (Vec<(u64, f64)>, Vec<_>) = (answer(0)?, answer(2)?);
+        let is_same = |((id, logprob), (other, expect)): (&(u64, f64), &(u64, f64))| {
+            id == other && (logprob - expect).abs() < 1e-4
+        };
+        let is_equal = drawn.len() == 10 && drawn.iter().zip(&chosen).all(is_same);
+        ensure!(is_equal, "{parameters}: {drawn:?}, not {chosen:?}");
+    }
     Ok(())
 }
 

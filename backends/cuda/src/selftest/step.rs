@@ -11,7 +11,7 @@ use gimbal_batch::{
     AdapterSlot, Answer, Batch, BlockId, Kv, Limits, Open, Output, Part, Prefill, SampleParams,
     Sampling, SeqSlot, Shape, StepId, Token, TokenId, Want,
 };
-use gimbal_hal::Backend;
+use gimbal_hal::{Backend, DeviceError};
 use gimbal_model::fuse::fuse;
 use gimbal_model::graph::{Act, Pair, RopeTable};
 use gimbal_model::interp::{Interp, Run};
@@ -27,12 +27,14 @@ use crate::quants;
 use crate::rank::Rank;
 use crate::step::CudaBackend;
 
-/// Tokens that each of three sequences gets in a step: whole prompts, a mixed step, single rows, which are
-/// padded to four and recorded once.
+/// Tokens that each of three sequences gets in a step whose logits are wanted: whole prompts, a mixed step, single
+/// rows, which are padded to four and recorded once.
 const STEPS: [[usize; 3]; 4] = [[70, 5, 2], [1, 40, 1], [1, 1, 1], [1, 1, 1]];
 /// The largest difference to f32, as a share of the largest logit: what rounding each activation to eight or
 /// eleven bits leaves over two layers.
 const NEAR: f64 = 2e-2;
+/// Steps with one row of each sequence that follow; the device draws their tokens.
+const AHEAD: u64 = 4;
 /// Blocks of a sequence: 112 tokens.
 const BLOCKS_EACH: u32 = 7;
 /// How long a step may take: an emulated one takes seconds.
@@ -88,7 +90,53 @@ pub(super) fn agrees(
         }
         starts.iter_mut().zip(rows).for_each(|(start, rows)| *start += rows);
     }
+    ahead(&mut backend, &mut oracle, starts)?;
     Ok(worst)
+}
+
+/// Steps whose tokens the device draws, each queued before those of the one before it are known.
+fn ahead(
+    backend: &mut CudaBackend,
+    oracle: &mut Interp,
+    mut starts: [usize; 3],
+) -> Result<(), String> {
+    let failed = |error: DeviceError| error.to_string();
+    let first = STEPS.len() as u64;
+    let mut fed = [vec![7], vec![8], vec![9]];
+    for step in first..first + AHEAD {
+        let mut batch = batch(false, starts, &fed);
+        if step > first {
+            batch.tokens.fill(Token::Last);
+        }
+        batch.outputs.iter_mut().for_each(|output| output.want = Want::Sample);
+        backend.submit(StepId(step), &batch).map_err(failed)?;
+        starts.iter_mut().for_each(|start| *start += 1);
+        if step == first {
+            continue;
+        }
+        let (collected, outcome) = backend.collect(STEP_TIME).map_err(failed)?;
+        let runs = [0, 1, 2].map(|sequence| Run { sequence, tokens: &fed[sequence] });
+        let expect = oracle.forward(&runs, &[0, 1, 2]);
+        let mut drawn = [vec![], vec![], vec![]];
+        for (sequence, (answer, logits)) in outcome.iter().zip(&expect).enumerate() {
+            let Ok(Answer::Sample { token, .. }) = answer else {
+                return Err(format!("step {}, sequence {sequence}: {answer:?}", collected.0));
+            };
+            let most = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+            let largest = logits.iter().fold(0.0_f32, |most, x| most.max(x.abs()));
+            let gap = most - logits[token.index()];
+            if f64::from(gap / largest) > 2.0 * NEAR {
+                return Err(format!(
+                    "step {}, sequence {sequence}: token {} is {gap} below the best",
+                    collected.0,
+                    token.get()
+                ));
+            }
+            drawn[sequence].push(token.get());
+        }
+        fed = drawn;
+    }
+    backend.collect(STEP_TIME).map(drop).map_err(failed)
 }
 
 /// Two layers that differ: a window and neighbouring pairs in the second.
@@ -180,7 +228,7 @@ fn limits(sizes: Sizes, model: &Model) -> Limits {
         vocab: u32::try_from(model.graph.vocab()).unwrap_or(u32::MAX),
         adapters_max: 0,
         inject_width: 0,
-        depth: 1,
+        depth: 2,
         sampling: Sampling::HOST,
         batch_invariant: false,
     }
