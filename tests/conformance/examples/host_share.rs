@@ -19,6 +19,7 @@ use gimbal_scheduler::{Client, Event, Micros, Policy, Priority, Request, Request
 /// Tokens of a prompt.
 const PROMPT: u32 = 8;
 
+#[expect(clippy::print_stdout, reason = "the program's result")]
 fn main() -> anyhow::Result<()> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let model = arguments.first().context("the model's path")?;

@@ -164,6 +164,9 @@ fn golden_prompts_are_answered_on_an_emulated_device() -> anyhow::Result<()> {
     let peak = machine.account(worker, "peak 0")?;
     let share = peak as f64 / planned as f64;
     ensure!((0.98..=1.02).contains(&share), "{peak} bytes on the device, {planned} planned");
+    // The emulated device's memory is the worker's own.
+    let beside = memory_peak(worker)?.saturating_sub(peak);
+    ensure!(beside <= 256 << 20, "{beside} bytes of the host beside {peak} of the device");
     let status = send(server.address, "GET", "/status", "")?.text()?;
     ensure!(status.contains("EMULATED NVIDIA A10G"), "{status}");
     let body = json!({
@@ -226,6 +229,14 @@ fn the_device_draws_as_the_host_does() -> anyhow::Result<()> {
         ensure!(is_equal, "{parameters}: {drawn:?}, not {chosen:?}");
     }
     Ok(())
+}
+
+/// The most memory that a process has had, the file's pages included.
+fn memory_peak(process: u32) -> anyhow::Result<u64> {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
+    Ok(kib.parse::<u64>()? << 10)
 }
 
 /// What `gimbal plan` says that the model takes of the device.

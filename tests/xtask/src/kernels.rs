@@ -12,6 +12,7 @@ mod held;
 pub(crate) mod mutants;
 mod occupancy;
 mod roofline;
+mod step;
 mod tools;
 mod usage;
 
@@ -73,7 +74,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     keep(&folder().join("MANIFEST.toml"), &manifest, is_check)?;
     let document = root().join(DOCUMENT);
     let text = fs::read_to_string(&document).with_context(|| DOCUMENT.to_owned())?;
-    let tables = format!("{}\n{}", held::table(&held), roofline::table()?);
+    let tables = [held::table(&held), roofline::table()?, step::table()?].join("\n");
     keep(&document, &with_text(&text, &tables)?, is_check)
 }
 

@@ -312,11 +312,22 @@ impl Variant {
 
     /// A formula's value for its example of so many rows.
     pub(super) fn value(&self, formula: &str, rows: u64) -> anyhow::Result<u64> {
+        self.value_with(&[], formula, rows)
+    }
+
+    /// The same with other sizes.
+    pub(super) fn value_with(
+        &self,
+        sizes: &[(&str, u64)],
+        formula: &str,
+        rows: u64,
+    ) -> anyhow::Result<u64> {
         let value = |name: &str| -> anyhow::Result<u64> {
             if let Ok(number) = name.parse() {
                 return Ok(number);
             }
-            let mut all = self.own.iter().chain(&SHAPE).copied().chain([("rows", rows)]);
+            let known = sizes.iter().chain(self.own).chain(&SHAPE);
+            let mut all = known.copied().chain([("rows", rows)]);
             let found = all.find(|(known, _)| *known == name);
             found.map(|(_, value)| value).with_context(|| format!("{name} in {formula:?}"))
         };
