@@ -12,7 +12,7 @@ template <class T> struct Stages {
 };
 
 template <class T, class PUT, class O>
-DEVICE void gemm(O *out, const T *x, const T *w, int rows, int n, int k) {
+DEVICE void gemm(O *out, const T *x, const T *w, int rows, int n, int k, int stride) {
     __shared__ __align__(16) Stages<T> at;
     int row = blockIdx.y * TILE, column = blockIdx.x * TILE, steps = k / STEP;
     float sum[8][4] = {};
@@ -32,20 +32,21 @@ DEVICE void gemm(O *out, const T *x, const T *w, int rows, int n, int k) {
         begin(step + STAGES - 1);
         multiply_step(sum, at.x[step % STAGES], at.w[step % STAGES]);
     }
-    for_each_result(sum, row, column, rows, n, [&](u64 i, float x) { PUT::put(out + i, x); });
+    for_each_result(sum, row, column, rows, n, stride, [&](u64 i, float x) { PUT::put(out + i, x); });
 }
 
 #define DEFINE(T)                                                                                     \
-    KERNEL __launch_bounds__(128) gemm_##T(T *out, const T *x, const T *w, int rows, int n, int k) {  \
-        gemm<T, Replaces<T>>(out, x, w, rows, n, k);                                                  \
+    KERNEL __launch_bounds__(128)                                                                     \
+        gemm_##T(T *out, const T *x, const T *w, int rows, int n, int k, int stride) {                \
+        gemm<T, Replaces<T>>(out, x, w, rows, n, k, stride);                                          \
     }                                                                                                 \
     KERNEL __launch_bounds__(128)                                                                     \
-        gemm_f32_##T(float *out, const T *x, const T *w, int rows, int n, int k) {                    \
-        gemm<T, Replaces<float>>(out, x, w, rows, n, k);                                              \
+        gemm_f32_##T(float *out, const T *x, const T *w, int rows, int n, int k, int stride) {        \
+        gemm<T, Replaces<float>>(out, x, w, rows, n, k, stride);                                      \
     }                                                                                                 \
     KERNEL __launch_bounds__(128)                                                                     \
-        gemm_add_##T(float *out, const T *x, const T *w, int rows, int n, int k) {                    \
-        gemm<T, Adds>(out, x, w, rows, n, k);                                                         \
+        gemm_add_##T(float *out, const T *x, const T *w, int rows, int n, int k, int stride) {        \
+        gemm<T, Adds>(out, x, w, rows, n, k, stride);                                                 \
     }
 FOR_EACH_TYPE(DEFINE)
 #undef DEFINE

@@ -40,15 +40,15 @@ template <class T> DEVICE void multiply_step(float (&sum)[8][4], T (*xs)[PITCH],
     }
 }
 
-// Calls put(index, value) for each result of a warp's that is in [rows, n].
+// Calls put(index, value) for each result of a warp's that is in [rows, n], whose rows are `stride` apart.
 template <class F>
-DEVICE void for_each_result(const float (&sum)[8][4], int row, int column, int rows, int n, F put) {
+DEVICE void for_each_result(const float (&sum)[8][4], int row, int column, int rows, int n, int stride, F put) {
     int warp = threadIdx.x / WARP, lane = threadIdx.x % WARP;
 #pragma unroll
     for (int j = 0; j < 8; j++)
 #pragma unroll
         for (int i = 0; i < 4; i++) {
             int r = row + warp * 16 + lane / 4 + i / 2 * 8, c = column + j * 8 + lane % 4 * 2 + i % 2;
-            if (r < rows && c < n) put((u64)r * n + c, sum[j][i]);
+            if (r < rows && c < n) put((u64)r * stride + c, sum[j][i]);
         }
 }

@@ -26,7 +26,8 @@ template <class T> struct UnpackedStages {
     T x[STAGES][TILE][PITCH], w[2][TILE][PITCH];
 };
 
-template <class T, class Q> DEVICE void quant_gemm(void *out, int output, const T *x, Q w, int rows) {
+template <class T, class Q>
+DEVICE void quant_gemm(void *out, int output, const T *x, Q w, int rows, int stride) {
     __shared__ __align__(16) UnpackedStages<T> at;
     int row = blockIdx.y * TILE, column = blockIdx.x * TILE, steps = w.k / STEP;
     float sum[8][4] = {};
@@ -45,13 +46,14 @@ template <class T, class Q> DEVICE void quant_gemm(void *out, int output, const 
         if (step + 1 < steps) unpack_tile(at.w[(step + 1) % 2], w, column, (step + 1) * STEP);
         multiply_step(sum, at.x[step % STAGES], at.w[step % 2]);
     }
-    for_each_result(sum, row, column, rows, (int)w.n, [&](u64 i, float x) { put<T>(out, output, i, x); });
+    auto keep = [&](u64 i, float x) { put<T>(out, output, i, x); };
+    for_each_result(sum, row, column, rows, (int)w.n, stride, keep);
 }
 
 #define SIZE(T, Q)                                                                                    \
     KERNEL __launch_bounds__(128) gemm_##Q##_##T(void *out, int output, const T *x, const u8 *w,      \
-                                                 int rows, int n, int k) {                            \
-        quant_gemm(out, output, x, Q{{w, (u64)n, k}}, rows);                                          \
+                                                 int rows, int n, int k, int stride) {                \
+        quant_gemm(out, output, x, Q{{w, (u64)n, k}}, rows, stride);                                  \
     }
 #define OF_BF16(Q) SIZE(bf16, Q)
 #define OF_F16(Q) SIZE(f16, Q)

@@ -9,7 +9,7 @@
 
 // ROWS rows in registers; `rows` of them are there.
 template <class T, int ROWS, class Q>
-DEVICE void quant_skinny(void *out, int output, const T *x, Q w, int rows) {
+DEVICE void quant_skinny(void *out, int output, const T *x, Q w, int rows, int stride) {
     int column = blockIdx.x * 4 + threadIdx.x / WARP, lane = threadIdx.x % WARP;
     if (column >= (int)w.n) return;
     float sum[ROWS] = {};
@@ -31,14 +31,15 @@ DEVICE void quant_skinny(void *out, int output, const T *x, Q w, int rows) {
 #pragma unroll
     for (int row = 0; row < ROWS; row++) {
         float total = warp_sum(sum[row]);
-        if (lane == 0 && row < rows) put<T>(out, output, row * w.n + column, total);
+        if (lane == 0 && row < rows) put<T>(out, output, (u64)row * stride + column, total);
     }
 }
 
 #define SIZE(T, Q, ROWS)                                                                              \
     KERNEL __launch_bounds__(128) skinny##ROWS##_##Q##_##T(void *out, int output, const T *x,         \
-                                                           const u8 *w, int rows, int n, int k) {     \
-        quant_skinny<T, ROWS>(out, output, x, Q{{w, (u64)n, k}}, rows);                                 \
+                                                           const u8 *w, int rows, int n, int k,       \
+                                                           int stride) {                              \
+        quant_skinny<T, ROWS>(out, output, x, Q{{w, (u64)n, k}}, rows, stride);                       \
     }
 #define OF_BF16(Q) SIZE(bf16, Q, 1) SIZE(bf16, Q, 2) SIZE(bf16, Q, 4) SIZE(bf16, Q, 8)
 #define OF_F16(Q) SIZE(f16, Q, 1) SIZE(f16, Q, 2) SIZE(f16, Q, 4) SIZE(f16, Q, 8)

@@ -114,12 +114,15 @@ fn device(
             let outcome = case.run(&Bench::new(&real, *kind, SEED));
             add(judged(case.name, *kind, is_emulated, outcome));
         }
-        for (name, shape) in [
-            ("steps of a model made in memory", step::shape()),
-            ("steps of one without norms before its blocks", step::without_pre_norms()),
+        let none: step::Blocks = |_| None;
+        for (name, shape, blocks) in [
+            ("steps of a model made in memory", step::shape(), none),
+            ("steps of one without norms before its blocks", step::without_pre_norms(), none),
+            ("steps of one with blocks of several types", step::shape(), step::mixed),
         ] {
             let noise = Bench::new(&real, *kind, SEED);
-            let outcome = open().and_then(|device| step::agrees(device, shape, *kind, &noise));
+            let outcome =
+                open().and_then(|device| step::agrees(device, (shape, blocks), *kind, &noise));
             add(judged(name, *kind, is_emulated, outcome));
         }
     }

@@ -85,7 +85,7 @@ const TILE: u32 = 64;
 /// Threads of a block of either.
 const THREADS: u32 = 128;
 
-/// `out [rows, n] = x [rows, k] · w [n, k]ᵀ`.
+/// `out [rows, n] = x [rows, k] · w [n, k]ᵀ`; rows of `out` are `stride` apart.
 ///
 /// # Panics
 /// If `k` is no multiple of 32, or not whole blocks.
@@ -96,6 +96,7 @@ pub fn linear(
     output: Output,
     [out, x, w]: [Address; 3],
     [rows, n, k]: [u32; 3],
+    stride: u32,
 ) -> Launch {
     assert!(k.is_multiple_of(32), "a depth of {k} is no multiple of 32");
     let elements = weights.block()[0];
@@ -124,7 +125,7 @@ pub fn linear(
             })
         }
     };
-    launch.at(x).at(w).int(rows).int(n).int(k)
+    launch.at(x).at(w).int(rows).int(n).int(k).int(stride)
 }
 
 #[cfg(test)]

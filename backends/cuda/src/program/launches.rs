@@ -8,7 +8,7 @@ use std::ops::Range;
 use gimbal_model::graph::Act;
 
 use super::layout::Program;
-use super::nodes::{Attention, Block, FeedForward, Matrix};
+use super::nodes::{Attention, Block, FeedForward, Joined, Matrix};
 use super::shape::{Choice, SLAB_ROWS, Shape, Work};
 use crate::launch::{
     self, Address, Attend, Choices, Draw, Drawn, Launch, Norm, Output, Rope, tile_rows,
@@ -123,10 +123,32 @@ impl Program {
     /// `out [rows, n]`, or what is added to it.
     fn product(
         &self,
-        (output, out): (Output, Address),
+        to: (Output, Address),
         x: Address,
         weight: Matrix,
         rows: u32,
+        all: &mut Stages,
+    ) {
+        self.columns(to, x, weight, [rows, weight.n], all);
+    }
+
+    /// Results of several matrices beside one another.
+    fn products(&self, out: Address, x: Address, joined: &Joined, rows: u32, all: &mut Stages) {
+        let mut first = 0;
+        for matrix in &joined.matrices {
+            let to = (Output::Same, out + u64::from(first) * 2);
+            self.columns(to, x, *matrix, [rows, joined.n], all);
+            first += matrix.n;
+        }
+    }
+
+    /// A matrix's columns of rows that are `stride` apart.
+    fn columns(
+        &self,
+        (output, out): (Output, Address),
+        x: Address,
+        weight: Matrix,
+        [rows, stride]: [u32; 2],
         all: &mut Stages,
     ) {
         let Matrix { at, n, k, weights } = weight;
@@ -134,9 +156,9 @@ impl Program {
         let bytes = if output == Output::Same { 2 } else { 4 };
         for first in (0..rows).step_by(each as usize) {
             let row = u64::from(first);
-            let places = [out + row * u64::from(n) * bytes, x + row * u64::from(k) * 2, at];
+            let places = [out + row * u64::from(stride) * bytes, x + row * u64::from(k) * 2, at];
             let sizes = [each.min(rows - first), n, k];
-            all.push(launch::linear(self.kind, weights, output, places, sizes));
+            all.push(launch::linear(self.kind, weights, output, places, sizes, stride));
         }
     }
 
@@ -198,7 +220,7 @@ impl Program {
         let (rows, places) = (shape.rows, shape.places());
         let place = |i: usize| self.inputs + u64::from(places[i]) * 4;
         all.push(self.norm(node.norm, rows));
-        self.product((Output::Same, qkv), normed, node.qkv, rows, all);
+        self.products(qkv, normed, &node.qkv, rows, all);
         for group in node.qk_norms.iter().flatten() {
             let sizes = [rows, group.groups, group.cols];
             let columns = [group.first, node.qkv.n];
@@ -251,7 +273,7 @@ impl Program {
     fn feed_forward(&self, node: &FeedForward, rows: u32, all: &mut Stages) {
         let Work { normed, both, gated, .. } = self.work;
         all.push(self.norm(node.norm, rows));
-        self.product((Output::Same, both), normed, node.both, rows, all);
+        self.products(both, normed, &node.both, rows, all);
         let activate = match node.act {
             Act::Silu => launch::silu_mul,
             Act::GeluTanh => launch::gelu_mul,

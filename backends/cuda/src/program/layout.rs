@@ -4,7 +4,7 @@
 
 use std::collections::BTreeMap;
 
-use super::nodes::{Block, Head, Matrix, Nodes, Table};
+use super::nodes::{Block, Head, Nodes, Table};
 use super::room::Room;
 use super::shape::{Bytes, Choice, Form, Placed, SLAB_ROWS, Sizes, Source, Work};
 use crate::launch::{Address, Drawn, Type, Weights};
@@ -114,10 +114,10 @@ impl Program {
     /// Bytes of all that a step multiplies with: of the embedding it reads rows only.
     pub(crate) fn multiplied(&self) -> u64 {
         let blocks = self.blocks.iter().flat_map(|block| match block {
-            Block::Attention(node) => [node.qkv, node.out],
-            Block::FeedForward(node) => [node.both, node.down],
+            Block::Attention(node) => node.qkv.matrices.iter().chain([&node.out]),
+            Block::FeedForward(node) => node.both.matrices.iter().chain([&node.down]),
         });
-        blocks.chain([self.head.weight]).map(Matrix::bytes).sum()
+        blocks.chain([&self.head.weight]).map(|matrix| matrix.bytes()).sum()
     }
 
     /// Words that a step may have, and those of them that its lists may.

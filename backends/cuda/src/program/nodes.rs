@@ -52,6 +52,13 @@ impl Matrix {
     }
 }
 
+/// Matrices of one depth whose results lie beside one another, `[rows, n]`: one, where all weights are kept alike.
+#[derive(Clone, Debug)]
+pub(super) struct Joined {
+    pub(super) matrices: Vec<Matrix>,
+    pub(super) n: u32,
+}
+
 /// The embedding.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Table {
@@ -76,7 +83,7 @@ pub(super) enum Block {
 pub(super) struct Attention {
     /// Where there is none, rows of the residual stream are rounded.
     pub(super) norm: Option<Norm>,
-    pub(super) qkv: Matrix,
+    pub(super) qkv: Joined,
     pub(super) bias: Address,
     /// Groups of queries and keys, columns of each, and their norms.
     pub(super) qk_norms: Option<[GroupNorm; 2]>,
@@ -112,7 +119,7 @@ pub(super) struct Turn {
 #[derive(Clone, Debug)]
 pub(super) struct FeedForward {
     pub(super) norm: Option<Norm>,
-    pub(super) both: Matrix,
+    pub(super) both: Joined,
     pub(super) act: Act,
     pub(super) down: Matrix,
     pub(super) post: Option<Norm>,
@@ -203,11 +210,17 @@ impl<'a> Nodes<'a> {
         matrix
     }
 
-    /// Matrices that lie below one another: their products are one. In blocks where all are in the same.
+    /// Matrices of one depth; neighbours that are kept alike lie below one another.
+    fn joined(&mut self, ids: &[WeightId], room: &mut Room) -> Result<Joined, String> {
+        let kept = self.kept;
+        let alike = ids.chunk_by(|a, b| kept[a.0] == kept[b.0]);
+        let matrices = alike.map(|ids| self.matrix(ids, room)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Joined { n: matrices.iter().map(|matrix| matrix.n).sum(), matrices })
+    }
+
+    /// Matrices that are kept alike and lie below one another: their products are one.
     fn matrix(&mut self, ids: &[WeightId], room: &mut Room) -> Result<Matrix, String> {
-        let first = self.kept[ids[0].0];
-        let is_same = ids.iter().all(|id| self.kept[id.0] == first);
-        let kept = if is_same { first } else { Weights::Same };
+        let kept = self.kept[ids[0].0];
         let weights: Vec<_> = ids.iter().map(|id| &self.graph.weights[id.0]).collect();
         let (k, n) = (weights[0].inp, weights.iter().map(|w| w.out).sum::<usize>());
         if !k.is_multiple_of(DEPTH) {
@@ -265,7 +278,7 @@ impl<'a> Nodes<'a> {
         }
         let (heads, dim) = (narrow(node.heads / self.ranks), narrow(head_dim));
         let norm = node.norm.map(|norm| self.norm(norm, room));
-        let qkv = self.matrix(&node.qkv, room)?;
+        let qkv = self.joined(&node.qkv, room)?;
         let bias = node.bias.map_or(0, |bias| self.vector(&bias, Form::Same, room));
         let qk_norms = node.qk_norms.map(|norms| {
             let (norms, is_whole) = match norms {
@@ -323,7 +336,7 @@ impl<'a> Nodes<'a> {
         room: &mut Room,
     ) -> Result<FeedForward, String> {
         let norm = node.norm.map(|norm| self.norm(norm, room));
-        let both = self.matrix(&[node.gate, node.up], room)?;
+        let both = self.joined(&[node.gate, node.up], room)?;
         let down = self.matrix(&[node.down], room)?;
         let post = node.post.map(|norm| self.norm(norm, room));
         self.widths[2] = self.widths[2].max(down.k);

@@ -8,6 +8,7 @@ use gimbal_model::weights::{DType, Tensor};
 use half::f16;
 
 use super::bench::{Bench, Told};
+use super::products::Beside;
 use super::rows::{NEWEST, words};
 use crate::launch::{self, Address, Output};
 use crate::quants;
@@ -101,25 +102,14 @@ fn product_case(
     if rows > 8 {
         w.iter_mut().for_each(|value| *value = bench.round(*value));
     }
-    let before = bench.numbers(rows * n);
-    let dot = |i: usize| (0..k).map(|j| x[i / n * k + j] * w[i % n * k + j]).sum::<f64>();
-    let expect = (0..rows * n).map(|i| match output {
-        Output::Add => before[i] + dot(i),
-        _ => dot(i),
-    });
-    let expect: Vec<f64> = expect.collect();
-    let out = match output {
-        Output::Same => bench.room(2 * rows * n)?,
-        Output::Float => bench.room(4 * rows * n)?,
-        Output::Add => bench.floats(&before)?,
-    };
+    let dot =
+        |row: usize, column: usize| (0..k).map(|j| x[row * k + j] * w[column * k + j]).sum::<f64>();
+    let beside = Beside::new(bench, rows, n);
+    let out = beside.place(bench, output)?;
     let (places, sizes) = ([out, bench.values(&x)?, at_w], [rows as u32, n as u32, k as u32]);
-    bench.run(&launch::linear(bench.kind, quants::of(kind.0), output, places, sizes))?;
+    let (weights, stride) = (quants::of(kind.0), beside.stride as u32);
+    bench.run(&launch::linear(bench.kind, weights, output, places, sizes, stride))?;
     let what = format!("{output:?} {rows}x{n}x{k} of {}", kind.0.name());
     // Sums of up to 768 products of f32.
-    if output == Output::Same {
-        let near = [1.01 * bench.half_step(), 2e-5];
-        return bench.check(&bench.read_values(out, rows * n)?, &expect, near, &what);
-    }
-    bench.check(&bench.read_floats(out, rows * n)?, &expect, [1e-5, 2e-5], &what)
+    beside.check(bench, (output, out), dot, 2e-5, &what)
 }

@@ -46,11 +46,11 @@ const STEP_TIME: Duration = Duration::from_secs(120);
 /// What differs, or what the device said.
 pub(super) fn agrees(
     device: Device,
-    shape: Decoder,
+    (shape, blocks): (Decoder, Blocks),
     kind: Type,
     noise: &Bench<'_>,
 ) -> Result<f64, String> {
-    let model = model(shape, kind, noise)?;
+    let model = model(shape, blocks, kind, noise)?;
     let sizes = Sizes { rows: 128, sequences: 4, context: 112, blocks: 3 * BLOCKS_EACH };
     let limits = limits(sizes, &model);
     let fused = fuse(&model.graph)?;
@@ -178,9 +178,44 @@ pub(super) fn without_pre_norms() -> Decoder {
     }
 }
 
-/// The model with seeded weights: matrices that the type holds, norms of f32.
+/// The type of a weight's blocks by its name, where it has any.
+pub(super) type Blocks = fn(&str) -> Option<DType>;
+
+/// Queries, keys and values, and gates and ups, of different types, so that none is multiplied with its neighbour.
+pub(super) fn mixed(name: &str) -> Option<DType> {
+    match name.split('.').nth(2)? {
+        "attn_q" | "attn_k" => Some(DType::Q4_1),
+        "attn_v" | "ffn_up" | "ffn_down" => Some(DType::Q8_0),
+        "ffn_gate" => Some(DType::Q4_0),
+        _ => None,
+    }
+}
+
+/// Blocks of seeded quants, with values below `spread`.
+fn blocks(dtype: DType, count: usize, spread: f64, noise: &Bench<'_>) -> Vec<u8> {
+    let mut bytes: Vec<u8> =
+        (0..dtype.row_bytes(count)).map(|_| noise.bits().to_le_bytes()[3]).collect();
+    let scale: &[f64] = match dtype {
+        DType::Q8_0 => &[spread / 128.0],
+        DType::Q4_1 => &[spread / 7.5, -spread],
+        _ => &[spread / 8.0],
+    };
+    for block in bytes.chunks_mut(dtype.block().1) {
+        for (half, value) in block.chunks_mut(2).zip(scale) {
+            half.copy_from_slice(&f16::from_f64(*value).to_le_bytes());
+        }
+    }
+    bytes
+}
+
+/// The model with seeded weights: matrices that the type holds or in blocks, norms of f32.
 #[expect(clippy::cast_possible_truncation, reason = "f32 is what is written")]
-fn model(shape: Decoder, kind: Type, noise: &Bench<'_>) -> Result<Model, String> {
+fn model(
+    shape: Decoder,
+    in_blocks: Blocks,
+    kind: Type,
+    noise: &Bench<'_>,
+) -> Result<Model, String> {
     let graph = decoder(&shape);
     let (mut bytes, mut entries) = (Vec::new(), HashMap::new());
     let dtype = if kind == Type::Bf16 { DType::BF16 } else { DType::F16 };
@@ -191,7 +226,12 @@ fn model(shape: Decoder, kind: Type, noise: &Bench<'_>) -> Result<Model, String>
             1 => (1.0, 0.3),
             inp => (0.0, (3.0 / f64::from(u32::try_from(inp).unwrap_or(1))).sqrt()),
         };
-        for value in noise.numbers(weight.out * weight.inp) {
+        let own = in_blocks(&weight.name);
+        if let Some(dtype) = own {
+            bytes.extend(blocks(dtype, weight.out * weight.inp, spread, noise));
+        }
+        let count = if own.is_some() { 0 } else { weight.out * weight.inp };
+        for value in noise.numbers(count) {
             let value = base + spread * value;
             match (weight.inp, kind) {
                 (1, _) => bytes.extend((value as f32).to_le_bytes()),
@@ -199,7 +239,7 @@ fn model(shape: Decoder, kind: Type, noise: &Bench<'_>) -> Result<Model, String>
                 (_, Type::F16) => bytes.extend(f16::from_f64(value).to_le_bytes()),
             }
         }
-        let dtype = if weight.inp == 1 { DType::F32 } else { dtype };
+        let dtype = own.unwrap_or(if weight.inp == 1 { DType::F32 } else { dtype });
         let (rows, cols) = if weight.inp == 1 { (1, weight.out) } else { (weight.out, weight.inp) };
         let entry = Entry { dtype, rows, cols, file: 0, bytes: start..bytes.len() };
         entries.insert(weight.name.clone(), entry);

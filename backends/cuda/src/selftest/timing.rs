@@ -237,7 +237,7 @@ impl<'a> Clock<'a> {
         let out = self.filled(u64::from(most) * u64::from(n) * 4)?;
         let places = [out.address(), x.address(), weight.address()];
         let row = |(weights, rows): (Weights, u32)| {
-            let launch = launch::linear(self.kind, weights, To::Same, places, [rows, n, k]);
+            let launch = launch::linear(self.kind, weights, To::Same, places, [rows, n, k], n);
             self.row(&Work {
                 name: if rows > 8 { "gemm" } else { "skinny" },
                 shape: format!("{rows} rows, {n} x {k}, weights: {}", weights.name()),

@@ -122,7 +122,7 @@ impl Device {
 /// A layer's launches.
 fn layer(layer: &Layer, room: &Room, [angles, one]: [u64; 2]) -> Vec<Launch> {
     let product = |output, places, [n, k]: [u32; 2]| {
-        launch::linear(KIND, Weights::Same, output, places, [1, n, k])
+        launch::linear(KIND, Weights::Same, output, places, [1, n, k], n)
     };
     let stride = (HEADS + 2 * KV_HEADS) * DIM;
     let [position, cell, length, table] = [one, one, one + 4, one + 8];
@@ -180,7 +180,7 @@ fn step(device: &mut Device) -> Vec<Launch> {
     let norm = device.norm();
     work.push(launch::rms_norm(KIND, norm, [room.normed, room.hidden, 0], [1, HIDDEN]));
     let head = [room.logits, room.normed, table];
-    work.push(launch::linear(KIND, Weights::Same, Output::Float, head, [1, VOCAB, HIDDEN]));
+    work.push(launch::linear(KIND, Weights::Same, Output::Float, head, [1, VOCAB, HIDDEN], VOCAB));
     work.push(launch::argmax([room.token, room.logits], [1, VOCAB]));
     work
 }

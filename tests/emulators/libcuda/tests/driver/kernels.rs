@@ -159,6 +159,7 @@ fn our_kernels_run_under_cudarc() {
                 Output::Float,
                 [out_at, x_at, w_at],
                 [2, 6, 64],
+                6,
             );
             assert_eq!(work.kernel, "skinny2_f32_bf16");
             run(&stream, &kernels, &work);
