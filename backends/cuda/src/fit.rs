@@ -71,7 +71,7 @@ fn fit_ranks(
         let why = "keys and values are kept in 16 bits on this platform: use f16".to_owned();
         return Err(Unfit::Setting { setting: "kv_cache_dtype", value: "int8".to_owned(), why });
     }
-    let context = context(model, profile, &mut why)?;
+    let context = profile.context_tokens(model, &mut why)?;
     let rows = profile.rows_max.max(profile.sequences_max);
     let sizes = Sizes { rows, sequences: profile.sequences_max, context, blocks: 0 };
     let (blocks, bytes) = blocks(device, source, sizes, profile, &mut why)?;
@@ -233,26 +233,6 @@ fn is_mostly(model: &Model, dtype: DType) -> bool {
         entries.map(|(_, e)| e.bytes.len()).sum::<usize>()
     };
     bytes(true) > bytes(false)
-}
-
-fn context(model: &Model, profile: &Profile, why: &mut Vec<String>) -> Result<u32, Unfit> {
-    let refused = |set: u32, why: String| Unfit::Setting {
-        setting: "max_model_len",
-        value: set.to_string(),
-        why,
-    };
-    let trained = model.context_tokens;
-    match profile.context_tokens_max {
-        Some(0) => Err(refused(0, "a sequence has at least one token".to_owned())),
-        Some(set) if set > trained => {
-            Err(refused(set, format!("the model was trained for {trained} tokens")))
-        }
-        Some(set) => Ok(set),
-        None => {
-            why.push(format!("max_model_len = {trained}: the model's own"));
-            Ok(trained)
-        }
-    }
 }
 
 /// Blocks of the KV cache: as set, or what all sequences can use of what the rest leaves.

@@ -2,8 +2,11 @@
 //!
 //! Next: `placement.rs`.
 
+use gimbal_model::Model;
 use gimbal_model::graph::{Graph, State};
 use serde::{Deserialize, Serialize};
+
+use crate::Unfit;
 
 /// What the settings ask of a device; every field has been resolved with its source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +29,32 @@ pub struct Profile {
     pub replicas: Option<u16>,
     /// Devices that share one copy; `None` lets the platform decide.
     pub ranks: Option<u16>,
+}
+
+impl Profile {
+    /// Tokens of the longest sequence: as set, or the model's own, which is told.
+    ///
+    /// # Errors
+    /// What is set is none, or more than the model was trained for.
+    pub fn context_tokens(&self, model: &Model, why: &mut Vec<String>) -> Result<u32, Unfit> {
+        let trained = model.context_tokens;
+        let refused = |set: u32, why: String| Unfit::Setting {
+            setting: "max_model_len",
+            value: set.to_string(),
+            why,
+        };
+        match self.context_tokens_max {
+            Some(0) => Err(refused(0, "a sequence has at least one token".to_owned())),
+            Some(set) if set > trained => {
+                Err(refused(set, format!("the model was trained for {trained} tokens")))
+            }
+            Some(set) => Ok(set),
+            None => {
+                why.push(format!("max_model_len = {trained}: the model's own"));
+                Ok(trained)
+            }
+        }
+    }
 }
 
 /// What products are computed of.

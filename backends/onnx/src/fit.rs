@@ -25,7 +25,7 @@ pub(crate) fn fit(
     let fused = computable(&model.graph)?;
     let mut why = Vec::new();
     let packing = packing(device, kernels, &mut why)?;
-    let context = context(model, profile, &mut why)?;
+    let context = profile.context_tokens(model, &mut why)?;
     let rows_max = profile.rows_max.max(profile.sequences_max);
     let packed = packed_bytes(model, &fused, profile.quantize, packing);
     let weights = packed + looked_up_bytes(model, &fused, profile);
@@ -130,24 +130,6 @@ fn kv_bytes(
                 have - fixed
             );
             Ok((bytes, reason))
-        }
-    }
-}
-
-fn context(model: &Model, profile: &Profile, why: &mut Vec<String>) -> Result<u32, Unfit> {
-    match profile.context_tokens_max {
-        Some(0) => {
-            let why = "a sequence has at least one token".to_owned();
-            Err(Unfit::Setting { setting: "max_model_len", value: "0".to_owned(), why })
-        }
-        Some(set) if set > model.context_tokens => {
-            let why = format!("the model was trained for {} tokens", model.context_tokens);
-            Err(Unfit::Setting { setting: "max_model_len", value: set.to_string(), why })
-        }
-        Some(set) => Ok(set),
-        None => {
-            why.push(format!("max_model_len = {}: the model's own", model.context_tokens));
-            Ok(model.context_tokens)
         }
     }
 }
