@@ -9,7 +9,7 @@
 //! one [`Exchange`] between them ([`Module::run_rank`]).
 //!
 //! Reading order: `buffer`, `run` (the order of instructions, what is kept how long), `movement`, `math`, `product`,
-//! `exchange` (between ranks), `walk` (strides).
+//! `exchange` (between ranks), `walk` (strides), `rig` (a model on it).
 //!
 //! # Invariants
 //! - Nothing of the product depends on this crate, and neither image nor file for release has it.
@@ -24,6 +24,7 @@ mod exchange;
 mod math;
 mod movement;
 mod product;
+pub mod rig;
 mod run;
 mod walk;
 

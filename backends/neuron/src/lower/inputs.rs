@@ -1,0 +1,96 @@
+//! A step's rows as a program takes them: in their places, and padding in all others.
+//!
+//! Padding is token 0 at position 0, written into the block that no sequence owns. Next: `../lib.rs`.
+
+use super::program::Wants;
+
+/// Consecutive rows of one sequence.
+#[derive(Clone, Copy, Debug)]
+pub struct Part<'a> {
+    /// Its next tokens.
+    pub tokens: &'a [u32],
+    /// The place of the first of them.
+    pub start: u32,
+    /// Blocks that it owns, in order; as many as its tokens need, at least.
+    pub blocks: &'a [u32],
+}
+
+/// A step's inputs, each row-major.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Inputs {
+    /// `[rows]`.
+    pub tokens: Vec<i32>,
+    /// `[rows]`.
+    pub positions: Vec<i32>,
+    /// `[rows]`.
+    pub slots: Vec<i32>,
+    /// `[sequences, blocks]`.
+    pub tables: Vec<i32>,
+    /// `[outputs]`.
+    pub picks: Vec<i32>,
+}
+
+/// The inputs of some parts, the i-th one in the i-th place. `picks` are the rows that have results, each as a part
+/// and a row of it.
+///
+/// # Errors
+/// What does not fit the bucket.
+pub fn inputs(wants: &Wants, parts: &[Part<'_>], picks: &[(u32, u32)]) -> Result<Inputs, String> {
+    let (bucket, block) = (wants.bucket, wants.kv.block_tokens);
+    let (each, table) = (bucket.rows_each as usize, wants.table());
+    let (count, most) = (parts.len(), bucket.sequences as usize);
+    if count > most || picks.len() > wants.outputs as usize {
+        let outputs = wants.outputs;
+        let found = picks.len();
+        return Err(format!("{count} parts for {most}, {found} results for {outputs}"));
+    }
+    let rows = wants.rows();
+    let mut made = Inputs {
+        tokens: vec![0; rows],
+        positions: vec![0; rows],
+        // Padding is spread over the block: no two rows of it need wait for one another.
+        slots: (0..rows).map(|row| wants.trash() * block + small(row) % block).map(index).collect(),
+        tables: vec![index(wants.trash()); most * table],
+        picks: vec![0; wants.outputs as usize],
+    };
+    for (i, part) in parts.iter().enumerate() {
+        let end = part.start.saturating_add(small(part.tokens.len()));
+        let owned = wants.kv.blocks_for(end) as usize;
+        if part.tokens.len() > each || end > bucket.context || part.blocks.len() < owned {
+            let (tokens, blocks) = (part.tokens.len(), part.blocks.len());
+            return Err(format!(
+                "part {i}: {tokens} rows up to token {end} in {blocks} blocks, of {bucket:?}"
+            ));
+        }
+        if let Some(other) = part.blocks.iter().find(|block| **block >= wants.kv.blocks) {
+            return Err(format!("part {i}: block {other} of {}", wants.kv.blocks));
+        }
+        for (place, owned) in made.tables[i * table..].iter_mut().zip(&part.blocks[..owned]) {
+            *place = index(*owned);
+        }
+        for (row, (token, position)) in part.tokens.iter().zip(part.start..).enumerate() {
+            let at = i * each + row;
+            made.tokens[at] = index(*token);
+            made.positions[at] = index(position);
+            let owned = part.blocks[(position / block) as usize];
+            made.slots[at] = index(owned * block + position % block);
+        }
+    }
+    for (pick, (part, row)) in made.picks.iter_mut().zip(picks) {
+        let tokens = parts.get(*part as usize).map_or(0, |part| part.tokens.len());
+        if *row as usize >= tokens {
+            return Err(format!("a result of row {row} of part {part}, which has {tokens}"));
+        }
+        *pick = index(*part * bucket.rows_each + *row);
+    }
+    Ok(made)
+}
+
+fn small(n: usize) -> u32 {
+    u32::try_from(n).unwrap_or(u32::MAX)
+}
+
+/// Places are below 2^24 (`Wants`), and tokens far below 2^31.
+fn index(n: u32) -> i32 {
+    i32::try_from(n).unwrap_or(i32::MAX)
+}
