@@ -9,7 +9,8 @@
 //! one [`Exchange`] between them ([`Module::run_rank`]).
 //!
 //! Reading order: `buffer`, `run` (the order of instructions, what is kept how long), `movement`, `math`, `product`,
-//! `exchange` (between ranks), `walk` (strides), `rig` (a model on it).
+//! `exchange` (between ranks), `walk` (strides), `wide` (vectors), `rig` (a model on it),
+//! `golden` (golden models).
 //!
 //! # Invariants
 //! - Nothing of the product depends on this crate, and neither image nor file for release has it.
@@ -17,16 +18,18 @@
 //! - An index outside of what it counts is an error with the instruction's number, where XLA would clamp or skip.
 //! - Elements of bf16 are computed in f32 and rounded after each instruction; products sum in f32.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod buffer;
 mod exchange;
+pub mod golden;
 mod math;
 mod movement;
 mod product;
 pub mod rig;
 mod run;
 mod walk;
+mod wide;
 
 pub use buffer::{Buffer, Data};
 pub use exchange::Exchange;

@@ -130,7 +130,8 @@ pub(crate) fn select(is_first: &Data, x: Cow<'_, Data>, y: &Data) -> Data {
     macro_rules! replace {
         ($x:expr, $y:expr) => {
             for ((x, y), is_first) in $x.iter_mut().zip($y).zip(is_first) {
-                *x = if *is_first != 0 { *x } else { *y };
+                let (first, second) = (*x, *y);
+                *x = if *is_first == 0 { second } else { first };
             }
         };
     }
@@ -138,7 +139,13 @@ pub(crate) fn select(is_first: &Data, x: Cow<'_, Data>, y: &Data) -> Data {
         (Data::Pred(x), Data::Pred(y)) => replace!(x, y),
         (Data::S32(x), Data::S32(y)) => replace!(x, y),
         (Data::U32(x), Data::U32(y)) => replace!(x, y),
-        (Data::F32(x), Data::F32(y)) => replace!(x, y),
+        // By their bits: without branches, several at a time.
+        (Data::F32(x), Data::F32(y)) => {
+            for ((x, y), is_first) in x.iter_mut().zip(y).zip(is_first) {
+                let mask = u32::from(*is_first == 0).wrapping_sub(1);
+                *x = f32::from_bits((x.to_bits() & mask) | (y.to_bits() & !mask));
+            }
+        }
         (Data::Bf16(x), Data::Bf16(y)) => replace!(x, y),
         _ => unreachable!("reading a module checked that types are the same"),
     }

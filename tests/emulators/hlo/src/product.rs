@@ -10,14 +10,15 @@ use gimbal_neuron::hlo::{Dot, Shape};
 
 use crate::buffer::{Data, widened};
 use crate::walk::Walk;
+use crate::wide::sums;
 
 /// Products from which on a second thread is worth its start (some 30 µs).
-const THREADED: usize = 1 << 18;
+const THREADED: usize = 1 << 21;
 /// Threads that compute one product.
 const THREADS: usize = 2;
 /// Rows of the left side that are computed together.
 const ROWS: usize = 4;
-/// Sums of a row that are formed beside one another.
+/// What shares of columns are a multiple of.
 const LANES: usize = 8;
 
 /// The product; sums are in f32.
@@ -220,28 +221,6 @@ impl<T: Element> Side<'_, T> {
         }
         made
     }
-}
-
-/// Sums of the products of some rows, one after the other in `rows`, and a column.
-fn sums<const R: usize>(rows: &[f32], column: &[f32]) -> [f32; R] {
-    let k = column.len();
-    let mut lanes = [[0.0_f32; LANES]; R];
-    let (chunks, rest) = column.as_chunks::<LANES>();
-    let parts: [&[[f32; LANES]]; R] =
-        std::array::from_fn(|row| rows[row * k..(row + 1) * k].as_chunks::<LANES>().0);
-    for (i, y) in chunks.iter().enumerate() {
-        for (lanes, part) in lanes.iter_mut().zip(&parts) {
-            let x = &part[i];
-            for lane in 0..LANES {
-                lanes[lane] += x[lane] * y[lane];
-            }
-        }
-    }
-    std::array::from_fn(|row| {
-        let x = &rows[(row + 1) * k - rest.len()..(row + 1) * k];
-        let rest: f32 = x.iter().zip(rest).map(|(x, y)| x * y).sum();
-        lanes[row].iter().sum::<f32>() + rest
-    })
 }
 
 #[cfg(test)]

@@ -2,16 +2,14 @@
 //! once, in blocks that lie anywhere, against the interpreter of graphs and against other projects' logits.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::path::{Path, PathBuf};
 
-use gimbal_batch::{Bucket, Kv};
 use gimbal_hlo::DType;
+use gimbal_hlo::golden::{self, BLOCKS, DECODE, Golden, KV, PREFILL, folder, wants};
 use gimbal_hlo::rig::{Rig, Step};
 use gimbal_model::Model;
 use gimbal_model::interp::{Interp, Run};
-use gimbal_neuron::lower::{Part, Wants};
-use serde::Deserialize;
+use gimbal_neuron::hlo::{Target, lint};
+use gimbal_neuron::lower::Part;
 
 /// Sums in another order, over two to six layers.
 const TOLERANCE: f32 = 1e-4;
@@ -20,34 +18,8 @@ const GOLDEN_TOLERANCE: f32 = 1e-3;
 /// Of the largest logit: what rounding sides of products to bf16 leaves.
 const BF16_TOLERANCE: f32 = 2e-2;
 
-const KV: Kv = Kv { blocks: 24, block_tokens: 8 };
-const CONTEXT: u32 = 96;
-/// Two parts of 16 rows: prompts come in chunks, and the shorter part is padded.
-const PREFILL: Bucket = Bucket { sequences: 2, rows_each: 16, context: CONTEXT };
-/// Four rows for three sequences: one is padding.
-const DECODE: Bucket = Bucket { sequences: 4, rows_each: 1, context: CONTEXT };
-/// Blocks of each sequence: none lies where another's does, and none in order.
-const BLOCKS: [[u32; 12]; 2] =
-    [[23, 1, 20, 3, 18, 5, 16, 7, 14, 9, 12, 11], [0, 22, 2, 21, 4, 19, 6, 17, 8, 15, 10, 13]];
-
-#[derive(Deserialize)]
-struct Golden {
-    prompts: Vec<Vec<u32>>,
-    families: BTreeMap<String, Vec<Vec<f32>>>,
-}
-
-fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/families")
-}
-
 fn golden() -> Golden {
-    let text = fs::read_to_string(folder().join("logits.json")).expect("golden files are there");
-    serde_json::from_str(&text).expect("golden logits")
-}
-
-fn wants(bucket: Bucket, dtype: DType) -> Wants {
-    let outputs = bucket.sequences;
-    Wants { bucket, kv: KV, context_tokens_max: CONTEXT, dtype, outputs, has_logits: true }
+    Golden::read().expect("golden files are there")
 }
 
 fn furthest(found: &[f32], expect: &[f32]) -> f32 {
@@ -63,25 +35,18 @@ fn largest(of: &[f32]) -> f32 {
 fn both(rig: &mut Rig, dtype: DType, prompts: [&[u32]; 2]) -> Result<Step, String> {
     let prefill = rig.load(&wants(PREFILL, dtype))?;
     let decode = rig.load(&wants(DECODE, dtype))?;
-    let each = PREFILL.rows_each as usize;
-    let chunks = prompts.map(|prompt| prompt[..prompt.len() - 1].chunks(each).collect::<Vec<_>>());
-    for i in 0..chunks[0].len().max(chunks[1].len()) {
-        let part = |which: usize| {
-            let tokens = *chunks[which].get(i)?;
-            let start = u32::try_from(i * each).expect("short");
-            Some(Part { tokens, start, blocks: &BLOCKS[which] })
-        };
-        let parts: Vec<Part<'_>> = [0, 1].into_iter().filter_map(part).collect();
+    // Nothing of them is known to be refused by the compiler that they are for.
+    for target in Target::ALL {
+        let refused =
+            [&prefill, &decode].map(|loaded| lint(&loaded.program.module.proto(), target));
+        assert_eq!(refused, [vec![], vec![]], "{}", target.name());
+    }
+    for parts in golden::chunks(prompts) {
         let picks: Vec<(u32, u32)> = (0..).zip(&parts).map(|(i, _)| (i, 0)).collect();
         let step = rig.step(&prefill, &parts, &picks)?;
         chosen_are_the_most_probable(&step);
     }
-    let part = |which: usize| {
-        let (last, rest) = prompts[which].split_last().expect("no prompt is empty");
-        let start = u32::try_from(rest.len()).expect("short");
-        Part { tokens: std::slice::from_ref(last), start, blocks: &BLOCKS[which] }
-    };
-    let step = rig.step(&decode, &[part(0), part(1)], &[(0, 0), (1, 0)])?;
+    let step = rig.step(&decode, &golden::last(prompts), &[(0, 0), (1, 0)])?;
     chosen_are_the_most_probable(&step);
     Ok(step)
 }

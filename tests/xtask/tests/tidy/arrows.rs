@@ -58,7 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gimbal-cuda", &["gimbal-batch", "gimbal-hal", "gimbal-model"]),
     ("gimbal-libcuda", &[]),
     ("gimbal-neuron", &["gimbal-batch", "gimbal-model"]),
-    ("gimbal-hlo", &["gimbal-model", "gimbal-neuron"]),
+    ("gimbal-hlo", &["gimbal-batch", "gimbal-model", "gimbal-neuron"]),
     ("xtask", &[]),
 ];
 
