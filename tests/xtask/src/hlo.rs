@@ -20,6 +20,8 @@ const F32: f64 = 1e-4;
 const BF16: f64 = 2e-2;
 /// Furthest logit of the whole model's f32 module, as a share of the largest: thirty layers.
 const WHOLE: f64 = 1e-4;
+/// Prefill and decode by two types, and tokens that are drawn.
+const KINDS: usize = 5;
 /// How much longer than XLA the interpreter may take for a step.
 const RATIO: f64 = 3.0;
 /// Steps of each of the four measurements.
@@ -123,8 +125,8 @@ fn families(modules: &Path, python: &Path, folder: &Path) -> anyhow::Result<()> 
         let columns = columns.map(|off| format!("{off:>21.1e}")).concat();
         eprintln!("{kind:<16}{cases:>6}{columns}");
     }
-    if kinds.len() != 4 {
-        bail!("{} kinds of modules, not 4", kinds.len());
+    if kinds.len() != KINDS {
+        bail!("{} kinds of modules, not {KINDS}", kinds.len());
     }
     if !failed.is_empty() {
         bail!("too far apart: {}", failed.join("; "));

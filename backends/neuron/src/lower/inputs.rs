@@ -2,6 +2,7 @@
 //!
 //! Padding is token 0 at position 0, written into the block that no sequence owns. Next: `../lib.rs`.
 
+use super::draws::Draw;
 use super::program::Wants;
 
 /// Consecutive rows of one sequence.
@@ -15,8 +16,19 @@ pub struct Part<'a> {
     pub blocks: &'a [u32],
 }
 
+/// A row that has a result.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Pick {
+    /// Which part.
+    pub part: u32,
+    /// Which row of it.
+    pub row: u32,
+    /// How its token is chosen; without effect where a program draws none.
+    pub draw: Draw,
+}
+
 /// A step's inputs, each row-major.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Inputs {
     /// `[rows]`.
     pub tokens: Vec<i32>,
@@ -28,14 +40,17 @@ pub struct Inputs {
     pub tables: Vec<i32>,
     /// `[outputs]`.
     pub picks: Vec<i32>,
+    /// `[outputs]` each, in the order of `Parameter::DRAWS`.
+    pub draws: [Vec<f32>; 5],
+    /// Of each pick: which of the program's results is its.
+    pub results: Vec<usize>,
 }
 
-/// The inputs of some parts, the i-th one in the i-th place. `picks` are the rows that have results, each as a part
-/// and a row of it.
+/// The inputs of some parts, the i-th one in the i-th place. Those of `picks` have results.
 ///
 /// # Errors
 /// What does not fit the bucket.
-pub fn inputs(wants: &Wants, parts: &[Part<'_>], picks: &[(u32, u32)]) -> Result<Inputs, String> {
+pub fn inputs(wants: &Wants, parts: &[Part<'_>], picks: &[Pick]) -> Result<Inputs, String> {
     let (bucket, block) = (wants.bucket, wants.kv.block_tokens);
     let (each, table) = (bucket.rows_each as usize, wants.table());
     let (count, most) = (parts.len(), bucket.sequences as usize);
@@ -52,6 +67,8 @@ pub fn inputs(wants: &Wants, parts: &[Part<'_>], picks: &[(u32, u32)]) -> Result
         slots: (0..rows).map(|row| wants.trash() * block + small(row) % block).map(index).collect(),
         tables: vec![index(wants.trash()); most * table],
         picks: vec![0; wants.outputs as usize],
+        draws: Draw::default().numbers().map(|number| vec![number; wants.outputs as usize]),
+        results: Vec::with_capacity(picks.len()),
     };
     for (i, part) in parts.iter().enumerate() {
         let end = part.start.saturating_add(small(part.tokens.len()));
@@ -76,12 +93,19 @@ pub fn inputs(wants: &Wants, parts: &[Part<'_>], picks: &[(u32, u32)]) -> Result
             made.slots[at] = index(owned * block + position % block);
         }
     }
-    for (pick, (part, row)) in made.picks.iter_mut().zip(picks) {
+    for (i, Pick { part, row, draw }) in picks.iter().enumerate() {
         let tokens = parts.get(*part as usize).map_or(0, |part| part.tokens.len());
         if *row as usize >= tokens {
             return Err(format!("a result of row {row} of part {part}, which has {tokens}"));
         }
-        *pick = index(*part * bucket.rows_each + *row);
+        let flat = *part * bucket.rows_each + *row;
+        made.picks[i] = index(flat);
+        // Where every row has a result, it is in the row's place.
+        let place = if wants.has_picks() { i } else { flat as usize };
+        made.results.push(place);
+        for (numbers, number) in made.draws.iter_mut().zip(draw.numbers()) {
+            numbers[place] = number;
+        }
     }
     Ok(made)
 }

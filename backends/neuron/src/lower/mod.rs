@@ -5,13 +5,15 @@
 //! was asked for. Weights are multiplied as they lie in the file, `[out, inp]`.
 //!
 //! Reading order: `program` (what goes in and out), `nodes` (an op each), `attention`, `choice` (tokens),
-//! `inputs` (a step's rows, padded). Next: `program.rs`.
+//! `draws` (what those are drawn by), `inputs` (a step's rows, padded). Next: `program.rs`.
 
 mod attention;
 mod choice;
+mod draws;
 mod inputs;
 mod nodes;
 mod program;
 
-pub use inputs::{Inputs, Part, inputs};
+pub use draws::{Draw, uniform};
+pub use inputs::{Inputs, Part, Pick, inputs};
 pub use program::{Parameter, Program, Wants, lower};

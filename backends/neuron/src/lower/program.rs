@@ -29,6 +29,8 @@ pub struct Wants {
     pub outputs: u32,
     /// Whether logits come out beside tokens.
     pub has_logits: bool,
+    /// Whether tokens are drawn, and not always the most probable ones.
+    pub has_draws: bool,
 }
 
 impl Wants {
@@ -88,6 +90,17 @@ pub enum Parameter {
     Tables,
     /// `[outputs]` s32: rows that have results. Only where not all have.
     Picks,
+    /// `[outputs]` f32: what logits are divided by; 0 takes the most probable token. This and the four that
+    /// follow only where tokens are drawn.
+    Temperatures,
+    /// `[outputs]` f32: how many of the most probable tokens.
+    TopKs,
+    /// `[outputs]` f32: what share of those.
+    TopPs,
+    /// `[outputs]` f32: the logarithm of the least share of the most probable one's.
+    MinPs,
+    /// `[outputs]` f32, in (0, 1): which of them.
+    Uniforms,
     /// `[1]` s32: which rank this is. Only where there are several.
     Rank,
     /// `[context, pairs]` f32: cosines of a table.
@@ -192,6 +205,11 @@ impl<'a> Lowering<'a> {
         if wants.has_picks() {
             self.parameter(Parameter::Picks, integers(&[wants.outputs as usize]));
         }
+        if wants.has_draws {
+            for parameter in Parameter::DRAWS {
+                self.parameter(parameter, Shape::new(DType::F32, &[wants.outputs as usize]));
+            }
+        }
         if self.ranks > 1 {
             self.parameter(Parameter::Rank, integers(&[1]));
         }
@@ -276,6 +294,10 @@ fn used(nodes: &[Node]) -> (BTreeSet<usize>, BTreeSet<usize>) {
 }
 
 impl Parameter {
+    /// What tokens are drawn by, in the order of [`super::Draw`].
+    pub const DRAWS: [Self; 5] =
+        [Self::Temperatures, Self::TopKs, Self::TopPs, Self::MinPs, Self::Uniforms];
+
     /// The name by which a program knows it.
     #[must_use]
     pub fn name(self, graph: &Graph) -> String {
@@ -285,6 +307,11 @@ impl Parameter {
             Self::Slots => "slots".to_owned(),
             Self::Tables => "tables".to_owned(),
             Self::Picks => "picks".to_owned(),
+            Self::Temperatures => "temperatures".to_owned(),
+            Self::TopKs => "top_ks".to_owned(),
+            Self::TopPs => "top_ps".to_owned(),
+            Self::MinPs => "min_ps".to_owned(),
+            Self::Uniforms => "uniforms".to_owned(),
             Self::Rank => "rank".to_owned(),
             Self::Cosines(rope) => format!("rope.{rope}.cosines"),
             Self::Sines(rope) => format!("rope.{rope}.sines"),

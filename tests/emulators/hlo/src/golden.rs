@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 
 use gimbal_batch::{Bucket, Kv};
 use gimbal_neuron::hlo::DType;
-use gimbal_neuron::lower::{Part, Wants};
+use gimbal_neuron::lower::{Part, Pick, Wants};
 use serde::Deserialize;
 
 /// Blocks of the cache.
@@ -54,8 +54,22 @@ pub fn folder() -> PathBuf {
 /// A bucket of those caches, with a result for each sequence.
 #[must_use]
 pub const fn wants(bucket: Bucket, dtype: DType) -> Wants {
-    let outputs = bucket.sequences;
-    Wants { bucket, kv: KV, context_tokens_max: CONTEXT, dtype, outputs, has_logits: true }
+    Wants {
+        bucket,
+        kv: KV,
+        context_tokens_max: CONTEXT,
+        dtype,
+        outputs: bucket.sequences,
+        has_logits: true,
+        has_draws: false,
+    }
+}
+
+/// The last row of each part, by its most probable token.
+#[must_use]
+pub fn picks(parts: &[Part<'_>]) -> Vec<Pick> {
+    let last = |part: &Part<'_>| u32::try_from(part.tokens.len() - 1).unwrap_or(u32::MAX);
+    (0..).zip(parts).map(|(i, part)| Pick { part: i, row: last(part), ..Pick::default() }).collect()
 }
 
 /// Tokens of a prompt as a part of a step, from `start` on.

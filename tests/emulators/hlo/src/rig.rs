@@ -7,7 +7,7 @@ use std::thread;
 
 use gimbal_model::{Model, Shards, shard};
 use gimbal_neuron::hlo::Named;
-use gimbal_neuron::lower::{Inputs, Parameter, Part, Program, Wants, inputs, lower};
+use gimbal_neuron::lower::{Inputs, Parameter, Part, Pick, Program, Wants, inputs, lower};
 
 use crate::{Argument, Buffer, Data, Exchange, Module};
 
@@ -85,7 +85,7 @@ impl Rig {
         &mut self,
         loaded: &Loaded,
         parts: &[Part<'_>],
-        picks: &[(u32, u32)],
+        picks: &[Pick],
     ) -> Result<Step, String> {
         let inputs = inputs(&loaded.program.wants, parts, picks)?;
         let exchange = Exchange::new(self.devices.len());
@@ -109,8 +109,10 @@ impl Rig {
         if ranks.any(|other| other != first) {
             return Err("ranks end with different results".to_owned());
         }
-        first.ids.truncate(picks.len());
-        first.logits.truncate(picks.len());
+        first.ids = inputs.results.iter().map(|place| first.ids[*place]).collect();
+        if !first.logits.is_empty() {
+            first.logits = inputs.results.iter().map(|i| first.logits[*i].clone()).collect();
+        }
         Ok(first)
     }
 
@@ -122,7 +124,7 @@ impl Rig {
         &self,
         loaded: &Loaded,
         parts: &[Part<'_>],
-        picks: &[(u32, u32)],
+        picks: &[Pick],
         rank: usize,
     ) -> Result<Vec<Buffer>, String> {
         let inputs = inputs(&loaded.program.wants, parts, picks)?;
@@ -222,8 +224,11 @@ impl Device {
 }
 
 /// An input of a step; `None` for what stays on the device.
-fn input(parameter: Parameter, inputs: &Inputs, rank: usize) -> Option<Vec<i32>> {
-    Some(match parameter {
+fn input(parameter: Parameter, inputs: &Inputs, rank: usize) -> Option<Data> {
+    if let Some(draw) = Parameter::DRAWS.iter().position(|draw| *draw == parameter) {
+        return Some(Data::F32(inputs.draws[draw].clone()));
+    }
+    let integers = match parameter {
         Parameter::Tokens => inputs.tokens.clone(),
         Parameter::Positions => inputs.positions.clone(),
         Parameter::Slots => inputs.slots.clone(),
@@ -231,13 +236,14 @@ fn input(parameter: Parameter, inputs: &Inputs, rank: usize) -> Option<Vec<i32>>
         Parameter::Picks => inputs.picks.clone(),
         Parameter::Rank => vec![i32::try_from(rank).unwrap_or(i32::MAX)],
         _ => return None,
-    })
+    };
+    Some(Data::S32(integers))
 }
 
-fn whole(values: Vec<i32>, named: Named<'_>) -> Result<Buffer, String> {
-    let count = values.len();
+fn whole(data: Data, named: Named<'_>) -> Result<Buffer, String> {
+    let count = data.elements();
     let fail = || format!("{}: {count} values for {}", named.name, named.shape);
-    Buffer::new(named.shape, Data::S32(values)).ok_or_else(fail)
+    Buffer::new(named.shape, data).ok_or_else(fail)
 }
 
 fn filled(values: Vec<f32>, named: Named<'_>) -> Result<Buffer, String> {

@@ -42,11 +42,11 @@ fn both(rig: &mut Rig, dtype: DType, prompts: [&[u32]; 2]) -> Result<Step, Strin
         assert_eq!(refused, [vec![], vec![]], "{}", target.name());
     }
     for parts in golden::chunks(prompts) {
-        let picks: Vec<(u32, u32)> = (0..).zip(&parts).map(|(i, _)| (i, 0)).collect();
-        let step = rig.step(&prefill, &parts, &picks)?;
+        let step = rig.step(&prefill, &parts, &golden::picks(&parts))?;
         chosen_are_the_most_probable(&step);
     }
-    let step = rig.step(&decode, &golden::last(prompts), &[(0, 0), (1, 0)])?;
+    let parts = golden::last(prompts);
+    let step = rig.step(&decode, &parts, &golden::picks(&parts))?;
     chosen_are_the_most_probable(&step);
     Ok(step)
 }
@@ -129,7 +129,7 @@ fn padding_touches_no_living_row() {
         for (bucket, position) in [(DECODE, start), (PREFILL, start + 1)] {
             let loaded = rig.load(&wants(bucket, dtype)).expect("it is lowered");
             let part = Part { tokens: &[7], start: position, blocks: &BLOCKS[1] };
-            rig.step(&loaded, &[part], &[(0, 0)]).expect("it runs");
+            rig.step(&loaded, &[part], &golden::picks(&[part])).expect("it runs");
         }
         let written: Vec<usize> = [start, start + 1]
             .map(|p| {

@@ -16,13 +16,17 @@ use gimbal_hlo::rig::{Loaded, Rig};
 use gimbal_hlo::{Buffer, DType};
 use gimbal_model::Model;
 use gimbal_model::interp::{Interp, Run};
-use gimbal_neuron::lower::{Part, Wants};
+use gimbal_neuron::lower::{Draw, Part, Pick, Wants};
 use serde_json::{Value, json};
 
 /// The decode step of a whole model: four sequences of up to 512 tokens.
 const STEP: Bucket = Bucket { sequences: 4, rows_each: 1, context: 512 };
 /// Its cache: as many blocks as those need.
 const STEP_KV: Kv = Kv { blocks: 64, block_tokens: 32 };
+/// How tokens of some are drawn.
+const DRAW: Draw = Draw { temperature: 1.2, top_k: 20, top_p: 0.9, min_p: 0.05, uniform: 0.7 };
+/// Families whose tokens are drawn, too: the choice is the same of all.
+const DRAWN: [&str; 3] = ["gemma3", "llama-64", "qwen3-128"];
 /// Where its sequences stand.
 const STARTS: [u32; 4] = [500, 3, 250, 77];
 
@@ -66,25 +70,18 @@ impl Cases {
         name: &str,
         rig: &mut Rig,
         loaded: &Loaded,
-        parts: &[Part<'_>],
+        (parts, picks): (&[Part<'_>], &[Pick]),
         oracle: Option<&[Vec<f32>]>,
     ) -> anyhow::Result<()> {
-        // The last row of each part.
-        let pick = |(i, part): (u32, &Part<'_>)| (i, u32::try_from(part.tokens.len() - 1));
-        let picks: Vec<(u32, u32)> = (0..)
-            .zip(parts)
-            .map(pick)
-            .map(|(i, row)| row.map(|row| (i, row)))
-            .collect::<Result<_, _>>()?;
         let file = format!("{}.hlo.pb", self.cases.len());
         fs::write(self.folder.join(&file), loaded.program.module.write())?;
-        let arguments = rig.arguments(loaded, parts, &picks, 0).map_err(|e| anyhow!(e))?;
+        let arguments = rig.arguments(loaded, parts, picks, 0).map_err(|e| anyhow!(e))?;
         let arguments = arguments
             .iter()
             .zip(loaded.module.parameters())
             .map(|(buffer, named)| self.value(named.name, buffer))
             .collect::<anyhow::Result<Vec<_>>>()?;
-        let step = rig.step(loaded, parts, &picks).map_err(|e| anyhow!("{name}: {e}"))?;
+        let step = rig.step(loaded, parts, picks).map_err(|e| anyhow!("{name}: {e}"))?;
         let cached: Vec<Buffer> = rig.cache(0).into_iter().map(|(_, b)| b.clone()).collect();
         let names: Vec<&str> = loaded.module.results().map(|named| named.name).collect();
         let mut sorted: Vec<&str> = names.iter().copied().filter(|n| n.contains('.')).collect();
@@ -135,18 +132,22 @@ fn families(folder: &Path) -> anyhow::Result<()> {
             let ends: Vec<usize> = first.iter().map(|part| part.tokens.len()).collect();
             let expect = oracle(&model, &[&prompts[0][..ends[0]], &prompts[1][..ends[1]]]);
             let name = |kind| format!("{family} {kind} {}", dtype.name());
-            cases.step(&name("prefill"), &mut rig, &prefill, first, Some(&expect))?;
+            let step = (first.as_slice(), &*golden::picks(first));
+            cases.step(&name("prefill"), &mut rig, &prefill, step, Some(&expect))?;
             for parts in rest {
                 rig.step(&prefill, parts, &[]).map_err(|e| anyhow!(e))?;
             }
             let expect = oracle(&model, &prompts);
-            cases.step(
-                &name("decode"),
-                &mut rig,
-                &decode,
-                &golden::last(prompts),
-                Some(&expect),
-            )?;
+            let last = golden::last(prompts);
+            let step = (last.as_slice(), &*golden::picks(&last));
+            cases.step(&name("decode"), &mut rig, &decode, step, Some(&expect))?;
+            if dtype == DType::F32 && DRAWN.contains(&family.as_str()) {
+                let drawn = Wants { has_draws: true, ..wants(DECODE, dtype) };
+                let drawn = rig.load(&drawn).map_err(|e| anyhow!(e))?;
+                let picks: Vec<Pick> =
+                    step.1.iter().map(|pick| Pick { draw: DRAW, ..*pick }).collect();
+                cases.step(&name("drawn"), &mut rig, &drawn, (step.0, &picks), Some(&expect))?;
+            }
         }
     }
     cases.finish()
@@ -170,6 +171,7 @@ fn step_wants() -> Wants {
         dtype: DType::F32,
         outputs: STEP.sequences,
         has_logits: true,
+        has_draws: false,
     }
 }
 
@@ -197,7 +199,10 @@ fn with_parts<T>(call: impl FnOnce(&[Part<'_>]) -> T) -> T {
 fn decode(model: &Path, folder: &Path) -> anyhow::Result<()> {
     let (mut rig, loaded) = opened(model)?;
     let mut cases = Cases::new(folder)?;
-    with_parts(|parts| cases.step("decode step", &mut rig, &loaded, parts, None))?;
+    with_parts(|parts| {
+        let step = (parts, &*golden::picks(parts));
+        cases.step("decode step", &mut rig, &loaded, step, None)
+    })?;
     cases.finish()
 }
 
@@ -205,11 +210,11 @@ fn decode(model: &Path, folder: &Path) -> anyhow::Result<()> {
 #[expect(clippy::print_stdout, reason = "what the caller reads")]
 fn time(model: &Path, steps: u32) -> anyhow::Result<()> {
     let (mut rig, loaded) = opened(model)?;
-    let picks = [(0, 0), (1, 0), (2, 0), (3, 0)];
     let mut times = Vec::new();
     for _ in 0..=steps {
         let started = Instant::now();
-        with_parts(|parts| rig.step(&loaded, parts, &picks)).map_err(|e| anyhow!(e))?;
+        with_parts(|parts| rig.step(&loaded, parts, &golden::picks(parts)))
+            .map_err(|e| anyhow!(e))?;
         times.push(started.elapsed().as_secs_f64() * 1e3);
     }
     println!("{}", serde_json::to_string(&times[1..])?);
