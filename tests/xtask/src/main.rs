@@ -20,6 +20,7 @@ mod elf;
 mod frameworks;
 mod fuzz;
 mod golden;
+mod hlo;
 mod kernels;
 mod models;
 mod nextest;
@@ -46,6 +47,8 @@ cargo xtask COMMAND
                   assembled for every device; with --check only compared
   drivers         NVIDIA's own libraries of R470, R535, R550 (fetches 11 MB from Debian): each must
                   export what the CUDA backend calls, and answer as expected where no GPU is
+  hlo             the modules for Inferentia and Trainium of every golden family by XLA, our
+                  interpreter of HLO and that of graphs; times of a decode step (fetches 170 MB)
   fuzz [SECONDS [TARGET…]]   every parser under libFuzzer, 600 seconds each; needs a C++ compiler
   gemma           fetch Gemma 3 270M (its own terms), compare it with its references, time it
   big [BILLIONS]  a model of 1 to 8 billion random weights: time to first token, peak memory
@@ -81,6 +84,7 @@ fn main() -> ExitCode {
         Some("arm64") => arm64::run(rest),
         Some("drivers") => drivers::run(rest),
         Some("kernels") => kernels::run(rest),
+        Some("hlo") => hlo::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("gemma") => models::gemma(),
         Some("big") => models::big(rest),

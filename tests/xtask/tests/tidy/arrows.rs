@@ -57,6 +57,8 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gimbal-simulate", &["gimbal-batch", "gimbal-hal", "gimbal-scheduler", "gimbal-sim"]),
     ("gimbal-cuda", &["gimbal-batch", "gimbal-hal", "gimbal-model"]),
     ("gimbal-libcuda", &[]),
+    ("gimbal-neuron", &["gimbal-batch", "gimbal-model"]),
+    ("gimbal-hlo", &["gimbal-batch", "gimbal-model", "gimbal-neuron"]),
     ("xtask", &[]),
 ];
 

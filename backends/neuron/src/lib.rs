@@ -1,0 +1,14 @@
+//! AWS Inferentia and Trainium: a model's graph as HLO, the form that neuronx-cc compiles. Nothing here
+//! has run on such a device, and nothing serves with it yet: `docs/backends/neuron.md`.
+//!
+//! Reading order: `lower` (a graph to modules), `hlo` (modules: their instructions, their bytes).
+//!
+//! # Invariants
+//! - Every instruction that is made or read has the shape that its operands say; what does not is a bug of
+//!   ours where it is made and an error where it is read.
+//! - Bytes from outside are errors, never panics, and nothing in them is read past.
+
+#![forbid(unsafe_code)]
+
+pub mod hlo;
+pub mod lower;
