@@ -6,7 +6,7 @@ use gimbal_model::Model;
 use gimbal_model::graph::{Graph, State};
 use serde::{Deserialize, Serialize};
 
-use crate::Unfit;
+use crate::unfit::Unfit;
 
 /// What the settings ask of a device; every field has been resolved with its source.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
