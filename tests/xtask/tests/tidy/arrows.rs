@@ -59,6 +59,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gimbal-libcuda", &[]),
     ("gimbal-neuron", &["gimbal-batch", "gimbal-model"]),
     ("gimbal-hlo", &["gimbal-batch", "gimbal-model", "gimbal-neuron"]),
+    ("neuron-sys", &[]),
     ("xtask", &[]),
 ];
 
