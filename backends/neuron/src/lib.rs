@@ -1,7 +1,8 @@
 //! AWS Inferentia and Trainium: a model's graph as HLO, the form that neuronx-cc compiles. Nothing here
 //! has run on such a device, and nothing serves with it yet: `docs/backends/neuron.md`.
 //!
-//! Reading order: `lower` (a graph to modules), `hlo` (modules: their instructions, their bytes).
+//! Reading order: `lower` (a graph to modules), `hlo` (modules: their instructions, their bytes), `neff` (the
+//! container of what was compiled).
 //!
 //! # Invariants
 //! - Every instruction that is made or read has the shape that its operands say; what does not is a bug of
@@ -12,3 +13,4 @@
 
 pub mod hlo;
 pub mod lower;
+pub mod neff;

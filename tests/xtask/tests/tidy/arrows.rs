@@ -50,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gimbal-hal",
             "gimbal-http",
             "gimbal-model",
+            "gimbal-neuron",
             "gimbal-sim",
             "gimbal-text",
         ],
