@@ -60,6 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gimbal-libcuda", &[]),
     ("gimbal-neuron", &["gimbal-batch", "gimbal-model"]),
     ("gimbal-hlo", &["gimbal-batch", "gimbal-model", "gimbal-neuron"]),
+    ("gimbal-libnrt", &["gimbal-hlo", "neuron-sys"]),
     ("neuron-sys", &[]),
     ("xtask", &[]),
 ];
