@@ -2,7 +2,7 @@
 //! has run on such a device, and nothing serves with it yet: `docs/backends/neuron.md`.
 //!
 //! Reading order: `lower` (a graph to modules), `hlo` (modules: their instructions, their bytes), `neff` (the
-//! container of what was compiled).
+//! container of what was compiled), `probe` (which devices there are), `sysfs` (what the kernel tells of them).
 //!
 //! # Invariants
 //! - Every instruction that is made or read has the shape that its operands say; what does not is a bug of
@@ -14,3 +14,5 @@
 pub mod hlo;
 pub mod lower;
 pub mod neff;
+pub mod probe;
+pub mod sysfs;
