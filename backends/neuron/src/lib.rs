@@ -1,8 +1,9 @@
 //! AWS Inferentia and Trainium: a model's graph as HLO, the form that neuronx-cc compiles. Nothing here
 //! has run on such a device, and nothing serves with it yet: `docs/backends/neuron.md`.
 //!
-//! Reading order: `lower` (a graph to modules), `hlo` (modules: their instructions, their bytes), `neff` (the
-//! container of what was compiled), `probe` (which devices there are), `sysfs` (what the kernel tells of them).
+//! Reading order: `lower` (a graph to modules), `hlo` (modules: their instructions, their bytes), `bundle` (a
+//! model compiled, as a folder), `neff` (the container of one program), `probe` (which devices there are), `sysfs` (what
+//! the kernel tells of them).
 //!
 //! # Invariants
 //! - Every instruction that is made or read has the shape that its operands say; what does not is a bug of
@@ -11,6 +12,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod bundle;
 pub mod hlo;
 pub mod lower;
 pub mod neff;

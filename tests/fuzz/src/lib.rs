@@ -28,7 +28,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 10] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "gguf", run: models::gguf, seeds: models::gguf_seeds, words: models::WORDS },
     Target {
         name: "safetensors",
@@ -62,6 +62,12 @@ pub const TARGETS: [Target; 10] = [
     },
     Target { name: "calls", run: text::calls, seeds: text::calls_seeds, words: text::CALLS_WORDS },
     Target { name: "body", run: bodies::body, seeds: bodies::seeds, words: bodies::WORDS },
+    Target {
+        name: "manifest",
+        run: neffs::manifest,
+        seeds: neffs::manifest_seeds,
+        words: neffs::MANIFEST_WORDS,
+    },
     Target { name: "neff", run: neffs::neff, seeds: neffs::seeds, words: neffs::WORDS },
     Target { name: "wire", run: wire::wire, seeds: wire::seeds, words: wire::WORDS },
 ];

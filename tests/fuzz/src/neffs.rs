@@ -1,5 +1,7 @@
-//! Containers of compiled programs, as they are and with the digest that fits what was changed.
+//! Compiled programs: their containers, as they are and with the digest that fits what was changed, and the manifests
+//! of bundles.
 
+use gimbal_neuron::bundle::Manifest;
 use gimbal_neuron::neff::{File, HEADER_BYTES, Header, Package, pack, unpack};
 use md5::{Digest, Md5};
 
@@ -51,4 +53,40 @@ pub(crate) fn seeds() -> Vec<Vec<u8>> {
             pack(&header, &files).expect("a NEFF")
         })
         .to_vec()
+}
+
+pub(crate) const MANIFEST_WORDS: &[&str] =
+    &["\"alias\":", "\"sha256\":", "\"shape\":[", "18446744073709551615", "null", "../", "inf2"];
+
+/// What is read is written as something that reads the same.
+pub(crate) fn manifest(bytes: &[u8]) {
+    let Ok(manifest) = Manifest::read(bytes) else { return };
+    let text = serde_json::to_vec(&manifest).expect("it was JSON");
+    assert_eq!(Manifest::read(&text), Ok(manifest));
+}
+
+pub(crate) fn manifest_seeds() -> Vec<Vec<u8>> {
+    let stored = |file: &str| serde_json::json!({ "file": file, "bytes": 9, "sha256": "0123456789abcdef".repeat(4) });
+    let state = serde_json::json!({ "name": "keys.0", "dtype": "F32", "shape": [9, 2] });
+    let [mut input, mut output] = [state.clone(), state];
+    input["from"] = "state".into();
+    output["alias"] = "keys.0".into();
+    let manifest = serde_json::json!({
+        "format": "gimbal.neuron/1",
+        "model": "m",
+        "target": "trn2",
+        "lnc": 2,
+        "ranks": 2,
+        "compiler": {
+            "version": "2.28", "flags": ["-O1"], "sdk": "2.33.0", "runtime": [2, 35],
+        },
+        "programs": [{
+            "sequences": 4, "rows_each": 1, "context": 2048, "neff": stored("decode.neff"),
+            "inputs": [input], "outputs": [output],
+        }],
+        "weights": [{ "rank": 1, "stored": stored("weights.safetensors") }],
+    });
+    let text = manifest.to_string().into_bytes();
+    assert!(Manifest::read(&text).is_ok(), "the seed is a manifest");
+    vec![text]
 }

@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use crate::{assets, command, root};
 
 /// All targets; `tests/fuzz/src/lib.rs` holds them.
-const TARGETS: [&str; 10] = [
+const TARGETS: [&str; 11] = [
     "gguf",
     "safetensors",
     "config",
@@ -20,6 +20,7 @@ const TARGETS: [&str; 10] = [
     "forgery",
     "calls",
     "body",
+    "manifest",
     "neff",
     "wire",
 ];
