@@ -1,14 +1,22 @@
 //! AWS Inferentia and Trainium: a model's graph as HLO, the form that neuronx-cc compiles. Nothing here
 //! has run on such a device, and nothing serves with it yet: `docs/backends/neuron.md`.
 //!
-//! Reading order: `lower` (a graph to modules), `hlo` (modules: their instructions, their bytes).
+//! Reading order: `lower` (a graph to modules), `hlo` (modules: their instructions, their bytes), `bundle` (a
+//! model compiled, as a folder), `neff` (the container of one program), `probe` (which devices there are), `sysfs` (what
+//! the kernel tells of them), `runtime` (owners of what libnrt gives).
 //!
 //! # Invariants
 //! - Every instruction that is made or read has the shape that its operands say; what does not is a bug of
 //!   ours where it is made and an error where it is read.
+//! - Unsafe code is in `runtime` only: every call of libnrt.
 //! - Bytes from outside are errors, never panics, and nothing in them is read past.
 
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
+pub mod bundle;
 pub mod hlo;
 pub mod lower;
+pub mod neff;
+pub mod probe;
+pub mod runtime;
+pub mod sysfs;

@@ -1,12 +1,14 @@
 //! Every parser of bytes from outside, as functions that must never panic or hang.
 //!
-//! Reading order: `targets` lists them; `models`, `text`, `bodies` and `wire` hold them; `mutate` makes new
+//! Reading order: `targets` lists them; `models`, `neffs`, `text`, `bodies` and `wire` hold
+//! them; `mutate` makes new
 //! inputs for the short run in the tests. `cargo xtask fuzz` runs the same targets under libFuzzer
 //! with coverage, for as long as it is told.
 
 mod bodies;
 mod models;
 pub mod mutate;
+mod neffs;
 mod text;
 mod wire;
 
@@ -26,7 +28,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 11] = [
     Target { name: "gguf", run: models::gguf, seeds: models::gguf_seeds, words: models::WORDS },
     Target {
         name: "safetensors",
@@ -60,6 +62,13 @@ pub const TARGETS: [Target; 9] = [
     },
     Target { name: "calls", run: text::calls, seeds: text::calls_seeds, words: text::CALLS_WORDS },
     Target { name: "body", run: bodies::body, seeds: bodies::seeds, words: bodies::WORDS },
+    Target {
+        name: "manifest",
+        run: neffs::manifest,
+        seeds: neffs::manifest_seeds,
+        words: neffs::MANIFEST_WORDS,
+    },
+    Target { name: "neff", run: neffs::neff, seeds: neffs::seeds, words: neffs::WORDS },
     Target { name: "wire", run: wire::wire, seeds: wire::seeds, words: wire::WORDS },
 ];
 

@@ -11,8 +11,19 @@ use anyhow::{Context, bail};
 use crate::{assets, command, root};
 
 /// All targets; `tests/fuzz/src/lib.rs` holds them.
-const TARGETS: [&str; 9] =
-    ["gguf", "safetensors", "config", "tokenizer", "template", "forgery", "calls", "body", "wire"];
+const TARGETS: [&str; 11] = [
+    "gguf",
+    "safetensors",
+    "config",
+    "tokenizer",
+    "template",
+    "forgery",
+    "calls",
+    "body",
+    "manifest",
+    "neff",
+    "wire",
+];
 /// Counters at edges and at comparisons, as `cargo fuzz` sets them.
 const COVERAGE: &str = "-Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 \
                         -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \

@@ -21,6 +21,13 @@ const MARK: &[u8; 8] = b"GIMBALv1";
 /// The promise of ARCHITECTURE.md.
 const BYTES_MAX: usize = 80 << 20;
 
+/// Words that only emulated devices of our tests have: the folder of each, and what a program has in it that was
+/// linked with it.
+const EMULATORS: [(&str, &str); 2] = [
+    ("tests/emulators/libcuda", "EMULATED-CUDA-"),
+    ("tests/emulators/libnrt", "EMULATOR of Gimbal's tests"),
+];
+
 /// Builds and tells where it is.
 pub(crate) fn run() -> anyhow::Result<()> {
     let assets = assets::fetch()?;
@@ -48,6 +55,7 @@ pub(crate) fn make(binary: &Path, assets: &Assets) -> anyhow::Result<PathBuf> {
     };
     command::run(Command::new(strip).arg("-o").arg(&part).arg(binary))?;
     let mut bytes = fs::read(&part)?;
+    refuse_emulators(&bytes)?;
     let program = bytes.len();
     let packages = notices::packages(assets.arch)?;
     let files = [
@@ -79,6 +87,18 @@ pub(crate) fn make(binary: &Path, assets: &Assets) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// Nobody shall get an emulated device in place of a real one.
+fn refuse_emulators(program: &[u8]) -> anyhow::Result<()> {
+    for (folder, words) in EMULATORS {
+        let words = words.as_bytes();
+        let begins = program.iter().enumerate().filter(|(_, byte)| **byte == words[0]);
+        if begins.into_iter().any(|(at, _)| program[at..].starts_with(words)) {
+            bail!("the program has {folder} in it, which only tests may use");
+        }
+    }
+    Ok(())
+}
+
 fn version() -> anyhow::Result<String> {
     let manifest = fs::read_to_string(root().join("Cargo.toml"))?;
     let line = manifest.lines().find_map(|line| line.strip_prefix("version = \""));
@@ -88,4 +108,23 @@ fn version() -> anyhow::Result<String> {
 #[expect(clippy::cast_precision_loss, reason = "for people")]
 fn mib(bytes: usize) -> f64 {
     bytes as f64 / f64::from(1_u32 << 20)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_program_with_an_emulator_in_it_is_not_shipped() {
+        for (folder, words) in EMULATORS {
+            let source = command::output(
+                Command::new("grep").current_dir(root()).args(["-rFl", words, folder]),
+            );
+            assert!(source.is_ok(), "{words:?} is not in {folder} any more");
+            let program = [b"EEMULATE\0", words.as_bytes(), b"\0"].concat();
+            let refused = refuse_emulators(&program).expect_err(folder);
+            assert!(refused.to_string().contains(folder), "{refused}");
+        }
+        assert!(refuse_emulators(b"EMULATE and EMULATED ").is_ok());
+    }
 }

@@ -50,6 +50,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gimbal-hal",
             "gimbal-http",
             "gimbal-model",
+            "gimbal-neuron",
             "gimbal-sim",
             "gimbal-text",
         ],
@@ -57,8 +58,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gimbal-simulate", &["gimbal-batch", "gimbal-hal", "gimbal-scheduler", "gimbal-sim"]),
     ("gimbal-cuda", &["gimbal-batch", "gimbal-hal", "gimbal-model"]),
     ("gimbal-libcuda", &[]),
-    ("gimbal-neuron", &["gimbal-batch", "gimbal-model"]),
+    ("gimbal-neuron", &["gimbal-batch", "gimbal-model", "neuron-sys"]),
     ("gimbal-hlo", &["gimbal-batch", "gimbal-model", "gimbal-neuron"]),
+    ("gimbal-libnrt", &["gimbal-hlo", "neuron-sys"]),
+    ("neuron-sys", &[]),
     ("xtask", &[]),
 ];
 
