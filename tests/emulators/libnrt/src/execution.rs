@@ -1,6 +1,6 @@
 //! Executes a model: checks what it was given, computes, and writes what came of it.
 //!
-//! The last of the functions.
+//! The last of the functions. Next: `compiler.rs`.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLockReadGuard, RwLockWriteGuard};

@@ -6,7 +6,7 @@
 //! Reading order: `machine` (the script in TOML that `GIMBAL_TEST_NRT` names), `border` (C's pointers),
 //! `refusal`, `neff` (the container), `storage` (memory), `program` (HLO, run by `gimbal-hlo`), `state` (all that the
 //! runtime knows, and how each call is answered), then the functions: `runtime`, `tensors`, `sets`, `models`,
-//! `ranks`, `execution`.
+//! `ranks`, `execution`. Beside them `compiler`, a fake neuronx-cc.
 //!
 //! What is not in AWS's documentation is decided here, strictly: a place where a program may stumble over the
 //! emulator and not over a chip, never the other way round.
@@ -18,6 +18,7 @@
 //! - Every refusal says why on stderr; `nrt_close` tells what was left and what was misused.
 
 mod border;
+pub mod compiler;
 mod execution;
 mod machine;
 mod models;

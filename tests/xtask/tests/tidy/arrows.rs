@@ -60,7 +60,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gimbal-libcuda", &[]),
     ("gimbal-neuron", &["gimbal-batch", "gimbal-model", "neuron-sys"]),
     ("gimbal-hlo", &["gimbal-batch", "gimbal-model", "gimbal-neuron"]),
-    ("gimbal-libnrt", &["gimbal-hlo", "neuron-sys"]),
+    ("gimbal-libnrt", &["gimbal-hlo", "gimbal-neuron", "neuron-sys"]),
     ("neuron-sys", &[]),
     ("xtask", &[]),
 ];
