@@ -2,7 +2,7 @@
 //! has run on such a device, and nothing serves with it yet: `docs/backends/neuron.md`.
 //!
 //! Reading order: `lower` (a graph to modules), `hlo` (modules: their instructions, their bytes), `bundle` (a
-//! model compiled, as a folder), `neff` (the container of one program), `probe` (which devices there are), `sysfs` (what
+//! model compiled, as a folder), `compile` (makes one), `neff` (the container of one program), `probe` (which devices there are), `sysfs` (what
 //! the kernel tells of them), `runtime` (owners of what libnrt gives).
 //!
 //! # Invariants
@@ -14,6 +14,7 @@
 #![deny(unsafe_code)]
 
 pub mod bundle;
+pub mod compile;
 pub mod hlo;
 pub mod lower;
 pub mod neff;

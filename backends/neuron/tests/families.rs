@@ -16,7 +16,7 @@ use gimbal_hlo::DType;
 use gimbal_hlo::golden::{self, DECODE, Golden, PREFILL, folder, wants};
 use gimbal_hlo::rig::{Loaded, Rig};
 use gimbal_model::Model as Source;
-use gimbal_neuron::lower::{Parameter, Part};
+use gimbal_neuron::lower::{Parameter, Part, Pick};
 use gimbal_neuron::runtime::{Executed, Model, Runtime, Tensor, TensorSet, execute};
 use process::{assert_clean, library, on};
 
@@ -57,7 +57,7 @@ fn plan(source: &Source, prompts: [&[u32]; 2], dtype: DType, ranks: usize) -> Pl
     let mut rig = Rig::new(source, ranks, &wants(DECODE, dtype)).expect("it is lowered");
     let programs =
         [PREFILL, DECODE].map(|bucket| rig.load(&wants(bucket, dtype)).expect("it is lowered"));
-    let content = |rig: &Rig, loaded: &Loaded, parts: &[Part<'_>], picks: &[(u32, u32)]| {
+    let content = |rig: &Rig, loaded: &Loaded, parts: &[Part<'_>], picks: &[Pick]| {
         (0..ranks)
             .map(|rank| rig.arguments(loaded, parts, picks, rank).expect("it fits"))
             .map(|buffers| {
@@ -73,7 +73,8 @@ fn plan(source: &Source, prompts: [&[u32]; 2], dtype: DType, ranks: usize) -> Pl
     all.push((1, golden::last(prompts)));
     for (program, parts) in all {
         let loaded = &programs[program];
-        let picks: Vec<(u32, u32)> = (0..).zip(&parts).map(|(i, _)| (i, 0)).collect();
+        let pick = |(part, _)| Pick { part, ..Pick::default() };
+        let picks: Vec<Pick> = (0..).zip(&parts).map(pick).collect();
         let given = content(&rig, loaded, &parts, &picks);
         let chosen = |is_wanted: fn(Parameter) -> bool| -> Vec<Content> {
             let of = |rank: &Vec<(Parameter, String, gimbal_hlo::Buffer)>| {

@@ -86,7 +86,19 @@ fn row(bench: &Bench<'_>, vocab: usize, i: usize) -> Row {
     if has(6) {
         numbers.iter_mut().for_each(|x| *x -= 5.0);
     }
-    let history: Vec<TokenId> = (0..HISTORY[1]).map(|_| id(below(bench, vocab.min(40)))).collect();
+    let mut history: Vec<TokenId> =
+        (0..HISTORY[1]).map(|_| id(below(bench, vocab.min(40)))).collect();
+    // The newest token would be chosen again, and was seen before, or not.
+    if i % 5 < 2 {
+        let best = (0..vocab).max_by(|a, b| numbers[*a].total_cmp(&numbers[*b])).unwrap_or(0);
+        history.retain(|token| *token != id(best));
+        history.resize(HISTORY[1], id((best + 1) % vocab));
+        history[HISTORY[1] - 1] = id(best);
+        history[HISTORY[0] + i % 5] = id(best);
+        if i.is_multiple_of(5) {
+            history[HISTORY[0]] = id((best + 2) % vocab);
+        }
+    }
     let mut mask = None;
     if i % 5 == 1 {
         // Some do not reach the last tokens.
@@ -144,11 +156,12 @@ fn device(bench: &Bench<'_>, vocab: usize, rows: &[Row]) -> Result<(Vec<Drawn>, 
     for (i, row) in rows.iter().enumerate() {
         // Of some histories the device alone knows the end, which is another one where it is told.
         let known = row.history.len() - usize::from(is_ahead(i));
-        newest[i] = row.history.last().map_or(0, |id| id.get());
-        newest[i] ^= u32::from(!is_ahead(i));
+        let slot = slot(i, rows.len());
+        newest[slot] = row.history.last().map_or(0, |id| id.get());
+        newest[slot] ^= u32::from(!is_ahead(i));
         draws.add(draws::Row {
             params: &row.params,
-            slot: small(i),
+            slot: small(slot),
             position: small(row.history.len()) - 1,
             history: &row.history[..known],
             prompt: HISTORY[0],
@@ -169,6 +182,11 @@ fn device(bench: &Bench<'_>, vocab: usize, rows: &[Row]) -> Result<(Vec<Drawn>, 
     let words = bench.read_ints(drawn, Drawn::WORDS * rows.len())?;
     let drawn = words.as_chunks::<{ Drawn::WORDS }>().0.iter().copied().map(Drawn::read);
     Ok((drawn.collect(), bench.read_ints(choices.newest, rows.len())?))
+}
+
+/// The slot of a row, which is another number.
+const fn slot(i: usize, rows: usize) -> usize {
+    rows - 1 - i
 }
 
 /// Whether the end of a row's history is known to the device alone.
@@ -197,13 +215,16 @@ fn compare(bench: &Bench<'_>, vocab: usize, rows: &[Row]) -> Told {
             return Err(format!("row {i} of {vocab}: {found:?}, not {expect:?}: {:?}", row.params));
         }
         // The token of a row at fault is one that there is.
-        if is_newest(i) && newest[i] != found.token.unwrap_or(0) {
-            return Err(format!("row {i} of {vocab}: slot {i} has {}, not {found:?}", newest[i]));
+        let kept = newest[slot(i, rows.len())];
+        if is_newest(i) && kept != found.token.unwrap_or(0) {
+            return Err(format!("row {i} of {vocab}: its slot has {kept}, not {found:?}"));
         }
     }
-    let kept = |i: &usize| newest[*i] == rows[*i].history.last().map_or(0, |id| id.get()) ^ 1;
+    let kept = |i: &usize| {
+        newest[slot(*i, rows.len())] == rows[*i].history.last().map_or(0, |id| id.get()) ^ 1
+    };
     match (0..rows.len()).filter(|i| !is_newest(*i)).find(|i| !kept(i)) {
-        Some(i) => Err(format!("slot {i} of {vocab}: {} was written", newest[i])),
+        Some(i) => Err(format!("row {i} of {vocab}: its slot was written")),
         None => Ok(()),
     }
 }
