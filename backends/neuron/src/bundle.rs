@@ -8,6 +8,7 @@ mod manifest;
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{self, Read, Write};
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Metadata, TensorInfo};
@@ -216,6 +217,24 @@ impl Bundle {
     #[must_use]
     pub fn path(&self, weights: &Weights) -> PathBuf {
         self.folder.join(&weights.stored.file)
+    }
+
+    /// Tensors of a file of weights, in its order, each with its place in it.
+    ///
+    /// # Errors
+    /// The file cannot be read, or is not what safetensors are.
+    pub fn places(&self, weights: &Weights) -> Result<Vec<(String, Range<u64>)>, BundleError> {
+        let file = self.path(weights);
+        let read = header(&file);
+        let read = read.map_err(|source| BundleError::Read { file: file.clone(), source })?;
+        let (begin, metadata) = read.map_err(|why| BundleError::Changed { file, why })?;
+        let place = |(name, info): (String, &TensorInfo)| {
+            let (first, end) = info.data_offsets;
+            (name, begin + first as u64..begin + end as u64)
+        };
+        let mut places: Vec<_> = metadata.tensors().into_iter().map(place).collect();
+        places.sort_by_key(|(_, range)| range.start);
+        Ok(places)
     }
 
     fn digest(&self, stored: &Stored) -> Result<(), BundleError> {

@@ -3,7 +3,8 @@
 //!
 //! Reading order: `lower` (a graph to modules), `hlo` (modules: their instructions, their bytes), `bundle` (a
 //! model compiled, as a folder), `compile` (makes one), `neff` (the container of one program), `probe` (which devices there are), `sysfs` (what
-//! the kernel tells of them), `runtime` (owners of what libnrt gives).
+//! the kernel tells of them), `runtime` (owners of what libnrt gives), `rank` (a
+//! core with its programs and tensors), `step` (the `Backend`).
 //!
 //! # Invariants
 //! - Every instruction that is made or read has the shape that its operands say; what does not is a bug of
@@ -19,5 +20,9 @@ pub mod hlo;
 pub mod lower;
 pub mod neff;
 pub mod probe;
+mod rank;
 pub mod runtime;
+mod step;
 pub mod sysfs;
+
+pub use step::{NeuronBackend, limits};

@@ -164,6 +164,14 @@ impl Tensor {
     }
 }
 
+impl Output {
+    /// Its bytes; none if no number holds them.
+    #[must_use]
+    pub fn bytes(&self) -> Option<u64> {
+        self.shape.iter().try_fold(self.dtype.bytes(), |bytes, size| bytes.checked_mul(*size))
+    }
+}
+
 impl Manifest {
     /// Reads a manifest's text.
     ///

@@ -294,9 +294,13 @@ fn used(nodes: &[Node]) -> (BTreeSet<usize>, BTreeSet<usize>) {
 }
 
 impl Parameter {
+    /// The name of [`Self::Rank`].
+    pub const RANK: &str = "rank";
     /// What tokens are drawn by, in the order of [`super::Draw`].
     pub const DRAWS: [Self; 5] =
         [Self::Temperatures, Self::TopKs, Self::TopPs, Self::MinPs, Self::Uniforms];
+    /// Their names.
+    pub const DRAW_NAMES: [&str; 5] = ["temperatures", "top_ks", "top_ps", "min_ps", "uniforms"];
 
     /// The name by which a program knows it.
     #[must_use]
@@ -307,12 +311,12 @@ impl Parameter {
             Self::Slots => "slots".to_owned(),
             Self::Tables => "tables".to_owned(),
             Self::Picks => "picks".to_owned(),
-            Self::Temperatures => "temperatures".to_owned(),
-            Self::TopKs => "top_ks".to_owned(),
-            Self::TopPs => "top_ps".to_owned(),
-            Self::MinPs => "min_ps".to_owned(),
-            Self::Uniforms => "uniforms".to_owned(),
-            Self::Rank => "rank".to_owned(),
+            Self::Temperatures => Self::DRAW_NAMES[0].to_owned(),
+            Self::TopKs => Self::DRAW_NAMES[1].to_owned(),
+            Self::TopPs => Self::DRAW_NAMES[2].to_owned(),
+            Self::MinPs => Self::DRAW_NAMES[3].to_owned(),
+            Self::Uniforms => Self::DRAW_NAMES[4].to_owned(),
+            Self::Rank => Self::RANK.to_owned(),
             Self::Cosines(rope) => format!("rope.{rope}.cosines"),
             Self::Sines(rope) => format!("rope.{rope}.sines"),
             Self::Weight(id) => graph.weights[id.0].name.clone(),

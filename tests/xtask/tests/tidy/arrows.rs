@@ -58,7 +58,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("gimbal-simulate", &["gimbal-batch", "gimbal-hal", "gimbal-scheduler", "gimbal-sim"]),
     ("gimbal-cuda", &["gimbal-batch", "gimbal-hal", "gimbal-model"]),
     ("gimbal-libcuda", &[]),
-    ("gimbal-neuron", &["gimbal-batch", "gimbal-model", "neuron-sys"]),
+    ("gimbal-neuron", &["gimbal-batch", "gimbal-hal", "gimbal-model", "neuron-sys"]),
     ("gimbal-hlo", &["gimbal-batch", "gimbal-model", "gimbal-neuron"]),
     ("gimbal-libnrt", &["gimbal-hlo", "gimbal-neuron", "neuron-sys"]),
     ("neuron-sys", &[]),
