@@ -61,6 +61,7 @@ fn answers(
     backend: &mut dyn Backend,
     prompts: &[Vec<u32>],
     params: &SampleParams,
+    time: Duration,
 ) -> Result<BTreeMap<u64, Vec<u32>>, DeviceError> {
     let mut scheduler = Scheduler::new(backend.limits().clone(), policy());
     for (id, prompt) in (0..).zip(prompts) {
@@ -72,7 +73,7 @@ fn answers(
     while !scheduler.is_idle() {
         let step = scheduler.schedule(Micros(0), &mut batch).expect("somebody waits");
         backend.submit(step, &batch)?;
-        let (step, outcome) = backend.collect(STEP_TIME)?;
+        let (step, outcome) = backend.collect(time)?;
         scheduler.commit(step, outcome, Micros(0), &mut events);
         for event in events.drain(..) {
             if let Event::Token(sample) = event {
@@ -130,25 +131,30 @@ fn check(model: &Model, prompt: &[u32], found: &[u32]) {
     }
 }
 
+fn open(bundle: &Bundle) -> Result<NeuronBackend, DeviceError> {
+    let vocab = u32::try_from(model().graph.vocab()).expect("small");
+    let limits = gimbal_neuron::limits(bundle, vocab).expect("they fit");
+    let runtime = Runtime::open(Some(&library())).expect("the emulator");
+    NeuronBackend::open(&runtime, bundle, limits)
+}
+
 fn serves(ranks: usize) {
     let (folder, bundle) = bundle(&format!("ranks{ranks}"), ranks);
     let model = model();
-    let vocab = u32::try_from(model.graph.vocab()).expect("small");
-    let limits = gimbal_neuron::limits(&bundle, vocab).expect("they fit");
-    let runtime = Runtime::open(Some(&library())).expect("the emulator");
-    let mut backend = NeuronBackend::open(&runtime, &bundle, limits).expect("it loads");
-    let prompts = prompts(vocab);
+    let mut backend = open(&bundle).expect("it loads");
+    let prompts = prompts(backend.limits().vocab);
     let greedy = SampleParams::default();
-    let found = answers(&mut backend, &prompts, &greedy).expect("it runs");
+    let mut answers = |params| answers(&mut backend, &prompts, params, STEP_TIME).expect("it runs");
+    let found = answers(&greedy);
     for (id, prompt) in (0..).zip(&prompts) {
         assert_eq!(found[&id].len(), TOKENS as usize);
         check(&model, prompt, &found[&id]);
     }
     // By one number for each seed and position: the same again, and others than the best.
-    let warm = SampleParams { temperature: 1.0, top_k: 40, ..greedy };
-    let drawn = answers(&mut backend, &prompts, &warm).expect("it runs");
+    let warm = SampleParams { temperature: 1.0, top_k: 40, ..greedy.clone() };
+    let drawn = answers(&warm);
     assert_ne!(drawn, found);
-    assert_eq!(answers(&mut backend, &prompts, &warm).expect("it runs"), drawn);
+    assert_eq!(answers(&warm), drawn);
     drop(backend);
     fs::remove_dir_all(folder).expect("ours");
 }
@@ -161,4 +167,63 @@ fn a_rolling_batch_gives_the_reference_s_tokens() {
 #[test]
 fn two_ranks_give_them_too() {
     assert_clean(on("", "two_ranks_give_them_too", || serves(2)));
+}
+
+/// What is told of a device that breaks while it loads or answers.
+fn breaks(name: &str, time: Duration) -> DeviceError {
+    let (folder, bundle) = bundle(name, 1);
+    let told = open(&bundle).and_then(|mut backend| {
+        let prompts = prompts(backend.limits().vocab);
+        let told = answers(&mut backend, &prompts, &SampleParams::default(), time);
+        // What hangs is left to the end of the process.
+        std::mem::forget(backend);
+        told
+    });
+    fs::remove_dir_all(folder).expect("ours");
+    told.expect_err("it breaks")
+}
+
+#[test]
+fn too_little_memory_is_told_with_the_tensor() {
+    on("memory = 100000", "too_little_memory_is_told_with_the_tensor", || {
+        let told = breaks("memory", STEP_TIME).to_string();
+        assert!(told.contains("nrt_tensor_allocate: tensor"), "{told}");
+        assert!(told.contains("free memory of the device, or use more ranks"), "{told}");
+    });
+}
+
+#[test]
+fn a_core_that_breaks_is_a_lost_device() {
+    let script = "fail = [{ call = \"nrt_execute\", nth = 9, status = 1201 }]";
+    on(script, "a_core_that_breaks_is_a_lost_device", || {
+        let told = breaks("ecc", STEP_TIME);
+        assert!(matches!(told, DeviceError::Lost { .. }), "{told:?}");
+        let told = told.to_string();
+        assert!(told.contains("the process must end before the core is used again"), "{told}");
+    });
+}
+
+#[test]
+fn a_step_that_never_ends_is_late_and_stops_nobody() {
+    let script = "fail = [{ call = \"nrt_execute\", nth = 9, hang = \"forever\" }]";
+    on(script, "a_step_that_never_ends_is_late_and_stops_nobody", || {
+        let told = breaks("hang", Duration::from_millis(500));
+        assert!(matches!(told, DeviceError::Timeout { .. }), "{told:?}");
+    });
+}
+
+#[test]
+fn a_program_that_was_changed_is_not_loaded() {
+    on("", "a_program_that_was_changed_is_not_loaded", || {
+        let (folder, bundle) = bundle("changed", 1);
+        let file = folder.join("bundle").join(&bundle.manifest.programs[0].neff.file);
+        let mut bytes = fs::read(&file).expect("a file");
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&file, bytes).expect("a file");
+        let told = open(&bundle).expect_err("it is refused");
+        assert!(matches!(told, DeviceError::Model { .. }), "{told:?}");
+        assert!(told.to_string().contains("copy the bundle again"), "{told}");
+        fs::remove_dir_all(folder).expect("ours");
+    });
 }
