@@ -2,11 +2,13 @@
 //!
 //! Reading order: `targets` lists them; `models`, `neffs`, `text`, `bodies` and `wire` hold
 //! them; `mutate` makes new
+//! Reading order: `targets` lists them; `models`, `text`, `bodies`, `modules`, `neffs` and `wire` hold them; `mutate` makes new
 //! inputs for the short run in the tests. `cargo xtask fuzz` runs the same targets under libFuzzer
 //! with coverage, for as long as it is told.
 
 mod bodies;
 mod models;
+mod modules;
 pub mod mutate;
 mod neffs;
 mod text;
@@ -28,7 +30,7 @@ pub struct Target {
 }
 
 /// All targets.
-pub const TARGETS: [Target; 11] = [
+pub const TARGETS: [Target; 12] = [
     Target { name: "gguf", run: models::gguf, seeds: models::gguf_seeds, words: models::WORDS },
     Target {
         name: "safetensors",
@@ -69,6 +71,7 @@ pub const TARGETS: [Target; 11] = [
         words: neffs::MANIFEST_WORDS,
     },
     Target { name: "neff", run: neffs::neff, seeds: neffs::seeds, words: neffs::WORDS },
+    Target { name: "hlo", run: modules::module, seeds: modules::seeds, words: modules::WORDS },
     Target { name: "wire", run: wire::wire, seeds: wire::seeds, words: wire::WORDS },
 ];
 

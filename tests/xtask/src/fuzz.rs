@@ -11,7 +11,7 @@ use anyhow::{Context, bail};
 use crate::{assets, command, root};
 
 /// All targets; `tests/fuzz/src/lib.rs` holds them.
-const TARGETS: [&str; 11] = [
+const TARGETS: [&str; 12] = [
     "gguf",
     "safetensors",
     "config",
@@ -22,6 +22,7 @@ const TARGETS: [&str; 11] = [
     "body",
     "manifest",
     "neff",
+    "hlo",
     "wire",
 ];
 /// Counters at edges and at comparisons, as `cargo fuzz` sets them.

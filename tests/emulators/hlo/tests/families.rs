@@ -3,13 +3,15 @@
 
 use std::collections::BTreeMap;
 
+use gimbal_batch::{Bucket, Kv};
 use gimbal_hlo::DType;
-use gimbal_hlo::golden::{self, BLOCKS, DECODE, Golden, KV, PREFILL, folder, wants};
+use gimbal_hlo::golden::{self, BLOCKS, CONTEXT, DECODE, Golden, KV, PREFILL, folder, wants};
 use gimbal_hlo::rig::{Rig, Step};
 use gimbal_model::Model;
+use gimbal_model::graph::{Op, Val};
 use gimbal_model::interp::{Interp, Run};
 use gimbal_neuron::hlo::{Target, lint};
-use gimbal_neuron::lower::Part;
+use gimbal_neuron::lower::{Part, Pick, Wants};
 
 /// Sums in another order, over two to six layers.
 const TOLERANCE: f32 = 1e-4;
@@ -181,4 +183,68 @@ fn two_ranks_compute_what_one_does() {
     }
     eprintln!("two ranks, at most: {worst:#?}");
     assert!(worst.values().all(|off| *off <= TOLERANCE), "{worst:#?}");
+}
+
+/// What golden families do not have: soft caps of scores and of logits, heads that turn in part.
+#[test]
+fn what_no_golden_family_has_is_computed() {
+    let golden = golden();
+    let prompts = [&golden.prompts[2], &golden.prompts[1]].map(Vec::as_slice);
+    // One whose pairs lie side by side, and one whose pairs lie in halves.
+    for family in ["llama.gguf", "qwen3"] {
+        let mut model = Model::open(&folder().join(family)).expect("a golden model");
+        let plain = oracle(&model, prompts[0]);
+        for node in &mut model.graph.nodes {
+            if let Op::Attend { softcap, .. } = &mut node.op {
+                *softcap = Some(0.7);
+            }
+        }
+        for rope in &mut model.graph.ropes {
+            let part = rope.frequencies.len() / 2 - 1;
+            rope.frequencies.truncate(part);
+            rope.magnitude = 1.25;
+        }
+        let last = Val(model.graph.nodes.len() - 1);
+        model.graph.add(Op::Softcap(0.9), &[last]);
+        let mut rig = Rig::new(&model, 1, &wants(DECODE, DType::F32)).expect(family);
+        let step = both(&mut rig, DType::F32, prompts).expect(family);
+        for (found, prompt) in step.logits.iter().zip(prompts) {
+            let expect = oracle(&model, prompt);
+            assert!(furthest(found, &expect) <= TOLERANCE, "{family}");
+        }
+        assert!(furthest(&step.logits[0], &plain) > 0.01, "{family}: they change something");
+    }
+}
+
+/// What fits no program is told by name and size.
+#[test]
+fn what_cannot_be_lowered_is_refused() {
+    let model = Model::open(&folder().join("llama")).expect("a golden model");
+    let right = wants(DECODE, DType::F32);
+    let told = |wants: &Wants| Rig::new(&model, 1, wants).expect_err("it is refused");
+    let bucket = Bucket { context: CONTEXT + 1, ..DECODE };
+    assert!(told(&Wants { bucket, ..right.clone() }).contains("beyond what there is"));
+    let dtype = DType::S32;
+    assert!(told(&Wants { dtype, ..right.clone() }).contains("products of s32"));
+    let kv = Kv { blocks: 1 << 20, block_tokens: 32 };
+    assert!(told(&Wants { kv, ..right.clone() }).contains("33554464 places"));
+    let rig = Rig::new(&model, 1, &right).expect("it is lowered");
+    let loaded = rig.load(&right).expect("it is lowered");
+    let part = Part { tokens: &[1], start: 20, blocks: &BLOCKS[0] };
+    let few = Part { blocks: &BLOCKS[0][..2], ..part };
+    let foreign = Part { blocks: &[0, 1, KV.blocks], ..part };
+    let cases = [
+        (vec![part; 5], "5 parts for 4"),
+        (vec![Part { tokens: &[1, 2], ..part }], "part 0: 2 rows up to token 22"),
+        (vec![Part { start: CONTEXT, ..part }], "up to token 97"),
+        (vec![few], "in 2 blocks"),
+        (vec![foreign], "block 24 of 24"),
+    ];
+    for (parts, why) in cases {
+        let told = rig.arguments(&loaded, &parts, &[], 0).expect_err("it is refused");
+        assert!(told.contains(why), "{told}: not {why}");
+    }
+    let missing = Pick { part: 1, ..Pick::default() };
+    let told = rig.arguments(&loaded, &[part], &[missing], 0).expect_err("it is refused");
+    assert_eq!(told, "a result of row 0 of part 1, which has 0");
 }

@@ -48,6 +48,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gimbal-conformance",
             "gimbal-engine",
             "gimbal-hal",
+            "gimbal-hlo",
             "gimbal-http",
             "gimbal-model",
             "gimbal-neuron",
