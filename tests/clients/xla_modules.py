@@ -5,9 +5,13 @@ and the oracle computed. `xla_modules.py FOLDER STEPS` times the first case: mil
 """
 
 import json
+import os
 import pathlib
 import sys
 import time
+
+# As many as a module has ranks, at most; it is read when jax is imported.
+os.environ["XLA_FLAGS"] = "--xla_force_host_platform_device_count=2"
 
 import jax
 import ml_dtypes
@@ -19,13 +23,22 @@ DTYPES = {"f32": np.float32, "bf16": ml_dtypes.bfloat16, "s32": np.int32, "u32":
 
 
 class Case:
-    def __init__(self, folder, case, device):
+    def __init__(self, folder, case):
         self.folder, self.case = folder, case
         self.values = np.memmap(folder / "values.bin", mode="r")
         computation = xla_client.XlaComputation((folder / case["module"]).read_bytes())
         module = _jax.mlir.xla_computation_to_mlir_module(computation)
-        devices = xla_client.DeviceList((device,))
-        self.device, self.program = device, device.client.compile_and_load(module, devices)
+        count = len(case["ranks"])
+        self.devices = jax.devices("cpu")[:count]
+        options = xla_client.CompileOptions()
+        options.num_replicas = count
+        places = np.arange(count, dtype=np.int32).reshape(count, 1)
+        options.device_assignment = xla_client.DeviceAssignment.create(places)
+        devices = xla_client.DeviceList(tuple(self.devices))
+        client = self.devices[0].client
+        self.program = client.compile_and_load(module, devices, options)
+        mesh = jax.sharding.Mesh(np.array(self.devices), ("rank",))
+        self.sharding = jax.sharding.NamedSharding(mesh, jax.sharding.PartitionSpec("rank"))
 
     def array(self, value):
         dtype, count = np.dtype(DTYPES[value["dtype"]]), int(np.prod(value["dims"], dtype=np.int64))
@@ -33,13 +46,28 @@ class Case:
         return np.frombuffer(raw.tobytes(), dtype).reshape(value["dims"])
 
     def arguments(self):
-        values = self.case["arguments"]
-        return [jax.device_put(self.array(value), self.device) for value in values]
+        """Of each parameter: what each rank is given, as one array."""
+        ranks = zip(*self.case["ranks"], strict=True)
+        place = lambda value, device: jax.device_put(self.array(value), device)
+        return [self.joined([place(*one) for one in zip(values, self.devices)]) for values in ranks]
+
+    def joined(self, ranks):
+        """Values of ranks below one another, each where it lies."""
+        first, *rest = ranks[0].shape
+        shape = (first * len(ranks), *rest)
+        return jax.make_array_from_single_device_arrays(shape, self.sharding, ranks)
+
+    def execute(self, arguments):
+        """Of each result: one for each rank."""
+        return self.program.execute_sharded(arguments).disassemble_into_single_device_arrays()
 
     def results(self):
         # Results that lie in parameters take those with them: all are given anew.
-        found = self.program.execute(self.arguments())
-        return dict(zip(self.case["results"], map(np.asarray, found), strict=True))
+        found = self.execute(self.arguments())
+        for ranks, name in zip(found, self.case["results"], strict=True):
+            if name in ("ids", "logits"):
+                assert all((np.asarray(one) == np.asarray(ranks[0])).all() for one in ranks), name
+        return {name: np.asarray(ranks[0]) for name, ranks in zip(self.case["results"], found)}
 
 
 def furthest(found, expect):
@@ -74,24 +102,23 @@ def compare(case):
 def main():
     folder = pathlib.Path(sys.argv[1])
     cases = json.loads((folder / "cases.json").read_text())
-    device = jax.devices("cpu")[0]
     if len(sys.argv) == 2:
         for case in cases:
-            print(json.dumps(compare(Case(folder, case, device))), flush=True)
+            print(json.dumps(compare(Case(folder, case))), flush=True)
         return
-    case = Case(folder, cases[0], device)
+    case = Case(folder, cases[0])
     arguments, times = case.arguments(), []
     # Results that lie in parameters are the next step's.
-    number = {value["name"]: i for i, value in enumerate(case.case["arguments"])}
+    number = {value["name"]: i for i, value in enumerate(case.case["ranks"][0])}
     for _ in range(int(sys.argv[2]) + 1):
         started = time.perf_counter()
-        results = case.program.execute(arguments)
-        for result in results:
-            result.block_until_ready()
+        results = case.execute(arguments)
+        for ranks in results:
+            ranks[0].block_until_ready()
         times.append((time.perf_counter() - started) * 1e3)
-        for name, result in zip(case.case["results"], results, strict=True):
+        for name, ranks in zip(case.case["results"], results, strict=True):
             if name in number:
-                arguments[number[name]] = result
+                arguments[number[name]] = case.joined(ranks)
     print(json.dumps(times[1:]))
 
 

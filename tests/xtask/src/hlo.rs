@@ -20,8 +20,8 @@ const F32: f64 = 1e-4;
 const BF16: f64 = 2e-2;
 /// Furthest logit of the whole model's f32 module, as a share of the largest: thirty layers.
 const WHOLE: f64 = 1e-4;
-/// Prefill and decode by two types, and tokens that are drawn.
-const KINDS: usize = 5;
+/// Prefill and decode by two types, tokens that are drawn, and two ranks.
+const KINDS: usize = 6;
 /// How much longer than XLA the interpreter may take for a step.
 const RATIO: f64 = 3.0;
 /// Steps of each of the four measurements.

@@ -27,6 +27,9 @@ const STEP_KV: Kv = Kv { blocks: 64, block_tokens: 32 };
 const DRAW: Draw = Draw { temperature: 1.2, top_k: 20, top_p: 0.9, min_p: 0.05, uniform: 0.7 };
 /// Families whose tokens are drawn, too: the choice is the same of all.
 const DRAWN: [&str; 3] = ["gemma3", "llama-64", "qwen3-128"];
+/// Families that are cut for two ranks, too: heads of keys and values that both hold, biases, norms of
+/// rows that lie on both.
+const CUT: [&str; 4] = ["gemma3-64", "llama-64", "olmo2-64", "qwen2-64"];
 /// Where its sequences stand.
 const STARTS: [u32; 4] = [500, 3, 250, 77];
 
@@ -75,12 +78,16 @@ impl Cases {
     ) -> anyhow::Result<()> {
         let file = format!("{}.hlo.pb", self.cases.len());
         fs::write(self.folder.join(&file), loaded.program.module.write())?;
-        let arguments = rig.arguments(loaded, parts, picks, 0).map_err(|e| anyhow!(e))?;
-        let arguments = arguments
-            .iter()
-            .zip(loaded.module.parameters())
-            .map(|(buffer, named)| self.value(named.name, buffer))
-            .collect::<anyhow::Result<Vec<_>>>()?;
+        let mut ranks = Vec::new();
+        for rank in 0..loaded.module.ranks() {
+            let arguments = rig.arguments(loaded, parts, picks, rank).map_err(|e| anyhow!(e))?;
+            let arguments = arguments
+                .iter()
+                .zip(loaded.module.parameters())
+                .map(|(buffer, named)| self.value(named.name, buffer))
+                .collect::<anyhow::Result<Vec<_>>>()?;
+            ranks.push(arguments);
+        }
         let step = rig.step(loaded, parts, picks).map_err(|e| anyhow!("{name}: {e}"))?;
         let cached: Vec<Buffer> = rig.cache(0).into_iter().map(|(_, b)| b.clone()).collect();
         let names: Vec<&str> = loaded.module.results().map(|named| named.name).collect();
@@ -95,7 +102,7 @@ impl Cases {
         self.cases.push(json!({
             "name": name,
             "module": file,
-            "arguments": arguments,
+            "ranks": ranks,
             "results": names,
             "ids": step.ids,
             "logits": step.logits,
@@ -149,8 +156,31 @@ fn families(folder: &Path) -> anyhow::Result<()> {
                 cases.step(&name("drawn"), &mut rig, &drawn, (step.0, &picks), Some(&expect))?;
             }
         }
+        if CUT.contains(&family.as_str()) {
+            two_ranks(&mut cases, family, &model, prompts)?;
+        }
     }
     cases.finish()
+}
+
+/// A token of each, cut for two ranks.
+fn two_ranks(
+    cases: &mut Cases,
+    family: &str,
+    model: &Model,
+    prompts: [&[u32]; 2],
+) -> anyhow::Result<()> {
+    let (prefill, decode) = (wants(PREFILL, DType::F32), wants(DECODE, DType::F32));
+    let mut rig = Rig::new(model, 2, &decode).map_err(|e| anyhow!("{family}: {e}"))?;
+    let [prefill, decode] = [rig.load(&prefill), rig.load(&decode)];
+    let (prefill, decode) = (prefill.map_err(|e| anyhow!(e))?, decode.map_err(|e| anyhow!(e))?);
+    for parts in golden::chunks(prompts) {
+        rig.step(&prefill, &parts, &[]).map_err(|e| anyhow!(e))?;
+    }
+    let last = golden::last(prompts);
+    let expect = oracle(model, &prompts);
+    let step = (last.as_slice(), &*golden::picks(&last));
+    cases.step(&format!("{family} ranks f32"), &mut rig, &decode, step, Some(&expect))
 }
 
 /// Logits of the last token of each prompt.
