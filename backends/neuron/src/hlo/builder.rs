@@ -1,6 +1,9 @@
 //! Makes a module, an instruction after the other, each with its shape checked.
 //!
-//! Only what lowering says often has a function of its own. Next: `write.rs`.
+//! What is the same is made once: no operation has an effect. Only what lowering says often has a function of
+//! its own. Next: `write.rs`.
+
+use std::collections::HashMap;
 
 use super::infer::infer;
 use super::module::{Alias, Instruction, Module};
@@ -11,10 +14,12 @@ use super::shape::{DType, Shape};
 #[derive(Debug)]
 pub struct Builder {
     module: Module,
+    /// Instructions by what they do and with what.
+    known: HashMap<(Op, Vec<Value>), Value>,
 }
 
 /// A value of a module that is being made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Value(usize);
 
 impl Builder {
@@ -29,7 +34,7 @@ impl Builder {
             results: nothing(),
             aliases: Vec::new(),
         };
-        Self { module }
+        Self { module, known: HashMap::new() }
     }
 
     /// The next parameter.
@@ -41,19 +46,26 @@ impl Builder {
         Value(at)
     }
 
-    /// The next instruction.
+    /// An instruction: the next one, or an earlier one that is the same.
     ///
     /// # Panics
     /// If its operands do not fit: a bug of the lowering.
     pub fn add(&mut self, op: Op, operands: &[Value]) -> Value {
+        let key = (op, operands.to_vec());
+        if let Some(value) = self.known.get(&key) {
+            return *value;
+        }
+        let op = &key.0;
         let shapes: Vec<&Shape> = operands.iter().map(|value| self.shape(*value)).collect();
-        let shape = match infer(&op, &shapes) {
+        let shape = match infer(op, &shapes) {
             Ok(shape) => shape,
             Err(why) => panic!("{}: {why}", op.opcode()),
         };
+        let value = Value(self.module.instructions.len());
         let operands = operands.iter().map(|Value(at)| *at).collect();
-        self.module.instructions.push(Instruction { op, operands, shape });
-        Value(self.module.instructions.len() - 1)
+        self.module.instructions.push(Instruction { op: op.clone(), operands, shape });
+        self.known.insert(key, value);
+        value
     }
 
     /// A value's type and sizes.

@@ -5,7 +5,7 @@
 use super::shape::{DType, Shape};
 
 /// One operation with its attributes; operands stand beside it.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// A value from outside, by its number.
     Parameter(usize),
@@ -101,7 +101,7 @@ impl Op {
 }
 
 /// Values that are known, in row-major order.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Literal {
     /// Their type and sizes.
     pub shape: Shape,
@@ -124,7 +124,7 @@ impl Literal {
 }
 
 /// What is taken of a dimension.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Slice {
     /// The first element.
     pub start: usize,
@@ -216,7 +216,7 @@ impl Binary {
 }
 
 /// How two elements are compared.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Direction {
     /// `x < y`.
     Lt,
@@ -251,7 +251,7 @@ impl Direction {
 }
 
 /// Which dimensions of a product's sides meet. It makes `[batch, lhs's others, rhs's others]`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Dot {
     /// Summed over, of each side.
     pub contracting: [Vec<usize>; 2],
@@ -262,7 +262,7 @@ pub struct Dot {
 }
 
 /// Which slices of an operand are taken.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Gather {
     /// Of the result: where in the slice.
     pub offset_dims: Vec<usize>,
@@ -277,7 +277,7 @@ pub struct Gather {
 }
 
 /// Where windows are written. A later one is written over an earlier one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Scatter {
     /// Of the updates: where in the window.
     pub window_dims: Vec<usize>,
