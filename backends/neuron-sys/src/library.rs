@@ -90,6 +90,9 @@ impl Library {
             Ok(functions) => functions,
             Err(missing) => return Err(OpenError::Symbols { path, missing }),
         };
+        // From the first call on: a library that has run may have threads and memory of its own, which must not
+        // lose their code.
+        std::mem::forget(loaded);
         let version = match ask(&functions) {
             Ok(version) => version,
             Err(status) => return Err(OpenError::Silent { path, status }),
@@ -97,7 +100,6 @@ impl Library {
         if version.rt_major != VERSION_MAJOR {
             return Err(OpenError::Version { path, major: version.rt_major });
         }
-        std::mem::forget(loaded);
         Ok(Self { path, functions, version })
     }
 }

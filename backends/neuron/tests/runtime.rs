@@ -216,6 +216,7 @@ fn fault(call: &str, status: i32) -> RuntimeError {
 fn each_fault_has_the_class_by_which_a_caller_goes_on() {
     let cases = [
         ("nrt_init", 2, Class::Deployment, "neuron-ls tells"),
+        ("nrt_init", 1, Class::Unknown, "other processes may have its cores"),
         ("nrt_init", 9, Class::Capacity, "NEURON_RT_VISIBLE_CORES"),
         ("nrt_load", 2, Class::Deployment, "twice.neff on core 0"),
         ("nrt_load", 4, Class::Capacity, "use more ranks"),

@@ -58,12 +58,16 @@ pub(super) fn check(
 }
 
 /// What a person can do, where the status alone does not say it.
+///
+/// **Source** of what `nrt_init` answers and why: public notes on libnrt 2.31.
 const fn remedy(call: &str, status: Status) -> &'static str {
+    let is_init = matches!(call.as_bytes(), b"nrt_init");
     match status {
-        Status::INVALID if matches!(call.as_bytes(), b"nrt_init") => {
-            "; no device that the driver gives to this process (neuron-ls tells), or it was initialised \
-             before"
+        Status::INVALID if is_init => {
+            "; no device that the driver gives to this process, a driver of another time than the \
+             runtime (aws-neuronx-dkms), or cores that do not lie together (neuron-ls tells)"
         }
+        Status::FAILURE if is_init => "; other processes may have its cores (neuron-ls tells)",
         Status::RESOURCE => "; free memory of the device, or use more ranks",
         Status::LOAD_NOT_ENOUGH_NC => {
             "; other processes have cores (neuron-ls tells), or NEURON_RT_VISIBLE_CORES names others"

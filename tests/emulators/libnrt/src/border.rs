@@ -80,9 +80,9 @@ impl Text {
 
 /// Bytes of the host that a call reads.
 #[repr(transparent)]
-pub(crate) struct From(*const u8);
+pub(crate) struct HostBytes(*const u8);
 
-impl From {
+impl HostBytes {
     /// As many of them.
     pub(crate) fn read(&self, bytes: usize) -> Answer<&[u8]> {
         if self.0.is_null() {
@@ -96,9 +96,9 @@ impl From {
 
 /// Bytes of the host that a call writes.
 #[repr(transparent)]
-pub(crate) struct To(*mut u8);
+pub(crate) struct HostRoom(*mut u8);
 
-impl To {
+impl HostRoom {
     /// Writes these there.
     pub(crate) fn write(&self, bytes: &[u8]) -> Answer {
         if self.0.is_null() {
@@ -122,13 +122,13 @@ pub(crate) struct Part {
 
 impl Part {
     /// The host's bytes, to be read.
-    pub(crate) fn source(&self) -> From {
-        From(self.address)
+    pub(crate) fn source(&self) -> HostBytes {
+        HostBytes(self.address)
     }
 
     /// The host's bytes, to be written.
-    pub(crate) fn target(&self) -> To {
-        To(self.address)
+    pub(crate) fn target(&self) -> HostRoom {
+        HostRoom(self.address)
     }
 }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use neuron_sys::{NAME_BYTES, Status, TensorInfo, Usage};
 
-use crate::border::{From, Out};
+use crate::border::{HostBytes, Out};
 use crate::neff::Neff;
 use crate::program::{Port, Program};
 use crate::refusal::{Answer, refuse};
@@ -14,7 +14,7 @@ use crate::state::{Infos, Model, Object, State, When, answer};
 
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn nrt_load(
-    neff: From,
+    neff: HostBytes,
     bytes: usize,
     core: i32,
     core_count: i32,
@@ -38,7 +38,7 @@ pub(crate) extern "C" fn nrt_load(
 
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn nrt_load_collectives(
-    neff: From,
+    neff: HostBytes,
     bytes: usize,
     core: i32,
     core_count: i32,

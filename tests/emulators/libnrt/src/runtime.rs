@@ -193,6 +193,8 @@ fn range(text: &str) -> Option<Range<u32>> {
 }
 
 /// Takes a core, which no other process may have.
+///
+/// **Source** of the status: public notes on libnrt 2.31, which answers 1 where not as many cores are free.
 fn lock(folder: &Path, core: u32) -> Answer<File> {
     let path = folder.join(format!("core{core}.lock"));
     let file = File::options().create(true).append(true).open(&path);
@@ -200,7 +202,7 @@ fn lock(folder: &Path, core: u32) -> Answer<File> {
     {
         Ok(file) => Ok(file),
         Err(error) => refuse(
-            Status::LOAD_NOT_ENOUGH_NC,
+            Status::FAILURE,
             format!("core {core} is another process's ({}: {error})", path.display()),
         ),
     }

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use neuron_sys::{Placement, Status, TensorBatch};
 
-use crate::border::{Array, From, Out, Part, Text, To, parts};
+use crate::border::{Array, HostBytes, HostRoom, Out, Part, Text, parts};
 use crate::refusal::{Answer, refuse};
 use crate::state::{Object, Tensor, When, answer, answer_unlocked, with};
 use crate::storage::Storage;
@@ -108,7 +108,7 @@ pub(crate) extern "C" fn nrt_tensor_get_size(tensor: usize) -> usize {
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn nrt_tensor_read(
     tensor: usize,
-    to: To,
+    to: HostRoom,
     offset: usize,
     size: usize,
 ) -> Status {
@@ -120,7 +120,7 @@ pub(crate) extern "C" fn nrt_tensor_read(
 #[unsafe(no_mangle)]
 pub(crate) extern "C" fn nrt_tensor_write(
     tensor: usize,
-    from: From,
+    from: HostBytes,
     offset: usize,
     size: usize,
 ) -> Status {
@@ -201,12 +201,12 @@ fn find(tensor: usize) -> Answer<Tensor> {
     with(|state| state.tensor(tensor).cloned())
 }
 
-fn copy_out(tensor: &Tensor, to: &To, offset: u64, size: u64) -> Answer {
+fn copy_out(tensor: &Tensor, to: &HostRoom, offset: u64, size: u64) -> Answer {
     let range = range(tensor, offset, size)?;
     to.write(&tensor.storage.read().bytes()[range])
 }
 
-fn copy_in(tensor: &Tensor, from: &From, offset: u64, size: u64) -> Answer {
+fn copy_in(tensor: &Tensor, from: &HostBytes, offset: u64, size: u64) -> Answer {
     let range = range(tensor, offset, size)?;
     let bytes = from.read(range.len())?;
     tensor.storage.write().bytes_mut()[range].copy_from_slice(bytes);

@@ -156,7 +156,7 @@ fn a_core_is_one_process_s() {
     });
     let told = on("locks = \"locks\"", test, || {
         let nrt = Nrt::open();
-        assert_eq!(nrt.init(), Status::LOAD_NOT_ENOUGH_NC);
+        assert_eq!(nrt.init(), Status::FAILURE);
         assert_eq!(nrt.allocate(0, 4), Err(Status::UNINITIALIZED));
     });
     if let Some(told) = told {
