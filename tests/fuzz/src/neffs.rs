@@ -5,7 +5,7 @@ use gimbal_neuron::bundle::Manifest;
 use gimbal_neuron::neff::{File, HEADER_BYTES, Header, Package, pack, unpack};
 use md5::{Digest, Md5};
 
-pub(crate) const WORDS: &[&str] = &["ustar", "neff.json", "sg00/def.json", "../", "path=", "\0"];
+pub(crate) const WORDS: &[&str] = &["ustar", "neff.json", "sg00/def.json", "../", "path="];
 
 /// Bytes that an archive may unpack to.
 const UNPACKED_MAX: u64 = 1 << 20;
