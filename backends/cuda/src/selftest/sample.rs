@@ -89,19 +89,19 @@ fn row(bench: &Bench<'_>, vocab: usize, i: usize) -> Row {
     let mut history: Vec<TokenId> =
         (0..HISTORY[1]).map(|_| id(below(bench, vocab.min(40)))).collect();
     // The newest token would be chosen again, and was seen before, or not.
-    if i % 5 < 2 {
+    if i % 5 < 3 {
         let best = (0..vocab).max_by(|a, b| numbers[*a].total_cmp(&numbers[*b])).unwrap_or(0);
         history.retain(|token| *token != id(best));
         history.resize(HISTORY[1], id((best + 1) % vocab));
         history[HISTORY[1] - 1] = id(best);
-        history[HISTORY[0] + i % 5] = id(best);
+        history[HISTORY[0] + 1] = id(best);
         if i.is_multiple_of(5) {
-            history[HISTORY[0]] = id((best + 2) % vocab);
+            history[HISTORY[0] + 1] = id((best + 2) % vocab);
         } else {
-            // It is twice in the output: once would leave it the best.
+            // It is twice in the output: once would leave it the best, or three times would not.
             let others = numbers.iter().enumerate().filter(|(token, _)| *token != best);
             let second = others.map(|(_, x)| *x).fold(f32::NEG_INFINITY, f32::max);
-            numbers[best] = second + 4.5;
+            numbers[best] = second + if i % 5 == 1 { 4.5 } else { 7.5 };
             params.frequency_penalty = 3.0;
             (params.temperature, params.repetition_penalty) = (0.0, 1.0);
             params.presence_penalty = 0.0;
