@@ -296,6 +296,19 @@ fn three_ranks_answer_as_one_does() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Nine heads do not divide by two: the plan says so, and one GPU has the model.
+#[test]
+fn a_model_that_does_not_divide_gets_fewer_ranks() -> anyhow::Result<()> {
+    let Some((model, _)) = setup()? else { return Ok(()) };
+    let machine = Machine::new("divide", &format!("{G5}devices = 2\n"))?;
+    let flags = ["plan", "--backend", "cuda", "--tensor-parallel-degree", "2"];
+    let output = machine.command(&flags)?.arg(&model).output()?;
+    let text = String::from_utf8(output.stdout)?;
+    let expect = "tensor_parallel_degree = 1, not 2: layer 0: 9 query heads do not divide among 2";
+    ensure!(output.status.success() && text.contains(expect), "{text}");
+    Ok(())
+}
+
 /// What each machine's probe says: a device with its image, or a reason.
 #[test]
 fn machines_are_told_apart() -> anyhow::Result<()> {
@@ -305,6 +318,7 @@ fn machines_are_told_apart() -> anyhow::Result<()> {
     for (name, machine, expect) in [
         ("t4", "name = \"Tesla T4\"\nsm = 75\ndriver = 11040", "\"sm_75\",\"sm75.cubin\""),
         ("a10g", G5, "\"sm_86\",\"sm86.cubin\""),
+        ("R550", "sm = 89\ndriver = 12040", "\"sm_89\",\"sm89.cubin\""),
         ("b300", "sm = 103\ndriver = 13000", "\"sm_103\",\"sm100.cubin\""),
         ("h100", "name = \"NVIDIA H100\"\nsm = 90\ndriver = 12080\ndevices = 8", "\"ordinal\":7"),
         ("none", "devices = 0", "\"Absent\""),
