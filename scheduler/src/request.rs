@@ -64,6 +64,29 @@ pub struct Request {
     pub masked: bool,
 }
 
+impl Request {
+    /// One greedy continuation of a prompt, and nothing else that could be asked.
+    #[must_use]
+    pub fn new(id: RequestId, tokens: Arc<[TokenId]>, max_new_tokens: u32) -> Self {
+        Self {
+            id,
+            tokens,
+            spans: Arc::default(),
+            max_new_tokens,
+            stop_tokens: Arc::default(),
+            scores: None,
+            params: Arc::default(),
+            choices: 1,
+            adapter: AdapterSlot(0),
+            salt: 0,
+            priority: Priority::default(),
+            client: Client::default(),
+            deadline: None,
+            masked: false,
+        }
+    }
+}
+
 /// How probable a prompt's tokens are by those before them: rows `from..` tell it of the token that
 /// follows each, so the first that is scored is `from + 1`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

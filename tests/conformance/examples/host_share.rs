@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, ensure};
-use gimbal_batch::{AdapterSlot, Batch, SampleParams, TokenId};
+use gimbal_batch::{Batch, SampleParams, TokenId};
 use gimbal_conformance::rig::Rig;
 use gimbal_cuda::CudaPlatform;
 use gimbal_hal::{Backend, KvDtype};
-use gimbal_scheduler::{Client, Event, Micros, Policy, Priority, Request, RequestId, Scheduler};
+use gimbal_scheduler::{Event, Micros, Policy, Request, RequestId, Scheduler};
 
 /// Tokens of a prompt.
 const PROMPT: u32 = 8;
@@ -59,7 +59,9 @@ fn run(
     let mut scheduler = Scheduler::new(limits.clone(), policy(sequences));
     for id in 0..sequences {
         let tokens = (0..PROMPT).map(|i| TokenId::new(100 * id + i)).collect();
-        let request = request(u64::from(id), tokens, steps, params);
+        let id = u64::from(id);
+        let params = Arc::new(SampleParams { seed: id, ..params.clone() });
+        let request = Request { params, ..Request::new(RequestId(id), tokens, steps) };
         let admitted = scheduler.admit(request, Micros(0));
         ensure!(admitted.is_ok(), "{admitted:?}");
     }
@@ -96,24 +98,5 @@ fn policy(sequences: u32) -> Policy {
         drafts_max: 0,
         turn_tokens: 0,
         prefix_secret: [1, 2],
-    }
-}
-
-fn request(id: u64, tokens: Arc<[TokenId]>, steps: u32, params: &SampleParams) -> Request {
-    Request {
-        id: RequestId(id),
-        tokens,
-        spans: Arc::default(),
-        max_new_tokens: steps,
-        stop_tokens: Arc::default(),
-        scores: None,
-        params: Arc::new(SampleParams { seed: id, ..params.clone() }),
-        choices: 1,
-        adapter: AdapterSlot(0),
-        salt: 0,
-        priority: Priority::default(),
-        client: Client::default(),
-        deadline: None,
-        masked: false,
     }
 }

@@ -6,13 +6,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use gimbal_batch::{
-    Adapter, AdapterSlot, Batch, Kv, Limits, Prefill, SampleParams, Sampling, Shape, StepId,
-    TokenId,
+    Adapter, AdapterSlot, Batch, Kv, Limits, Prefill, Sampling, Shape, StepId, TokenId,
 };
 use gimbal_hal::Backend;
 use gimbal_scheduler::{
-    AdapterRefusal, Event, Finish, Micros, Policy, Priority, Refusal, Request, RequestId,
-    Scheduler, Span,
+    AdapterRefusal, Event, Finish, Micros, Policy, Refusal, Request, RequestId, Scheduler, Span,
 };
 use gimbal_sim::{Config, Cost, Incident, Reads, Script, SimBackend, Time};
 
@@ -61,22 +59,7 @@ pub fn ids(numbers: impl IntoIterator<Item = u32>) -> Arc<[TokenId]> {
 #[must_use]
 pub fn request(id: u64, prompt_tokens: u32, max_new_tokens: u32) -> Request {
     let first = u32::try_from(id).expect("a small id") * 1000;
-    Request {
-        id: RequestId(id),
-        tokens: ids(first..first + prompt_tokens),
-        spans: Arc::default(),
-        max_new_tokens,
-        stop_tokens: Arc::new([]),
-        params: Arc::new(SampleParams::default()),
-        choices: 1,
-        adapter: AdapterSlot(0),
-        salt: 0,
-        client: gimbal_scheduler::Client::default(),
-        priority: Priority(0),
-        deadline: None,
-        masked: false,
-        scores: None,
-    }
+    Request::new(RequestId(id), ids(first..first + prompt_tokens), max_new_tokens)
 }
 
 /// An image of `rows` tokens from `start` on, whose numbers say what it is, which row of it, and of

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use std::{env, fs};
 
-use gimbal_batch::{AdapterSlot, Batch, Bucket, SampleParams, TokenId};
+use gimbal_batch::{Batch, Bucket, SampleParams, TokenId};
 use gimbal_hal::{Backend, DeviceError};
 use gimbal_model::Model;
 use gimbal_model::interp::{Interp, Run};
@@ -20,7 +20,7 @@ use gimbal_neuron::bundle::Bundle;
 use gimbal_neuron::compile::{NeuronxCc, Plan, compile};
 use gimbal_neuron::probe::Chip;
 use gimbal_neuron::runtime::Runtime;
-use gimbal_scheduler::{Client, Event, Micros, Policy, Priority, Request, RequestId, Scheduler};
+use gimbal_scheduler::{Event, Micros, Policy, Request, RequestId, Scheduler};
 use process::{assert_clean, library, on};
 
 /// Tokens of an answer.
@@ -66,7 +66,9 @@ fn answers(
     let mut scheduler = Scheduler::new(backend.limits().clone(), policy());
     for (id, prompt) in (0..).zip(prompts) {
         let tokens = prompt.iter().copied().map(TokenId::new).collect();
-        scheduler.admit(request(id, tokens, params), Micros(0)).expect("it fits");
+        let params = Arc::new(SampleParams { seed: id, ..params.clone() });
+        let request = Request { params, ..Request::new(RequestId(id), tokens, TOKENS) };
+        scheduler.admit(request, Micros(0)).expect("it fits");
     }
     let (mut batch, mut events) = (Batch::default(), Vec::new());
     let mut found = BTreeMap::<u64, Vec<u32>>::new();
@@ -94,25 +96,6 @@ fn policy() -> Policy {
         drafts_max: 0,
         turn_tokens: 0,
         prefix_secret: [1, 2],
-    }
-}
-
-fn request(id: u64, tokens: Arc<[TokenId]>, params: &SampleParams) -> Request {
-    Request {
-        id: RequestId(id),
-        tokens,
-        spans: Arc::default(),
-        max_new_tokens: TOKENS,
-        stop_tokens: Arc::default(),
-        scores: None,
-        params: Arc::new(SampleParams { seed: id, ..params.clone() }),
-        choices: 1,
-        adapter: AdapterSlot(0),
-        salt: 0,
-        priority: Priority::default(),
-        client: Client::default(),
-        deadline: None,
-        masked: false,
     }
 }
 

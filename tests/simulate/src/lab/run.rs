@@ -5,8 +5,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use gimbal_batch::{AdapterSlot, Batch, SampleParams, TokenId};
-use gimbal_scheduler::{Event, Micros, Priority, Request, RequestId, Stats};
+use gimbal_batch::{Batch, TokenId};
+use gimbal_scheduler::{Event, Micros, Request, RequestId, Stats};
 
 use super::Failure;
 use super::meter::{Client, Meter, Report};
@@ -110,22 +110,7 @@ impl Lab<'_> {
 
     fn arrive(&mut self, id: RequestId, visit: Visit, now: Micros) {
         self.meter.offered += 1;
-        let request = Request {
-            id,
-            tokens: Arc::clone(&visit.prompt),
-            spans: Arc::default(),
-            max_new_tokens: visit.output_tokens,
-            stop_tokens: Arc::new([]),
-            params: Arc::new(SampleParams::default()),
-            choices: 1,
-            adapter: AdapterSlot(0),
-            salt: 0,
-            client: gimbal_scheduler::Client::default(),
-            priority: Priority(0),
-            deadline: None,
-            masked: false,
-            scores: None,
-        };
+        let request = Request::new(id, Arc::clone(&visit.prompt), visit.output_tokens);
         let lane = self.dispatch(&visit.prompt);
         if self.lanes[lane].planner.admit(request, now).is_err() {
             self.meter.refused += 1;
