@@ -41,8 +41,8 @@ pub(crate) struct Rank {
 }
 
 impl Rank {
-    /// Begins to load a rank's part of a bundle onto the core of its number; `ready` tells how that ended. All ranks
-    /// must have begun before one is waited for.
+    /// Begins to load a rank's part of a bundle onto the core of its number; the first `answer`, of no
+    /// token, tells how that ended. All ranks must have begun before one is waited for.
     pub(crate) fn begin(
         runtime: &Arc<Runtime>,
         bundle: &Bundle,
@@ -68,18 +68,13 @@ impl Rank {
         Ok(Self { jobs: Some(jobs), answers, thread: Some(thread) })
     }
 
-    /// Waits until the rank is loaded.
-    pub(crate) fn ready(&self) -> Result<(), DeviceError> {
-        self.answers.recv().map_err(|_| ended())?.map(drop)
-    }
-
     /// Queues a step: one at a time.
     pub(crate) fn queue(&self, job: Job) -> Result<(), DeviceError> {
         let jobs = self.jobs.as_ref().ok_or_else(ended)?;
         jobs.send(job).map_err(|_| ended())
     }
 
-    /// The tokens of the queued step; none if they have not come within the time.
+    /// The tokens of the queued step, or none of a rank that is loaded; `None` if it has not come within the time.
     pub(crate) fn answer(&self, timeout: Duration) -> Result<Option<Vec<i32>>, DeviceError> {
         match self.answers.recv_timeout(timeout) {
             Ok(answer) => answer.map(Some),

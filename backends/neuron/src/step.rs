@@ -31,6 +31,9 @@ const SAMPLING: Sampling = Sampling {
     rows: false,
 };
 
+/// How long each rank is waited for, in turns, while all load.
+const LOOK: Duration = Duration::from_millis(10);
+
 /// A compiled model on one logical core, or on several that hold a part each.
 #[derive(Debug)]
 pub struct NeuronBackend {
@@ -118,7 +121,17 @@ impl NeuronBackend {
             Rank::begin(runtime, bundle, rank).map_err(|error| lost(format!("a thread: {error}")))
         };
         let ranks = (0..bundle.manifest.ranks).map(begin).collect::<Result<Vec<_>, _>>()?;
-        ranks.iter().try_for_each(Rank::ready)?;
+        // One that cannot be loaded is told at once: the others may wait for it.
+        let mut late: Vec<&Rank> = ranks.iter().collect();
+        while !late.is_empty() {
+            let mut later = Vec::new();
+            for rank in late {
+                if rank.answer(LOOK)?.is_none() {
+                    later.push(rank);
+                }
+            }
+            late = later;
+        }
         let outputs = |program: &bundle::Program| {
             let ids = program.outputs.iter().find(|output| output.name == "ids");
             let count = ids.and_then(|ids| u32::try_from(*ids.shape.first()?).ok());

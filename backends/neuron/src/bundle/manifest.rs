@@ -40,7 +40,7 @@ pub struct Manifest {
 pub struct Compiler {
     /// Its version, as it tells it.
     pub version: String,
-    /// What it was told, in order.
+    /// What it was told of every program, in order.
     pub flags: Vec<String>,
     /// The Neuron SDK that it is of.
     pub sdk: String,

@@ -81,7 +81,7 @@ impl NeuronxCc {
     pub(super) fn named(&self, plan: &Plan) -> Compiler {
         Compiler {
             version: self.version.clone(),
-            flags: flags(plan, true),
+            flags: flags(plan),
             sdk: self.sdk.clone(),
             runtime: self.runtime,
         }
@@ -94,8 +94,8 @@ impl NeuronxCc {
         plan: &Plan,
         cache: &Path,
     ) -> Result<(PathBuf, bool), CompileError> {
-        let is_decode = program.wants.bucket.rows_each == 1;
-        let (module, flags) = (program.module.write(), flags(plan, is_decode));
+        let (module, mut flags) = (program.module.write(), flags(plan));
+        flags.push(level(program).to_owned());
         let mut hash = Sha256::new();
         // Lengths, so that no two lists of parts are the same bytes.
         for part in [&module[..], self.version.as_bytes(), flags.join(" ").as_bytes()] {
@@ -159,11 +159,18 @@ impl NeuronxCc {
     }
 }
 
-/// What it is told beside files. Programs of single rows run for every token: more time is taken for them, as
-/// AWS's own libraries do.
+/// How much time it takes: more for programs of single rows, which run for every token. Its bucket says which one a
+/// program was given.
 ///
-/// **Source**: AWS Neuron, `neuronx-cc` reference; flags of neuronx-distributed-inference.
-fn flags(plan: &Plan, is_decode: bool) -> Vec<String> {
+/// **Source**: flags of neuronx-distributed-inference.
+const fn level(program: &Program) -> &'static str {
+    if program.wants.bucket.rows_each == 1 { "-O2" } else { "-O1" }
+}
+
+/// What it is told beside files, of every program.
+///
+/// **Source**: AWS Neuron, `neuronx-cc` reference.
+fn flags(plan: &Plan) -> Vec<String> {
     let words = [
         "--framework",
         "XLA",
@@ -171,7 +178,6 @@ fn flags(plan: &Plan, is_decode: bool) -> Vec<String> {
         plan.target.name(),
         "--model-type",
         "transformer",
-        if is_decode { "-O2" } else { "-O1" },
         "--auto-cast",
         "none",
         "--lnc",

@@ -63,6 +63,8 @@ fn a_model_becomes_a_bundle_once() {
             (manifest.compiler.sdk.as_str(), manifest.compiler.runtime),
             ("2.33.0", [2, 35])
         );
+        // What differs between programs is not said of all.
+        assert!(manifest.compiler.flags.iter().all(|flag| !flag.starts_with("-O")));
         for program in &manifest.programs {
             let of = |from| program.inputs.iter().filter(|input| input.from == from).count();
             // Keys and values of each layer.
