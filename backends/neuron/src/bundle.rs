@@ -336,6 +336,18 @@ impl Drop for Writer {
     }
 }
 
+/// Where a model's bundle is looked for, and written if nothing else was said: beside a file, in a folder. It takes
+/// [`gimbal_model::Model::path`].
+#[must_use]
+pub fn beside(model: &Path) -> PathBuf {
+    if model.is_dir() {
+        return model.join("neuron");
+    }
+    let mut path = model.as_os_str().to_owned();
+    path.push(".neuron");
+    path.into()
+}
+
 /// Where a safetensors file's data begins, and what its header says; an inner error is the header's.
 fn header(file: &Path) -> io::Result<Result<(u64, Metadata), String>> {
     let mut from = fs::File::open(file)?;

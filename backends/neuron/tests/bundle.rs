@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use gimbal_neuron::bundle::{
     Bundle, BundleError, Compiler, Dtype, FORMAT, MANIFEST, Machine, Manifest, Output, Program,
-    Source, Tensor, Weights, Writer,
+    Source, Tensor, Weights, Writer, beside,
 };
 use gimbal_neuron::neff::{File, Header, Package, pack};
 use gimbal_neuron::probe::Chip;
@@ -296,4 +296,13 @@ fn a_bundle_of_another_machine_is_refused_by_name() {
         assert!(told.contains(expect), "{told}");
         assert!(told.starts_with(folder.0.to_str().expect("text")), "{told}");
     }
+}
+
+#[test]
+fn a_bundle_is_beside_a_file_and_in_a_folder() {
+    let folder = Folder::new();
+    let file = folder.0.join("X.gguf");
+    fs::write(&file, b"").expect("a file");
+    assert_eq!(beside(&file), folder.0.join("X.gguf.neuron"));
+    assert_eq!(beside(&folder.0), folder.0.join("neuron"));
 }
