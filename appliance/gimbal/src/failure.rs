@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use gimbal_hal::{DeviceError, Unfit};
 use gimbal_model::{ModelError, printable};
+use gimbal_neuron::compile::CompileError;
 use gimbal_settings::SettingError;
 
 use crate::{logging, print};
@@ -94,6 +95,18 @@ impl From<Unfit> for Failure {
             Unfit::Memory { .. } => MEMORY,
             Unfit::Op { .. } => DATA,
             Unfit::Setting { .. } => USAGE,
+        };
+        Self { code, error: error.into() }
+    }
+}
+
+impl From<CompileError> for Failure {
+    fn from(error: CompileError) -> Self {
+        let code = match error {
+            CompileError::Memory(_) => MEMORY,
+            CompileError::Compiler(_) | CompileError::File { .. } => UNAVAILABLE,
+            // A model that cannot be compiled, by us or by AWS.
+            _ => DATA,
         };
         Self { code, error: error.into() }
     }

@@ -177,7 +177,7 @@ impl Chip {
     /// Physical cores of a device, and GiB of its memory.
     ///
     /// **Source**: AWS Neuron's documentation, `about-neuron/arch/neuron-hardware`.
-    const fn size(self) -> (u32, u64) {
+    pub(crate) const fn size(self) -> (u32, u64) {
         match self {
             Self::Inf1 => (4, 8),
             Self::Inf2 | Self::Trn1 => (2, 32),
@@ -195,7 +195,9 @@ impl Chip {
         }
     }
 
-    const fn unsupported(self) -> &'static str {
+    /// Why it cannot be used.
+    #[must_use]
+    pub const fn unsupported(self) -> &'static str {
         match self {
             Self::Inf1 => {
                 "its compiler and runtime are others (neuron-cc, no longer supported by the Neuron SDK), \

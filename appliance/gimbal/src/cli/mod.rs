@@ -1,10 +1,11 @@
 //! The command line, made from the table of settings.
 //!
-//! Each command is a file: `serve`, `generate`, `plan` (`compare`: several machines), `inspect`, `pack`, `import`, `probe`, `doctor`, `selftest`,
+//! Each command is a file: `serve`, `generate`, `plan` (`compare`: several machines), `inspect`, `pack`, `compile`, `import`, `probe`, `doctor`, `selftest`,
 //! `bench`, `worker` (a device in a process of its own), `shell` (completions and manual pages), `notices` (licences); `layers` resolves settings.
 
 mod bench;
 mod compare;
+mod compile;
 mod config_file;
 mod doctor;
 #[cfg(test)]
@@ -86,6 +87,7 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failu
     match name {
         "generate" => generate::run(settings, matches, model),
         "pack" => pack::run(settings, model),
+        "compile" => compile::run(settings, matches, model),
         _ => inspect::run(settings, matches, model),
     }
 }
@@ -128,6 +130,11 @@ fn command() -> Command {
         .about("Writes a model's weights in the kernels' layout, for starts that only map them")
         .arg(model.clone())
         .args(flags());
+    let compile = Command::new("compile")
+        .about("Compiles a model for AWS Inferentia or Trainium, ahead of time; needs neuronx-cc and no device")
+        .arg(model.clone())
+        .args(compile::flags())
+        .args(flags());
     let json = Arg::new("json").long("json").num_args(0).help("Print JSON");
     let probe = Command::new("probe")
         .about("Shows the machine, its family and which devices there are, and why not")
@@ -158,6 +165,7 @@ fn command() -> Command {
             plan,
             inspect,
             pack,
+            compile,
             probe,
             doctor,
             selftest::command(flags()),

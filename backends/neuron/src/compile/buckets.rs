@@ -1,7 +1,7 @@
 //! Which shapes steps may have.
 //!
 //! Each is a program of its own that takes minutes to compile and memory to hold, and whatever a step lacks to its
-//! shape is computed in vain. Next: `program.rs`.
+//! shape is computed in vain. Next: `sizes.rs`.
 
 use gimbal_batch::Bucket;
 
@@ -9,14 +9,19 @@ use gimbal_batch::Bucket;
 const PREFILL_ROWS: u32 = 128;
 /// How much longer the next longer context is.
 const CONTEXT_STEP: u32 = 4;
+/// The longest context that has shapes unless somebody says how long it is: each longer one takes more programs, and
+/// minutes for each.
+pub const CONTEXT_DEFAULT: u32 = 4096;
 /// The shortest context that has shapes of its own.
 const CONTEXT_MIN: u32 = 512;
 
-/// Shapes for so many sequences of so many tokens: single rows of each power of two of sequences up to all, so that
-/// fewer than half of a step's rows are padding, and pieces of one prompt; each over the whole context, and over
-/// shares of it, so that short sequences do not read all of it.
+/// Shapes for so many sequences of so many tokens, and pieces of prompts of so many rows at most: single rows
+/// of each power of two of sequences up to all, so that fewer than half of a step's rows are padding, and pieces
+/// of one prompt; each over the whole context, and over shares of it, so that short sequences do not read all of
+/// it.
 #[must_use]
-pub fn default_buckets(sequences: u32, context: u32) -> Vec<Bucket> {
+pub fn default_buckets(sequences: u32, context: u32, rows_max: u32) -> Vec<Bucket> {
+    let rows_each = PREFILL_ROWS.min(rows_max).min(context).max(1);
     let mut contexts = vec![context];
     while let Some(shorter) = contexts.last().map(|last| last / CONTEXT_STEP)
         && shorter >= CONTEXT_MIN
@@ -29,7 +34,7 @@ pub fn default_buckets(sequences: u32, context: u32) -> Vec<Bucket> {
     for context in contexts {
         let single = |sequences: &u32| Bucket { sequences: *sequences, rows_each: 1, context };
         buckets.extend(counts.iter().map(single));
-        buckets.push(Bucket { sequences: 1, rows_each: PREFILL_ROWS.min(context), context });
+        buckets.push(Bucket { sequences: 1, rows_each, context });
     }
     buckets.sort_unstable();
     buckets.dedup();
@@ -69,7 +74,7 @@ mod tests {
 
     #[test]
     fn shapes_follow_from_sequences_and_context() {
-        let found = words(&default_buckets(6, 2048));
+        let found = words(&default_buckets(6, 2048, 4096));
         let expect = [
             "1x1x512",
             "1x1x2048",
@@ -83,7 +88,8 @@ mod tests {
             "6x1x2048",
         ];
         assert_eq!(found, expect);
-        assert_eq!(words(&default_buckets(1, 64)), ["1x1x64", "1x64x64"]);
+        assert_eq!(words(&default_buckets(1, 64, 4096)), ["1x1x64", "1x64x64"]);
+        assert_eq!(words(&default_buckets(1, 64, 16)), ["1x1x64", "1x16x64"]);
     }
 
     #[test]

@@ -1,12 +1,13 @@
 //! A model becomes a bundle: a module for each bucket, compiled by AWS's neuronx-cc, and each rank's weights.
 //!
 //! Nothing is compiled twice: what a module, the flags and the compiler's version make is kept by their digest.
-//! Reading order: `buckets` (which shapes), `program` (a shape's module and what a manifest says of it), `compiler`
-//! (the vendor's program), `weights` (files of tensors).
+//! Reading order: `buckets` (which shapes), `sizes` (how many cores and blocks), `program` (a shape's module and
+//! what a manifest says of it), `compiler` (the vendor's program), `weights` (files of tensors).
 
 mod buckets;
 mod compiler;
 mod program;
+mod sizes;
 mod weights;
 
 use std::fs;
@@ -25,8 +26,9 @@ use crate::hlo::{DType, Target, lint};
 use crate::lower::{Program, Wants, lower};
 use crate::probe::Chip;
 
-pub use buckets::{default_buckets, parse_buckets};
+pub use buckets::{CONTEXT_DEFAULT, default_buckets, parse_buckets};
 pub use compiler::NeuronxCc;
+pub use sizes::{Asked, Fitted, Sizes};
 pub use weights::Tensors;
 
 /// Tokens of a block of the KV cache: what AWS advises where prefixes are shared.
@@ -56,6 +58,9 @@ pub enum CompileError {
     /// The model or a shape cannot be compiled.
     #[error("{0}")]
     Model(String),
+    /// No core of such a chip has the memory.
+    #[error("{0}")]
+    Memory(String),
     /// The compiler is not there, or another one than is known.
     #[error("{0}")]
     Compiler(String),
@@ -119,20 +124,11 @@ impl Plan {
         let shards = shard(&model.graph, &block, self.ranks).map_err(CompileError::Model)?;
         let context = self.buckets.iter().map(|bucket| bucket.context).max().unwrap_or(0);
         let target = self.lint_target()?;
+        let kv = Kv { blocks: self.kv_blocks, block_tokens: BLOCK_TOKENS };
         let program = |bucket: &Bucket| {
-            let wants = Wants {
-                bucket: *bucket,
-                kv: Kv { blocks: self.kv_blocks, block_tokens: BLOCK_TOKENS },
-                context_tokens_max: context,
-                dtype: DType::Bf16,
-                // Of a sequence's rows the last one has a token.
-                outputs: bucket.sequences,
-                has_logits: false,
-                has_draws: true,
-            };
             let failed =
                 |why: String| CompileError::Model(format!("bucket {}: {why}", name(*bucket)));
-            let program = lower(&shards, &wants).map_err(failed)?;
+            let program = lowered(&shards, *bucket, kv, context).map_err(failed)?;
             let findings = lint(&program.module.proto(), target);
             match findings.first() {
                 Some(finding) => Err(failed(finding.to_string())),
@@ -151,6 +147,28 @@ impl Plan {
             other => Err(CompileError::Model(format!("--target {other}: inf2, trn1 or trn2"))),
         }
     }
+}
+
+/// A bucket's program, as all of a bundle are.
+fn lowered(
+    shards: &Shards,
+    bucket: Bucket,
+    kv: Kv,
+    context_tokens_max: u32,
+) -> Result<Program, String> {
+    // Of a sequence's rows the last one has a token.
+    let outputs = bucket.sequences;
+    let dtype = DType::Bf16;
+    let wants = Wants {
+        bucket,
+        kv,
+        context_tokens_max,
+        dtype,
+        outputs,
+        has_logits: false,
+        has_draws: true,
+    };
+    lower(shards, &wants)
 }
 
 /// Writes the modules of all buckets into a folder, for who compiles them elsewhere or looks at them.

@@ -7,7 +7,9 @@ use std::{env, fs};
 use gimbal_batch::Bucket;
 use gimbal_model::Model;
 use gimbal_neuron::bundle::{Bundle, Source};
-use gimbal_neuron::compile::{CompileError, NeuronxCc, Plan, Told, compile, emit};
+use gimbal_neuron::compile::{
+    Asked, BLOCK_TOKENS, CompileError, Fitted, NeuronxCc, Plan, Told, compile, emit,
+};
 use gimbal_neuron::hlo::Module;
 use gimbal_neuron::probe::Chip;
 
@@ -79,6 +81,50 @@ fn a_model_becomes_a_bundle_once() {
         let (again, told) = run(&folder, &format!("again{ranks}"), &plan).expect("a bundle");
         assert_eq!((told, &again.manifest), (vec![false; 3], manifest), "from what was kept");
     }
+    fs::remove_dir_all(folder).expect("ours");
+}
+
+/// Sized for cores that have so many bytes for it.
+fn fit(ranks: Option<usize>, bytes: u64, kv_bytes: Option<u64>) -> Result<Fitted, CompileError> {
+    let memory_share = bytes as f64 / (16_u64 << 30) as f64;
+    let buckets = plan(1).buckets;
+    let asked = Asked { target: Chip::Inf2, lnc: 1, ranks, buckets, memory_share, kv_bytes };
+    Plan::fit(&model("llama-64.gguf"), &asked)
+}
+
+#[test]
+fn a_model_is_on_as_few_cores_as_hold_it() {
+    let folder = folder("fit");
+    let Fitted { plan, sizes, why } = fit(None, 16 << 30, None).expect("it fits");
+    assert_eq!((plan.ranks, plan.kv_blocks), (1, 4 * 64 / BLOCK_TOKENS), "four of 64 tokens");
+    assert!(why[0].starts_with("ranks = 1: one core holds the model"), "{why:?}");
+    // What was planned is what a device is given.
+    let (bundle, _) = run(&folder, "whole", &plan).expect("a bundle");
+    let of = |from: Source| {
+        let inputs = bundle.manifest.programs[0].inputs.iter().filter(|input| input.from == from);
+        inputs.filter_map(|input| input.bytes()).sum::<u64>()
+    };
+    assert_eq!(of(Source::Weights), sizes.weights);
+    assert_eq!(of(Source::State), u64::from(plan.kv_blocks + 1) * sizes.block);
+    // For one core there is just too little: two have room.
+    let one = sizes.weights + sizes.work + 3 * sizes.block;
+    assert_eq!(fit(None, one + 4, None).expect("it fits").plan.kv_blocks, 2, "of one sequence");
+    let Fitted { plan, sizes: half, why } = fit(None, one - 4, None).expect("two cores");
+    assert_eq!(plan.ranks, 2);
+    assert!(why[0].contains("the fewest that divide the model and hold it; 1 do not"), "{why:?}");
+    // Its one head of keys and values both hold.
+    assert!(half.weights < sizes.weights && half.block == sizes.block, "{half:?} {sizes:?}");
+    // Somebody wants one, or there is none that is large enough.
+    let told = |ranks, bytes, kv| fit(ranks, bytes, kv).expect_err("too little").to_string();
+    let why = told(Some(1), one - 4, None);
+    let expect = format!("1 × inf2 need {one} bytes each: {} of weights", sizes.weights);
+    assert!(why.starts_with(&expect) && why.contains("use more ranks (--tp)"), "{why}");
+    let why = told(None, 1000, None);
+    assert!(why.starts_with("no instance of inf2 holds the model: it divides among"), "{why}");
+    // Less for keys and values, as was said.
+    let two = 2 * sizes.block;
+    assert_eq!(fit(Some(1), 16 << 30, Some(two)).expect("it fits").plan.kv_blocks, 2);
+    assert!(told(Some(1), 16 << 30, Some(two - 1)).contains("raise --kv-cache-bytes"));
     fs::remove_dir_all(folder).expect("ours");
 }
 

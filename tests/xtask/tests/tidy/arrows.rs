@@ -31,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gimbal-http",
             "gimbal-machine",
             "gimbal-model",
+            "gimbal-neuron",
             "gimbal-onnx",
             "gimbal-settings",
             "gimbal-sim",
