@@ -157,7 +157,8 @@ impl Scheduler {
             _ => Arc::new(SampleParams { seed, ..(*request.params).clone() }),
         };
         // Wrong guesses would leave a trace: penalties read a history that they would enter.
-        let drafts = self.policy.drafts_max > 0 && !self.frame.turns && !params.has_penalties();
+        let able = self.limits.sampling.drafts && self.policy.drafts_max > 0;
+        let drafts = able && !self.frame.turns && !params.has_penalties();
         let length = count(request.tokens.len()) + request.max_new_tokens;
         let sequence = Sequence {
             id: request.id,

@@ -16,6 +16,7 @@ pub struct Ledger(Mutex<BTreeMap<DeviceId, Vec<Entry>>>);
 struct Entry {
     model: Arc<str>,
     bytes: u64,
+    is_sole: bool,
     /// What could be taken when the first claim on the device was made.
     had_bytes: u64,
 }
@@ -37,14 +38,17 @@ impl Ledger {
             let taken = entries.get(&device.id).map_or(&[][..], Vec::as_slice);
             let Some(first) = taken.first() else { return device };
             let bytes = taken.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.bytes));
-            let rest = first.had_bytes.saturating_sub(bytes);
+            let rest = match taken.iter().any(|entry| entry.is_sole) {
+                true => 0,
+                false => first.had_bytes.saturating_sub(bytes),
+            };
             let models: Vec<&str> = taken.iter().map(|entry| &*entry.model).collect();
-            let memory_why = format!(
-                "{}; {bytes} bytes of {} are claimed by {}",
-                device.memory_why,
-                first.had_bytes,
-                models.join(", ")
-            );
+            let models = models.join(", ");
+            let claimed = match rest {
+                0 => format!("it is all of {models}"),
+                _ => format!("{bytes} bytes of {} are claimed by {models}", first.had_bytes),
+            };
+            let memory_why = format!("{}; {claimed}", device.memory_why);
             DeviceInfo { memory_bytes: device.memory_bytes.min(rest), memory_why, ..device }
         };
         devices.into_iter().map(left).collect()
@@ -67,7 +71,8 @@ impl Ledger {
                 Some(first) => first.had_bytes,
                 None => found.map_or(claim.bytes, |device| device.memory_bytes),
             };
-            of_device.push(Entry { model: Arc::clone(&model), bytes: claim.bytes, had_bytes });
+            let Claim { bytes, is_sole, .. } = *claim;
+            of_device.push(Entry { model: Arc::clone(&model), bytes, is_sole, had_bytes });
         }
         drop(entries);
         Claimed { ledger: Arc::clone(self), model }
@@ -113,7 +118,7 @@ mod tests {
     #[test]
     fn a_second_model_sees_what_the_first_left_and_dropping_gives_back() {
         let ledger = Arc::new(Ledger::default());
-        let claims = |bytes| [Claim { device: DeviceId::new("p", "0"), bytes }];
+        let claims = |bytes| [Claim { device: DeviceId::new("p", "0"), bytes, is_sole: false }];
         let left = |free| ledger.left(vec![device(free)]).remove(0);
         assert_eq!(left(900), device(900));
         let first = ledger.claim("a", &claims(300), &[device(900)]);
@@ -133,9 +138,20 @@ mod tests {
     }
 
     #[test]
+    fn a_device_of_one_model_alone_has_nothing_left() {
+        let ledger = Arc::new(Ledger::default());
+        let claims = [Claim { device: DeviceId::new("p", "0"), bytes: 300, is_sole: true }];
+        let first = ledger.claim("a", &claims, &[device(900)]);
+        let left = ledger.left(vec![device(900)]).remove(0);
+        assert_eq!((left.memory_bytes, left.memory_why.as_str()), (0, "free; it is all of a"));
+        drop(first);
+        assert_eq!(ledger.left(vec![device(900)]), [device(900)]);
+    }
+
+    #[test]
     fn a_model_that_comes_again_before_the_old_one_is_gone_keeps_its_claim() {
         let ledger = Arc::new(Ledger::default());
-        let claims = [Claim { device: DeviceId::new("p", "0"), bytes: 300 }];
+        let claims = [Claim { device: DeviceId::new("p", "0"), bytes: 300, is_sole: false }];
         let old = ledger.claim("a", &claims, &[device(900)]);
         let _new = ledger.claim("a", &claims, &[device(900)]);
         drop(old);

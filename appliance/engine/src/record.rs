@@ -6,7 +6,7 @@
 use std::cell::RefCell;
 use std::time::Duration;
 
-use gimbal_batch::Limits;
+use gimbal_batch::{Bucket, Limits, Part, Shape};
 use gimbal_scheduler::{Micros, Policy, Stats};
 use metrics::{Counter, Gauge, Histogram, Label, counter, gauge, histogram};
 
@@ -14,9 +14,10 @@ use crate::clock::between;
 use crate::lane::{LaneEvent, Times};
 use crate::meters::{
     CANCELLED, DECODE, DRAFTS, E2E, INFERENCE, INFO, ITL, KV_BLOCKS, KV_INFO, LANE_INFO, LOSSES,
-    PREEMPTIONS, PREFILL, QUEUE, REFUSED, REQUEST_CHOICES, REQUEST_LIMIT, REQUEST_LONGEST,
+    PADDING, PREEMPTIONS, PREFILL, QUEUE, REFUSED, REQUEST_CHOICES, REQUEST_LIMIT, REQUEST_LONGEST,
     REQUEST_OUTPUT, REQUEST_PREEMPTIONS, REQUEST_PROMPT, REQUESTS, RESTARTS, ROW_FAULTS, ROWS,
-    RUNNING, SLOTS_USED, STEP, STEP_TOKENS, STEPS, Station, TOKENS, TPOT, TTFT, TURNS, WAITING,
+    RUNNING, SHAPES, SLOTS_USED, STEP, STEP_TOKENS, STEPS, Station, TOKENS, TPOT, TTFT, TURNS,
+    WAITING,
 };
 use crate::place::Place;
 use crate::request::FinishReason;
@@ -229,6 +230,20 @@ impl LaneMeters {
             // A scheduler that was made anew after a bug begins at zero.
             counter.increment(now.checked_sub(before).unwrap_or(now));
         }
+    }
+
+    /// Notes which compiled shape a step takes, where the device has such.
+    pub(crate) fn note_shape(&self, shape: &Shape, parts: &[Part]) {
+        let Shape::Buckets(buckets) = shape else { return };
+        let Some(bucket) = Bucket::smallest(buckets, parts) else { return };
+        let padding = bucket.rows() - parts.iter().map(|part| part.rows).sum::<u32>();
+        let fit = if padding == 0 { "exact" } else { "padded" };
+        let Bucket { sequences, rows_each, context } = bucket;
+        let mut labels = self.labels.clone();
+        labels.push(Label::new("shape", format!("{sequences}x{rows_each}x{context}")));
+        labels.push(Label::new("fit", fit));
+        counter!(SHAPES, labels).increment(1);
+        counter!(PADDING, self.labels.clone()).increment(padding.into());
     }
 
     /// The lane is over: nothing of it is used any more, nor free.

@@ -31,6 +31,8 @@ pub(crate) struct Process {
     pub(crate) onnxruntime: Option<PathBuf>,
     /// Where libcuda is, if that was said.
     pub(crate) libcuda: Option<PathBuf>,
+    /// Where libnrt is, if that was said.
+    pub(crate) libnrt: Option<PathBuf>,
     /// Devices that may be used, by id or number; empty takes all.
     pub(crate) devices: Vec<String>,
     /// Whether the CPU computes where an accelerator cannot be used.
@@ -58,6 +60,7 @@ impl Process {
             kernels: kernels(settings),
             onnxruntime: path("onnxruntime"),
             libcuda: path("libcuda"),
+            libnrt: path("libnrt"),
             devices: list(settings, "devices"),
             fallback: match settings.text("devices_fallback") {
                 Some("allow") => Fallback::Allow,
@@ -254,7 +257,7 @@ mod tests {
     use super::*;
 
     /// What is read elsewhere, where it is also told where it came from.
-    const ELSEWHERE: [&str; 9] = [
+    const ELSEWHERE: [&str; 8] = [
         "model",
         "host",
         "port",
@@ -263,8 +266,7 @@ mod tests {
         // Keys are in no debug form either.
         "api_key",
         "api_keys_file",
-        // Told to mean nothing, as long as no platform asks for them.
-        "libnrt",
+        // Of `gimbal compile`.
         "neuronx_cc",
     ];
 

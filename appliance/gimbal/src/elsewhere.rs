@@ -3,7 +3,11 @@
 //! Nothing is asked and nothing opened. Next: `boot/roofline.rs`, what follows for its speed.
 
 use gimbal_hal::{DeviceId, DeviceInfo, Host};
-use gimbal_machine::{Accelerators, Gpu, Instance, Vendor};
+use gimbal_machine::{Accelerators, Gpu, Instance};
+use gimbal_neuron::probe::Chip;
+
+/// The platform that computes on GPUs.
+const CUDA: &str = "cuda";
 
 /// An instance type that is planned for.
 pub(crate) struct Elsewhere {
@@ -25,9 +29,15 @@ impl Elsewhere {
             Some(Accelerators { gpu: Some(gpu), count, .. }) => {
                 devices = (0..*count).map(|i| device(instance, gpu, i)).collect();
             }
-            Some(Accelerators { vendor, kind, count, .. }) => {
-                unused = Some((vendor.driver(), format!("no backend yet for {count} × {kind}")));
-            }
+            Some(Accelerators { vendor, kind, count, .. }) => match Chip::by_name(kind) {
+                Some(chip) if chip.is_supported() => {
+                    devices = gimbal_neuron::planned(&instance.name, chip, *count);
+                }
+                chip => {
+                    let why = chip.map_or("no backend computes on it", Chip::unsupported);
+                    unused = Some((vendor.driver(), format!("{count} × {kind}: {why}")));
+                }
+            },
             None => {}
         }
         Self { name: instance.name.clone(), host: host(instance), devices, unused }
@@ -56,8 +66,8 @@ fn device(instance: &Instance, gpu: &Gpu, ordinal: u32) -> DeviceInfo {
     };
     let name = &instance.name;
     DeviceInfo {
-        platform: vendor_platform(Vendor::Nvidia).to_owned(),
-        id: DeviceId::new(vendor_platform(Vendor::Nvidia), &format!("{name}/{ordinal}")),
+        platform: CUDA.to_owned(),
+        id: DeviceId::new(CUDA, &format!("{name}/{ordinal}")),
         ordinal: u16::try_from(ordinal).unwrap_or(u16::MAX),
         name: format!("{kind} of {name}"),
         driver: None,
@@ -67,14 +77,6 @@ fn device(instance: &Instance, gpu: &Gpu, ordinal: u32) -> DeviceInfo {
         cores: gpu.multiprocessors.value().copied().unwrap_or(0),
         numa_node: None,
         features: gpu.capability.value().map(|sm| format!("sm_{sm}")).into_iter().collect(),
-    }
-}
-
-/// The platform that computes on a vendor's devices.
-const fn vendor_platform(vendor: Vendor) -> &'static str {
-    match vendor {
-        Vendor::Nvidia => "cuda",
-        Vendor::Neuron => "neuron",
     }
 }
 
@@ -112,10 +114,22 @@ mod tests {
     }
 
     #[test]
+    fn logical_cores_of_the_catalogue_s_chips_are_devices() {
+        for (name, count, gib) in [("inf2.24xlarge", 12, 16), ("trn2.48xlarge", 64, 24)] {
+            let found = elsewhere(name);
+            let last = found.devices.last().expect("there are some");
+            assert_eq!((found.devices.len(), last.memory_bytes >> 30), (count, gib), "{name}");
+            assert_eq!(last.id.as_str(), format!("neuron:{name}/nc{}", count - 1));
+            assert!(found.unused.is_none(), "{name}");
+        }
+    }
+
+    #[test]
     fn what_nobody_computes_on_is_said() {
-        let inf2 = elsewhere("ml.inf2.24xlarge");
-        assert!(inf2.devices.is_empty());
-        assert_eq!(inf2.unused, Some(("neuron", "no backend yet for 6 × Inferentia2".to_owned())));
+        let inf1 = elsewhere("ml.inf1.6xlarge");
+        assert!(inf1.devices.is_empty());
+        let (vendor, why) = inf1.unused.expect("it is not used");
+        assert!(vendor == "neuron" && why.starts_with("4 × Inferentia: its compiler"), "{why}");
         let c7g = elsewhere("c7g.xlarge");
         assert!(c7g.devices.is_empty() && c7g.unused.is_none());
     }

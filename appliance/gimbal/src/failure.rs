@@ -95,6 +95,7 @@ impl From<Unfit> for Failure {
             Unfit::Memory { .. } => MEMORY,
             Unfit::Op { .. } => DATA,
             Unfit::Setting { .. } => USAGE,
+            Unfit::Compiled { .. } => NO_INPUT,
         };
         Self { code, error: error.into() }
     }

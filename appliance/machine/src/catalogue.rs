@@ -66,8 +66,12 @@ impl Catalogue {
                 if (vendor == Vendor::Nvidia) != known.gpu.is_some() {
                     return Err(format!("{kind}: a GPU, and nothing else, has facts of one"));
                 }
+                if vendor != Vendor::Neuron && known.chip.is_some() {
+                    return Err(format!("{kind}: nothing but a Neuron chip has facts of one"));
+                }
                 let (memory_bytes, gpu) = (known.memory_mib << 20, known.gpu.clone());
-                Some(Accelerators { vendor, kind: kind.clone(), count, memory_bytes, gpu })
+                let (kind, chip) = (kind.clone(), known.chip.clone());
+                Some(Accelerators { vendor, kind, count, memory_bytes, gpu, chip })
             }
             _ => return Err("accelerators need a kind and a count".to_owned()),
         };

@@ -36,6 +36,20 @@ pub struct Accelerators {
     pub memory_bytes: u64,
     /// What is known of each, where they are GPUs.
     pub gpu: Option<Gpu>,
+    /// What is known of each, where they are Neuron chips that some compiler of today compiles for.
+    pub chip: Option<Chip>,
+}
+
+/// Facts of one Inferentia or Trainium chip. Peaks: no program reaches them.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chip {
+    /// Physical NeuronCores.
+    pub cores: Fact<u32>,
+    /// Memory bandwidth in GB/s.
+    pub memory_gb_s: Fact<f64>,
+    /// Dense products of bf16, in 10^12 FLOP/s.
+    pub bf16_tflop_s: Fact<f64>,
 }
 
 /// Facts of one GPU. Peaks: no program reaches them.
@@ -78,6 +92,7 @@ pub(crate) struct Kind {
     pub(crate) vendor: Maker,
     pub(crate) memory_mib: u64,
     pub(crate) gpu: Option<Gpu>,
+    pub(crate) chip: Option<Chip>,
 }
 
 #[derive(Clone, Copy, Deserialize)]

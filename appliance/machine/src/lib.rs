@@ -44,7 +44,7 @@ pub use embedded::{File, accelerator_settings};
 pub use family::{Fact, Family, Processor, WEIGHT_BYTES};
 pub use identity::Identity;
 pub use imds::{IMDS_ADDRESS, Imds, Metadata};
-pub use instance::{Accelerators, Gpu, Instance};
+pub use instance::{Accelerators, Chip, Gpu, Instance};
 pub use kernels::KernelTable;
 pub use limits::{Limits, Room};
 pub use machine::{Around, Machine};

@@ -77,12 +77,7 @@ impl Batch {
         match &limits.shape {
             Shape::Varlen { rows_max } => rule(rows <= *rows_max, "rows are within rows_max"),
             Shape::Buckets(buckets) => {
-                let fits = |b: &crate::Bucket| {
-                    self.parts.len() <= b.sequences as usize
-                        && self.parts.iter().all(|p| p.rows <= b.rows_each)
-                        && self.parts.iter().all(|p| p.start + p.rows <= b.context)
-                };
-                rule(buckets.iter().any(fits), "the step fits a bucket")
+                rule(buckets.iter().any(|b| b.holds(&self.parts)), "the step fits a bucket")
             }
         }
     }
@@ -132,7 +127,19 @@ impl Batch {
                 rule(mask.0.len() == words, "a mask covers the vocabulary")?;
             }
         }
-        Ok(())
+        rule(able.drafts || self.samples_newest(), "the device samples of a part's last row only")
+    }
+
+    /// True if samples are of the last rows of their parts.
+    fn samples_newest(&self) -> bool {
+        let (mut parts, mut end) = (self.parts.iter(), 0);
+        self.outputs.iter().filter(|output| output.want == Want::Sample).all(|output| {
+            while end <= output.row {
+                let Some(part) = parts.next() else { return false };
+                end += part.rows;
+            }
+            output.row + 1 == end
+        })
     }
 
     fn check_inject(&self, rows: u32, limits: &Limits) -> Result<(), Illegal> {

@@ -2,6 +2,8 @@
 //!
 //! No behaviour lives here. Next: `step.rs`.
 
+use crate::Part;
+
 /// Everything a scheduler may know about a device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -70,6 +72,29 @@ pub struct Bucket {
     pub context: u32,
 }
 
+impl Bucket {
+    /// Rows of a step of this shape, padding included.
+    #[must_use]
+    pub const fn rows(self) -> u32 {
+        self.sequences.saturating_mul(self.rows_each)
+    }
+
+    /// True if a step's parts lie within the shape.
+    #[must_use]
+    pub fn holds(self, parts: &[Part]) -> bool {
+        let holds =
+            |part: &Part| part.rows <= self.rows_each && part.start + part.rows <= self.context;
+        parts.len() <= self.sequences as usize && parts.iter().all(holds)
+    }
+
+    /// Of several the one that costs a step the least: the fewest rows, and of those the shortest context.
+    #[must_use]
+    pub fn smallest(buckets: &[Self], parts: &[Part]) -> Option<Self> {
+        let holds = buckets.iter().copied().filter(|bucket| bucket.holds(parts));
+        holds.min_by_key(|bucket| (bucket.rows(), bucket.context))
+    }
+}
+
 /// Whether a prompt may be computed in pieces.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Prefill {
@@ -99,6 +124,8 @@ pub struct Sampling {
     pub scores_max: u32,
     /// `Want::Row`.
     pub rows: bool,
+    /// Samples of several rows of a part: guesses are checked by them.
+    pub drafts: bool,
 }
 
 impl Sampling {
@@ -112,5 +139,6 @@ impl Sampling {
         logprobs_max: 20,
         scores_max: u32::MAX,
         rows: true,
+        drafts: true,
     };
 }

@@ -104,7 +104,11 @@ fn fit_ranks(
         // Few rows and many are multiplied by kernels that add in other orders.
         batch_invariant: false,
     };
-    let claim = |device: &DeviceInfo| Claim { device: device.id.clone(), bytes: bytes.total() };
+    let claim = |device: &DeviceInfo| Claim {
+        device: device.id.clone(),
+        bytes: bytes.total(),
+        is_sole: false,
+    };
     Ok(Fit {
         claims: all.map(claim).collect(),
         replicas: placed,

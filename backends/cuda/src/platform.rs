@@ -95,6 +95,7 @@ impl Platform for CudaPlatform {
             "tensor_parallel_degree",
             "device_memory_share",
             "libcuda",
+            "speculative",
         ]
     }
 

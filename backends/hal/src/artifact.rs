@@ -1,8 +1,8 @@
-//! What is served: a decoder, an ONNX file, or a bundle compiled ahead of time.
+//! What is served: a decoder, or an ONNX file.
 //!
 //! Every platform is handed the same artifact and says which it can run. Next: `platform.rs`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
 use gimbal_model::{Model, ModelError, OnnxFile, name_of};
@@ -14,8 +14,6 @@ pub enum Artifact {
     Decoder(Arc<Model>),
     /// Any `.onnx` file.
     Onnx(Arc<OnnxFile>),
-    /// A folder of programs that were compiled for one kind of device.
-    Bundle(PathBuf),
 }
 
 impl Artifact {
@@ -36,7 +34,6 @@ impl Artifact {
         match self {
             Self::Decoder(model) => &model.path,
             Self::Onnx(file) => &file.path,
-            Self::Bundle(path) => path,
         }
     }
 
@@ -52,7 +49,6 @@ impl Artifact {
         match self {
             Self::Decoder(_) => "a generation model",
             Self::Onnx(_) => "an .onnx file",
-            Self::Bundle(_) => "a compiled bundle",
         }
     }
 }

@@ -81,6 +81,8 @@ pub struct Claim {
     pub device: DeviceId,
     /// How much of it.
     pub bytes: u64,
+    /// Nobody else can have the device as long as this holds, whatever is left of its memory.
+    pub is_sole: bool,
 }
 
 /// How a model is asked.

@@ -49,6 +49,11 @@ pub trait Platform: Send + Sync {
     /// If there is no such seat: a bug of the caller.
     fn open(&self, fit: &Fit, seat: Seat, artifact: &Artifact) -> Result<Servable, DeviceError>;
 
+    /// Variables that a process of its own needs from its start on, to open that seat.
+    fn environment(&self, _: &Fit, _: Seat) -> Vec<(&'static str, String)> {
+        Vec::new()
+    }
+
     /// True if one opening holds all devices of a copy, in one process: rank 0's. Otherwise each rank is
     /// opened on its own.
     fn holds_all_ranks(&self) -> bool {
@@ -72,7 +77,7 @@ pub trait Platform: Send + Sync {
 }
 
 /// Settings that mean nothing on some devices: where they do not, a person is told.
-pub const DEVICE_SETTINGS: [&str; 14] = [
+pub const DEVICE_SETTINGS: [&str; 15] = [
     "threads",
     "kernels",
     "onnxruntime",
@@ -87,6 +92,7 @@ pub const DEVICE_SETTINGS: [&str; 14] = [
     "libnrt",
     "neuronx_cc",
     "simulation",
+    "speculative",
 ];
 
 /// What kind of devices a platform has, the preferred first.

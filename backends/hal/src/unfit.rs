@@ -30,6 +30,12 @@ pub enum Unfit {
         /// The op, type or shape, and where it stands.
         what: String,
     },
+    /// What was compiled of the model for these devices is missing, or is for something else.
+    #[error("{why}")]
+    Compiled {
+        /// What is missing or wrong, and which commands mend it.
+        why: String,
+    },
     /// A setting cannot be met.
     #[error("{setting} = {value}: {why}")]
     Setting {

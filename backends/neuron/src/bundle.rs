@@ -11,6 +11,7 @@ use std::io::{self, Read, Write};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use gimbal_model::Model;
 use safetensors::tensor::{Metadata, TensorInfo};
 use sha2::{Digest, Sha256};
 
@@ -213,6 +214,12 @@ impl Bundle {
         Ok(bytes)
     }
 
+    /// Where it is.
+    #[must_use]
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Where a file of weights is.
     #[must_use]
     pub fn path(&self, weights: &Weights) -> PathBuf {
@@ -400,6 +407,12 @@ fn copy(mut from: impl Read, to: &mut impl Write) -> io::Result<(u64, String)> {
             Err(error) => return Err(error),
         }
     }
+}
+
+/// What a model's files are, as a manifest says it.
+#[must_use]
+pub fn fingerprint(model: &Model) -> String {
+    hex(&model.weights.fingerprint_of_bytes())
 }
 
 fn hex(bytes: &[u8]) -> String {

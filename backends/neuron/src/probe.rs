@@ -11,6 +11,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::sysfs::{self, DriverDevice, Holder, PciDevice};
 
+/// Says how many physical cores a logical one has.
+const LNC: &str = "NEURON_LOGICAL_NC_CONFIG";
+/// Says which logical cores a process may take, one or a range.
+pub(crate) const VISIBLE: &str = "NEURON_RT_VISIBLE_CORES";
+/// Says how many, from the first one on; the list wins.
+const COUNT: &str = "NEURON_RT_NUM_CORES";
+
 /// A chip.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -38,6 +45,20 @@ pub struct Environment {
     pub core_count: Option<String>,
     /// This process, which holds no device against itself.
     pub pid: u32,
+}
+
+impl Environment {
+    /// What this process's says.
+    #[must_use]
+    pub fn of_process() -> Self {
+        let variable = |name| std::env::var(name).ok();
+        Self {
+            lnc: variable(LNC),
+            visible_cores: variable(VISIBLE),
+            core_count: variable(COUNT),
+            pid: std::process::id(),
+        }
+    }
 }
 
 /// What there is.
@@ -168,6 +189,25 @@ impl Chip {
         }
     }
 
+    /// The chip of a name that [`Chip::name`] or [`Chip::product`] gives.
+    #[must_use]
+    pub fn by_name(name: &str) -> Option<Self> {
+        let all = [Self::Inf1, Self::Inf2, Self::Trn1, Self::Trn2, Self::Trn3];
+        all.into_iter().find(|chip| [chip.name(), chip.product()].contains(&name))
+    }
+
+    /// What AWS calls it.
+    #[must_use]
+    pub const fn product(self) -> &'static str {
+        match self {
+            Self::Inf1 => "Inferentia",
+            Self::Inf2 => "Inferentia2",
+            Self::Trn1 => "Trainium",
+            Self::Trn2 => "Trainium2",
+            Self::Trn3 => "Trainium3",
+        }
+    }
+
     /// It can be compiled for and run on, as far as is known.
     #[must_use]
     pub const fn is_supported(self) -> bool {
@@ -280,12 +320,12 @@ fn device(chip: Chip, device: &DriverDevice, holders: &[Holder]) -> Device {
 }
 
 /// Physical cores of a logical one: Trainium2 has two unless it is told otherwise.
-fn lnc(chip: Chip, environment: &Environment) -> Result<u32, Reason> {
+pub(crate) fn lnc(chip: Chip, environment: &Environment) -> Result<u32, Reason> {
     let Some(value) = &environment.lnc else { return Ok(chip.lnc_max()) };
     match value.trim().parse() {
         Ok(lnc) if (1..=chip.lnc_max()).contains(&lnc) => Ok(lnc),
         _ => Err(Reason::Environment {
-            variable: "NEURON_LOGICAL_NC_CONFIG",
+            variable: LNC,
             value: value.clone(),
             why: match chip.lnc_max() {
                 1 => format!("it must be 1 on {chip}"),
@@ -295,24 +335,29 @@ fn lnc(chip: Chip, environment: &Environment) -> Result<u32, Reason> {
     }
 }
 
+/// The first logical core of this process, where what the environment says has been checked.
+pub(crate) fn first_visible(environment: &Environment) -> u32 {
+    let list = environment.visible_cores.as_deref().unwrap_or_default().trim();
+    list.split('-').next().and_then(|first| first.parse().ok()).unwrap_or(0)
+}
+
 /// The logical cores that this process may take.
 fn visible(cores: u32, environment: &Environment) -> Result<Range<u32>, Reason> {
     let refuse = |variable, value: &str, why| {
         Err(Reason::Environment { variable, value: value.to_owned(), why })
     };
-    let (list, count) = ("NEURON_RT_VISIBLE_CORES", "NEURON_RT_NUM_CORES");
     if let Some(value) = &environment.visible_cores {
         let (first, last) = value.trim().split_once('-').unwrap_or((value.trim(), value.trim()));
         return match (first.parse::<u32>(), last.parse::<u32>()) {
             (Ok(first), Ok(last)) if first <= last && last < cores => Ok(first..last + 1),
-            (Ok(_), Ok(_)) => refuse(list, value, format!("there are cores 0 to {}", cores - 1)),
-            _ => refuse(list, value, "it is no core and no range such as 0-3".to_owned()),
+            (Ok(_), Ok(_)) => refuse(VISIBLE, value, format!("there are cores 0 to {}", cores - 1)),
+            _ => refuse(VISIBLE, value, "it is no core and no range such as 0-3".to_owned()),
         };
     }
     if let Some(value) = &environment.core_count {
         return match value.trim().parse::<u32>() {
             Ok(end) if (1..=cores).contains(&end) => Ok(0..end),
-            _ => refuse(count, value, format!("it must be 1 to {cores}")),
+            _ => refuse(COUNT, value, format!("it must be 1 to {cores}")),
         };
     }
     Ok(0..cores)

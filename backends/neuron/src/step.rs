@@ -29,6 +29,7 @@ const SAMPLING: Sampling = Sampling {
     logprobs_max: 0,
     scores_max: 0,
     rows: false,
+    drafts: false,
 };
 
 /// How long each rank is waited for, in turns, while all load.
@@ -156,19 +157,11 @@ impl NeuronBackend {
         Ok(Self { limits, ranks, wants, sampler, queued: None })
     }
 
-    /// The program with the fewest rows, and of those the shortest context, that holds a batch.
+    /// The program of the smallest shape that holds a batch.
     fn program(&self, batch: &Batch) -> usize {
-        let fits = |wants: &&(usize, &Wants)| {
-            let (bucket, outputs) = (wants.1.bucket, wants.1.outputs as usize);
-            batch.parts.len() <= bucket.sequences as usize
-                && batch.outputs.len() <= outputs
-                && batch.parts.iter().all(|part| {
-                    part.rows <= bucket.rows_each && part.start + part.rows <= bucket.context
-                })
-        };
-        let all = self.wants.iter().enumerate();
-        let cost = |wants: &(usize, &Wants)| (wants.1.rows(), wants.1.bucket.context);
-        all.filter(|wants| fits(&wants)).min_by_key(cost).map_or(0, |wants| wants.0)
+        let Shape::Buckets(buckets) = &self.limits.shape else { return 0 };
+        let bucket = Bucket::smallest(buckets, &batch.parts);
+        self.wants.iter().position(|wants| Some(wants.bucket) == bucket).unwrap_or(0)
     }
 }
 

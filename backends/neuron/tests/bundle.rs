@@ -79,6 +79,7 @@ fn manifest(writer: &Writer) -> Manifest {
     Manifest {
         format: FORMAT.to_owned(),
         model: "SmolLM2-135M".to_owned(),
+        fingerprint: "0".repeat(64),
         target: Chip::Inf2,
         lnc: 1,
         ranks: 2,

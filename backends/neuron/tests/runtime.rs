@@ -267,7 +267,8 @@ fn each_fault_has_the_class_by_which_a_caller_goes_on() {
         assert!(line.starts_with(&format!("{class:?}: {call}: ")), "{call} {status}: {line}");
         assert!(line.contains(words), "{call} {status}: {line}");
         if call != "nrt_init" {
-            assert_eq!(told.report, "closed: 0 leaks, 0 misuses\n", "{call} {status}");
+            let is_clean = told.report.starts_with("closed: 0 leaks, 0 misuses\n");
+            assert!(is_clean, "{call} {status}: {}", told.report);
         }
     }
 }

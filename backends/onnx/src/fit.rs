@@ -71,7 +71,7 @@ pub(crate) fn fit(
     };
     Ok(Fit {
         replicas: vec![Placement { devices: vec![device.clone()] }],
-        claims: vec![Claim { device: device.id.clone(), bytes: fixed + kv_bytes }],
+        claims: vec![Claim { device: device.id.clone(), bytes: fixed + kv_bytes, is_sole: false }],
         kind: Kind::Generate(limits),
         reads: Some(Reads {
             weights: fused.iter().flat_map(Fused::matrices).map(|id| elements(model, id)).sum(),

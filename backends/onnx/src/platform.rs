@@ -118,10 +118,6 @@ impl Platform for OnnxPlatform {
                 "{}: .onnx files are not served yet, only GGUF and safetensors of language models",
                 file.path.display()
             ))),
-            Artifact::Bundle(path) => Err(what(&format!(
-                "{}: it was compiled for another kind of device",
-                path.display()
-            ))),
         }
     }
 
@@ -141,7 +137,15 @@ impl Platform for OnnxPlatform {
     }
 
     fn settings(&self) -> &'static [&'static str] {
-        &["threads", "kernels", "onnxruntime", "packed_cache", "quantize", "kv_cache_dtype"]
+        &[
+            "threads",
+            "kernels",
+            "onnxruntime",
+            "packed_cache",
+            "quantize",
+            "kv_cache_dtype",
+            "speculative",
+        ]
     }
 
     fn tools(&self) -> Option<&dyn Tools> {

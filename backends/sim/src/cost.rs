@@ -37,9 +37,9 @@ impl Cost {
                 (batch.tokens.len() as u64, context)
             }
             Shape::Buckets(buckets) => {
-                let Bucket { sequences, rows_each, context } = smallest(batch, buckets);
-                let sequences = u64::from(sequences);
-                (sequences * u64::from(rows_each), sequences * u64::from(context))
+                let bucket = smallest(batch, buckets);
+                let context = u64::from(bucket.sequences) * u64::from(bucket.context);
+                (bucket.rows().into(), context)
             }
         };
         let outputs = batch.outputs.len() as u64;
@@ -55,22 +55,14 @@ impl Cost {
     pub fn rows_paid(batch: &Batch, shape: &Shape) -> u64 {
         match shape {
             Shape::Varlen { .. } => batch.tokens.len() as u64,
-            Shape::Buckets(buckets) => {
-                let bucket = smallest(batch, buckets);
-                u64::from(bucket.sequences) * u64::from(bucket.rows_each)
-            }
+            Shape::Buckets(buckets) => smallest(batch, buckets).rows().into(),
         }
     }
 }
 
 /// The cheapest bucket the step fits.
 fn smallest(batch: &Batch, buckets: &[Bucket]) -> Bucket {
-    let fits = |b: &&Bucket| {
-        batch.parts.len() <= b.sequences as usize
-            && batch.parts.iter().all(|p| p.rows <= b.rows_each && p.start + p.rows <= b.context)
-    };
-    let area = |b: &&Bucket| (u64::from(b.sequences) * u64::from(b.rows_each), b.context);
-    *buckets.iter().filter(fits).min_by_key(area).expect("a legal step fits a bucket")
+    Bucket::smallest(buckets, &batch.parts).expect("a legal step fits a bucket")
 }
 
 fn float(n: u64) -> f64 {

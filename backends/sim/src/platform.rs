@@ -139,7 +139,9 @@ impl Platform for SimPlatform {
             batch_invariant: true,
         };
         let placed = replicas.iter().flat_map(|placement| &placement.devices);
-        let claims = placed.map(|d| Claim { device: d.id.clone(), bytes: need_bytes }).collect();
+        let claims = placed
+            .map(|d| Claim { device: d.id.clone(), bytes: need_bytes, is_sole: false })
+            .collect();
         let why = vec![
             "SIMULATED: tokens are hashes of the tokens before them".to_owned(),
             format!("{blocks} KV blocks of {BLOCK_TOKENS} tokens, {each} hold one full context"),
@@ -162,7 +164,7 @@ impl Platform for SimPlatform {
     }
 
     fn settings(&self) -> &'static [&'static str] {
-        &["replicas", "tensor_parallel_degree", "device_memory_share", "simulation"]
+        &["replicas", "tensor_parallel_degree", "device_memory_share", "simulation", "speculative"]
     }
 
     fn readings(&self) -> Vec<Reading> {

@@ -259,6 +259,7 @@ impl Runner {
             let submit = || guarded(|| backend.submit(step, &self.batch));
             Station::Submit.span().in_scope(submit)?;
             self.in_flight.push_back((step, scheduled));
+            self.meters.note_shape(&self.limits.shape, &self.batch.parts);
             self.meters.schedule.record(between(now, scheduled));
             self.meters.submit.record(between(scheduled, self.clock.now()));
             trace!(step = step.0, rows = self.batch.tokens.len(), "step submitted");

@@ -29,7 +29,7 @@ fn device() -> DeviceInfo {
 
 /// A service that holds 60 of the device's 100 bytes.
 fn holding(name: &str, ledger: &Arc<Ledger>) -> Arc<Service> {
-    let claims = [Claim { device: DeviceId::new("sim", "0"), bytes: 60 }];
+    let claims = [Claim { device: DeviceId::new("sim", "0"), bytes: 60, is_sole: false }];
     let claimed = Some(ledger.claim(name, &claims, &[device()]));
     let tokenizer = gimbal_text::Tokenizer::new(&gimbal_text::TokenizerData::byte_level());
     let lanes = vec![sim_lane(1, &Script::default())];

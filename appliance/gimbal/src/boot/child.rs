@@ -28,6 +28,7 @@ pub(crate) fn flags(process: &Process) -> Vec<String> {
         ("kernels", Some(process.kernels.name().to_owned())),
         ("onnxruntime", path(&process.onnxruntime)),
         ("libcuda", path(&process.libcuda)),
+        ("libnrt", path(&process.libnrt)),
         ("packed-cache", Some(packed)),
         ("simulation", path(&process.simulation)),
     ]

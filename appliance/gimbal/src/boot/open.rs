@@ -74,7 +74,7 @@ impl Plan {
             passed: self.passed.clone(),
             made: match &self.artifact {
                 Artifact::Decoder(model) => made(model),
-                Artifact::Onnx(_) | Artifact::Bundle(_) => Made::default(),
+                Artifact::Onnx(_) => Made::default(),
             },
         }
     }

@@ -283,7 +283,7 @@ fn none_fits(mut passed: Vec<(String, NotHere)>, named: Option<&str>) -> Failure
 pub(super) fn take_text(artifact: &mut Artifact) -> Text {
     match artifact {
         Artifact::Decoder(model) => Arc::get_mut(model).map(Model::take_text).unwrap_or_default(),
-        Artifact::Onnx(_) | Artifact::Bundle(_) => Text::default(),
+        Artifact::Onnx(_) => Text::default(),
     }
 }
 

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use gimbal_cuda::CudaPlatform;
 use gimbal_hal::{DeviceError, Platform};
 use gimbal_machine::Machine;
+use gimbal_neuron::NeuronPlatform;
 use gimbal_onnx::{OnnxPlatform, OnnxSettings};
 
 use super::simulation::Simulation;
@@ -27,9 +28,10 @@ pub(crate) fn platforms(process: &Process) -> Result<Vec<Arc<dyn Platform>>, Fai
     });
     let onnx = onnx.with_memory(Arc::new(|| Machine::memory_now(Path::new("/"))));
     let cuda = CudaPlatform { library: process.libcuda.clone() };
+    let neuron = NeuronPlatform { library: process.libnrt.clone() };
     let simulation = Simulation::of(process.simulation.clone())?;
     let mut all: Vec<Arc<dyn Platform>> =
-        vec![Arc::new(cuda), Arc::new(onnx), Arc::new(simulation)];
+        vec![Arc::new(cuda), Arc::new(neuron), Arc::new(onnx), Arc::new(simulation)];
     all.sort_by_key(|platform| platform.class());
     Ok(all)
 }

@@ -6,7 +6,7 @@
 
 use gimbal_batch::Limits;
 use gimbal_hal::{Class, Fit, Kind, Reads};
-use gimbal_machine::{Catalogue, Gpu, Instance, Processor};
+use gimbal_machine::{Accelerators, Catalogue, Chip, Gpu, Instance, Processor};
 
 /// What bounds one device of a machine, at best.
 struct Peak {
@@ -51,7 +51,8 @@ impl Roofline {
         let instance = instance.ok_or(
             "the memory bandwidth of this machine is not in the catalogue; name a type with --instance",
         )?;
-        let peak = peak(instance, class)?;
+        let cores = fit.replicas.first().and_then(|placed| placed.devices.first());
+        let peak = peak(instance, class, cores.map_or(1, |device| device.cores))?;
         let devices = fit.replicas.first().map_or(1, |placed| placed.devices.len());
         Ok(Self::new(*reads, limits, &peak, [devices, fit.replicas.len()]))
     }
@@ -102,13 +103,14 @@ impl Roofline {
     }
 }
 
-/// What bounds a device of that class.
-fn peak(instance: &Instance, class: Class) -> Result<Peak, String> {
+/// What bounds a device of that class, of so many cores.
+fn peak(instance: &Instance, class: Class, cores: u32) -> Result<Peak, String> {
     match class {
-        Class::Accelerator => {
-            let gpu = instance.accelerators.as_ref().and_then(|found| found.gpu.as_ref());
-            of_gpu(gpu.ok_or_else(|| format!("{} has no GPU", instance.name))?)
-        }
+        Class::Accelerator => match &instance.accelerators {
+            Some(Accelerators { gpu: Some(gpu), .. }) => of_gpu(gpu),
+            Some(Accelerators { chip: Some(chip), .. }) => of_chip(chip, cores),
+            _ => Err(format!("{} has no GPU and no chip of which that is known", instance.name)),
+        },
         Class::Host => {
             let family = Catalogue::embedded().family(instance.family);
             let processor = family.and_then(|family| family.processors.get(&instance.processor));
@@ -124,6 +126,20 @@ fn of_gpu(gpu: &Gpu) -> Result<Peak, String> {
     let flops = gpu.f16_tflop_s.value().map(|tflop_s| tflop_s * 1e12);
     let source = format!("{}; {}", fact.source, gpu.f16_tflop_s.source);
     Ok(Peak { bytes: gb_s * 1e9, flops, source })
+}
+
+/// Some cores of a Neuron chip: as much of its bandwidth as of its cores.
+fn of_chip(chip: &Chip, cores: u32) -> Result<Peak, String> {
+    let Chip { cores: all, memory_gb_s, bf16_tflop_s } = chip;
+    let gb_s = memory_gb_s.value().ok_or_else(|| format!("bandwidth: {}", memory_gb_s.source))?;
+    let count = all.value().ok_or_else(|| format!("cores: {}", all.source))?;
+    let share = f64::from(cores) / f64::from(*count);
+    let flops = bf16_tflop_s.value().map(|tflop_s| tflop_s * 1e12 * share);
+    let source = format!(
+        "{cores} of {count} cores of a chip; {}; {}",
+        memory_gb_s.source, bf16_tflop_s.source
+    );
+    Ok(Peak { bytes: gb_s * 1e9 * share, flops, source })
 }
 
 /// The instance's share of its sockets: as much of their bandwidth as of their cores.
@@ -173,7 +189,7 @@ mod tests {
         Reads { weights: 7_000_000_000, weight_bytes: 14_000_000_000, kv_bytes_per_token: 131_072 };
 
     fn peak_of(name: &str, class: Class) -> Result<Peak, String> {
-        peak(Catalogue::embedded().instance(name).expect("a type"), class)
+        peak(Catalogue::embedded().instance(name).expect("a type"), class, 2)
     }
 
     #[test]
@@ -200,6 +216,15 @@ mod tests {
         let together = Roofline::new(READS, &limits(1, 256), &l4, [4, 1]);
         assert!((together.one / alone.one - 4.0).abs() < 1e-9);
         assert!(alone.why.contains("each of 4 copies"), "{}", alone.why);
+    }
+
+    #[test]
+    fn a_logical_core_has_a_share_of_its_chip() {
+        let [inf2, trn2] = ["inf2.xlarge", "trn2.48xlarge"]
+            .map(|name| peak_of(name, Class::Accelerator).expect("known"));
+        assert_eq!((inf2.bytes, inf2.flops), (880.5e9, Some(190e12)));
+        assert_eq!((trn2.bytes, trn2.flops), (725e9, Some(166.75e12)));
+        assert!(peak_of("inf1.xlarge", Class::Accelerator).is_err());
     }
 
     #[test]

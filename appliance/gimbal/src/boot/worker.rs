@@ -19,6 +19,9 @@ use super::platforms::platforms;
 use crate::config::{Process, Workers};
 use crate::failure::Failure;
 
+/// How long a worker whose server is gone may take to let go of its device.
+const END_TIME: Duration = Duration::from_secs(1);
+
 /// What a worker opens. Models cross as paths: both ends map the same files.
 #[derive(Debug, Serialize, Deserialize)]
 struct Opening {
@@ -64,6 +67,7 @@ pub(crate) fn open(
     let opening = serde_json::to_vec(&opening).map_err(|error| failed(error.to_string()))?;
     let mut command: Command = child::command().map_err(|error| failed(error.to_string()))?;
     command.arg("worker").args(child::flags(process)).arg("--log-format=text");
+    command.envs(platform.environment(fit, seat));
     let told = |pid: u32, line: &str| info!(pid, line, "worker");
     let remote = Remote::start(&mut command, &opening, patience, Box::new(told))?;
     Ok(Box::new(remote))
@@ -83,6 +87,7 @@ pub(crate) fn run(process: &Process) -> Result<(), Failure> {
     #[expect(clippy::exit, reason = "a step that hangs in a driver must not outlive the server")]
     let watch = move || {
         worker::until_closed(&watched);
+        std::thread::sleep(END_TIME);
         std::process::exit(0);
     };
     let thread = std::thread::Builder::new().name("parent".to_owned()).spawn(watch);

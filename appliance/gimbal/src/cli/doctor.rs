@@ -1,10 +1,11 @@
 //! `gimbal doctor`: what would keep this machine from serving well, and what to do about it.
 //!
 //! Each check is a function of a [`Case`]. `hardware` looks at the machine alone, `gpus` at
-//! NVIDIA's, `serving` at what a server needs of it. Nothing is changed; the port is bound for a moment and the library loaded.
+//! NVIDIA's, `neuron` at Inferentia and Trainium, `serving` at what a server needs of it. Nothing is changed; the port is bound for a moment and the library loaded.
 
 mod gpus;
 mod hardware;
+mod neuron;
 mod serving;
 
 use std::collections::BTreeMap;
@@ -46,6 +47,7 @@ const CHECKS: &[(&str, Check)] = &[
     ("gpu_compiler", gpus::compiler),
     ("gpu_errors", gpus::errors),
     ("gpu_memory", gpus::memory),
+    ("neuron", neuron::cores),
     ("metadata", hardware::metadata),
     ("settings", serving::settings),
     ("ignored_variables", serving::ignored),
@@ -63,8 +65,11 @@ const CHECKS: &[(&str, Check)] = &[
 struct Case {
     machine: Machine,
     environment: BTreeMap<String, String>,
-    /// What the platform of NVIDIA's GPUs found, and how they are.
+    /// What the platform of NVIDIA's GPUs found.
     cuda: Probe,
+    /// What that of Inferentia and Trainium found.
+    neuron: Probe,
+    /// How the GPUs are.
     readings: Vec<Reading>,
     now: SystemTime,
     /// As `serve` would have them; the defaults where they are refused.
@@ -140,7 +145,7 @@ fn examine(matches: &ArgMatches) -> Result<Case, Failure> {
         }
     };
     let process = Process::of(&settings);
-    let (cuda, readings) = gpus_here(&process)?;
+    let ([cuda, neuron], readings) = accelerators_here(&process)?;
     let devices = Devices::here(&process)?;
     let mut plans = Vec::new();
     let planned = |Wanted { name, path, settings }: Wanted| {
@@ -161,16 +166,19 @@ fn examine(matches: &ArgMatches) -> Result<Case, Failure> {
     };
     let environment = std::env::vars_os().filter_map(text).collect();
     let now = SystemTime::now();
-    Ok(Case { machine, environment, cuda, readings, now, settings, refused, models })
+    Ok(Case { machine, environment, cuda, neuron, readings, now, settings, refused, models })
 }
 
-/// What NVIDIA's driver tells, asked in a process of its own, and its management library, asked here.
-fn gpus_here(process: &Process) -> Result<(Probe, Vec<Reading>), Failure> {
+/// What the vendors' libraries tell, asked in processes of their own, and how NVIDIA's devices are, asked here.
+fn accelerators_here(process: &Process) -> Result<([Probe; 2], Vec<Reading>), Failure> {
     let all = boot::platforms(process)?;
-    let Some(cuda) = all.iter().find(|platform| platform.name() == "cuda") else {
-        return Ok((Probe::Absent { why: "not asked".to_owned() }, Vec::new()));
+    let named = |name: &str| all.iter().find(|platform| platform.name() == name);
+    let probe = |name: &str| match named(name) {
+        Some(platform) => boot::probe(platform.as_ref(), &host(), process),
+        None => Probe::Absent { why: "not asked".to_owned() },
     };
-    Ok((boot::probe(cuda.as_ref(), &host(), process), cuda.readings()))
+    let readings = named("cuda").map(|cuda| cuda.readings()).unwrap_or_default();
+    Ok((["cuda", "neuron"].map(probe), readings))
 }
 
 fn as_text(findings: &[(&str, Finding)]) -> String {
@@ -221,8 +229,10 @@ impl Case {
         let now = SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000);
         let (models, readings) = (Vec::new(), Vec::new());
         let cuda = Probe::Absent { why: "libcuda.so.1: not there".to_owned() };
+        let neuron = Probe::Absent { why: "no Neuron device on the PCI bus".to_owned() };
+        let refused = None;
         let case =
-            Self { machine, environment, cuda, readings, now, settings, refused: None, models };
+            Self { machine, environment, cuda, neuron, readings, now, settings, refused, models };
         (folder, case)
     }
 }

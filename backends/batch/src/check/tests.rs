@@ -143,6 +143,17 @@ fn only_what_the_device_gives_is_wanted() {
     let alternatives = Some("the device gives so many alternatives");
     expect(&scores_of(&[1], 21), &scores, alternatives);
     expect(&score(&[40]), &scores, Some("a scored token is one of the vocabulary"));
+    let sampling = Sampling { drafts: false, ..Sampling::HOST };
+    let plain = Limits { sampling, ..limits() };
+    let last = Some("the device samples of a part's last row only");
+    for (row, want, broken) in
+        [(1, Want::Sample, None), (0, Want::Sample, last), (0, Want::Row, None)]
+    {
+        let outputs = vec![Output { row, want, mask: None }];
+        let guesses = Batch { outputs, ..batch(vec![part(0, 2, 0, 0..1)], 2) };
+        expect(&guesses, &plain, broken);
+        expect(&guesses, &limits(), None);
+    }
     expect(&want(Want::Sample, Some(2)), &scores, None);
     expect(&want(Want::Sample, Some(2)), &none, Some("the device takes masks"));
     expect(&want(Want::Row, Some(2)), &scores, Some("a mask is for a sample"));

@@ -36,7 +36,7 @@ pub(super) fn write(limits: &Limits, w: &mut Writer<'_>) {
         w.u32(*number);
     }
     let Sampling { random, top_k_max, penalties, masks, ends_max, .. } = *sampling;
-    let Sampling { logprobs_max, scores_max, rows, .. } = *sampling;
+    let Sampling { logprobs_max, scores_max, rows, drafts, .. } = *sampling;
     w.bool(random);
     w.u32(top_k_max);
     w.bool(penalties);
@@ -45,6 +45,7 @@ pub(super) fn write(limits: &Limits, w: &mut Writer<'_>) {
     w.u8(logprobs_max);
     w.u32(scores_max);
     w.bool(rows);
+    w.bool(drafts);
     w.bool(*batch_invariant);
 }
 
@@ -92,6 +93,7 @@ pub(super) fn read(r: &mut Reader<'_>) -> Result<Limits, WireError> {
             logprobs_max: r.u8("logprobs")?,
             scores_max: r.u32("scores")?,
             rows: r.bool("output rows")?,
+            drafts: r.bool("guesses")?,
         },
         batch_invariant: r.bool("batch invariance")?,
     })

@@ -148,11 +148,11 @@ fn some_limits() -> impl Strategy<Value = Limits> {
         (1..=u32::MAX).prop_map(|rows_max| Shape::Varlen { rows_max }),
         vec(bucket, 1..5).prop_map(Shape::Buckets),
     ];
-    let sampling = (any::<[bool; 4]>(), any::<[u32; 3]>(), any::<u8>());
+    let sampling = (any::<[bool; 5]>(), any::<[u32; 3]>(), any::<u8>());
     let sizes = (1..99u32, 1..=u32::MAX, 1..=65536u32, 1..=u32::MAX, 0..=4096u32);
     let rest = (any::<(bool, bool, u32)>(), 1..=256u32);
     (shape, sampling, sizes, rest).prop_map(|(shape, sampling, sizes, rest)| {
-        let ([random, penalties, masks, rows], counts, logprobs_max) = sampling;
+        let ([random, penalties, masks, rows, drafts], counts, logprobs_max) = sampling;
         let [top_k_max, ends_max, scores_max] = counts;
         let (blocks, block_tokens, sequences_max, context_tokens_max, adapters_max) = sizes;
         let ((whole, batch_invariant, inject_width), depth) = rest;
@@ -167,6 +167,7 @@ fn some_limits() -> impl Strategy<Value = Limits> {
             logprobs_max,
             scores_max,
             rows,
+            drafts,
         };
         Limits {
             kv,

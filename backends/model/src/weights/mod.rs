@@ -89,10 +89,20 @@ impl Weights {
     pub fn fingerprint(&self) -> [u8; 32] {
         let mut hash = Sha256::new();
         for mapping in &self.mappings {
-            hash.update(mapping.bytes().len().to_le_bytes());
             // Whole seconds: layers of images keep no more.
             let written = mapping.modified().and_then(|t| t.duration_since(UNIX_EPOCH).ok());
             hash.update(written.unwrap_or_default().as_secs().to_le_bytes());
+        }
+        hash.update(self.fingerprint_of_bytes());
+        hash.finalize().into()
+    }
+
+    /// The same without times of writing: files that were copied have it, too.
+    #[must_use]
+    pub fn fingerprint_of_bytes(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for mapping in &self.mappings {
+            hash.update(mapping.bytes().len().to_le_bytes());
         }
         let mut entries: Vec<_> = self.entries().collect();
         entries.sort_unstable_by_key(|(name, _)| *name);

@@ -20,6 +20,8 @@ pub struct Manifest {
     pub format: String,
     /// The model's name.
     pub model: String,
+    /// `Weights::fingerprint_of_bytes` of its files, 64 digits.
+    pub fingerprint: String,
     /// The chip it was compiled for.
     pub target: Chip,
     /// Physical cores of a logical one.
@@ -195,6 +197,9 @@ impl Manifest {
         if self.format != FORMAT {
             return Err(format!("format: {:?} is not {FORMAT:?}", self.format));
         }
+        if !is_digest(&self.fingerprint) {
+            return Err("fingerprint: not 64 digits of 0-9a-f".to_owned());
+        }
         if !self.target.is_supported() {
             return Err(format!("target: {} is not inf2, trn1 or trn2", self.target));
         }
@@ -237,12 +242,16 @@ impl Stored {
         if !is_plain {
             return Err(format!("file: {:?} is no name within the folder", self.file));
         }
-        let is_digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
-        match self.sha256.len() == 64 && self.sha256.chars().all(is_digit) {
+        match is_digest(&self.sha256) {
             true => Ok(()),
             false => Err(format!("sha256 of {:?}: not 64 digits of 0-9a-f", self.file)),
         }
     }
+}
+
+fn is_digest(text: &str) -> bool {
+    let is_digit = |c: char| c.is_ascii_digit() || ('a'..='f').contains(&c);
+    text.len() == 64 && text.chars().all(is_digit)
 }
 
 impl Program {

@@ -21,7 +21,7 @@ use std::time::{Duration, Instant};
 use gimbal_batch::{Bucket, Kv};
 use gimbal_model::{Model, Shards, shard};
 
-use crate::bundle::{Bundle, BundleError, FORMAT, Manifest, Writer};
+use crate::bundle::{Bundle, BundleError, FORMAT, Manifest, Writer, fingerprint};
 use crate::hlo::{DType, Target, lint};
 use crate::lower::{Program, Wants, lower};
 use crate::probe::Chip;
@@ -216,6 +216,7 @@ pub fn compile(
     let mut manifest = Manifest {
         format: FORMAT.to_owned(),
         model: model.name.clone(),
+        fingerprint: fingerprint(model),
         target: plan.target,
         lnc: plan.lnc,
         ranks: u32::try_from(plan.ranks).unwrap_or(u32::MAX),

@@ -11,7 +11,7 @@ use neuron_sys::{Framework, Functions, Library, MemoryStats, Status};
 use super::error::{RuntimeError, check};
 
 /// How an emulated runtime's detail begins.
-const EMULATOR: &str = "EMULATOR";
+pub(super) const EMULATOR: &str = "EMULATOR";
 
 /// The runtime, which has this process's cores until it is dropped. A process opens it once: libnrt cannot be opened
 /// again after it was closed.

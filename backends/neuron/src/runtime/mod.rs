@@ -12,12 +12,14 @@
 #![expect(unsafe_code, reason = "the one folder that calls the vendor's library")]
 
 mod error;
+mod installed;
 mod library;
 mod model;
 mod set;
 mod tensor;
 
 pub use error::{Class, RuntimeError, Status};
+pub use installed::Installed;
 pub use library::Runtime;
 pub use model::{ElementType, Model, TensorFacts};
 pub use set::{Executed, TensorSet, execute};

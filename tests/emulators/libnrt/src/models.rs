@@ -123,7 +123,7 @@ fn place(state: &mut State, bytes: &[u8], core: i32, core_count: i32) -> Answer<
         Err(_) => return refuse(Status::INVALID, format!("core {core}")),
     };
     state.core(at)?;
-    state.has_room(at, bytes.len() as u64)?;
+    state.take_room(at, bytes.len() as u64)?;
     Ok((at, neff))
 }
 

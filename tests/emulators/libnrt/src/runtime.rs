@@ -238,5 +238,7 @@ fn report(state: &State) -> String {
         told.push('\n');
     }
     let counts = writeln!(told, "closed: {} leaks, {} misuses", lines.len(), state.misuses.len());
+    let peak = |(core, bytes): (&u32, &u64)| format!("peak of core {core}: {bytes} bytes\n");
+    told.extend(state.peaks.iter().map(peak));
     counts.map(|()| told).unwrap_or_default()
 }

@@ -103,6 +103,8 @@ pub(crate) struct State {
     pub(crate) infos: BTreeMap<usize, Infos>,
     /// What a caller did that no status could tell it.
     pub(crate) misuses: Vec<String>,
+    /// The most bytes of each core that were in use.
+    pub(crate) peaks: BTreeMap<u32, u64>,
     handle_next: usize,
     calls: HashMap<&'static str, u32>,
 }
@@ -132,6 +134,7 @@ impl State {
             objects: BTreeMap::new(),
             infos: BTreeMap::new(),
             misuses: Vec::new(),
+            peaks: BTreeMap::new(),
             handle_next: HANDLE_FIRST,
             calls: HashMap::new(),
         }
@@ -210,11 +213,15 @@ impl State {
         bytes
     }
 
-    /// There is as much room left on a core.
-    pub(crate) fn has_room(&self, core: u32, bytes: u64) -> Answer {
+    /// There is as much room left on a core, and it is taken.
+    pub(crate) fn take_room(&mut self, core: u32, bytes: u64) -> Answer {
         let (used, limit) = (self.bytes_used(core), self.machine()?.memory);
         match used.checked_add(bytes) {
-            Some(all) if all <= limit => Ok(()),
+            Some(all) if all <= limit => {
+                let peak = self.peaks.entry(core).or_default();
+                *peak = all.max(*peak);
+                Ok(())
+            }
             _ => refuse(
                 Status::RESOURCE,
                 format!("core {core}: {bytes} bytes more than {used} of {limit}"),

@@ -29,7 +29,7 @@ pub(crate) extern "C" fn nrt_tensor_allocate(
         let core = match (placement, u32::try_from(core)) {
             (Placement::DEVICE, Ok(core)) => {
                 state.core(core)?;
-                state.has_room(core, size as u64)?;
+                state.take_room(core, size as u64)?;
                 Some(core)
             }
             (Placement::HOST, Err(_)) if core == -1 => None,

@@ -1,0 +1,365 @@
+//! The binary on an emulated Inferentia or Trainium, as it serves on a real one: libnrt and neuronx-cc are ours
+//! (`tests/emulators/libnrt`), all else is what ships. It says nothing about speed.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+use std::{env, fs};
+
+use anyhow::{Context, bail, ensure};
+use gimbal_conformance::client::{post, send};
+use gimbal_conformance::golden::{self, Greedy, Quality};
+use gimbal_conformance::model_path;
+use gimbal_conformance::server::{Server, binary_path};
+// Named so that cargo builds the library that the server loads.
+use gimbal_libnrt as _;
+use serde_json::{Value, json};
+
+/// Tokens of an answer.
+const TOKENS: usize = 16;
+/// A choice whose gap to the next one is below this may differ: what bf16 leaves of logits of about 20.
+const GAP: f32 = 0.35;
+/// Prompts in pieces of 16, four sequences at once.
+const BUCKETS: &str = "1x16x96,1x1x96,4x1x96";
+/// The longest wait for something that must come.
+const SOON: Duration = Duration::from_secs(90);
+
+/// A machine and a model that was compiled for it, in a folder that is gone with the test.
+struct Machine {
+    folder: PathBuf,
+    model: PathBuf,
+}
+
+impl Machine {
+    /// What a script says of a machine, and the model as a link, for its bundle is to lie beside it.
+    fn new(name: &str, model: &Path, script: &str) -> anyhow::Result<Self> {
+        let folder = env::temp_dir().join(format!("gimbal-neuron-{name}-{}", std::process::id()));
+        fs::create_dir_all(&folder)?;
+        let machine = Self { model: folder.join("model.gguf"), folder };
+        std::os::unix::fs::symlink(model, &machine.model)?;
+        machine.becomes(script)?;
+        Ok(machine)
+    }
+
+    /// The next process finds another script.
+    fn becomes(&self, script: &str) -> anyhow::Result<()> {
+        let report = self.folder.join("report");
+        Ok(fs::write(self.folder.join("script.toml"), format!("report = {report:?}\n{script}"))?)
+    }
+
+    /// `gimbal ARGUMENTS` on it.
+    fn command(&self, arguments: &[&str]) -> anyhow::Result<Command> {
+        let tests = env::current_exe()?;
+        let folder = tests.parent().context("a folder")?;
+        let library = folder.join("libgimbal_libnrt.so");
+        ensure!(library.is_file(), "{} is not built", library.display());
+        let compiler = folder.parent().context("a folder")?.join("neuronx-cc");
+        ensure!(compiler.is_file(), "{} is not built", compiler.display());
+        let mut command = Command::new(binary_path().context("GIMBAL_TEST_BINARY is not set")?);
+        command.args(arguments).arg("--libnrt").arg(library).arg("--neuronx-cc").arg(compiler);
+        command.env("GIMBAL_TEST_NRT", self.folder.join("script.toml"));
+        command.env("XDG_CACHE_HOME", self.folder.join("cache"));
+        Ok(command)
+    }
+
+    /// Compiles the model for it; its bundle's folder.
+    fn compile(&self, target: &str, ranks: &str) -> anyhow::Result<PathBuf> {
+        let arguments = ["compile", "--target", target, "--tp", ranks, "--buckets", BUCKETS];
+        let output = self.command(&arguments)?.arg(&self.model).output()?;
+        ensure!(output.status.success(), "{}", text(&output));
+        Ok(self.folder.join("model.gguf.neuron"))
+    }
+
+    fn serving(&self, flags: &[&str]) -> anyhow::Result<Command> {
+        let mut command = self.command(&["serve", "--backend", "neuron", "--host", "127.0.0.1"])?;
+        command.args(["--port", "0", "--log-format", "json"]);
+        // Beside other tests a stream waits long for its turn.
+        command.args(["--invocation-timeout-s", "1200"]).args(flags).arg(&self.model);
+        Ok(command)
+    }
+
+    fn serve(&self, flags: &[&str]) -> anyhow::Result<Server> {
+        Server::spawn(self.serving(flags)?)
+    }
+}
+
+impl Drop for Machine {
+    fn drop(&mut self) {
+        fs::remove_dir_all(&self.folder).ok();
+    }
+}
+
+fn text(output: &Output) -> String {
+    [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
+}
+
+/// A prompt, the reference's tokens after it, and how clear each choice was.
+struct Case {
+    text: String,
+    tokens: Vec<u32>,
+    gaps: Vec<f32>,
+}
+
+/// The model and the first golden prompts, where `cargo xtask test` has set what is needed.
+fn setup(count: usize) -> anyhow::Result<Option<(PathBuf, Vec<Case>)>> {
+    let (Some(model), Some(_)) = (model_path(), binary_path()) else { return Ok(None) };
+    let (greedy, quality): (Greedy, Quality) = (golden::read("smollm2")?, golden::read("quality")?);
+    let greedy =
+        greedy.cases.into_iter().map(|c| Case { text: c.text, tokens: c.tokens, gaps: c.gaps });
+    let quality =
+        quality.cases.into_iter().map(|c| Case { text: c.text, tokens: c.tokens, gaps: c.gap });
+    Ok(Some((model, greedy.chain(quality).take(count).collect())))
+}
+
+/// The token ids of a stream.
+fn stream(address: SocketAddr, prompt: &str) -> anyhow::Result<Vec<u32>> {
+    let parameters =
+        json!({ "max_new_tokens": TOKENS, "ignore_eos_token": true, "do_sample": false });
+    let body = json!({ "inputs": prompt, "stream": true, "parameters": parameters });
+    let answer = send(address, "POST", "/invocations", &body.to_string())?;
+    let (status, text) = (answer.status, answer.text()?);
+    ensure!(status == 200, "{status}: {text}");
+    let mut ids = Vec::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
+        ensure!(line["error"].is_null(), "{text}");
+        ids.extend(line["token"]["id"].as_u64().map(u32::try_from).transpose()?);
+    }
+    ensure!(ids.len() == TOKENS, "{} tokens: {text}", ids.len());
+    Ok(ids)
+}
+
+/// All prompts at once, with seats for four, and something that happens while they run.
+fn streams(
+    server: &Server,
+    cases: &[Case],
+    during: impl FnOnce() -> anyhow::Result<()>,
+) -> anyhow::Result<Vec<Vec<u32>>> {
+    let address = server.address;
+    std::thread::scope(|scope| {
+        let one = |case: &Case| {
+            let prompt = case.text.clone();
+            scope.spawn(move || stream(address, &prompt))
+        };
+        let streams: Vec<_> = cases.iter().map(one).collect();
+        during()?;
+        streams.into_iter().map(|stream| stream.join().expect("no panic")).collect()
+    })
+}
+
+/// The reference's tokens, as far as its choices are clear; how many.
+fn check(case: &Case, found: &[u32]) -> anyhow::Result<usize> {
+    for (i, id) in found.iter().enumerate() {
+        if *id != case.tokens[i] {
+            let gap = case.gaps[i];
+            ensure!(gap < GAP, "{:?}: token {i} is {id}, gap {gap}", case.text);
+            // From here on both continue other texts.
+            return Ok(i);
+        }
+    }
+    Ok(found.len())
+}
+
+/// What `gimbal plan` says that the model takes of its cores.
+fn planned_bytes(machine: &Machine) -> anyhow::Result<f64> {
+    let plan = ["plan", "--backend", "neuron", "--replicas", "1"];
+    let output = machine.command(&plan)?.arg(&machine.model).output()?;
+    let text = text(&output);
+    let bytes = text.lines().find_map(|line| line.strip_prefix("planned: on neuron: "));
+    let bytes = bytes.and_then(|line| line.split(' ').next()).with_context(|| text.clone())?;
+    Ok(bytes.parse()?)
+}
+
+fn wait_for(what: &str, is_so: impl Fn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
+    let until = Instant::now() + SOON;
+    while !is_so()? {
+        ensure!(Instant::now() < until, "{what}: not within {SOON:?}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
+}
+
+/// Behind a worker, four at once in a rolling batch, by `/invocations` and by OpenAI's route; and what else an
+/// operator sees of it.
+#[test]
+fn golden_prompts_are_answered_on_an_emulated_chip() -> anyhow::Result<()> {
+    let Some((model, cases)) = setup(12)? else { return Ok(()) };
+    let machine = Machine::new("golden", &model, "instance = \"inf2.xlarge\"\n")?;
+    machine.compile("inf2", "1")?;
+    let server = machine.serve(&["--replicas", "1"])?;
+    let found = streams(&server, &cases, || Ok(()))?;
+    let mut equal = 0;
+    for (case, found) in cases.iter().zip(&found) {
+        equal += check(case, found)?;
+    }
+    ensure!(equal >= 10 * TOKENS, "{equal} tokens before the first unclear choice: {found:?}");
+    let shape = |shape: &str| server.metric("gimbal_shape_steps_total", &format!("{shape:?}"));
+    ensure!(shape("4x1x96")? >= TOKENS as f64, "no four at once");
+    ensure!(shape("1x16x96")? >= cases.len() as f64, "no prompts in pieces");
+    ensure!(server.metric("gimbal_padding_rows_total", "")? > 0.0, "no padding");
+    let status = send(server.address, "GET", "/status", "")?.text()?;
+    ensure!(status.contains("Inferentia2 (EMULATED)"), "{status}");
+    let body = json!({
+        "messages": [{ "role": "user", "content": "What is a prime number?" }],
+        "max_tokens": 8, "temperature": 0,
+    });
+    let (status, answer) = post(server.address, "/v1/chat/completions", &body)?;
+    ensure!(status == 200, "{answer}");
+    let text = answer["choices"][0]["message"]["content"].as_str().unwrap_or_default();
+    ensure!(text.starts_with("A prime number is"), "{answer}");
+    // What no program computes is refused with its name, and costs nobody anything.
+    let body = json!({ "inputs": "a", "parameters": { "repetition_penalty": 1.3 } });
+    let (status, answer) = post(server.address, "/invocations", &body)?;
+    ensure!(status == 400 && answer.to_string().contains("penalt"), "{status}: {answer}");
+    let worker = server.workers()?[0];
+    server.terminate()?;
+    ensure!(server.wait()? == Some(0), "no clean end");
+    let report = fs::read_to_string(machine.folder.join(format!("report.{worker}")))?;
+    ensure!(report.starts_with("closed: 0 leaks, 0 misuses\n"), "{report}");
+    let peak = report.lines().find_map(|line| line.strip_prefix("peak of core 0: "));
+    let peak: f64 = peak.and_then(|l| l.split(' ').next()).context("a peak")?.parse()?;
+    let share = peak / planned_bytes(&machine)?;
+    ensure!((0.98..=1.02).contains(&share), "{share} of what was planned: {report}");
+    Ok(())
+}
+
+/// Three cores that hold a part of the model each: nine heads do not divide by two.
+#[test]
+fn ranks_give_the_tokens_of_one() -> anyhow::Result<()> {
+    let Some((model, cases)) = setup(3)? else { return Ok(()) };
+    let machine = Machine::new("ranks", &model, "instance = \"trn1.32xlarge\"\n")?;
+    machine.compile("trn1", "3")?;
+    let server = machine.serve(&["--replicas", "1"])?;
+    ensure!(server.workers()?.len() == 1, "one process has all ranks");
+    let found = streams(&server, &cases, || Ok(()))?;
+    let mut equal = 0;
+    for (case, found) in cases.iter().zip(&found) {
+        equal += check(case, found)?;
+    }
+    ensure!(equal >= 2 * TOKENS, "{equal} tokens before the first unclear choice: {found:?}");
+    let status = send(server.address, "GET", "/status", "")?.text()?;
+    ensure!(["nc0", "nc1", "nc2"].iter().all(|core| status.contains(core)), "{status}");
+    Ok(())
+}
+
+/// What breaks in the middle of four streams: the worker ends, another one comes, and no client sees more than a
+/// pause. The model beside it goes on all the while.
+#[test]
+fn a_core_that_breaks_costs_no_stream_anything() -> anyhow::Result<()> {
+    let Some((model, cases)) = setup(4)? else { return Ok(()) };
+    let whole = "instance = \"trn1.32xlarge\"\n";
+    let machine = Machine::new("breaks", &model, whole)?;
+    machine.compile("trn1", "1")?;
+    let other = format!("--model=other={}", machine.model.display());
+    for how in ["status = 1201", "status = 101", "hang = \"timeout\"", "hang = \"forever\""] {
+        machine.becomes(&format!(
+            "{whole}timeout_ms = 500\nfail = [{{ call = \"nrt_execute\", nth = 25, {how} }}]\n"
+        ))?;
+        let named = format!("--model=first={}", machine.model.display());
+        let mut command =
+            machine.command(&["serve", "--backend", "neuron", "--host", "127.0.0.1"])?;
+        command.args(["--port", "0", "--log-format", "json", "--replicas", "1", &named, &other]);
+        command.args(["--invocation-timeout-s", "1200", "--watchdog-timeout-s", "5"]);
+        let server = Server::spawn(command)?;
+        // A process reads its script once: the next one finds a core that is whole.
+        machine.becomes(whole)?;
+        let losses =
+            |model: &str| server.metric("gimbal_device_losses_total", &format!("model={model:?}"));
+        let beside = || {
+            let body = json!({ "model": "other", "inputs": "The alphabet: A, B, C,",
+                "parameters": { "max_new_tokens": 2 } });
+            wait_for("a loss", || {
+                let (status, answer) = post(server.address, "/invocations", &body)?;
+                ensure!(status == 200, "{how}: {answer}");
+                Ok(losses("first")? >= 1.0)
+            })
+        };
+        let found = streams(&server, &cases, beside)?;
+        for (case, found) in cases.iter().zip(&found) {
+            check(case, found).with_context(|| how.to_owned())?;
+        }
+        ensure!(losses("first")? == 1.0 && losses("other")? == 0.0, "{how}");
+        ensure!(send(server.address, "GET", "/ping", "")?.status == 200, "{how}");
+    }
+    Ok(())
+}
+
+/// What keeps it from serving is told in a sentence, and the processor does not take over unasked.
+#[test]
+fn what_cannot_be_loaded_is_told() -> anyhow::Result<()> {
+    let Some((model, _)) = setup(0)? else { return Ok(()) };
+    let inf2 = "instance = \"inf2.xlarge\"\n";
+    let machine = Machine::new("refused", &model, inf2)?;
+    let bundle = machine.folder.join("model.gguf.neuron");
+    let refused = |script: &str, flags: &[&str], wanted: &[&str]| {
+        machine.becomes(script)?;
+        let mut command = machine.serving(flags)?;
+        // It would stay to tell a client; here it is to end.
+        let output = command.output()?;
+        let told = text(&output);
+        ensure!(!output.status.success(), "{script}: {told}");
+        for word in wanted {
+            ensure!(told.contains(word), "{script}: no {word:?} in {told}");
+        }
+        Ok(())
+    };
+    refused(inf2, &[], &["gimbal compile", "--target inf2", "gimbal serve", "model.gguf.neuron"])?;
+    machine.compile("inf2", "1")?;
+    let trn1 = "instance = \"trn1.2xlarge\"\n";
+    let fails =
+        |call: &str, how: &str| format!("{inf2}fail = [{{ call = {call:?}, nth = 3, {how} }}]\n");
+    for (script, flags, wanted) in [
+        (trn1.to_owned(), &[][..], &["compiled for inf2", "compile it for trn1"][..]),
+        (format!("{inf2}version = \"2.20.0.0\"\n"), &[], &["update aws-neuronx-runtime-lib"]),
+        (format!("{inf2}version = \"3.1.0.0\"\n"), &[], &["no Neuron device"]),
+        (format!("{inf2}absent = true\n"), &[], &["nrt_init"]),
+        (
+            format!("{inf2}memory = 99000000\n"),
+            &[],
+            &["the model needs", "an emulated core of 99000000"],
+        ),
+        (fails("nrt_tensor_allocate", "status = 4"), &[], &["nrt_tensor_allocate: tensor"]),
+        (fails("nrt_load", "status = 2"), &[], &["nrt_load"]),
+        (inf2.to_owned(), &["--max-model-len", "97"], &["max_model_len = 97", "programs reach 96"]),
+        (inf2.to_owned(), &["--tensor-parallel-degree", "2"], &["it was compiled for 1"]),
+        (inf2.to_owned(), &["--kv-cache-dtype", "int8"], &["kv_cache_dtype = int8"]),
+        (inf2.to_owned(), &["--replicas", "3"], &["room for 2 copies on 2 cores"]),
+        (inf2.to_owned(), &["--worker", "off", "--replicas", "2"], &["worker = auto"]),
+    ] {
+        refused(&script, flags, wanted)?;
+    }
+    // One flipped bit of a program.
+    let file = bundle.join("4x1x96.neff");
+    let mut bytes = fs::read(&file)?;
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    fs::write(&file, bytes)?;
+    refused(inf2, &[], &["4x1x96.neff", "copy the bundle again"])?;
+    // Another model's bundle.
+    let text = fs::read_to_string(bundle.join("manifest.json"))?;
+    let manifest: Value = serde_json::from_str(&text)?;
+    let own = manifest["fingerprint"].as_str().context("a fingerprint")?;
+    fs::write(bundle.join("manifest.json"), text.replace(own, &"0".repeat(64)))?;
+    refused(inf2, &[], &["compiled of other weights", "compile the model again"])?;
+    Ok(())
+}
+
+/// Without a bundle the processor serves, unless that is not wanted.
+#[test]
+fn without_a_bundle_the_processor_serves_where_it_may() -> anyhow::Result<()> {
+    let Some((model, _)) = setup(0)? else { return Ok(()) };
+    let machine = Machine::new("fallback", &model, "instance = \"inf2.xlarge\"\n")?;
+    let plan = |flags: &[&str]| -> anyhow::Result<(bool, String)> {
+        let output = machine.command(&["plan"])?.args(flags).arg(&machine.model).output()?;
+        Ok((output.status.success(), text(&output)))
+    };
+    let (fits, told) = plan(&[])?;
+    ensure!(fits && told.contains("planned: on onnx"), "{told}");
+    ensure!(told.contains("not on neuron: nothing is compiled of the model for inf2"), "{told}");
+    let (fits, told) = plan(&["--devices-fallback", "refuse"])?;
+    if fits || !told.contains("nothing is compiled of the model") {
+        bail!("{told}");
+    }
+    Ok(())
+}
