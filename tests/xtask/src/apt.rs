@@ -1,6 +1,7 @@
 //! Debian's packages: installed where we are root, or only unpacked; apt checks them by the archive's
 //! signatures.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -35,7 +36,8 @@ pub(crate) fn codename() -> anyhow::Result<String> {
     Ok(codename.context("/etc/os-release names no VERSION_CODENAME")?.to_owned())
 }
 
-/// Downloads packages of a component of suites, from the mirror that this machine uses, into a new folder.
+/// Downloads packages of a component of suites, from the mirror that this machine uses, into a new folder;
+/// `NAME:ARCH` is for another processor.
 /// The machine's own sources and lists stay as they are.
 pub(crate) fn download(
     work: &Path,
@@ -56,6 +58,7 @@ pub(crate) fn download(
         format!("--option=Dir::State::lists={}", work.join("lists").display()),
         format!("--option=Dir::Cache={}", work.display()),
         "--option=APT::Sandbox::User=root".to_owned(),
+        format!("--option=APT::Architectures={}", architectures(packages)?),
     ];
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     get(&work, &[&options[..], &["update", "--quiet"]].concat())?;
@@ -63,6 +66,15 @@ pub(crate) fn download(
     let is_package = |path: &PathBuf| path.extension().is_some_and(|e| e == "deb");
     let entries = fs::read_dir(&work)?.filter_map(|entry| Some(entry.ok()?.path()));
     Ok(entries.filter(is_package).collect())
+}
+
+/// The machine's own and those that packages name, for apt.
+fn architectures(packages: &[&str]) -> anyhow::Result<String> {
+    let own = command::output(Command::new("dpkg").arg("--print-architecture"))?;
+    let named = packages.iter().filter_map(|package| package.split('=').next()?.split_once(':'));
+    let mut all: BTreeSet<&str> = named.map(|(_, arch)| arch).collect();
+    all.insert(own.trim());
+    Ok(all.into_iter().collect::<Vec<_>>().join(","))
 }
 
 /// Unpacks a package's files into `work`, then moves that folder to `home`.

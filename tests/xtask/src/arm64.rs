@@ -2,7 +2,7 @@
 //!
 //! With `--test` it runs, and tests do, under qemu's user mode: emulated processors, whose times say
 //! nothing. With `--count` the instructions of its kernels are counted, beside llama.cpp's. Next:
-//! `emulator`, where qemu comes from; `level`, what is emulated; `served`; then `count` with `disassembly`,
+//! `emulator`, where qemu comes from; `level`, what is emulated; `served`, outside; then `count` with `disassembly`,
 //! `llama` and `roofline`.
 
 mod count;
@@ -11,7 +11,6 @@ mod emulator;
 mod level;
 mod llama;
 mod roofline;
-mod served;
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -21,7 +20,7 @@ use serde_json::Value;
 
 use self::level::{LEVELS, Level};
 use crate::assets::Assets;
-use crate::{apt, assets, command, dist, elf, root, serve};
+use crate::{apt, assets, command, dist, elf, root, serve, served};
 
 const TARGET: &str = "aarch64-unknown-linux-gnu";
 /// The cross toolchain's programs begin with it.
@@ -53,10 +52,7 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         bail!("arm64 takes --test and --count, not {other}");
     }
     let asked = |flag: &str| arguments.iter().any(|argument| argument == flag);
-    ensure_library()?;
-    ensure_linker()?;
-    let binary = build()?;
-    check_libc(&binary)?;
+    let binary = program()?;
     let assets = assets::fetch_for("aarch64")?;
     for file in [&binary, &assets.runtime] {
         check_pages(file)?;
@@ -121,6 +117,20 @@ fn cargo(arguments: &[&str]) -> Command {
     cargo
 }
 
+/// The program, built; its glibc is old enough.
+pub(crate) fn program() -> anyhow::Result<PathBuf> {
+    ensure_library()?;
+    ensure_linker()?;
+    let binary = build()?;
+    check_libc(&binary)?;
+    Ok(binary)
+}
+
+/// qemu's user mode for this processor, if need be after fetching it.
+pub(crate) fn emulator() -> anyhow::Result<String> {
+    emulator::ensure()
+}
+
 fn build() -> anyhow::Result<PathBuf> {
     command::run(&mut cargo(&["build", "--release", "--package", "gimbal"]))?;
     Ok(serve::built(&format!("{TARGET}/release"), "gimbal"))
@@ -128,14 +138,22 @@ fn build() -> anyhow::Result<PathBuf> {
 
 /// Tells the glibc that the binary needs; too new a one is an error.
 fn check_libc(binary: &Path) -> anyhow::Result<()> {
-    let mut objdump = Command::new(format!("{TOOLS}-objdump"));
-    let symbols = command::output(objdump.arg("-T").arg(binary))?;
-    let minor = glibc_floor(&symbols).context("the binary names no version of glibc")?;
+    let minor = libc_of(binary, "aarch64")?;
     if minor > GLIBC_MAX {
         bail!("the binary needs glibc 2.{minor}; 2.{GLIBC_MAX} is the newest it may need");
     }
     eprintln!("the binary needs glibc 2.{minor}");
     Ok(())
+}
+
+/// The minor version of glibc 2 that a binary for a processor needs.
+pub(crate) fn libc_of(binary: &Path, arch: &str) -> anyhow::Result<u32> {
+    let mut objdump = match arch {
+        std::env::consts::ARCH => Command::new("objdump"),
+        _ => Command::new(format!("{TOOLS}-objdump")),
+    };
+    let symbols = command::output(objdump.arg("-T").arg(binary))?;
+    glibc_floor(&symbols).context("the binary names no version of glibc")
 }
 
 /// The newest minor version of glibc 2 in what `objdump -T` printed.

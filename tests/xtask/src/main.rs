@@ -21,6 +21,7 @@ mod frameworks;
 mod fuzz;
 mod golden;
 mod hlo;
+mod image;
 mod kernels;
 mod models;
 mod nextest;
@@ -28,6 +29,7 @@ mod peers;
 mod perf;
 mod prerequisites;
 mod serve;
+mod served;
 mod suites;
 
 use std::path::{Path, PathBuf};
@@ -43,6 +45,8 @@ cargo xtask COMMAND
   arm64 [FLAGS]   the file of `dist` for Arm (aarch64 Linux), cross-built; with --test it runs, and
                   tests do, on emulated processors; with --count the instructions of its kernels are
                   counted, beside llama.cpp's (fetches its source, 77 MB)
+  image container|check [--arch ARCH]   the container image as an OCI layout, without an engine, for
+                  amd64, arm64 or both; `check`, as root: read by others, served, timed
   kernels [--check]   the CUDA kernels' PTX made anew (fetches 132 MB of NVIDIA's compilers), and
                   assembled for every device; with --check only compared
   drivers         NVIDIA's own libraries of R470, R535, R550 (fetches 11 MB from Debian): each must
@@ -85,6 +89,7 @@ fn main() -> ExitCode {
         Some("drivers") => drivers::run(rest),
         Some("kernels") => kernels::run(rest),
         Some("hlo") => hlo::run(rest),
+        Some("image") => image::run(rest),
         Some("fuzz") => fuzz::run(rest),
         Some("gemma") => models::gemma(),
         Some("big") => models::big(rest),

@@ -18,6 +18,8 @@ use crate::{assets, command, elf, root, serve};
 
 /// The last bytes of the file.
 const MARK: &[u8; 8] = b"GIMBALv1";
+/// ONNX Runtime's name in it.
+const LIBRARY: &str = "libonnxruntime.so";
 /// The promise of ARCHITECTURE.md.
 const BYTES_MAX: usize = 80 << 20;
 
@@ -38,6 +40,23 @@ pub(crate) fn run() -> anyhow::Result<()> {
 
 /// Makes the file from a built binary.
 pub(crate) fn make(binary: &Path, assets: &Assets) -> anyhow::Result<PathBuf> {
+    let name = format!("gimbal-{}-{}-linux", version()?, assets.arch);
+    let library =
+        fs::read(&assets.runtime).with_context(|| assets.runtime.display().to_string())?;
+    append(binary, assets, &name, Some(library))
+}
+
+/// The same without ONNX Runtime, which an image has beside it.
+pub(crate) fn make_without_library(binary: &Path, assets: &Assets) -> anyhow::Result<PathBuf> {
+    append(binary, assets, &format!("gimbal-{}", assets.arch), None)
+}
+
+fn append(
+    binary: &Path,
+    assets: &Assets,
+    name: &str,
+    library: Option<Vec<u8>>,
+) -> anyhow::Result<PathBuf> {
     let folder = binary.parent().context("the binary is in a folder")?.join("dist");
     fs::create_dir_all(&folder).with_context(|| folder.display().to_string())?;
     for file in [binary, &assets.runtime] {
@@ -46,7 +65,6 @@ pub(crate) fn make(binary: &Path, assets: &Assets) -> anyhow::Result<PathBuf> {
             bail!("{} is for {arch}, the file is to be for {}", file.display(), assets.arch);
         }
     }
-    let name = format!("gimbal-{}-{}-linux", version()?, assets.arch);
     let path = folder.join(name);
     let part = folder.join("part");
     let strip = match assets.arch {
@@ -58,13 +76,12 @@ pub(crate) fn make(binary: &Path, assets: &Assets) -> anyhow::Result<PathBuf> {
     refuse_emulators(&bytes)?;
     let program = bytes.len();
     let packages = notices::packages(assets.arch)?;
-    let files = [
-        ("libonnxruntime.so", fs::read(&assets.runtime)?),
+    let notices = [
         ("licenses.txt", notices::licences(&packages, &assets.licences)?.into_bytes()),
         ("sbom.json", notices::bill(&packages, &version()?)?.into_bytes()),
     ];
     let mut index = Vec::new();
-    for (name, content) in files {
+    for (name, content) in library.map(|bytes| (LIBRARY, bytes)).into_iter().chain(notices) {
         let sha256: String = Sha256::digest(&content).iter().map(|b| format!("{b:02x}")).collect();
         index.push(json!({
             "name": name, "offset": bytes.len(), "bytes": content.len(), "sha256": sha256,
@@ -87,6 +104,11 @@ pub(crate) fn make(binary: &Path, assets: &Assets) -> anyhow::Result<PathBuf> {
     Ok(path)
 }
 
+/// The bill of materials of the program for a processor: CycloneDX 1.5, JSON.
+pub(crate) fn bill(arch: &str, version: &str) -> anyhow::Result<String> {
+    notices::bill(&notices::packages(arch)?, version)
+}
+
 /// Nobody shall get an emulated device in place of a real one.
 fn refuse_emulators(program: &[u8]) -> anyhow::Result<()> {
     for (folder, words) in EMULATORS {
@@ -99,7 +121,8 @@ fn refuse_emulators(program: &[u8]) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn version() -> anyhow::Result<String> {
+/// Gimbal's version.
+pub(crate) fn version() -> anyhow::Result<String> {
     let manifest = fs::read_to_string(root().join("Cargo.toml"))?;
     let line = manifest.lines().find_map(|line| line.strip_prefix("version = \""));
     Ok(line.and_then(|l| l.strip_suffix('"')).context("a version in Cargo.toml")?.to_owned())
