@@ -9,7 +9,7 @@ use std::{fs, io};
 
 use anyhow::Context;
 
-use crate::{arm64, assets, browser, clients, command, dist, nextest, root, serve};
+use crate::{arm64, assets, browser, clients, command, dist, image, nextest, root, serve};
 
 /// The profile of Cargo.toml in which everything is built.
 const PROFILE: &str = "ci";
@@ -23,6 +23,7 @@ pub(crate) fn run() -> anyhow::Result<()> {
     // Without it a test skips; it has said so.
     browser::ensure();
     cargo(&["fmt", "--all", "--check"])?;
+    image::kubernetes::check()?;
     let lints = ["clippy", "--workspace", "--all-targets", "--quiet", "--profile", PROFILE];
     cargo(&[&lints[..], &["--", "-D", "warnings"]].concat())?;
     let skips = serve::built(PROFILE, "skips.txt");

@@ -3,10 +3,12 @@
 //! `container` writes an OCI image layout without an engine, a daemon or, once its inputs are in the
 //! cache, a network; the same commit gives the same digest. Its definition is `images/container`.
 //! Reading order: `packages` (what is taken of Debian), `tree` (a root folder as data), `root` (what is
-//! in it), `layout`, `statement` (materials and provenance), `check` with `inside` and `pace`.
+//! in it), `layout`, `statement` (materials and provenance), `check` with `inside` and `pace`; alone,
+//! `kubernetes` (manifests).
 
 mod check;
 mod inside;
+pub(crate) mod kubernetes;
 mod layout;
 mod pace;
 mod packages;
@@ -59,9 +61,12 @@ struct Built {
     digest: String,
 }
 
-/// Runs the command: `container|check [--arch amd64|arm64]`.
+/// Runs the command: `container|check [--arch amd64|arm64]`, or `kubernetes`.
 #[expect(clippy::print_stdout, reason = "the command's result")]
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
+    if arguments == ["kubernetes"] {
+        return kubernetes::check();
+    }
     let (what, arches) = parse(arguments)?;
     match what {
         "container" => {
@@ -77,7 +82,7 @@ fn parse(arguments: &[String]) -> anyhow::Result<(&str, Vec<&'static Arch>)> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (what, flags) = match words[..] {
         [what @ ("container" | "check"), ref flags @ ..] => (what, flags),
-        _ => bail!("image takes container or check, not {:?}", words.join(" ")),
+        _ => bail!("image takes container, check or kubernetes, not {:?}", words.join(" ")),
     };
     let arches = match *flags {
         // What runs here is what can be checked.

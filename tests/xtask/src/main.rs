@@ -47,6 +47,7 @@ cargo xtask COMMAND
                   counted, beside llama.cpp's (fetches its source, 77 MB)
   image container|check [--arch ARCH]   the container image as an OCI layout, without an engine, for
                   amd64, arm64 or both; `check`, as root: read by others, served, timed
+  image kubernetes   manifests against the schemas of Kubernetes and KServe (fetches 23 MB)
   kernels [--check]   the CUDA kernels' PTX made anew (fetches 132 MB of NVIDIA's compilers), and
                   assembled for every device; with --check only compared
   drivers         NVIDIA's own libraries of R470, R535, R550 (fetches 11 MB from Debian): each must
