@@ -51,7 +51,7 @@ pub static TABLE: &[Setting] = &[
         scope: Scope::Process(Names::Nothing),
         doc: "What computes: the best found, NVIDIA GPUs, the CPU, or a simulated device that prints SIMULATED.",
         unit: "",
-        kind: Kind::Choice(&["auto", "cuda", "onnx", "sim"]),
+        kind: Kind::Choice(&["auto", "cuda", "neuron", "onnx", "sim"]),
         environment: &[],
         default: |_| (Value::Text("auto".to_owned()), "the best device that fits the model"),
     },

@@ -75,7 +75,7 @@ fn a_model_is_loaded_executed_and_gone_without_a_trace() {
     let told = on("", "a_model_is_loaded_executed_and_gone_without_a_trace", || {
         let runtime = open();
         assert!(runtime.is_emulated(), "{}", runtime.detail());
-        assert_eq!((runtime.version(), runtime.cores()), ([2, 34], 2));
+        assert_eq!((runtime.version(), runtime.cores()), ([2, 35], 2));
         let mut ready = Ready::new(&runtime, 1);
         for sum in [1.0, 2.0] {
             assert_eq!(ready.execute().expect("it runs"), Executed::Whole);

@@ -254,7 +254,7 @@ fn a_core_that_breaks_costs_no_stream_anything() -> anyhow::Result<()> {
     let other = format!("--model=other={}", machine.model.display());
     for how in ["status = 1201", "status = 101", "hang = \"timeout\"", "hang = \"forever\""] {
         machine.becomes(&format!(
-            "{whole}timeout_ms = 500\nfail = [{{ call = \"nrt_execute\", nth = 25, {how} }}]\n"
+            "{whole}timeout_ms = 500\nfail = [{{ call = \"nrt_execute\", nth = 14, {how} }}]\n"
         ))?;
         let named = format!("--model=first={}", machine.model.display());
         let mut command =
@@ -269,11 +269,10 @@ fn a_core_that_breaks_costs_no_stream_anything() -> anyhow::Result<()> {
         let beside = || {
             let body = json!({ "model": "other", "inputs": "The alphabet: A, B, C,",
                 "parameters": { "max_new_tokens": 2 } });
-            wait_for("a loss", || {
-                let (status, answer) = post(server.address, "/invocations", &body)?;
-                ensure!(status == 200, "{how}: {answer}");
-                Ok(losses("first")? >= 1.0)
-            })
+            wait_for(how, || Ok(losses("first")? >= 1.0))?;
+            let (status, answer) = post(server.address, "/invocations", &body)?;
+            ensure!(status == 200, "{how}: {answer}");
+            Ok(())
         };
         let found = streams(&server, &cases, beside)?;
         for (case, found) in cases.iter().zip(&found) {

@@ -74,7 +74,7 @@ impl Default for Script {
             cores: None,
             memory: None,
             lnc: 1,
-            version: "2.34.10.0".to_owned(),
+            version: "2.35.0.0".to_owned(),
             absent: false,
             latency_us: 0,
             timeout_ms: 2000,
