@@ -4,19 +4,23 @@
 
 use std::collections::BTreeMap;
 
-use gimbal_batch::Limits;
+use gimbal_batch::{Kv, Limits};
 use gimbal_hal::{Claim, DeviceInfo, Dtype, Fit, Kind, KvDtype, Placement, Profile, Reads, Unfit};
 use gimbal_model::Model;
 use gimbal_model::fuse::{Fused, fuse};
 
 use crate::NAME;
 use crate::bundle::{self, Bundle, Machine, Source};
+use crate::compile::{self, Asked, BLOCK_TOKENS, Fitted, Plan};
 use crate::devices::Core;
-use crate::step::limits;
+use crate::step::{limits, limits_of};
 
-/// Fits a model by the bundle beside it.
+/// Fits a model by the bundle beside it; to cores that nobody has probed, as `gimbal compile` would make it.
 pub(crate) fn fit(devices: &[DeviceInfo], model: &Model, profile: &Profile) -> Result<Fit, Unfit> {
     let core = core(devices)?;
+    if core.runtime.is_none() && !bundle::beside(&model.path).exists() {
+        return planned(devices, core, model, profile);
+    }
     let bundle = open(model, core)?;
     let machine = Machine {
         chip: core.chip,
@@ -40,7 +44,43 @@ pub(crate) fn fit(devices: &[DeviceInfo], model: &Model, profile: &Profile) -> R
     why.push(format!(
         "memory = {bytes} bytes of each core: weights, the KV cache, what steps write and read, and the programs"
     ));
-    let replicas = placed(devices, profile, (ranks as usize, bytes))?;
+    made(devices, (model, profile), (ranks as usize, bytes), limits, why)
+}
+
+/// The same where nothing was compiled yet.
+fn planned(
+    devices: &[DeviceInfo],
+    core: Core,
+    model: &Model,
+    profile: &Profile,
+) -> Result<Fit, Unfit> {
+    let mut why = vec!["nothing is compiled yet: planned as `gimbal compile` would".to_owned()];
+    let mut asked = Asked::of(profile, model, (core.chip, core.lnc), &mut why)?;
+    let first = devices.first().filter(|first| first.memory_total_bytes > 0);
+    asked.memory_share =
+        first.map_or(1.0, |core| core.memory_bytes as f64 / core.memory_total_bytes as f64);
+    let Fitted { plan, sizes, why: sized } =
+        Plan::fit(model, &asked).map_err(|error| compiled(error.to_string()))?;
+    why.extend(sized);
+    let shapes: Vec<String> = plan.buckets.iter().copied().map(compile::name).collect();
+    why.push(format!("{} programs: {}", shapes.len(), shapes.join(", ")));
+    let kv = Kv { blocks: plan.kv_blocks, block_tokens: BLOCK_TOKENS };
+    let vocab = u32::try_from(model.graph.vocab()).unwrap_or(u32::MAX);
+    let limits = limits_of(plan.buckets, kv, vocab);
+    // Into one block more padding is written.
+    let bytes = sizes.weights + sizes.work + (u64::from(plan.kv_blocks) + 1) * sizes.block;
+    made(devices, (model, profile), (plan.ranks, bytes), limits, why)
+}
+
+/// Copies of so many ranks, each of which takes so many bytes.
+fn made(
+    devices: &[DeviceInfo],
+    (model, profile): (&Model, &Profile),
+    (ranks, bytes): (usize, u64),
+    limits: Limits,
+    why: Vec<String>,
+) -> Result<Fit, Unfit> {
+    let replicas = placed(devices, profile, (ranks, bytes))?;
     let cores = replicas.iter().flat_map(|copy| &copy.devices);
     // A core is one process's alone.
     let claim = |core: &DeviceInfo| Claim { device: core.id.clone(), bytes, is_sole: true };

@@ -62,14 +62,17 @@ struct Queued {
 /// # Errors
 /// Its programs do not fit one another.
 pub fn limits(bundle: &Bundle, vocab: u32) -> Result<Limits, String> {
-    let programs = &bundle.manifest.programs;
-    let kv = kv(bundle)?;
-    let mut buckets: Vec<Bucket> = programs.iter().map(bucket).collect();
+    let buckets = bundle.manifest.programs.iter().map(bucket).collect();
+    Ok(limits_of(buckets, kv(bundle)?, vocab))
+}
+
+/// What programs of these shapes allow.
+pub(crate) fn limits_of(mut buckets: Vec<Bucket>, kv: Kv, vocab: u32) -> Limits {
     buckets.sort_unstable();
     let most = |of: fn(&Bucket) -> u32| buckets.iter().map(of).max().unwrap_or(0);
     let sequences_max = most(|bucket| bucket.sequences);
     let context = most(|bucket| bucket.context);
-    Ok(Limits {
+    Limits {
         kv,
         sequences_max,
         context_tokens_max: context.min(kv.blocks.saturating_mul(kv.block_tokens)),
@@ -81,7 +84,7 @@ pub fn limits(bundle: &Bundle, vocab: u32) -> Result<Limits, String> {
         depth: 1,
         sampling: SAMPLING,
         batch_invariant: false,
-    })
+    }
 }
 
 /// Blocks of the cache, but for that of padding: as the first layer's keys have them.

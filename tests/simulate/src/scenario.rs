@@ -100,6 +100,8 @@ fn limits(rng: &mut Rng) -> Limits {
             (kv, Shape::Buckets(buckets(rng, context, sequences_max, prefill)), prefill)
         }
     };
+    // As programs compiled for Inferentia and Trainium have it.
+    let drafts = matches!(shape, Shape::Varlen { .. }) || prefill == Prefill::Whole;
     Limits {
         kv,
         shape,
@@ -110,7 +112,7 @@ fn limits(rng: &mut Rng) -> Limits {
         adapters_max: 1,
         inject_width: 3,
         depth: *rng.choose(&[1, 2, 2, 3]),
-        sampling: Sampling::HOST,
+        sampling: Sampling { drafts, ..Sampling::HOST },
         batch_invariant: true,
     }
 }

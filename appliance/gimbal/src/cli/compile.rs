@@ -6,12 +6,10 @@ use std::path::{Path, PathBuf};
 
 use clap::{Arg, ArgMatches, value_parser};
 use gimbal_batch::Bucket;
-use gimbal_hal::{Artifact, Dtype, Host, KvDtype, Unfit};
+use gimbal_hal::{Artifact, Host, Unfit};
 use gimbal_model::Model;
 use gimbal_neuron::bundle::{Bundle, beside};
-use gimbal_neuron::compile::{
-    self, Asked, CONTEXT_DEFAULT, Fitted, NeuronxCc, Plan, Told, default_buckets, parse_buckets,
-};
+use gimbal_neuron::compile::{self, Asked, Fitted, NeuronxCc, Plan, Told, parse_buckets};
 use gimbal_neuron::probe::Chip;
 use gimbal_settings::Settings;
 use serde_json::json;
@@ -112,18 +110,10 @@ fn asked(
     why: &mut Vec<String>,
 ) -> Result<Asked, Failure> {
     let ModelConfig { profile, memory_share, .. } = ModelConfig::of(settings);
-    let refuse = |setting, value: &str, why: &str| {
-        Err(Unfit::Setting { setting, value: value.to_owned(), why: why.to_owned() }.into())
-    };
-    if profile.kv_dtype == KvDtype::Int8 {
-        return refuse("kv_cache_dtype", "int8", "keys and values are bf16 in a bundle");
-    }
-    if let Some(dtype) = profile.dtype.filter(|dtype| *dtype != Dtype::Bf16) {
-        return refuse("dtype", dtype.name(), "weights are bf16 in a bundle");
-    }
     if profile.quantize.is_some() {
-        let value = settings.text("quantize").unwrap_or_default();
-        return refuse("quantize", value, "weights are bf16 in a bundle");
+        let value = settings.text("quantize").unwrap_or_default().to_owned();
+        let why = "weights are bf16 in a bundle".to_owned();
+        return Err(Unfit::Setting { setting: "quantize", value, why }.into());
     }
     let target = *matches.get_one::<Chip>("target").unwrap_or(&Chip::Inf2);
     let lnc = matches.get_one::<u32>("lnc").copied().unwrap_or(target.lnc_max());
@@ -131,37 +121,28 @@ fn asked(
         let most = target.lnc_max();
         return Err(Failure::usage(format!("--lnc {lnc}: {target} has logical cores of {most}")));
     }
-    let ranks = match (matches.get_one::<u16>("tp").copied(), profile.ranks) {
+    let named = matches.get_one::<Vec<Bucket>>("buckets");
+    let told = if named.is_some() { &mut Vec::new() } else { why };
+    let mut asked = Asked::of(&profile, model, (target, lnc), told)?;
+    asked.memory_share = memory_share;
+    match (matches.get_one::<u16>("tp").copied(), profile.ranks) {
         (Some(tp), Some(set)) if tp != set => {
             return Err(Failure::usage(format!("--tp {tp} and tensor_parallel_degree = {set}")));
         }
-        (tp, set) => tp.or(set).map(usize::from),
-    };
-    let context = profile.context_tokens(model, &mut Vec::new())?;
-    let buckets = match matches.get_one::<Vec<Bucket>>("buckets") {
-        Some(buckets) => {
-            if let Some(bucket) = buckets.iter().find(|bucket| bucket.context > context) {
-                let bucket = compile::name(*bucket);
-                return Err(Failure::usage(format!(
-                    "--buckets {bucket}: a sequence has {context} tokens at most (max_model_len, else the \
-                     model's own)"
-                )));
-            }
-            buckets.clone()
+        (tp, set) => asked.ranks = tp.or(set).map(usize::from),
+    }
+    if let Some(buckets) = named {
+        let context = profile.context_tokens(model, &mut Vec::new())?;
+        if let Some(bucket) = buckets.iter().find(|bucket| bucket.context > context) {
+            let bucket = compile::name(*bucket);
+            return Err(Failure::usage(format!(
+                "--buckets {bucket}: a sequence has {context} tokens at most (max_model_len, else the \
+                 model's own)"
+            )));
         }
-        None => {
-            let mut longest = context;
-            if profile.context_tokens_max.is_none() && context > CONTEXT_DEFAULT {
-                longest = CONTEXT_DEFAULT;
-                why.push(format!(
-                    "max_model_len = {longest}: each longer context takes more programs, and the model's own is \
-                     {context}; --max-model-len sets it"
-                ));
-            }
-            default_buckets(profile.sequences_max, longest, profile.rows_max)
-        }
-    };
-    Ok(Asked { target, lnc, ranks, buckets, memory_share, kv_bytes: profile.kv_bytes })
+        asked.buckets.clone_from(buckets);
+    }
+    Ok(asked)
 }
 
 fn target(name: &str) -> Result<Chip, String> {

@@ -4,6 +4,7 @@
 //! Reading order: `buckets` (which shapes), `sizes` (how many cores and blocks), `program` (a shape's module and
 //! what a manifest says of it), `compiler` (the vendor's program), `weights` (files of tensors).
 
+mod asked;
 mod buckets;
 mod compiler;
 mod program;
@@ -26,9 +27,10 @@ use crate::hlo::{DType, Target, lint};
 use crate::lower::{Program, Wants, lower};
 use crate::probe::Chip;
 
-pub use buckets::{CONTEXT_DEFAULT, default_buckets, parse_buckets};
+pub use asked::Asked;
+pub use buckets::{default_buckets, parse_buckets};
 pub use compiler::NeuronxCc;
-pub use sizes::{Asked, Fitted, Sizes};
+pub use sizes::{Fitted, Sizes};
 pub use weights::Tensors;
 
 /// Tokens of a block of the KV cache: what AWS advises where prefixes are shared.

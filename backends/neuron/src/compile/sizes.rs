@@ -7,7 +7,7 @@
 use gimbal_batch::{Bucket, Kv};
 use gimbal_model::{Model, Shards, ranks_possible, shard};
 
-use super::{BLOCK_TOKENS, CompileError, Plan, name, program};
+use super::{Asked, BLOCK_TOKENS, CompileError, Plan, name, program};
 use crate::bundle::Source;
 use crate::hlo::{Module, Op};
 use crate::lower::Program;
@@ -15,24 +15,6 @@ use crate::probe::Chip;
 
 /// Places of a KV cache at most: they are computed in f32, which counts so far.
 const PLACES_MAX: u64 = 1 << 24;
-
-/// What somebody wants of a bundle.
-#[derive(Clone, Debug)]
-pub struct Asked {
-    /// For which chip.
-    pub target: Chip,
-    /// Physical cores of a logical one.
-    pub lnc: u32,
-    /// Logical cores that hold the model together; `None` takes the fewest that do.
-    pub ranks: Option<usize>,
-    /// The shapes of steps.
-    pub buckets: Vec<Bucket>,
-    /// Share of a core's memory that may be taken. The runtime has the rest: of the 24 GiB of a core of
-    /// Trainium2 users see about 22.
-    pub memory_share: f64,
-    /// Bytes of keys and values of all ranks together at most; `None` takes what is left.
-    pub kv_bytes: Option<u64>,
-}
 
 /// What one rank takes of its core's memory, in bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
