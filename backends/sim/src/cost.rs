@@ -49,15 +49,6 @@ impl Cost {
             + float(outputs) * self.output_us;
         Duration::from_secs_f64(us / 1e6)
     }
-
-    /// Rows the device computes for the step: its own and padding.
-    #[must_use]
-    pub fn rows_paid(batch: &Batch, shape: &Shape) -> u64 {
-        match shape {
-            Shape::Varlen { .. } => batch.tokens.len() as u64,
-            Shape::Buckets(buckets) => smallest(batch, buckets).rows().into(),
-        }
-    }
 }
 
 /// The cheapest bucket the step fits.

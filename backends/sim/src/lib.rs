@@ -4,8 +4,7 @@
 //! block that was shared, freed or overwritten wrongly changes the text. Nobody should mistake its
 //! answers for a model's: the platform calls itself `sim` and its devices SIMULATED.
 //!
-//! Reading order: `tokens` (what the model would say), `cost` (how long a step takes),
-//! `device` (four devices as data), `script`
+//! Reading order: `tokens` (what the model would say), `cost` (how long a step takes), `script`
 //! (what goes wrong), `cells` (the KV cache), `backend`, `platform`.
 //!
 //! # Invariants
@@ -18,7 +17,6 @@
 mod backend;
 mod cells;
 mod cost;
-mod device;
 mod platform;
 mod script;
 mod tokens;
@@ -26,7 +24,6 @@ mod tokens;
 pub use backend::{Config, SimBackend, Time};
 pub use cells::Reads;
 pub use cost::Cost;
-pub use device::Device;
 pub use platform::{NAME, Sensors, SimPlatform};
 pub use script::{Incident, Script};
 pub use tokens::{Chain, Row, injected};

@@ -32,6 +32,21 @@ fn ours_is_at_least_as_good_on_every_device_and_trace() {
     }
 }
 
+/// Shapes are those that `gimbal compile` makes unless it is told others.
+#[test]
+fn compiled_shapes_pad_a_quarter_of_a_chat_s_rows_at_most() {
+    let table = table(&["--device", "inf2", "--policy", "gimbal", "--sweep"]);
+    let lines: Vec<&str> = table.lines().filter(|line| line.contains("padded rows: ")).collect();
+    assert_eq!(lines.len(), 6, "{table}");
+    for line in lines {
+        let numbers = line.split([' ', ';']).filter_map(|word| word.parse::<u64>().ok());
+        let numbers: Vec<u64> = numbers.collect();
+        let [padded, paid, ..] = numbers[..] else { panic!("{line}") };
+        assert!(paid > 50_000 && 4 * padded <= paid, "{line}");
+        assert!(line.contains(" 1x32x1024: ") && line.contains(" 4x1x1024: "), "{line}");
+    }
+}
+
 #[test]
 fn equal_seeds_give_equal_tables_and_lanes_share_the_load() {
     let lab =

@@ -146,8 +146,7 @@ fn asked(
 }
 
 fn target(name: &str) -> Result<Chip, String> {
-    let chips = [Chip::Inf1, Chip::Inf2, Chip::Trn1, Chip::Trn2, Chip::Trn3];
-    match chips.into_iter().find(|chip| chip.name() == name) {
+    match Chip::by_name(name) {
         Some(chip) if chip.is_supported() => Ok(chip),
         Some(chip) => Err(format!("{}; inf2, trn1 or trn2", chip.unsupported())),
         None => Err("no chip that is known: inf2, trn1 or trn2".to_owned()),

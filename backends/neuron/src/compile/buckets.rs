@@ -5,8 +5,9 @@
 
 use gimbal_batch::Bucket;
 
-/// Rows of a prompt that are computed together.
-const PREFILL_ROWS: u32 = 128;
+/// Rows of a prompt that are computed together: short ones, so that a short prompt or the last piece of a long one
+/// is not mostly padding (`docs/backends/neuron.md` has the figures), and long ones.
+const PREFILL_ROWS: [u32; 3] = [32, 64, 128];
 /// How much longer the next longer context is.
 const CONTEXT_STEP: u32 = 4;
 /// The longest context that has shapes unless somebody says how long it is: each longer one takes more programs, and
@@ -21,7 +22,6 @@ const CONTEXT_MIN: u32 = 512;
 /// it.
 #[must_use]
 pub fn default_buckets(sequences: u32, context: u32, rows_max: u32) -> Vec<Bucket> {
-    let rows_each = PREFILL_ROWS.min(rows_max).min(context).max(1);
     let mut contexts = vec![context];
     while let Some(shorter) = contexts.last().map(|last| last / CONTEXT_STEP)
         && shorter >= CONTEXT_MIN
@@ -32,9 +32,11 @@ pub fn default_buckets(sequences: u32, context: u32, rows_max: u32) -> Vec<Bucke
     counts.push(sequences);
     let mut buckets = Vec::new();
     for context in contexts {
+        let most = rows_max.min(context).max(1);
+        let prompt = |rows: &u32| Bucket { sequences: 1, rows_each: most.min(*rows), context };
         let single = |sequences: &u32| Bucket { sequences: *sequences, rows_each: 1, context };
         buckets.extend(counts.iter().map(single));
-        buckets.push(Bucket { sequences: 1, rows_each, context });
+        buckets.extend(PREFILL_ROWS.iter().map(prompt));
     }
     buckets.sort_unstable();
     buckets.dedup();
@@ -78,6 +80,10 @@ mod tests {
         let expect = [
             "1x1x512",
             "1x1x2048",
+            "1x32x512",
+            "1x32x2048",
+            "1x64x512",
+            "1x64x2048",
             "1x128x512",
             "1x128x2048",
             "2x1x512",
@@ -88,7 +94,7 @@ mod tests {
             "6x1x2048",
         ];
         assert_eq!(found, expect);
-        assert_eq!(words(&default_buckets(1, 64, 4096)), ["1x1x64", "1x64x64"]);
+        assert_eq!(words(&default_buckets(1, 64, 4096)), ["1x1x64", "1x32x64", "1x64x64"]);
         assert_eq!(words(&default_buckets(1, 64, 16)), ["1x1x64", "1x16x64"]);
     }
 

@@ -2,9 +2,11 @@
 //!
 //! Next: `plot.rs`.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use gimbal_batch::TokenId;
+use gimbal_batch::{Batch, Bucket, Shape, TokenId};
+use gimbal_neuron::compile::name;
 use gimbal_scheduler::{Micros, Stats};
 
 /// What a user accepts.
@@ -38,11 +40,27 @@ pub(super) struct Meter {
     pub(super) offered: u64,
     pub(super) refused: u64,
     pub(super) rows: u64,
+    /// With those that only pad.
     pub(super) rows_paid: u64,
+    /// Steps by the compiled shape that computed them.
+    pub(super) buckets: BTreeMap<Bucket, u64>,
     pub(super) busy_us: u64,
 }
 
 impl Meter {
+    /// Notes what a step computes.
+    pub(super) fn step(&mut self, batch: &Batch, shape: &Shape) {
+        let rows = batch.tokens.len() as u64;
+        self.rows += rows;
+        let Shape::Buckets(buckets) = shape else {
+            self.rows_paid += rows;
+            return;
+        };
+        let bucket = Bucket::smallest(buckets, &batch.parts).expect("a legal step fits a bucket");
+        self.rows_paid += u64::from(bucket.rows());
+        *self.buckets.entry(bucket).or_default() += 1;
+    }
+
     /// Notes a token.
     pub(super) fn token(&mut self, client: &mut Client, now: Micros, limits: Limits) {
         match client.newest.replace(now) {
@@ -124,6 +142,16 @@ impl Report {
         ];
         assert!(written.iter().all(Result::is_ok), "a string takes everything");
         line
+    }
+
+    /// What compiled shapes were used for, if there are any.
+    pub(super) fn buckets(&self) -> Option<String> {
+        let Meter { rows, rows_paid, buckets, .. } = &self.meter;
+        let steps = buckets.iter().map(|(bucket, steps)| format!(" {}: {steps}", name(*bucket)));
+        let steps: Vec<String> = steps.collect();
+        let padded = rows_paid - rows;
+        (!steps.is_empty())
+            .then(|| format!("  padded rows: {padded} of {rows_paid}; steps:{}", steps.join(",")))
     }
 }
 

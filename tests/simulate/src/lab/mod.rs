@@ -1,14 +1,15 @@
 //! The policy laboratory: what a policy is worth on a device that is only numbers.
 //!
 //! Reading order: `trace` (who comes when), `planner` (our scheduler, or a model of another one),
-//! `vllm` (that model), `run` (events in virtual time), `meter` (what users felt), `options`,
-//! `plot`.
+//! `vllm` (that model), `run` (events in virtual time), `meter` (what users felt), `device` (four devices),
+//! `options`, `plot`.
 //!
 //! # Invariants
 //! - Host time is part of a step's fixed cost, and one step is in flight, for every policy alike.
 //! - Every policy sees the same arrivals; where clients wait for answers before they go on
 //!   (`agent`), they do so under every policy.
 
+mod device;
 mod meter;
 mod options;
 mod planner;
@@ -52,6 +53,9 @@ pub fn run_command(arguments: &[&str], out: &mut impl Write) -> Result<(), Failu
         for policy in &options.policies {
             let report = run::run(&options, *policy, rate)?;
             writeln!(out, "{}", report.line())?;
+            if let Some(line) = report.buckets() {
+                writeln!(out, "{line}")?;
+            }
             reports.push(report);
         }
     }

@@ -3,9 +3,9 @@
 //! Next: `trace.rs`.
 
 use gimbal_scheduler::Micros;
-use gimbal_sim::Device;
 
 use super::Failure;
+use super::device::Device;
 use super::meter::Limits;
 use super::planner::PolicyName;
 

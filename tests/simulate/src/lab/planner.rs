@@ -4,8 +4,8 @@
 
 use gimbal_batch::{Answer, Batch, Outcome, StepId, TokenId};
 use gimbal_scheduler::{Event, Micros, Policy, Refusal, Request, Scheduler, Stats};
-use gimbal_sim::Device;
 
+use super::device::Device;
 use super::options::Options;
 use super::vllm::VllmModel;
 

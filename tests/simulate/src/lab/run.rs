@@ -101,8 +101,7 @@ impl Lab<'_> {
                     let took = u64::try_from(took).unwrap_or(u64::MAX);
                     lane.busy_until = Some(Micros(now.0 + took));
                     self.meter.busy_us += took;
-                    self.meter.rows += lane.batch.tokens.len() as u64;
-                    self.meter.rows_paid += gimbal_sim::Cost::rows_paid(&lane.batch, shape);
+                    self.meter.step(&lane.batch, shape);
                 }
             }
         }

@@ -16,8 +16,8 @@ use gimbal_batch::{AdapterSlot, Batch, Output, Part, SeqSlot, Shape, Token, Toke
 use gimbal_scheduler::{
     Drafts, Event, Finish, Micros, Refusal, Request, RequestId, SampleEvent, Stats,
 };
-use gimbal_sim::Device;
 
+use super::device::Device;
 use super::planner::Planner;
 
 /// The model.

@@ -57,7 +57,10 @@ const ARROWS: &[(&str, &[&str])] = &[
             "gimbal-text",
         ],
     ),
-    ("gimbal-simulate", &["gimbal-batch", "gimbal-hal", "gimbal-scheduler", "gimbal-sim"]),
+    (
+        "gimbal-simulate",
+        &["gimbal-batch", "gimbal-hal", "gimbal-neuron", "gimbal-scheduler", "gimbal-sim"],
+    ),
     ("gimbal-cuda", &["gimbal-batch", "gimbal-hal", "gimbal-model"]),
     ("gimbal-libcuda", &[]),
     ("gimbal-neuron", &["gimbal-batch", "gimbal-hal", "gimbal-model", "neuron-sys"]),

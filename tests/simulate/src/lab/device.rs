@@ -2,38 +2,36 @@
 //!
 //! Peak figures are the vendors'; the shares of them that a step reaches (80 % of bandwidth, 40 to
 //! 60 % of arithmetic) and the fixed cost of a step are guesses, except on `cpu2`, which was
-//! measured. Next: `cost.rs`.
+//! measured. Next: `options.rs`.
 
-use gimbal_batch::{Bucket, Kv, Limits, Prefill, Sampling, Shape};
-
-use crate::cost::Cost;
+use gimbal_batch::{Kv, Limits, Prefill, Sampling, Shape};
+use gimbal_neuron::compile::{BLOCK_TOKENS, CONTEXT_DEFAULT, default_buckets};
+use gimbal_sim::Cost;
 
 /// No model has more: traces are of many models, and which tokens they hold does not matter here.
 const VOCAB: u32 = u32::MAX;
 
 /// A device and the model on it.
 #[derive(Clone, Debug)]
-pub struct Device {
+pub(super) struct Device {
     /// Its short name.
-    pub name: &'static str,
+    pub(super) name: &'static str,
     /// What is simulated.
-    pub about: &'static str,
+    pub(super) about: &'static str,
     /// What the scheduler may ask.
-    pub limits: Limits,
+    pub(super) limits: Limits,
     /// What a step costs.
-    pub cost: Cost,
+    pub(super) cost: Cost,
 }
 
 impl Device {
     /// All of them.
-    #[must_use]
-    pub fn all() -> Vec<Self> {
+    pub(super) fn all() -> Vec<Self> {
         vec![h100(), t4(), cpu2(), inf2()]
     }
 
     /// The device of that name.
-    #[must_use]
-    pub fn find(name: &str) -> Option<Self> {
+    pub(super) fn find(name: &str) -> Option<Self> {
         Self::all().into_iter().find(|device| device.name == name)
     }
 }
@@ -108,30 +106,24 @@ fn cpu2() -> Device {
 }
 
 /// 820 GiB/s and 190 dense BF16 TFLOPS (AWS Inferentia2 pages, one chip with two NeuronCores).
-/// 2.5 GB of weights a step at 70 %; 2.5 GFLOP a row at 40 %; 32,768 B of KV a token; a sequence
-/// owns one block as long as the context.
+/// 2.5 GB of weights a step at 70 %; 2.5 GFLOP a row at 40 %; 32,768 B of KV a token, of which both cores
+/// have room for all sequences at full length. Shapes are those that `gimbal compile` makes.
 fn inf2() -> Device {
-    let bucket = |sequences, rows_each, context| Bucket { sequences, rows_each, context };
-    let mut buckets = Vec::new();
-    for context in [512, 2048, 4096] {
-        buckets.extend([1, 4, 16, 32].map(|sequences| bucket(sequences, 1, context)));
-        buckets.extend([128, 512].map(|rows| bucket(1, rows, context)));
-    }
-    buckets.push(bucket(1, 2048, 4096));
+    let (sequences, context) = (32, CONTEXT_DEFAULT);
     Device {
         name: "inf2",
         about: "AWS inf2.xlarge, Llama 3.2 1B BF16 on both NeuronCores",
         limits: Limits {
-            kv: Kv { blocks: 32, block_tokens: 4096 },
-            shape: Shape::Buckets(buckets),
+            kv: Kv { blocks: sequences * context / BLOCK_TOKENS, block_tokens: BLOCK_TOKENS },
+            shape: Shape::Buckets(default_buckets(sequences, context, u32::MAX)),
             prefill: Prefill::Chunked,
-            sequences_max: 32,
-            context_tokens_max: 4096,
+            sequences_max: sequences,
+            context_tokens_max: context,
             vocab: VOCAB,
             adapters_max: 0,
             inject_width: 0,
-            depth: 2,
-            sampling: Sampling { penalties: false, top_k_max: 256, ..Sampling::HOST },
+            depth: 1,
+            sampling: Sampling { penalties: false, ..Sampling::HOST },
             batch_invariant: false,
         },
         cost: Cost {
@@ -141,5 +133,26 @@ fn inf2() -> Device {
             context_us: 0.053,
             output_us: 2.0,
         },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_device_can_serve_its_own_context() {
+        for device in Device::all() {
+            let limits = &device.limits;
+            let kv = limits.kv;
+            assert!(kv.blocks * kv.block_tokens >= limits.context_tokens_max, "{}", device.name);
+            if let Shape::Buckets(buckets) = &limits.shape {
+                let decodes = |b: &&gimbal_batch::Bucket| {
+                    (b.sequences, b.context) == (limits.sequences_max, limits.context_tokens_max)
+                };
+                assert_eq!(buckets.iter().filter(decodes).count(), 1, "{}", device.name);
+            }
+            assert!(Device::find(device.name).is_some(), "{}", device.name);
+        }
     }
 }
