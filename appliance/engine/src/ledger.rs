@@ -38,15 +38,15 @@ impl Ledger {
             let taken = entries.get(&device.id).map_or(&[][..], Vec::as_slice);
             let Some(first) = taken.first() else { return device };
             let bytes = taken.iter().fold(0_u64, |sum, entry| sum.saturating_add(entry.bytes));
-            let rest = match taken.iter().any(|entry| entry.is_sole) {
-                true => 0,
-                false => first.had_bytes.saturating_sub(bytes),
-            };
             let models: Vec<&str> = taken.iter().map(|entry| &*entry.model).collect();
             let models = models.join(", ");
-            let claimed = match rest {
-                0 => format!("it is all of {models}"),
-                _ => format!("{bytes} bytes of {} are claimed by {models}", first.had_bytes),
+            let (rest, claimed) = match taken.iter().any(|entry| entry.is_sole) {
+                true => (0, format!("it is all of {models}")),
+                false => {
+                    let claimed =
+                        format!("{bytes} bytes of {} are claimed by {models}", first.had_bytes);
+                    (first.had_bytes.saturating_sub(bytes), claimed)
+                }
             };
             let memory_why = format!("{}; {claimed}", device.memory_why);
             DeviceInfo { memory_bytes: device.memory_bytes.min(rest), memory_why, ..device }

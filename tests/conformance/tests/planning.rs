@@ -12,7 +12,7 @@ use serde_json::Value;
 /// The catalogue.
 const CATALOGUE: &str = include_str!("../../../firmware-configs/instances.yaml");
 /// What types with Amazon's chips begin with.
-const NEURON: [&str; 3] = ["inf1.", "inf2.", "trn"];
+const CHIPS: [&str; 2] = ["inf2.", "trn"];
 /// Beginnings of types with GPUs.
 const GPUS: [&str; 2] = ["g", "p"];
 
@@ -53,7 +53,12 @@ fn every_type_of_the_catalogue_is_planned_or_says_why_not() -> anyhow::Result<()
     for (row, name) in rows.iter().zip(&types) {
         ensure!(row["type"] == *name && row["fits"] == true, "{row}");
         let is_gpu = is_of(name, &GPUS);
-        let platform = if is_gpu { "cuda" } else { "onnx" };
+        let is_chip = is_of(name, &CHIPS);
+        let platform = match (is_gpu, is_chip) {
+            (true, _) => "cuda",
+            (_, true) => "neuron",
+            _ => "onnx",
+        };
         ensure!(row["platform"] == platform, "{name}: {row}");
         ensure!(row["kv_tokens"].as_u64() > Some(0), "{name}: {row}");
         let roofline = &row["roofline"];
@@ -61,11 +66,11 @@ fn every_type_of_the_catalogue_is_planned_or_says_why_not() -> anyhow::Result<()
         let why = roofline["why"].as_str().context("a reason")?;
         match one {
             Some(one) => ensure!(one > 1.0 && why.contains("not measured"), "{name}: {roofline}"),
-            None => ensure!(!is_gpu && why.contains("not known"), "{name}: {roofline}"),
+            None => ensure!(!is_gpu && !is_chip && why.contains("not known"), "{name}: {roofline}"),
         }
-        if is_of(name, &NEURON) {
+        if name.starts_with("inf1.") {
             let told = row["why"].to_string();
-            ensure!(told.contains("not on neuron: no backend yet for"), "{name}: {told}");
+            ensure!(told.contains("× Inferentia: its compiler and runtime are others"), "{told}");
         }
     }
     Ok(())
@@ -85,6 +90,26 @@ fn a_gpu_s_plan_shows_device_copies_memory_and_roofline() -> anyhow::Result<()> 
         ensure!(text.contains("planned: on cuda: "), "{text}");
         ensure!(text.contains(&format!("copies = {copies}, ranks of each = 1")), "{text}");
         for word in expect {
+            ensure!(text.contains(word), "{instance}: no {word} in {text}");
+        }
+    }
+    Ok(())
+}
+
+/// What `gimbal compile` would make for the type's cores: shapes, the KV cache, and the bound of a core's memory.
+#[test]
+fn a_chip_s_plan_is_what_would_be_compiled() -> anyhow::Result<()> {
+    for (instance, copies, expect) in [
+        ("ml.inf2.xlarge", 2, ["Inferentia2 of inf2.xlarge", "440.25 GB/s", "1 of 2 cores"]),
+        ("trn1.32xlarge", 32, ["Trainium of trn1.32xlarge", "440.25 GB/s", "1 of 2 cores"]),
+        ("trn2.48xlarge", 64, ["Trainium2 of trn2.48xlarge", "725 GB/s", "2 of 8 cores"]),
+    ] {
+        let Some((output, _)) = plan(&["--instance", instance])? else { return Ok(()) };
+        let text = text(&output)?;
+        let always =
+            ["planned: on neuron: ", "32x1x4096", "KV cache = ", "nothing is compiled yet"];
+        let count = format!("copies = {copies}, ranks of each = 1");
+        for word in expect.into_iter().chain(always).chain([count.as_str()]) {
             ensure!(text.contains(word), "{instance}: no {word} in {text}");
         }
     }

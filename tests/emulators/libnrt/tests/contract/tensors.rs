@@ -192,12 +192,13 @@ fn what_is_left_over_or_misused_is_told_at_the_end() {
     });
     let Some(told) = told else { return };
     let lines: Vec<&str> = told.report.lines().collect();
-    assert_eq!(lines.len(), 6, "{lines:#?}");
+    assert_eq!(lines.len(), 7, "{lines:#?}");
     assert!(lines[0].contains("nrt_tensor_free") && lines[0].contains("still in a set"));
     assert!(lines[1].contains("nrt_tensor_free") && lines[1].contains("nothing that lives"));
     assert!(lines[2].contains("nrt_tensor_get_size"), "{}", lines[2]);
     assert!(lines[3].starts_with("leak: set") && lines[3].ends_with("of 1 tensors"));
     assert!(lines[4].starts_with("leak: tensor") && lines[4].ends_with("of 48 bytes"));
     assert_eq!(lines[5], "closed: 2 leaks, 3 misuses");
+    assert_eq!(lines[6], "peak of core 0: 52 bytes");
     assert!(told.stderr.contains("nrt_close: the runtime is not open"), "{}", told.stderr);
 }
