@@ -4,7 +4,8 @@
 //! Reading order: `lower` (a graph to modules), `hlo` (modules: their instructions, their bytes), `bundle` (a
 //! model compiled, as a folder), `compile` (makes one), `neff` (the container of one program), `probe` (which devices there are), `sysfs` (what
 //! the kernel tells of them), `runtime` (owners of what libnrt gives), `rank` (a
-//! core with its programs and tensors), `step` (the `Backend`), `devices`, `fit`, `platform` (the hal's side).
+//! core with its programs and tensors), `step` (the `Backend`), `devices`, `fit`, `platform` (the hal's side),
+//! `selftest` (what a person runs on a chip).
 //!
 //! # Invariants
 //! - Every instruction that is made or read has the shape that its operands say; what does not is a bug of
@@ -25,6 +26,7 @@ mod platform;
 pub mod probe;
 mod rank;
 pub mod runtime;
+pub mod selftest;
 mod step;
 pub mod sysfs;
 

@@ -1,4 +1,5 @@
-//! `gimbal compile`, with a fake neuronx-cc (`tests/emulators/libnrt`): what it makes, keeps and refuses.
+//! `gimbal compile`, with a fake neuronx-cc (`tests/emulators/libnrt`): what it makes, keeps and refuses. And `gimbal
+//! selftest --neuron`, with the emulated runtime beside it.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -7,6 +8,8 @@ use std::{env, fs};
 use anyhow::{Context, ensure};
 use gimbal_conformance::model_path;
 use gimbal_conformance::server::binary_path;
+// Named so that cargo builds the library.
+use gimbal_libnrt as _;
 use serde_json::Value;
 
 /// A tiny model.
@@ -41,10 +44,19 @@ impl Place {
 
     /// The same with the fake compiler.
     fn compile(&self, arguments: &[&str]) -> anyhow::Result<Output> {
-        let tests = env::current_exe()?;
-        let built = tests.parent().and_then(Path::parent).context("a folder")?.join("neuronx-cc");
-        ensure!(built.is_file(), "{} is not built: -p gimbal-libnrt --bins", built.display());
-        Ok(self.command(arguments)?.arg("--neuronx-cc").arg(built).output()?)
+        Ok(self.command(arguments)?.arg("--neuronx-cc").arg(built("../neuronx-cc")?).output()?)
+    }
+
+    /// `gimbal selftest --neuron ARGUMENTS` on a machine of a script.
+    fn selftest(&self, script: &str, arguments: &[&str]) -> anyhow::Result<Output> {
+        let file = self.folder.join("script.toml");
+        fs::write(&file, script)?;
+        let mut command = Command::new(binary_path().context("GIMBAL_TEST_BINARY is not set")?);
+        command.args(["selftest", "--neuron"]).args(arguments);
+        command.arg("--libnrt").arg(built("libgimbal_libnrt.so")?);
+        command.arg("--neuronx-cc").arg(built("../neuronx-cc")?);
+        command.env("GIMBAL_TEST_NRT", &file).env("XDG_CACHE_HOME", self.folder.join("cache"));
+        Ok(command.output()?)
     }
 }
 
@@ -52,6 +64,14 @@ impl Drop for Place {
     fn drop(&mut self) {
         fs::remove_dir_all(&self.folder).ok();
     }
+}
+
+/// What cargo built beside this test.
+fn built(name: &str) -> anyhow::Result<PathBuf> {
+    let tests = env::current_exe()?;
+    let path = tests.parent().context("a folder")?.join(name);
+    ensure!(path.is_file(), "{} is not built: -p gimbal-libnrt", path.display());
+    Ok(path)
 }
 
 /// What it says on stdout and on stderr.
@@ -218,5 +238,41 @@ fn the_default_model_is_sized_for_a_core() -> anyhow::Result<()> {
     // 32 sequences of 4096 tokens fit beside it.
     ensure!(err.contains("KV cache = 131072 tokens"), "{err}");
     ensure!(out.lines().count() == fs::read_dir(folder)?.count(), "{out}");
+    Ok(())
+}
+
+#[test]
+fn a_selftest_tells_what_an_emulated_chip_computed() -> anyhow::Result<()> {
+    if binary_path().is_none() {
+        return Ok(());
+    }
+    let place = Place::new("selftest")?;
+    let output = place.selftest("instance = \"inf2.xlarge\"\n", &[])?;
+    let (out, err) = told(&output);
+    ensure!(output.status.success(), "{out}{err}");
+    for line in [
+        "device       EMULATED Inferentia2\n",
+        "emulated     no chip is here: nothing below tells how one computes",
+        "neuronx-cc   2.28.7631.0+FAKE\n",
+        "emulated     a product of bf16 that sums in f32: error at most ",
+        "emulated     steps of it by two ranks: error at most ",
+    ] {
+        ensure!(out.contains(line), "no {line:?} in {out}");
+    }
+    ensure!(!out.contains("verified") && !out.contains("measured"), "{out}");
+    let fails = "fail = [{ call = \"nrt_execute\", nth = 2, status = 0 }]\n";
+    let output = place.selftest(fails, &["--json", "--quick"])?;
+    let (out, err) = told(&output);
+    ensure!(output.status.code() == Some(69), "{}: {out}{err}", output.status);
+    ensure!(err.contains("1 rows failed; this device must not serve"), "{err}");
+    let json: Value = serde_json::from_str(&out)?;
+    let rows = json["devices"][0]["rows"].as_array().context("rows")?;
+    let verdicts: Vec<_> = rows.iter().filter_map(|row| row["verdict"].as_str()).collect();
+    ensure!(verdicts == ["emulated", "failed", "emulated", "emulated", "emulated"], "{json}");
+    ensure!(json["devices"][0]["is_emulated"] == true, "{json}");
+    // Which devices must be said.
+    let binary = binary_path().context("a binary")?;
+    let (_, err) = told(&Command::new(binary).arg("selftest").output()?);
+    ensure!(err.contains("--cuda") && err.contains("--neuron"), "{err}");
     Ok(())
 }

@@ -169,7 +169,7 @@ fn jobs(host: &Host, programs: usize) -> (usize, String) {
 }
 
 /// Where compiled programs are kept: a folder that only this user can write.
-fn cache() -> Result<PathBuf, Failure> {
+pub(super) fn cache() -> Result<PathBuf, Failure> {
     let Some(base) = user_folders().next() else {
         return Err(Failure::usage("no folder for compiled programs: set HOME or XDG_CACHE_HOME"));
     };

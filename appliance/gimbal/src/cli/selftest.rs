@@ -1,10 +1,14 @@
-//! `gimbal selftest --cuda`: every kernel against f64 on this machine's devices, and how fast it is.
+//! `gimbal selftest`: this machine's accelerators against the processor, and how fast they are; `--cuda`: every kernel
+//! against f64 on every GPU.
 //!
-//! The only thing that may call a kernel verified. Its JSON is written down in `docs/json.md`.
+//! The only thing that may call a kernel verified. Its JSON is written down in `docs/json.md`. Next:
+//! `selftest/neuron.rs`.
+
+mod neuron;
 
 use std::fmt::Write as _;
 
-use clap::{Arg, ArgMatches, Command};
+use clap::{Arg, ArgGroup, ArgMatches, Command};
 use gimbal_bench::Environment;
 use gimbal_cuda::selftest::{self, Report, Row, Verdict};
 use serde_json::{Value, json};
@@ -18,8 +22,10 @@ use crate::print;
 pub(super) fn command(settings: impl Iterator<Item = Arg>) -> Command {
     let flag = |name: &'static str| Arg::new(name).long(name).num_args(0);
     Command::new("selftest")
-        .about("Checks every kernel on this machine's devices, and times it; reads no file")
-        .arg(flag("cuda").required(true).help("NVIDIA GPUs, all that are there"))
+        .about("Checks this machine's accelerators against the processor, and times them; reads no model")
+        .arg(flag("cuda").help("NVIDIA GPUs, all that are there: every kernel"))
+        .arg(flag("neuron").help("Inferentia or Trainium: small programs on the first cores; needs neuronx-cc"))
+        .group(ArgGroup::new("devices tested").args(["cuda", "neuron"]).required(true))
         .arg(flag("quick").help("Check only: nothing is timed"))
         .arg(flag("json").help("Print JSON"))
         .args(settings)
@@ -27,7 +33,11 @@ pub(super) fn command(settings: impl Iterator<Item = Arg>) -> Command {
 
 /// Runs the command.
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let process = Process::of(&layers::resolve(matches)?.settings);
+    let settings = layers::resolve(matches)?.settings;
+    if matches.get_flag("neuron") {
+        return neuron::run(matches, &settings);
+    }
+    let process = Process::of(&settings);
     let is_json = matches.get_flag("json");
     let mut shown = String::new();
     let mut told = |report: &Report, row: &Row| {

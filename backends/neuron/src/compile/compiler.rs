@@ -14,6 +14,7 @@ use super::{CompileError, Plan, name};
 use crate::bundle::Compiler;
 use crate::lower::Program;
 use crate::neff;
+use crate::probe::Chip;
 
 /// Its name.
 const PROGRAM: &str = "neuronx-cc";
@@ -81,7 +82,7 @@ impl NeuronxCc {
     pub(super) fn named(&self, plan: &Plan) -> Compiler {
         Compiler {
             version: self.version.clone(),
-            flags: flags(plan),
+            flags: flags((plan.target, plan.lnc)),
             sdk: self.sdk.clone(),
             runtime: self.runtime,
         }
@@ -94,11 +95,35 @@ impl NeuronxCc {
         plan: &Plan,
         cache: &Path,
     ) -> Result<(PathBuf, bool), CompileError> {
-        let (module, mut flags) = (program.module.write(), flags(plan));
-        flags.push(level(program).to_owned());
+        let level = level(program);
+        let (name, module) = (name(program.wants.bucket), program.module.write());
+        self.kept(&name, &module, ((plan.target, plan.lnc), level), cache)
+    }
+
+    /// The NEFF of a module of no model, for logical cores of so many.
+    pub(crate) fn module(
+        &self,
+        name: &str,
+        module: &[u8],
+        target: (Chip, u32),
+        cache: &Path,
+    ) -> Result<(PathBuf, bool), CompileError> {
+        self.kept(name, module, (target, "-O1"), cache)
+    }
+
+    /// What was compiled of the same module before, or now.
+    fn kept(
+        &self,
+        name: &str,
+        module: &[u8],
+        (target, level): ((Chip, u32), &str),
+        cache: &Path,
+    ) -> Result<(PathBuf, bool), CompileError> {
+        let mut flags = flags(target);
+        flags.push(level.to_owned());
         let mut hash = Sha256::new();
         // Lengths, so that no two lists of parts are the same bytes.
-        for part in [&module[..], self.version.as_bytes(), flags.join(" ").as_bytes()] {
+        for part in [module, self.version.as_bytes(), flags.join(" ").as_bytes()] {
             hash.update((part.len() as u64).to_le_bytes());
             hash.update(part);
         }
@@ -115,11 +140,11 @@ impl NeuronxCc {
         let file = |file: &Path, source| CompileError::File { file: file.to_owned(), source };
         let work = cache.join(format!("{key}.part-{}", std::process::id()));
         fs::create_dir_all(&work).map_err(|source| file(&work, source))?;
-        let made = self.run(&work, &module, &flags, &name(program.wants.bucket));
+        let made = self.run(&work, module, &flags, name);
         let kept = made.and_then(|made| {
             if !is_whole(&made) {
                 let why = "it wrote no NEFF that a runtime of today can load".to_owned();
-                return Err(CompileError::Refused { bucket: name(program.wants.bucket), why });
+                return Err(CompileError::Refused { bucket: name.to_owned(), why });
             }
             fs::rename(&made, &neff).map_err(|source| file(&neff, source))
         });
@@ -170,20 +195,19 @@ const fn level(program: &Program) -> &'static str {
 /// What it is told beside files, of every program.
 ///
 /// **Source**: AWS Neuron, `neuronx-cc` reference.
-fn flags(plan: &Plan) -> Vec<String> {
+fn flags((target, lnc): (Chip, u32)) -> Vec<String> {
     let words = [
         "--framework",
         "XLA",
         "--target",
-        plan.target.name(),
+        target.name(),
         "--model-type",
         "transformer",
         "--auto-cast",
         "none",
         "--lnc",
     ];
-    let lnc = plan.lnc.to_string();
-    words.into_iter().map(str::to_owned).chain([lnc]).collect()
+    words.into_iter().map(str::to_owned).chain([lnc.to_string()]).collect()
 }
 
 fn on_path(search: Option<&OsStr>) -> Option<PathBuf> {
