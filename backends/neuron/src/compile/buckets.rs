@@ -12,7 +12,7 @@ const PREFILL_ROWS: [u32; 3] = [32, 64, 128];
 const CONTEXT_STEP: u32 = 4;
 /// The longest context that has shapes unless somebody says how long it is: each longer one takes more programs, and
 /// minutes for each.
-pub(super) const CONTEXT_DEFAULT: u32 = 4096;
+pub const CONTEXT_DEFAULT: u32 = 4096;
 /// The shortest context that has shapes of its own.
 const CONTEXT_MIN: u32 = 512;
 

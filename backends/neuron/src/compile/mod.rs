@@ -28,7 +28,7 @@ use crate::lower::{Program, Wants, lower};
 use crate::probe::Chip;
 
 pub use asked::Asked;
-pub use buckets::{default_buckets, parse_buckets};
+pub use buckets::{CONTEXT_DEFAULT, default_buckets, parse_buckets};
 pub use compiler::NeuronxCc;
 pub use sizes::{Fitted, Sizes};
 pub use weights::Tensors;
