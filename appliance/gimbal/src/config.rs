@@ -45,6 +45,8 @@ pub(crate) struct Process {
     pub(crate) packed_cache: Option<PathBuf>,
     /// How long a drain may take.
     pub(crate) drain: Duration,
+    /// Whether the process lives on after a boot that failed, to say so.
+    pub(crate) stays: bool,
     /// The edge, but for what the process's own limits and its address decide.
     pub(crate) http: HttpSettings,
 }
@@ -75,6 +77,7 @@ impl Process {
             simulation: path("simulation"),
             packed_cache: packed_cache(settings),
             drain: settings.seconds("drain_timeout_s"),
+            stays: settings.text("on_boot_failure") == Some("stay"),
             http: http(settings),
         }
     }

@@ -229,6 +229,16 @@ impl Setting {
         Self { key, scope, doc, unit, kind, environment, default }
     }
 
+    /// How the process is run: one of several ways.
+    pub(crate) const fn mode(
+        key: &'static str,
+        doc: &'static str,
+        words: &'static [&'static str],
+        default: fn(&Facts) -> (Value, &'static str),
+    ) -> Self {
+        Self::limit(key, doc, "", Kind::Choice(words), default)
+    }
+
     /// Who may ask.
     pub(crate) const fn access(
         key: &'static str,

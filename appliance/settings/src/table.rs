@@ -78,17 +78,12 @@ pub static TABLE: &[Setting] = &[
         environment: &[],
         default: |_| (Value::Auto, "all that are there"),
     },
-    Setting {
-        key: "devices_fallback",
-        scope: Scope::Process(Names::Nothing),
-        doc: "Whether the CPU computes where an accelerator is there and cannot be used.",
-        unit: "",
-        kind: Kind::Choice(&["auto", "allow", "refuse"]),
-        environment: &[],
-        default: |_| {
-            (Value::Text("auto".to_owned()), "refuse under SageMaker, where somebody pays for it")
-        },
-    },
+    Setting::mode(
+        "devices_fallback",
+        "Whether the CPU computes where an accelerator is there and cannot be used.",
+        &["auto", "allow", "refuse"],
+        |_| (Value::Text("auto".to_owned()), "refuse under SageMaker, where somebody pays for it"),
+    ),
     Setting {
         key: "device_memory_share",
         scope: Scope::Model(Names::Nothing),
@@ -124,15 +119,12 @@ pub static TABLE: &[Setting] = &[
         ],
         default: |_| (Value::Auto, "as few as hold the model"),
     },
-    Setting {
-        key: "worker",
-        scope: Scope::Process(Names::Nothing),
-        doc: "Whether each device is held by a process of its own, which may die without the server.",
-        unit: "",
-        kind: Kind::Choice(&["auto", "on", "off"]),
-        environment: &[],
-        default: |_| (Value::Text("auto".to_owned()), "on for accelerators, off for the CPU"),
-    },
+    Setting::mode(
+        "worker",
+        "Whether each device is held by a process of its own, which may die without the server.",
+        &["auto", "on", "off"],
+        |_| (Value::Text("auto".to_owned()), "on for accelerators, off for the CPU"),
+    ),
     Setting {
         key: "simulation",
         scope: Scope::Process(Names::Path),
@@ -343,6 +335,12 @@ pub static TABLE: &[Setting] = &[
         "seconds",
         Kind::Integer { min: 0, max: 3600 },
         |_| (Value::Integer(25), "SageMaker kills 30 s after SIGTERM"),
+    ),
+    Setting::mode(
+        "on_boot_failure",
+        "Whether a boot that fails ends the process, or lets it say why at /ping (503) until SIGTERM.",
+        &["end", "stay"],
+        |_| (Value::Text("end".to_owned()), "whoever starts containers sees them end"),
     ),
     Setting {
         key: "output_formatter",

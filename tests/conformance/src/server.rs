@@ -46,7 +46,23 @@ impl Server {
     ///
     /// # Errors
     /// It does not start, or not in time.
-    pub fn spawn(mut command: Command) -> anyhow::Result<Self> {
+    pub fn spawn(command: Command) -> anyhow::Result<Self> {
+        let server = Self::listen(command)?;
+        let started = Instant::now();
+        while send(server.address, "GET", "/ping", "")?.status != 200 {
+            if started.elapsed() > BOOT_MAX {
+                bail!("not warm after {BOOT_MAX:?}");
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(server)
+    }
+
+    /// Starts a server that logs JSON and waits until it listens.
+    ///
+    /// # Errors
+    /// It does not start.
+    pub fn listen(mut command: Command) -> anyhow::Result<Self> {
         let mut process = command.stderr(Stdio::piped()).spawn()?;
         let log = BufReader::new(process.stderr.take().context("stderr is a pipe")?);
         let mut lines = log.lines();
@@ -59,15 +75,7 @@ impl Server {
         };
         // The pipe must be read, or a full one would stop the server.
         std::thread::spawn(move || lines.map_while(Result::ok).for_each(drop));
-        let server = Self { process, address };
-        let started = Instant::now();
-        while send(address, "GET", "/ping", "")?.status != 200 {
-            if started.elapsed() > BOOT_MAX {
-                bail!("not warm after {BOOT_MAX:?}");
-            }
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        Ok(server)
+        Ok(Self { process, address })
     }
 
     /// The sum of a metric over all lanes; `label` is one `name="value"`, or empty for all.

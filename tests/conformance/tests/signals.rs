@@ -1,9 +1,9 @@
-//! What each signal does to a server: drain, end at once, or nothing.
+//! What each signal does to a server: drain, end at once, or nothing; and to one that could not boot.
 
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::ensure;
+use anyhow::{Context, ensure};
 use gimbal_conformance::client::send;
 use gimbal_conformance::server::{Server, binary_path};
 use gimbal_conformance::{library_path, model_path};
@@ -73,5 +73,45 @@ fn signals_for_others_change_nothing() -> anyhow::Result<()> {
     assert_eq!(send(server.address, "POST", "/v1/completions", &body.to_string())?.status, 200);
     server.terminate()?;
     assert_eq!(server.wait()?, Some(0));
+    Ok(())
+}
+
+/// With `on_boot_failure: stay` it says why until then, and ends as it would have at once.
+#[test]
+fn a_boot_that_failed_ends_with_its_code_when_it_is_told_to() -> anyhow::Result<()> {
+    let Some(binary) = binary_path() else { return Ok(()) };
+    let folder = std::env::temp_dir().join(format!("gimbal-stay-{}", std::process::id()));
+    std::fs::create_dir_all(&folder)?;
+    let cut = folder.join("cut.gguf");
+    std::fs::write(&cut, b"GGUF\x03\0\0\0")?;
+    let missing = folder.join("nothing");
+    for (model, code) in [(&cut, 65), (&missing, 66)] {
+        let start = |flags: &[&str]| {
+            let mut command = Command::new(&binary);
+            command.arg("serve").arg("--model").arg(model).args(flags);
+            command.args(["--host", "127.0.0.1", "--port", "0", "--log-format", "json"]);
+            command
+        };
+        let at_once = start(&[]).output()?;
+        assert_eq!(at_once.status.code(), Some(code));
+        let said = String::from_utf8(at_once.stderr)?;
+        let (_, why) = said.rsplit_once("gimbal: ").context("a reason")?;
+        let server = Server::listen(start(&["--on-boot-failure", "stay"]))?;
+        let ping = || send(server.address, "GET", "/ping", "");
+        let told = loop {
+            let answer = ping()?;
+            assert_eq!(answer.status, 503);
+            let body = answer.text()?;
+            if body.contains("failed") {
+                break body;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        };
+        assert!(told.contains(why.trim()), "{told} does not say {why}");
+        assert_eq!(send(server.address, "GET", "/livez", "")?.status, 200);
+        server.terminate()?;
+        assert_eq!(server.wait()?, Some(code));
+    }
+    std::fs::remove_dir_all(folder)?;
     Ok(())
 }

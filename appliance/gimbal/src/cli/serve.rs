@@ -1,7 +1,7 @@
 //! `gimbal serve`: listen first, then probe, plan, open and warm; drain on SIGTERM.
 //!
 //! The port answers from the first moment (`/ping` is 503 with the phase). A boot that fails ends
-//! the process with the reason and its exit code.
+//! the process with the reason and its exit code, at once or, with `on_boot_failure: stay`, when it is told to.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -12,7 +12,7 @@ use gimbal_http::{About, AppState, Exposition, HttpSettings, Keys, WebRules};
 use gimbal_settings::{Ignored, Settings};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
-use tracing::{info, warn};
+use tracing::{error, info, warn};
 
 use super::layers::Asked;
 use super::listen;
@@ -75,7 +75,12 @@ async fn serve(asked: Asked, connections_max: usize) -> Result<(), Failure> {
         ended.await.ok();
     }));
     tokio::select! {
-        loaded = boot::load_all(&devices, models, &state) => loaded?,
+        loaded = boot::load_all(&devices, models, &state) => match loaded {
+            Err(failure) if process.stays => {
+                return Err(told(failure, &state, &mut signals).await);
+            }
+            loaded => loaded?,
+        },
         signal = signals.ends() => return ended_early(signal),
     }
     readiness::spare_files()?;
@@ -101,6 +106,15 @@ async fn serve(asked: Asked, connections_max: usize) -> Result<(), Failure> {
         Ok(ended) => Ok(ended.map_err(anyhow::Error::from)?),
         Err(panic) => Err(anyhow::anyhow!("the edge failed: {panic}").into()),
     }
+}
+
+/// Says at `/ping` and in the log why the boot failed, until the process is to end.
+async fn told(failure: Failure, state: &AppState, signals: &mut Signals) -> Failure {
+    state.set_failed(&failure.to_string());
+    error!(why = %failure, "the boot failed; /ping says so until SIGTERM");
+    let signal = signals.ends().await;
+    info!(signal, "ended");
+    failure
 }
 
 /// What was said and has no effect; what was said for several models is told once.
