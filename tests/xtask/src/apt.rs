@@ -98,6 +98,30 @@ fn mirror() -> anyhow::Result<String> {
     Ok(mirror.to_owned())
 }
 
+/// A release's lines of sources, with its updates for security, from where this machine gets them.
+pub(crate) fn sources(suite: &str) -> anyhow::Result<String> {
+    let mut targets = Command::new("apt-get");
+    targets.args(["indextargets", "--format", "$(REPO_URI) $(CODENAME) $(COMPONENT)"]);
+    let known = command::output(targets.arg("Created-By: Packages"))?;
+    let of_suite = |line: &&str| {
+        let name = line.split(' ').nth(1).unwrap_or_default();
+        line.ends_with(" main")
+            && (name == suite
+                || name
+                    .strip_prefix(suite)
+                    .is_some_and(|rest| ["-security", "-updates"].contains(&rest)))
+    };
+    let mut lines: BTreeSet<String> = known
+        .lines()
+        .filter(of_suite)
+        .map(|line| format!("deb [signed-by={KEYS}] {line}\n"))
+        .collect();
+    if lines.is_empty() {
+        lines.insert(format!("deb [signed-by={KEYS}] {} {suite} main\n", mirror()?));
+    }
+    Ok(lines.into_iter().collect())
+}
+
 /// Runs apt-get in a folder, where it leaves what it downloads.
 fn get(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     let mut apt = Command::new("apt-get");

@@ -4,12 +4,15 @@
 //! cache, a network; the same commit gives the same digest. Its definition is `images/container`.
 //! Reading order: `packages` (what is taken of Debian), `tree` (a root folder as data), `root` (what is
 //! in it), `layout`, `statement` (materials and provenance), `check` with `inside` and `pace`; alone,
-//! `kubernetes` (manifests).
+//! `kubernetes` (manifests). `disk` writes a raw disk of `images/ami`, `boot` boots it on a `machine`.
 
+mod boot;
 mod check;
+mod disk;
 mod inside;
 pub(crate) mod kubernetes;
 mod layout;
+mod machine;
 mod pace;
 mod packages;
 mod root;
@@ -36,13 +39,15 @@ struct Arch {
     oci: &'static str,
     /// Its name in Rust.
     rust: &'static str,
+    /// Its name in UEFI.
+    efi: &'static str,
     /// Where programs look for their loader.
     loader: &'static str,
 }
 
 const ARCHES: [Arch; 2] = [
-    Arch { oci: "amd64", rust: "x86_64", loader: "usr/lib64/ld-linux-x86-64.so.2" },
-    Arch { oci: "arm64", rust: "aarch64", loader: "usr/lib/ld-linux-aarch64.so.1" },
+    Arch { oci: "amd64", rust: "x86_64", efi: "x64", loader: "usr/lib64/ld-linux-x86-64.so.2" },
+    Arch { oci: "arm64", rust: "aarch64", efi: "aa64", loader: "usr/lib/ld-linux-aarch64.so.1" },
 ];
 /// The newest minor version of glibc 2 that a program may ask for: that of `packages.txt`.
 const GLIBC_MAX: u32 = 36;
@@ -61,7 +66,7 @@ struct Built {
     digest: String,
 }
 
-/// Runs the command: `container|check [--arch amd64|arm64]`, or `kubernetes`.
+/// Runs the command: `container|check|disk [--arch amd64|arm64]`, or `kubernetes`.
 #[expect(clippy::print_stdout, reason = "the command's result")]
 pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
     if arguments == ["kubernetes"] {
@@ -74,19 +79,31 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
             println!("{}\n{}", built.layout.display(), built.digest);
             Ok(())
         }
+        "disk" => {
+            for arch in arches {
+                println!("{}", disk::make(arch, false)?.display());
+            }
+            Ok(())
+        }
         _ => check::run(&arches),
     }
+}
+
+/// `cargo xtask boot-test`, which takes nothing.
+pub(crate) fn boot(arguments: &[String]) -> anyhow::Result<()> {
+    ensure!(arguments.is_empty(), "boot-test takes nothing, not {}", arguments.join(" "));
+    boot::run(ARCHES.iter().find(|arch| arch.is_here()).context("this processor")?)
 }
 
 fn parse(arguments: &[String]) -> anyhow::Result<(&str, Vec<&'static Arch>)> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (what, flags) = match words[..] {
-        [what @ ("container" | "check"), ref flags @ ..] => (what, flags),
-        _ => bail!("image takes container, check or kubernetes, not {:?}", words.join(" ")),
+        [what @ ("container" | "check" | "disk"), ref flags @ ..] => (what, flags),
+        _ => bail!("image takes container, check, disk or kubernetes, not {:?}", words.join(" ")),
     };
     let arches = match *flags {
-        // What runs here is what can be checked.
-        [] if what == "check" => ARCHES.iter().filter(|arch| arch.is_here()).collect(),
+        // What runs here is what can be checked, and installed.
+        [] if what != "container" => ARCHES.iter().filter(|arch| arch.is_here()).collect(),
         [] => ARCHES.iter().collect(),
         ["--arch", name] => {
             let arch = ARCHES.iter().find(|arch| arch.oci == name);

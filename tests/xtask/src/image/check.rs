@@ -117,7 +117,7 @@ fn serve(inside: &Inside, part: &Part) -> anyhow::Result<()> {
 }
 
 /// The README's text and what the default model says to it.
-fn golden(tokens: usize) -> anyhow::Result<(Value, Vec<Value>)> {
+pub(super) fn golden(tokens: usize) -> anyhow::Result<(Value, Vec<Value>)> {
     let golden = fs::read(root().join(GOLDEN)).context(GOLDEN)?;
     let golden: Value = serde_json::from_slice(&golden).context(GOLDEN)?;
     let readme =

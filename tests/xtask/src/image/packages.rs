@@ -15,7 +15,8 @@ use super::Arch;
 use crate::{apt, assets, command};
 
 const LIST: &str = include_str!("../../../../images/container/packages.txt");
-const SUITE: &str = "bookworm";
+/// The release of all that images take.
+pub(super) const SUITE: &str = "bookworm";
 /// What is for every processor.
 const ALL: &str = "all";
 

@@ -1,0 +1,151 @@
+//! `cargo xtask boot-test`: the disk image on an emulated machine.
+//!
+//! It must boot, serve the default model from a second disk and stream an answer, and go off by the power
+//! button. With a model that is cut it must say why on the console and at `/ping`, and go off as well.
+//! Both consoles are kept. Next: `machine`.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, ensure};
+use serde_json::{Value, json};
+
+use super::check::golden;
+use super::machine::Machine;
+use super::{Arch, disk};
+use crate::assets::Assets;
+use crate::{apt, assets, command, served};
+
+/// Programs and firmware of an emulated machine.
+const PACKAGES: [&str; 2] = ["qemu-system-x86", "ovmf"];
+/// The label of images/ami's file of mounts.
+const LABEL: &str = "gimbal-model";
+/// MiB of a model's disk beside the model.
+const SPARE_MIB: u64 = 32;
+/// Each takes a second or so.
+const TOKENS: usize = 4;
+
+/// What the console says when a phase is over.
+const PHASES: [(&str, &[&str]); 5] = [
+    ("firmware", &["Linux version "]),
+    ("kernel", &["systemd[1]: systemd "]),
+    ("system", &["Started", "gimbal.service"]),
+    ("listening", &["\"message\":\"listening\""]),
+    ("ready", &["\"message\":\"ready\""]),
+];
+
+/// Runs the command.
+pub(super) fn run(arch: &'static Arch) -> anyhow::Result<()> {
+    ensure!(arch.oci == "amd64", "boot-test boots amd64 only, not {}", arch.oci);
+    if !command::succeeds("qemu-system-x86_64", &["--version"])
+        || !Path::new(super::machine::CODE).is_file()
+    {
+        apt::install(&PACKAGES).context("an emulated machine")?;
+    }
+    let disk = disk::make(arch, true)?;
+    let home = disk.parent().context("a disk is in a folder")?;
+    let assets = assets::fetch()?;
+    let whole = model_disk(&assets, home, "model", None)?;
+    serves(&[&disk, &whole], home)?;
+    // Its tables are whole, its last tensors are not there.
+    let cut = model_disk(&assets, home, "model-cut", Some(2))?;
+    tells_why(&[&disk, &cut], home)?;
+    for file in [whole, cut] {
+        fs::remove_file(&file).with_context(|| file.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// A disk with the default model, or with one part of so many of it.
+fn model_disk(
+    assets: &Assets,
+    home: &Path,
+    name: &str,
+    part: Option<usize>,
+) -> anyhow::Result<PathBuf> {
+    let (files, disk) = (home.join(name), home.join(format!("{name}.raw")));
+    fs::create_dir_all(&files).with_context(|| files.display().to_string())?;
+    let model = fs::read(&assets.model).with_context(|| assets.model.display().to_string())?;
+    let bytes = part.map_or(&model[..], |of| &model[..model.len() / of]);
+    fs::write(files.join("model.gguf"), bytes).with_context(|| files.display().to_string())?;
+    disk::resize(&disk, (bytes.len() as u64 >> 20) + SPARE_MIB)?;
+    disk::filesystem(&disk, LABEL, &files)?;
+    fs::remove_dir_all(&files).with_context(|| files.display().to_string())?;
+    Ok(disk)
+}
+
+/// Boots, is asked, goes off.
+fn serves(disks: &[&Path], home: &Path) -> anyhow::Result<()> {
+    let log = home.join("console.txt");
+    eprintln!("booting; the console is kept in {}", log.display());
+    let mut machine = Machine::start(disks, home, &log)?;
+    let mut before = 0.0;
+    for (phase, words) in PHASES {
+        let at = machine.wait_for(words)?.at.as_secs_f64();
+        eprintln!("  {phase:9} {:6.1} s, {at:6.1} s in all", at - before);
+        before = at;
+    }
+    let ping = machine.served().ask("GET", "/ping", "")?;
+    ensure!(served::status(&ping)? == 200, "/ping: {ping}");
+    let (text, expected) = golden(TOKENS)?;
+    let parameters = json!({ "max_new_tokens": TOKENS, "details": true });
+    let body = json!({ "inputs": text, "parameters": parameters, "stream": true });
+    let answer = machine.served().ask("POST", "/invocations", &body.to_string())?;
+    let tokens = streamed(&answer)?;
+    ensure!(tokens == expected, "it streamed {tokens:?}, not {expected:?}: {answer}");
+    eprintln!("  it streamed the golden {TOKENS} tokens through its forwarded port");
+    machine.power_off()?;
+    eprintln!("  it went off by its power button");
+    Ok(())
+}
+
+/// Cannot serve, tells why, goes off.
+fn tells_why(disks: &[&Path], home: &Path) -> anyhow::Result<()> {
+    let log = home.join("console-cut.txt");
+    eprintln!("booting with a model that is cut; the console is kept in {}", log.display());
+    let mut machine = Machine::start(disks, home, &log)?;
+    let line = machine.wait_for(&["the boot failed"])?.text;
+    let (_, told) = line.split_once('{').context("a line of JSON")?;
+    let told: Value = serde_json::from_str(&format!("{{{told}")).with_context(|| line.clone())?;
+    let why = told["why"].as_str().context("a reason")?;
+    let ping = machine.served().ask("GET", "/ping", "")?;
+    ensure!(served::status(&ping)? == 503, "/ping: {ping}");
+    let (_, body) = ping.split_once("\r\n\r\n").context("a body")?;
+    let body: Value = serde_json::from_str(body).with_context(|| ping.clone())?;
+    ensure!(body.to_string().contains(&json!(why).to_string()), "/ping says {body}, not {why}");
+    eprintln!("  console and /ping (503) say: {why}");
+    machine.power_off()?;
+    eprintln!("  it went off by its power button");
+    Ok(())
+}
+
+/// Ids of what was streamed as lines of JSON, in chunks.
+fn streamed(answer: &str) -> anyhow::Result<Vec<Value>> {
+    ensure!(served::status(answer)? == 200, "the stream: {answer}");
+    let objects = answer.lines().filter(|line| line.starts_with(['{', 'd']));
+    let mut ids = Vec::new();
+    for line in objects {
+        let line = line.trim_start_matches("data:").trim();
+        let Ok(event) = serde_json::from_str::<Value>(line) else { continue };
+        ensure!(event["error"].is_null(), "{event}");
+        if !event["token"]["id"].is_null() {
+            ids.push(event["token"]["id"].clone());
+        }
+    }
+    Ok(ids)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_of_a_stream_are_read() {
+        let head = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
+        let line = |id: u32| format!("1f\r\n{{\"token\":{{\"id\":{id},\"text\":\"a\"}}}}\r\n");
+        let answer = format!("{head}{}{}0\r\n\r\n", line(5), line(7));
+        assert_eq!(streamed(&answer).expect("a stream"), [json!(5), json!(7)]);
+        assert!(streamed("HTTP/1.1 503 Service Unavailable\r\n\r\n").is_err());
+        assert!(streamed(&format!("{head}2\r\n{{\"error\":\"x\"}}\r\n")).is_err());
+    }
+}

@@ -1,0 +1,274 @@
+//! `cargo xtask image disk`: a raw disk that boots by UEFI, of `images/ami`.
+//!
+//! Debian's packages by mmdebstrap, our files over them, Gimbal; then one EFI program of kernel, initrd
+//! and command line, so there is no boot loader. Partitions are files that are put into place: no device
+//! is mounted. It takes the packages that Debian has today, so the same commit may give another disk.
+//! Next: `boot`.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, bail, ensure};
+
+use super::{Arch, Part, packages};
+use crate::{apt, command, root, serve};
+
+/// Debian's packages of the programs that make a disk.
+const TOOLS: [(&str, &str); 6] = [
+    ("mmdebstrap", "mmdebstrap"),
+    ("mkfs.vfat", "dosfstools"),
+    ("mcopy", "mtools"),
+    ("mke2fs", "e2fsprogs"),
+    ("sfdisk", "fdisk"),
+    ("objcopy", "binutils"),
+];
+const FILES: &str = "images/ami";
+const PACKAGES: &str = include_str!("../../../../images/ami/packages.txt");
+const UNITS: &str = include_str!("../../../../images/ami/units.txt");
+const CMDLINE: &str = include_str!("../../../../images/ami/cmdline");
+/// Where Gimbal is in it.
+const HOME: &str = "usr/lib/gimbal";
+/// Documentation but licences, and what is told in other languages, stays out.
+const LEFT_OUT: [&str; 4] = [
+    "path-exclude=/usr/share/doc/*",
+    "path-include=/usr/share/doc/*/copyright",
+    "path-exclude=/usr/share/man/*",
+    "path-exclude=/usr/share/locale/*",
+];
+
+/// Names of the disk, of the first partition and of the second; `images/ami/cmdline` has the last.
+const IDS: [&str; 3] = [
+    "2b8a6c1e-5b0f-4c7e-9d53-7f1d3a9e6b00",
+    "2b8a6c1e-5b0f-4c7e-9d53-7f1d3a9e6b01",
+    "2b8a6c1e-5b0f-4c7e-9d53-7f1d3a9e6b02",
+];
+/// MiB of the partition that firmware reads.
+const ESP_MIB: u64 = 64;
+/// MiB that the root has beside its files, for ext4's own tables.
+const SPARE_MIB: u64 = 48;
+/// Where the parts of the EFI program are loaded: **Source**: systemd-stub(7) of systemd 252.
+const SECTIONS: [(&str, u64); 4] =
+    [(".osrel", 0x2_0000), (".cmdline", 0x3_0000), (".linux", 0x200_0000), (".initrd", 0x400_0000)];
+
+/// Makes the disk for a processor and tells where it is. An earlier base is taken, if that will do.
+pub(super) fn make(arch: &'static Arch, is_old_fine: bool) -> anyhow::Result<PathBuf> {
+    let missing = |program: &str| !command::succeeds("which", &[program]);
+    let wanted: Vec<&str> =
+        TOOLS.iter().filter(|(program, _)| missing(program)).map(|(_, package)| *package).collect();
+    if !wanted.is_empty() {
+        apt::install(&wanted).context("what makes disks")?;
+    }
+    let part = Part::make(arch)?;
+    let home = serve::built("release", "image").join(format!("disk-{}", arch.oci));
+    fs::create_dir_all(&home).with_context(|| home.display().to_string())?;
+    let base = home.join("base");
+    if !(is_old_fine && base.join("boot").is_dir()) {
+        debian(arch, &base)?;
+    }
+    let files = home.join("root");
+    remove(&files)?;
+    command::run(Command::new("cp").arg("--archive").arg(&base).arg(&files))?;
+    fill(&files, &part)?;
+    let program = efi_program(arch, &files, &home)?;
+    let disk = partitions(arch, &files, &program, &home)?;
+    remove(&files)?;
+    let bytes = fs::metadata(&disk).with_context(|| disk.display().to_string())?.len();
+    eprintln!("{}: {} MiB", disk.display(), bytes >> 20);
+    Ok(disk)
+}
+
+fn remove(folder: &Path) -> anyhow::Result<()> {
+    if folder.exists() {
+        fs::remove_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// Debian's part, from this machine's mirrors.
+fn debian(arch: &Arch, base: &Path) -> anyhow::Result<()> {
+    remove(base)?;
+    let packages = listed(PACKAGES).map(|line| line.replace("ARCH", arch.oci));
+    let packages = packages.collect::<Vec<_>>().join(",");
+    let list = base.with_extension("list");
+    fs::write(&list, apt::sources(packages::SUITE)?).with_context(|| list.display().to_string())?;
+    let mut debian = Command::new("mmdebstrap");
+    debian.args(["--mode=root", "--variant=essential", "--format=directory"]);
+    debian.arg(format!("--architectures={}", arch.oci)).arg(format!("--include={packages}"));
+    debian.arg("--aptopt=APT::Install-Recommends \"false\"");
+    debian.args(LEFT_OUT.map(|option| format!("--dpkgopt={option}")));
+    // The initrd is made when the kernel is installed, by what is said here.
+    let ours = root().join(FILES).join("root/etc/initramfs-tools").canonicalize()?;
+    debian.arg(format!("--setup-hook=copy-in {} /etc", ours.display()));
+    command::run(debian.arg(packages::SUITE).arg(base).arg(&list))
+}
+
+fn listed(list: &str) -> impl Iterator<Item = &str> {
+    list.lines().filter(|line| !line.is_empty() && !line.starts_with('#'))
+}
+
+/// Our files, units and Gimbal over Debian's.
+fn fill(files: &Path, part: &Part) -> anyhow::Result<()> {
+    let ours = root().join(FILES).join("root/.");
+    command::run(Command::new("cp").arg("--recursive").arg(ours).arg(files))?;
+    for folder in [HOME, "opt/ml/model"] {
+        fs::create_dir_all(files.join(folder)).context(folder)?;
+    }
+    let program = files.join(HOME).join("gimbal");
+    fs::copy(&part.program, &program).with_context(|| program.display().to_string())?;
+    let library = files.join(HOME).join("libonnxruntime.so");
+    fs::copy(&part.assets.runtime, &library).with_context(|| library.display().to_string())?;
+    let drivers = files.join("usr/lib/modules");
+    let ena = command::output(Command::new("find").arg(&drivers).args(["-name", "ena.ko*"]))?;
+    ensure!(!ena.is_empty(), "the kernel has no driver of EC2's network, ena");
+    append(&files.join("etc/passwd"), "gimbal:x:10001:10001:Gimbal:/:/usr/sbin/nologin\n")?;
+    append(&files.join("etc/group"), "gimbal:x:10001:\n")?;
+    // Empty: each boot gets an id of its own, in memory.
+    fs::write(files.join("etc/machine-id"), "").context("etc/machine-id")?;
+    let units = files.join("etc/systemd/system");
+    let started = units.join("multi-user.target.wants");
+    fs::create_dir_all(&started).with_context(|| started.display().to_string())?;
+    for line in listed(UNITS) {
+        let (link, target) = match line.split_once(' ') {
+            Some(("mask", unit)) => (units.join(unit), PathBuf::from("/dev/null")),
+            Some(("enable", unit)) if units.join(unit).is_file() => {
+                (started.join(unit), Path::new("/etc/systemd/system").join(unit))
+            }
+            Some(("enable", unit)) => {
+                (started.join(unit), Path::new("/lib/systemd/system").join(unit))
+            }
+            _ => bail!("{FILES}/units.txt: {line:?} is neither `enable UNIT` nor `mask UNIT`"),
+        };
+        symlink(target, &link).with_context(|| link.display().to_string())?;
+    }
+    Ok(())
+}
+
+fn append(file: &Path, line: &str) -> anyhow::Result<()> {
+    let open = OpenOptions::new().append(true).open(file);
+    let mut open = open.with_context(|| file.display().to_string())?;
+    open.write_all(line.as_bytes()).with_context(|| file.display().to_string())
+}
+
+/// Kernel, initrd and command line as one program, taken out of the root.
+fn efi_program(arch: &Arch, files: &Path, home: &Path) -> anyhow::Result<PathBuf> {
+    ensure!(CMDLINE.contains(IDS[2]), "{FILES}/cmdline does not name the partition {}", IDS[2]);
+    let boot = files.join("boot");
+    let (linux, initrd) = (home.join("linux"), home.join("initrd"));
+    for (beginning, to) in [("vmlinuz-", &linux), ("initrd.img-", &initrd)] {
+        let entries = fs::read_dir(&boot)?.filter_map(|entry| Some(entry.ok()?.path()));
+        let is_it = |path: &PathBuf| {
+            path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(beginning))
+        };
+        let found: Vec<PathBuf> = entries.filter(is_it).collect();
+        let [found] = &found[..] else {
+            bail!("{} of {beginning}* in {}", found.len(), boot.display())
+        };
+        fs::rename(found, to).with_context(|| found.display().to_string())?;
+    }
+    remove(&boot)?;
+    fs::create_dir(&boot).with_context(|| boot.display().to_string())?;
+    let (program, osrel) = (home.join("boot.efi"), files.join("usr/lib/os-release"));
+    let cmdline = root().join(FILES).join("cmdline");
+    let mut objcopy = Command::new(match arch.is_here() {
+        true => "objcopy".to_owned(),
+        false => format!("{}-linux-gnu-objcopy", arch.rust),
+    });
+    for ((name, at), file) in SECTIONS.iter().zip([&osrel, &cmdline, &linux, &initrd]) {
+        objcopy.arg(format!("--add-section={name}={}", file.display()));
+        objcopy.arg(format!("--change-section-vma={name}={at:#x}"));
+    }
+    let stub = files.join("usr/lib/systemd/boot/efi").join(format!("linux{}.efi.stub", arch.efi));
+    command::run(objcopy.arg(stub).arg(&program))?;
+    Ok(program)
+}
+
+/// Both partitions as files, and the disk that holds them.
+fn partitions(arch: &Arch, files: &Path, program: &Path, home: &Path) -> anyhow::Result<PathBuf> {
+    let (esp, system, disk) = (home.join("esp"), home.join("system"), home.join("disk.raw"));
+    for file in [&esp, &system, &disk] {
+        fs::write(file, "").with_context(|| file.display().to_string())?;
+    }
+    resize(&esp, ESP_MIB)?;
+    command::run(Command::new("mkfs.vfat").args(["-F", "32", "-n", "ESP"]).arg(&esp))?;
+    command::run(Command::new("mmd").arg("-i").arg(&esp).args(["::/EFI", "::/EFI/BOOT"]))?;
+    let name = format!("::/EFI/BOOT/BOOT{}.EFI", arch.efi.to_uppercase());
+    command::run(Command::new("mcopy").arg("-i").arg(&esp).arg(program).arg(name))?;
+    let used = command::output(Command::new("du").args(["-s", "-m"]).arg(files))?;
+    let used: u64 = used.split_whitespace().next().context("du")?.parse().context("du")?;
+    let mib = used + used / 10 + SPARE_MIB;
+    resize(&system, mib)?;
+    filesystem(&system, "gimbal-root", files)?;
+    // A MiB before the partitions, and one behind them for the table's copy.
+    resize(&disk, 1 + ESP_MIB + mib + 1)?;
+    let [whole, first, second] = IDS;
+    let table = format!(
+        "label: gpt\nlabel-id: {whole}\n\
+         start=1MiB, size={ESP_MIB}MiB, type=uefi, name=esp, uuid={first}\n\
+         start={}MiB, size={mib}MiB, type=linux, name=root, uuid={second}\n",
+        1 + ESP_MIB
+    );
+    let script = home.join("table");
+    fs::write(&script, table).with_context(|| script.display().to_string())?;
+    let input = fs::File::open(&script).with_context(|| script.display().to_string())?;
+    command::run(Command::new("sfdisk").arg("--quiet").arg(&disk).stdin(input))?;
+    for (part, at) in [(&esp, 1), (&system, 1 + ESP_MIB)] {
+        let mut dd = Command::new("dd");
+        dd.arg(format!("if={}", part.display())).arg(format!("of={}", disk.display()));
+        dd.args(["bs=1M", "conv=notrunc,sparse", "status=none"]).arg(format!("seek={at}"));
+        command::run(&mut dd)?;
+        fs::remove_file(part).with_context(|| part.display().to_string())?;
+    }
+    Ok(disk)
+}
+
+/// A file system of a folder's files in a file of its size.
+pub(super) fn filesystem(file: &Path, label: &str, files: &Path) -> anyhow::Result<()> {
+    let mut make = Command::new("mke2fs");
+    make.args(["-q", "-F", "-t", "ext4", "-m", "0", "-L", label, "-d"]).arg(files);
+    command::run(make.arg(file))
+}
+
+/// Gives a file so many MiB.
+pub(super) fn resize(file: &Path, mib: u64) -> anyhow::Result<()> {
+    let open = OpenOptions::new().write(true).create(true).truncate(false).open(file);
+    let open = open.with_context(|| file.display().to_string())?;
+    open.set_len(mib << 20).with_context(|| file.display().to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_listed_can_be_read() {
+        assert!(listed(UNITS).all(|line| line.starts_with("enable ") || line.starts_with("mask ")));
+        assert!(listed(UNITS).any(|line| line == "enable gimbal.service"));
+        assert!(listed(PACKAGES).any(|line| line == "linux-image-cloud-ARCH"));
+        assert!(CMDLINE.contains(&format!("root=PARTUUID={} ro ", IDS[2])), "{CMDLINE}");
+    }
+
+    /// A machine whose model is broken must tell so, and nobody must be able to log in.
+    #[test]
+    fn the_unit_stays_and_is_sandboxed() {
+        let unit = root().join(FILES).join("root/etc/systemd/system/gimbal.service");
+        let unit = fs::read_to_string(unit).expect("the unit");
+        let lines: Vec<&str> = unit.lines().collect();
+        for line in [
+            "Environment=GIMBAL_ON_BOOT_FAILURE=stay",
+            "StandardError=journal+console",
+            "User=gimbal",
+            "CapabilityBoundingSet=",
+            "NoNewPrivileges=yes",
+            "ProtectSystem=strict",
+            "TimeoutStopSec=30",
+        ] {
+            assert!(lines.contains(&line), "{line}");
+        }
+        for getty in ["getty.target", "getty@.service", "serial-getty@.service"] {
+            assert!(listed(UNITS).any(|line| line == format!("mask {getty}")), "{getty}");
+        }
+    }
+}
