@@ -161,6 +161,14 @@ fn check(case: &Case, found: &[u32]) -> anyhow::Result<usize> {
     Ok(found.len())
 }
 
+/// The most memory that a process has had.
+fn memory_peak(process: u32) -> anyhow::Result<f64> {
+    let text = fs::read_to_string(format!("/proc/{process}/status"))?;
+    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
+    let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
+    Ok(kib.parse::<f64>()? * 1024.0)
+}
+
 /// What `gimbal plan` says that the model takes of its cores.
 fn planned_bytes(machine: &Machine) -> anyhow::Result<f64> {
     let plan = ["plan", "--backend", "neuron", "--replicas", "1"];
@@ -213,6 +221,7 @@ fn golden_prompts_are_answered_on_an_emulated_chip() -> anyhow::Result<()> {
     let (status, answer) = post(server.address, "/invocations", &body)?;
     ensure!(status == 400 && answer.to_string().contains("penalt"), "{status}: {answer}");
     let worker = server.workers()?[0];
+    let host = memory_peak(worker)?;
     server.terminate()?;
     ensure!(server.wait()? == Some(0), "no clean end");
     let report = fs::read_to_string(machine.folder.join(format!("report.{worker}")))?;
@@ -221,6 +230,9 @@ fn golden_prompts_are_answered_on_an_emulated_chip() -> anyhow::Result<()> {
     let peak: f64 = peak.and_then(|l| l.split(' ').next()).context("a peak")?.parse()?;
     let share = peak / planned_bytes(&machine)?;
     ensure!((0.98..=1.02).contains(&share), "{share} of what was planned: {report}");
+    // The emulated device's memory is the worker's own, and so is what the interpreter holds of a step.
+    let beside = host - peak;
+    ensure!(beside <= f64::from(512 << 20), "{beside} bytes of the host beside {peak} of the device");
     Ok(())
 }
 
