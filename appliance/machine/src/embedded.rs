@@ -32,8 +32,11 @@ pub(crate) const FRAGMENTS: &[File] = files![
 ];
 
 /// What holds on the devices of a platform, by the platform's name.
-pub(crate) const ACCELERATORS: &[File] =
-    files!["firmware-configs/accelerators/cuda.yaml", "firmware-configs/accelerators/sim.yaml",];
+pub(crate) const ACCELERATORS: &[File] = files![
+    "firmware-configs/accelerators/cuda.yaml",
+    "firmware-configs/accelerators/neuron.yaml",
+    "firmware-configs/accelerators/sim.yaml",
+];
 
 /// Settings for models on a platform's devices, path and text, where something is known of them.
 #[must_use]

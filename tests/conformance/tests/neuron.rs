@@ -232,7 +232,10 @@ fn golden_prompts_are_answered_on_an_emulated_chip() -> anyhow::Result<()> {
     ensure!((0.98..=1.02).contains(&share), "{share} of what was planned: {report}");
     // The emulated device's memory is the worker's own, and so is what the interpreter holds of a step.
     let beside = host - peak;
-    ensure!(beside <= f64::from(512 << 20), "{beside} bytes of the host beside {peak} of the device");
+    ensure!(
+        beside <= f64::from(512 << 20),
+        "{beside} bytes of the host beside {peak} of the device"
+    );
     Ok(())
 }
 
