@@ -169,7 +169,7 @@ pub(crate) const TOOL_CALLS: [&str; 16] = [
 ];
 
 impl Setting {
-    /// The path of a vendor's library or program.
+    /// The path of a vendor's library.
     pub(crate) const fn library(key: &'static str, doc: &'static str) -> Self {
         Self {
             key,
@@ -180,6 +180,13 @@ impl Setting {
             environment: &[],
             default: |_| (Value::Auto, "the vendor's folder, else the loader's search path"),
         }
+    }
+
+    /// The path of AWS's program.
+    pub(crate) const fn program(key: &'static str, doc: &'static str) -> Self {
+        let default: fn(&Facts) -> _ =
+            |_| (Value::Auto, "the PATH, else where AWS's images have it");
+        Self { default, ..Self::library(key, doc) }
     }
 
     /// How an answer's text is read.

@@ -68,7 +68,7 @@ pub static TABLE: &[Setting] = &[
     },
     Setting::library("libcuda", "Path of libcuda.so.1."),
     Setting::library("libnrt", "Path of libnrt.so.1."),
-    Setting::library("neuronx_cc", "Path of the compiler neuronx-cc."),
+    Setting::program("neuronx_cc", "Path of the compiler neuronx-cc."),
     Setting {
         key: "devices",
         scope: Scope::Process(Names::Nothing),

@@ -232,3 +232,31 @@ fn summary(
     text += &format!("serve it there{place}: gimbal serve {}\n", model.path.display());
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// inf2.xlarge has 16 GiB and four CPUs, of which the system takes some.
+    #[test]
+    fn as_many_programs_at_a_time_as_memory_cpus_and_programs_allow() {
+        let count = |gib: u64, cores: u32, programs: usize| {
+            let host = Host {
+                cpu: String::new(),
+                features: Vec::new(),
+                cores,
+                memory_total_bytes: gib << 30,
+                memory_bytes: gib << 30,
+                memory_why: "free".to_owned(),
+            };
+            jobs(&host, programs)
+        };
+        for (gib, cores, programs, expect) in
+            [(15, 4, 18, 1), (1, 4, 18, 1), (128, 4, 18, 4), (96, 192, 18, 12), (768, 192, 18, 18)]
+        {
+            assert_eq!(count(gib, cores, programs).0, expect, "{gib} GiB");
+        }
+        let why = "15.0 GiB of memory (free), of which each may take 8 (an assumption), 4 CPUs";
+        assert_eq!(count(15, 4, 18).1, why);
+    }
+}

@@ -177,9 +177,16 @@ impl NeuronxCc {
         // The last lines say what is wrong.
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
         let last = lines[lines.len().saturating_sub(12)..].join("\n");
+        let hint = match told.status.code() {
+            // It was ended by a signal.
+            None => {
+                " (as the kernel does where memory is short: give the machine more, or lower --jobs)"
+            }
+            Some(_) => "",
+        };
         Err(CompileError::Refused {
             bucket: bucket.to_owned(),
-            why: format!("{}: {last}", told.status),
+            why: format!("{}{hint}: {last}", told.status),
         })
     }
 }

@@ -1,5 +1,6 @@
 //! `gimbal_neuron::compile` with the fake neuronx-cc: a golden model becomes a bundle that is whole.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::{env, fs};
@@ -184,4 +185,23 @@ fn the_compiler_is_looked_for_where_aws_has_it() {
     let told = other.expect_err("it is another program").to_string();
     assert!(told.starts_with("/bin/false --version: exit status: 1"), "{told}");
     fs::remove_dir_all(root).expect("ours");
+}
+
+/// As the kernel ends a compiler that takes too much memory.
+#[test]
+fn a_compiler_that_is_killed_is_told_with_what_would_do() {
+    let folder = folder("killed");
+    let script = folder.join("neuronx-cc");
+    let text = "#!/bin/sh\n[ \"$1\" = --version ] && echo version 2.28.1 && exit\nkill -9 $$\n";
+    fs::write(&script, text).expect("a file");
+    fs::set_permissions(&script, fs::Permissions::from_mode(0o700)).expect("ours");
+    let compiler =
+        NeuronxCc::find(Some(&script), None, Path::new("/")).expect("it tells a version");
+    let (cache, out) = (folder.join("cache"), folder.join("out"));
+    let told = compile(&model("llama-64.gguf"), &plan(1), (&compiler, 2), &cache, &out, &|_| {});
+    let told = told.expect_err("it is killed").to_string();
+    assert!(told.contains("signal: 9") && told.contains("lower --jobs"), "{told}");
+    assert_eq!(fs::read_dir(&cache).expect("a folder").count(), 0, "nothing is left");
+    assert!(!out.exists());
+    fs::remove_dir_all(folder).expect("ours");
 }
