@@ -37,10 +37,23 @@ impl Catalogue {
                 let instance = all
                     .resolve(&written, series, type_name, size)
                     .map_err(|why| format!("{path}: {name}: {type_name}: {why}"))?;
-                all.instances.insert(type_name.clone(), instance);
+                for other in &series.alike {
+                    let size = type_name.split_once('.').map_or("", |(_, size)| size);
+                    let other = Instance { name: format!("{other}.{size}"), ..instance.clone() };
+                    all.add(other)?;
+                }
+                all.add(instance)?;
             }
         }
         Ok(all)
+    }
+
+    fn add(&mut self, instance: Instance) -> Result<(), String> {
+        let name = instance.name.clone();
+        match self.instances.insert(name.clone(), instance) {
+            None => Ok(()),
+            Some(_) => Err(format!("{}: {name} is there twice", INSTANCES.0)),
+        }
     }
 
     fn resolve(

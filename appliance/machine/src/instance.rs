@@ -108,6 +108,9 @@ pub(crate) enum Maker {
 pub(crate) struct Series {
     pub(crate) processor: String,
     pub(crate) accelerator: Option<String>,
+    /// Other series of the same sizes and processor.
+    #[serde(default)]
+    pub(crate) alike: Vec<String>,
     pub(crate) types: std::collections::BTreeMap<String, Size>,
 }
 

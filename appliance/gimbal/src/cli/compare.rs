@@ -15,7 +15,7 @@ use crate::failure::Failure;
 use crate::print;
 
 /// Most types of a comparison: all of the catalogue, and as many again.
-const TYPES_MAX: usize = 1000;
+const TYPES_MAX: usize = 2000;
 /// Columns of the table.
 const COLUMNS: [&str; 9] = [
     "type",
