@@ -149,6 +149,35 @@ fn types_are_compared_in_a_table() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// An hour of 4284 tokens a second on two copies, by the file's price; who has no price has no cost.
+#[test]
+fn prices_are_the_person_s() -> anyhow::Result<()> {
+    let file = std::env::temp_dir().join(format!("gimbal-prices-{}.yaml", std::process::id()));
+    std::fs::write(&file, "ml.inf2.xlarge: 0.76\n")?;
+    let prices = file.to_str().context("a plain path")?;
+    let arguments = ["--json", "--compare", "inf2.xlarge,g6.xlarge", "--prices", prices];
+    let Some((output, _)) = plan(&arguments)? else { return Ok(()) };
+    let answer: Value = serde_json::from_str(&text(&output)?)?;
+    let rows = answer["compared"].as_array().context("a list")?;
+    let all = rows[0]["roofline"]["tokens_s_all"].as_f64().context("a bound")?;
+    let cost = rows[0]["cost_of_million"].as_f64().context("a cost")?;
+    let expect = 0.76 / (2.0 * all * 3600.0) * 1e6;
+    ensure!((cost / expect - 1.0).abs() < 1e-9, "{cost}, not {expect}");
+    ensure!(rows[1]["cost_of_million"].is_null(), "{}", rows[1]);
+    for (prices, expect) in [
+        ("inf2.xlrge: 1", "--prices inf2.xlrge: not in the catalogue"),
+        ("inf2.xlarge: -1", "inf2.xlarge: -1 is no price of an hour"),
+        ("inf2.xlarge", "a line is TYPE: PRICE OF AN HOUR"),
+    ] {
+        std::fs::write(&file, prices)?;
+        let Some((output, _)) = plan(&arguments)? else { return Ok(()) };
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        ensure!(!output.status.success() && told.contains(expect), "{told}");
+    }
+    std::fs::remove_file(file)?;
+    Ok(())
+}
+
 /// What is wrong is named with what would do.
 #[test]
 fn types_that_are_not_known_and_flags_that_exclude_each_other_are_refused() -> anyhow::Result<()> {

@@ -2,6 +2,8 @@
 //!
 //! Each is planned as `--instance` plans it; a type on which it does not run says why. Next: `plan.rs`.
 
+use std::path::Path;
+
 use clap::ArgMatches;
 use gimbal_machine::Instance;
 use gimbal_model::printable;
@@ -9,6 +11,7 @@ use serde_json::{Value, json};
 
 use super::layers::{self, Wanted};
 use super::plan;
+use super::prices::Prices;
 use crate::boot::{Devices, Plan};
 use crate::config::Process;
 use crate::failure::Failure;
@@ -17,7 +20,7 @@ use crate::print;
 /// Most types of a comparison: all of the catalogue, and as many again.
 const TYPES_MAX: usize = 2000;
 /// Columns of the table.
-const COLUMNS: [&str; 9] = [
+const COLUMNS: [&str; 10] = [
     "type",
     "platform",
     "device",
@@ -27,6 +30,7 @@ const COLUMNS: [&str; 9] = [
     "tokens/s of 1",
     "tokens/s of all",
     "sequences",
+    "1M tokens cost ≥",
 ];
 
 /// One type's answer.
@@ -34,6 +38,8 @@ struct Row {
     instance: &'static Instance,
     /// How it would run there, or why not.
     plan: Result<Plan, Failure>,
+    /// What a million tokens cost at least, where that is known.
+    cost: Option<f64>,
 }
 
 /// Runs the command for the types that were named.
@@ -47,26 +53,34 @@ pub(super) fn run(matches: &ArgMatches, types: &[&str]) -> Result<(), Failure> {
     }
     let instances = types.iter().map(|name| layers::known_instance("--compare", name));
     let instances = instances.collect::<Result<Vec<_>, _>>()?;
-    let rows = instances.into_iter().map(|instance| row(matches, instance));
+    let prices = matches.get_one::<String>("prices").map(Path::new).map(Prices::read);
+    let prices = prices.transpose()?;
+    let none = Prices::default();
+    let rows = instances
+        .into_iter()
+        .map(|instance| row(matches, instance, prices.as_ref().unwrap_or(&none)));
     let rows = rows.collect::<Result<Vec<Row>, Failure>>()?;
     let text = match matches.get_flag("json") {
         true => {
             let compared: Vec<Value> = rows.iter().map(Row::json).collect();
             format!("{:#}\n", json!({ "compared": compared }))
         }
-        false => table(&rows),
+        false => table(&rows, prices.is_some()),
     };
     let lines: Vec<_> = text.split('\n').map(printable).collect();
     print::stdout(lines.join("\n"))
 }
 
-fn row(matches: &ArgMatches, instance: &'static Instance) -> Result<Row, Failure> {
+fn row(matches: &ArgMatches, instance: &'static Instance, prices: &Prices) -> Result<Row, Failure> {
     let asked = layers::resolve_on(matches, Some(instance))?;
     let [Wanted { name, path, settings }] = &asked.models[..] else {
         return Err(Failure::usage("--compare takes one model: name its path"));
     };
     let devices = Devices::of(&Process::of(&asked.settings), instance)?;
-    Ok(Row { instance, plan: devices.plan(name.as_deref(), settings, path) })
+    let plan = devices.plan(name.as_deref(), settings, path);
+    let roofline = plan.as_ref().ok().and_then(|plan| plan.roofline(Some(instance)).ok());
+    let cost = roofline.and_then(|roofline| prices.of_million(&instance.name, &roofline));
+    Ok(Row { instance, plan, cost })
 }
 
 impl Row {
@@ -79,16 +93,17 @@ impl Row {
                 facts["type"] = json!(name);
                 facts["fits"] = json!(true);
                 facts["why"] = json!(plan.why());
+                facts["cost_of_million"] = json!(self.cost);
                 facts
             }
         }
     }
 
-    fn cells(&self) -> [String; 9] {
+    fn cells(&self) -> [String; 10] {
         let name = self.instance.name.clone();
         let none = || "–".to_owned();
         let Ok(plan) = &self.plan else {
-            let mut cells: [String; 9] = std::array::from_fn(|_| none());
+            let mut cells: [String; 10] = std::array::from_fn(|_| none());
             cells[0] = name;
             return cells;
         };
@@ -108,6 +123,7 @@ impl Row {
             number(&roofline["tokens_s_one"], 1),
             number(&roofline["tokens_s_all"], 0),
             facts["sequences"].to_string(),
+            self.cost.map_or_else(none, |cost| format!("{cost:.4}")),
         ]
     }
 
@@ -127,14 +143,16 @@ impl Row {
     }
 }
 
-fn table(rows: &[Row]) -> String {
+fn table(rows: &[Row], has_prices: bool) -> String {
+    let count = if has_prices { COLUMNS.len() } else { COLUMNS.len() - 1 };
     let mut lines = vec![COLUMNS.map(str::to_owned)];
     lines.extend(rows.iter().map(Row::cells));
     let wide = |i: usize| lines.iter().map(|cells| cells[i].chars().count()).max().unwrap_or(0);
-    let widths: [usize; 9] = std::array::from_fn(wide);
+    let widths: [usize; 10] = std::array::from_fn(wide);
     let mut text = String::new();
     for cells in &lines {
-        let padded = cells.iter().zip(widths).map(|(cell, width)| format!("{cell:width$}"));
+        let padded =
+            cells.iter().zip(widths).take(count).map(|(cell, width)| format!("{cell:width$}"));
         let line = padded.collect::<Vec<_>>().join("  ");
         text += line.trim_end();
         text += "\n";

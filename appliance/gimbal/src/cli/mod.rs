@@ -20,6 +20,7 @@ mod models;
 mod notices;
 mod pack;
 mod plan;
+mod prices;
 mod probe;
 mod selftest;
 mod serve;

@@ -16,7 +16,7 @@ use crate::failure::Failure;
 use crate::print;
 
 /// Flags of this command alone.
-pub(super) fn flags() -> [Arg; 4] {
+pub(super) fn flags() -> [Arg; 5] {
     [
         Arg::new("instance").long("instance").value_name("TYPE").help(
             "Plan for an instance type of the catalogue (ml.c7g.xlarge), not for this machine",
@@ -28,6 +28,9 @@ pub(super) fn flags() -> [Arg; 4] {
             .value_delimiter(',')
             .conflicts_with_all(["instance", "explain"])
             .help("Plan for several instance types (g5.xlarge,c7g.xlarge), a line each"),
+        Arg::new("prices").long("prices").value_name("FILE").requires("compare").help(
+            "Prices of an hour (lines such as g6.xlarge: 0.80): what a million tokens cost at least",
+        ),
         Arg::new("explain").long("explain").value_name("KEY").help("Explain one setting"),
         Arg::new("json").long("json").num_args(0).help("Print JSON"),
     ]
