@@ -3,7 +3,7 @@
 //! `golden` reads the committed files, `rig` drives a backend without a scheduler, `quality`
 //! compares distributions, `logged` reads those of llama.cpp, `teacher` follows the reference, `tokenizer`
 //! makes a model file's tokenizer, `wide` a model file of f32, `server` starts the real binary, `client` and `crowd` talk to it,
-//! `browser` looks at its page, `attack`
+//! `emulated` asks golden prompts of emulated devices, `browser` looks at its page, `attack`
 //! does it harm. The tests need files that `cargo xtask test` fetches and names in
 //! the environment; without them they say so and pass nothing off as run.
 
@@ -11,6 +11,7 @@ pub mod attack;
 pub mod browser;
 pub mod client;
 pub mod crowd;
+pub mod emulated;
 pub mod golden;
 pub mod logged;
 pub mod quality;

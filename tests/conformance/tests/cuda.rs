@@ -1,23 +1,16 @@
 //! The binary on an emulated GPU, as it serves on a real one: NVIDIA's driver is our own emulator
 //! (`tests/emulators/libcuda`), all else is what ships. It says nothing about speed.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, bail, ensure};
 use gimbal_conformance::client::{post, send};
-use gimbal_conformance::golden::{self, Greedy, Quality};
-use gimbal_conformance::model_path;
+use gimbal_conformance::emulated::{self, Case, TOKENS, memory_peak, stream, streams};
 use gimbal_conformance::server::{Server, binary_path, signal};
 // Named so that cargo builds the library that the server loads.
 use gimbal_libcuda as _;
 use serde_json::{Value, json};
-
-/// Tokens of an answer.
-const TOKENS: usize = 16;
-/// A choice whose gap to the next one is below this may differ: what bf16 leaves of logits of about 20.
-const GAP: f32 = 0.35;
 
 /// Tells the emulator of which PTX cubins were made.
 const MANIFEST: &str =
@@ -79,68 +72,11 @@ impl Drop for Machine {
 /// An A10G with the driver that SageMaker still gives by default.
 const G5: &str = "name = \"NVIDIA A10G\"\nsm = 86\nmemory = 23999807488\ndriver = 11040\n";
 
-/// A prompt, the reference's tokens after it, and how clear each choice was.
-struct Case {
-    text: String,
-    tokens: Vec<u32>,
-    gaps: Vec<f32>,
-}
-
-/// The golden prompts, where `cargo xtask test` has set what is needed. As many as `GIMBAL_TEST_PROMPTS` says,
-/// four unless it does: an emulated step takes about a second.
+/// The golden prompts: as many as `GIMBAL_TEST_PROMPTS` says, four unless it does: an emulated step takes about a
+/// second.
 fn setup() -> anyhow::Result<Option<(PathBuf, Vec<Case>)>> {
-    let (Some(model), Some(_)) = (model_path(), binary_path()) else { return Ok(None) };
     let count = std::env::var("GIMBAL_TEST_PROMPTS").ok().map_or(Ok(4), |count| count.parse())?;
-    let (greedy, quality): (Greedy, Quality) = (golden::read("smollm2")?, golden::read("quality")?);
-    let greedy =
-        greedy.cases.into_iter().map(|c| Case { text: c.text, tokens: c.tokens, gaps: c.gaps });
-    let quality =
-        quality.cases.into_iter().map(|c| Case { text: c.text, tokens: c.tokens, gaps: c.gap });
-    Ok(Some((model, greedy.chain(quality).take(count).collect())))
-}
-
-/// The token ids of a stream.
-fn stream(address: SocketAddr, prompt: &str, tokens: usize) -> anyhow::Result<Vec<u32>> {
-    let parameters =
-        json!({ "max_new_tokens": tokens, "ignore_eos_token": true, "do_sample": false });
-    let body = json!({ "inputs": prompt, "stream": true, "parameters": parameters });
-    let answer = send(address, "POST", "/invocations", &body.to_string())?;
-    let (status, text) = (answer.status, answer.text()?);
-    ensure!(status == 200, "{status}: {text}");
-    let mut ids = Vec::new();
-    for line in text.lines() {
-        let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
-        ensure!(line["error"].is_null(), "{text}");
-        ids.extend(line["token"]["id"].as_u64().map(u32::try_from).transpose()?);
-    }
-    ensure!(ids.len() == tokens, "{} tokens: {text}", ids.len());
-    Ok(ids)
-}
-
-/// The reference's tokens, as far as its choices are clear.
-fn check(case: &Case, found: &[u32]) -> anyhow::Result<usize> {
-    for (i, id) in found.iter().enumerate() {
-        if *id != case.tokens[i] {
-            let gap = case.gaps[i];
-            ensure!(gap < GAP, "{:?}: token {i} is {id}, gap {gap}", case.text);
-            // From here on both continue other texts.
-            return Ok(i);
-        }
-    }
-    Ok(found.len())
-}
-
-/// All golden prompts at once, with seats for four.
-fn all_at_once(server: &Server, golden: &[Case]) -> anyhow::Result<Vec<Vec<u32>>> {
-    let address = server.address;
-    std::thread::scope(|scope| {
-        let one = |case: &Case| {
-            let prompt = case.text.clone();
-            scope.spawn(move || stream(address, &prompt, TOKENS))
-        };
-        let streams: Vec<_> = golden.iter().map(one).collect();
-        streams.into_iter().map(|stream| stream.join().expect("no panic")).collect()
-    })
+    Case::first(count)
 }
 
 /// Behind a worker, four at once in a rolling batch, by `/invocations` and by OpenAI's route.
@@ -149,10 +85,10 @@ fn golden_prompts_are_answered_on_an_emulated_device() -> anyhow::Result<()> {
     let Some((model, cases)) = setup()? else { return Ok(()) };
     let machine = Machine::new("golden", G5)?;
     let server = machine.serve(&model, &["--max-rolling-batch-size", "4"])?;
-    let found = all_at_once(&server, &cases)?;
+    let found = streams(&server, &cases, || Ok(()))?;
     let mut equal = 0;
     for (case, found) in cases.iter().zip(&found) {
-        equal += check(case, found)?;
+        equal += case.check(found)?;
     }
     ensure!(equal >= 2 * TOKENS, "{equal} tokens before the first unclear choice: {found:?}");
     // Most steps were of single rows: recorded launches, queued again.
@@ -189,9 +125,9 @@ fn preempted_sequences_answer_the_same() -> anyhow::Result<()> {
     let kv = (5 * 16 * 30 * 2 * 3 * 64 * 2).to_string();
     let flags = ["--max-rolling-batch-size", "4", "--kv-cache-bytes", &kv, "--max-model-len", "48"];
     let server = machine.serve(&model, &flags)?;
-    let found = all_at_once(&server, &cases)?;
+    let found = streams(&server, &cases, || Ok(()))?;
     for (case, found) in cases.iter().zip(&found) {
-        check(case, found)?;
+        case.check(found)?;
     }
     let preemptions = server.metric("gimbal_preemptions_total", "")?;
     ensure!(preemptions >= 1.0, "nobody was preempted");
@@ -231,23 +167,13 @@ fn the_device_draws_as_the_host_does() -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The most memory that a process has had, the file's pages included.
-fn memory_peak(process: u32) -> anyhow::Result<u64> {
-    let text = std::fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
-    Ok(kib.parse::<u64>()? << 10)
-}
-
 /// What `gimbal plan` says that the model takes of the device.
 fn planned_bytes(machine: &Machine, model: &Path) -> anyhow::Result<u64> {
     let mut plan =
         machine.command(&["plan", "--backend", "cuda", "--max-rolling-batch-size", "4"])?;
     let output = plan.args(["--max-model-len", "512"]).arg(model).output()?;
     let text = String::from_utf8(output.stdout)?;
-    let bytes = text.lines().find_map(|line| line.strip_prefix("planned: on cuda: "));
-    let bytes = bytes.and_then(|line| line.split(' ').next()).with_context(|| text.clone())?;
-    Ok(bytes.parse()?)
+    emulated::planned_bytes(&text, "cuda")
 }
 
 /// The worker is killed, and in another run the device fails, in the middle of streams: the same tokens.

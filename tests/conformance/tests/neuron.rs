@@ -1,7 +1,6 @@
 //! The binary on an emulated Inferentia or Trainium, as it serves on a real one: libnrt and neuronx-cc are ours
 //! (`tests/emulators/libnrt`), all else is what ships. It says nothing about speed.
 
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
@@ -9,17 +8,12 @@ use std::{env, fs};
 
 use anyhow::{Context, ensure};
 use gimbal_conformance::client::{post, send};
-use gimbal_conformance::golden::{self, Greedy, Quality};
-use gimbal_conformance::model_path;
+use gimbal_conformance::emulated::{self, Case, TOKENS, memory_peak, streams};
 use gimbal_conformance::server::{Server, binary_path};
 // Named so that cargo builds the library that the server loads.
 use gimbal_libnrt as _;
 use serde_json::{Value, json};
 
-/// Tokens of an answer.
-const TOKENS: usize = 16;
-/// A choice whose gap to the next one is below this may differ: what bf16 leaves of logits of about 20.
-const GAP: f32 = 0.35;
 /// Prompts in pieces of 16, four sequences at once.
 const BUCKETS: &str = "1x16x96,1x1x96,4x1x96";
 /// The longest wait for something that must come.
@@ -94,89 +88,11 @@ fn text(output: &Output) -> String {
     [&output.stdout, &output.stderr].map(|bytes| String::from_utf8_lossy(bytes)).concat()
 }
 
-/// A prompt, the reference's tokens after it, and how clear each choice was.
-struct Case {
-    text: String,
-    tokens: Vec<u32>,
-    gaps: Vec<f32>,
-}
-
-/// The model and the first golden prompts, where `cargo xtask test` has set what is needed.
-fn setup(count: usize) -> anyhow::Result<Option<(PathBuf, Vec<Case>)>> {
-    let (Some(model), Some(_)) = (model_path(), binary_path()) else { return Ok(None) };
-    let (greedy, quality): (Greedy, Quality) = (golden::read("smollm2")?, golden::read("quality")?);
-    let greedy =
-        greedy.cases.into_iter().map(|c| Case { text: c.text, tokens: c.tokens, gaps: c.gaps });
-    let quality =
-        quality.cases.into_iter().map(|c| Case { text: c.text, tokens: c.tokens, gaps: c.gap });
-    Ok(Some((model, greedy.chain(quality).take(count).collect())))
-}
-
-/// The token ids of a stream.
-fn stream(address: SocketAddr, prompt: &str) -> anyhow::Result<Vec<u32>> {
-    let parameters =
-        json!({ "max_new_tokens": TOKENS, "ignore_eos_token": true, "do_sample": false });
-    let body = json!({ "inputs": prompt, "stream": true, "parameters": parameters });
-    let answer = send(address, "POST", "/invocations", &body.to_string())?;
-    let (status, text) = (answer.status, answer.text()?);
-    ensure!(status == 200, "{status}: {text}");
-    let mut ids = Vec::new();
-    for line in text.lines() {
-        let line: Value = serde_json::from_str(line).with_context(|| line.to_owned())?;
-        ensure!(line["error"].is_null(), "{text}");
-        ids.extend(line["token"]["id"].as_u64().map(u32::try_from).transpose()?);
-    }
-    ensure!(ids.len() == TOKENS, "{} tokens: {text}", ids.len());
-    Ok(ids)
-}
-
-/// All prompts at once, with seats for four, and something that happens while they run.
-fn streams(
-    server: &Server,
-    cases: &[Case],
-    during: impl FnOnce() -> anyhow::Result<()>,
-) -> anyhow::Result<Vec<Vec<u32>>> {
-    let address = server.address;
-    std::thread::scope(|scope| {
-        let one = |case: &Case| {
-            let prompt = case.text.clone();
-            scope.spawn(move || stream(address, &prompt))
-        };
-        let streams: Vec<_> = cases.iter().map(one).collect();
-        during()?;
-        streams.into_iter().map(|stream| stream.join().expect("no panic")).collect()
-    })
-}
-
-/// The reference's tokens, as far as its choices are clear; how many.
-fn check(case: &Case, found: &[u32]) -> anyhow::Result<usize> {
-    for (i, id) in found.iter().enumerate() {
-        if *id != case.tokens[i] {
-            let gap = case.gaps[i];
-            ensure!(gap < GAP, "{:?}: token {i} is {id}, gap {gap}", case.text);
-            // From here on both continue other texts.
-            return Ok(i);
-        }
-    }
-    Ok(found.len())
-}
-
-/// The most memory that a process has had.
-fn memory_peak(process: u32) -> anyhow::Result<f64> {
-    let text = fs::read_to_string(format!("/proc/{process}/status"))?;
-    let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    let kib = line.and_then(|line| line.split_whitespace().next()).context("no VmHWM")?;
-    Ok(kib.parse::<f64>()? * 1024.0)
-}
-
 /// What `gimbal plan` says that the model takes of its cores.
-fn planned_bytes(machine: &Machine) -> anyhow::Result<f64> {
+fn planned_bytes(machine: &Machine) -> anyhow::Result<u64> {
     let plan = ["plan", "--backend", "neuron", "--replicas", "1"];
     let output = machine.command(&plan)?.arg(&machine.model).output()?;
-    let text = text(&output);
-    let bytes = text.lines().find_map(|line| line.strip_prefix("planned: on neuron: "));
-    let bytes = bytes.and_then(|line| line.split(' ').next()).with_context(|| text.clone())?;
-    Ok(bytes.parse()?)
+    emulated::planned_bytes(&text(&output), "neuron")
 }
 
 fn wait_for(what: &str, is_so: impl Fn() -> anyhow::Result<bool>) -> anyhow::Result<()> {
@@ -192,14 +108,14 @@ fn wait_for(what: &str, is_so: impl Fn() -> anyhow::Result<bool>) -> anyhow::Res
 /// operator sees of it.
 #[test]
 fn golden_prompts_are_answered_on_an_emulated_chip() -> anyhow::Result<()> {
-    let Some((model, cases)) = setup(12)? else { return Ok(()) };
+    let Some((model, cases)) = Case::first(12)? else { return Ok(()) };
     let machine = Machine::new("golden", &model, "instance = \"inf2.xlarge\"\n")?;
     machine.compile("inf2", "1")?;
     let server = machine.serve(&["--replicas", "1"])?;
     let found = streams(&server, &cases, || Ok(()))?;
     let mut equal = 0;
     for (case, found) in cases.iter().zip(&found) {
-        equal += check(case, found)?;
+        equal += case.check(found)?;
     }
     ensure!(equal >= 10 * TOKENS, "{equal} tokens before the first unclear choice: {found:?}");
     let shape = |shape: &str| server.metric("gimbal_shape_steps_total", &format!("{shape:?}"));
@@ -227,22 +143,19 @@ fn golden_prompts_are_answered_on_an_emulated_chip() -> anyhow::Result<()> {
     let report = fs::read_to_string(machine.folder.join(format!("report.{worker}")))?;
     ensure!(report.starts_with("closed: 0 leaks, 0 misuses\n"), "{report}");
     let peak = report.lines().find_map(|line| line.strip_prefix("peak of core 0: "));
-    let peak: f64 = peak.and_then(|l| l.split(' ').next()).context("a peak")?.parse()?;
-    let share = peak / planned_bytes(&machine)?;
+    let peak: u64 = peak.and_then(|l| l.split(' ').next()).context("a peak")?.parse()?;
+    let share = peak as f64 / planned_bytes(&machine)? as f64;
     ensure!((0.98..=1.02).contains(&share), "{share} of what was planned: {report}");
     // The emulated device's memory is the worker's own, and so is what the interpreter holds of a step.
     let beside = host - peak;
-    ensure!(
-        beside <= f64::from(512 << 20),
-        "{beside} bytes of the host beside {peak} of the device"
-    );
+    ensure!(beside <= 512 << 20, "{beside} bytes of the host beside {peak} of the device");
     Ok(())
 }
 
 /// Three cores that hold a part of the model each: nine heads do not divide by two.
 #[test]
 fn ranks_give_the_tokens_of_one() -> anyhow::Result<()> {
-    let Some((model, cases)) = setup(3)? else { return Ok(()) };
+    let Some((model, cases)) = Case::first(3)? else { return Ok(()) };
     let machine = Machine::new("ranks", &model, "instance = \"trn1.32xlarge\"\n")?;
     machine.compile("trn1", "3")?;
     let server = machine.serve(&["--replicas", "1"])?;
@@ -250,7 +163,7 @@ fn ranks_give_the_tokens_of_one() -> anyhow::Result<()> {
     let found = streams(&server, &cases, || Ok(()))?;
     let mut equal = 0;
     for (case, found) in cases.iter().zip(&found) {
-        equal += check(case, found)?;
+        equal += case.check(found)?;
     }
     ensure!(equal >= 2 * TOKENS, "{equal} tokens before the first unclear choice: {found:?}");
     let status = send(server.address, "GET", "/status", "")?.text()?;
@@ -262,7 +175,7 @@ fn ranks_give_the_tokens_of_one() -> anyhow::Result<()> {
 /// pause. The model beside it goes on all the while.
 #[test]
 fn a_core_that_breaks_costs_no_stream_anything() -> anyhow::Result<()> {
-    let Some((model, cases)) = setup(4)? else { return Ok(()) };
+    let Some((model, cases)) = Case::first(4)? else { return Ok(()) };
     let whole = "instance = \"trn1.32xlarge\"\n";
     let machine = Machine::new("breaks", &model, whole)?;
     machine.compile("trn1", "1")?;
@@ -291,7 +204,7 @@ fn a_core_that_breaks_costs_no_stream_anything() -> anyhow::Result<()> {
         };
         let found = streams(&server, &cases, beside)?;
         for (case, found) in cases.iter().zip(&found) {
-            check(case, found).with_context(|| how.to_owned())?;
+            case.check(found).with_context(|| how.to_owned())?;
         }
         ensure!(losses("first")? == 1.0 && losses("other")? == 0.0, "{how}");
         ensure!(send(server.address, "GET", "/ping", "")?.status == 200, "{how}");
@@ -302,7 +215,7 @@ fn a_core_that_breaks_costs_no_stream_anything() -> anyhow::Result<()> {
 /// What keeps it from serving is told in a sentence, and the processor does not take over unasked.
 #[test]
 fn what_cannot_be_loaded_is_told() -> anyhow::Result<()> {
-    let Some((model, _)) = setup(0)? else { return Ok(()) };
+    let Some((model, _)) = Case::first(0)? else { return Ok(()) };
     let inf2 = "instance = \"inf2.xlarge\"\n";
     let machine = Machine::new("refused", &model, inf2)?;
     let bundle = machine.folder.join("model.gguf.neuron");
@@ -362,7 +275,7 @@ fn what_cannot_be_loaded_is_told() -> anyhow::Result<()> {
 /// Without a bundle the processor serves, unless that is not wanted.
 #[test]
 fn without_a_bundle_the_processor_serves_where_it_may() -> anyhow::Result<()> {
-    let Some((model, _)) = setup(0)? else { return Ok(()) };
+    let Some((model, _)) = Case::first(0)? else { return Ok(()) };
     let machine = Machine::new("fallback", &model, "instance = \"inf2.xlarge\"\n")?;
     let plan = |variables: &[(&str, &str)]| -> anyhow::Result<(bool, String)> {
         let mut command = machine.command(&["plan"])?;
