@@ -4,11 +4,13 @@
 //! cache, a network; the same commit gives the same digest. Its definition is `images/container`.
 //! Reading order: `packages` (what is taken of Debian), `tree` (a root folder as data), `root` (what is
 //! in it), `layout`, `statement` (materials and provenance), `check` with `inside` and `pace`; alone,
-//! `kubernetes` (manifests). `disk` writes a raw disk of `images/ami`, `boot` boots it on a `machine`.
+//! `kubernetes` (manifests). `disk` writes a raw disk of `images/ami`, `boot` boots it on a
+//! `machine`, beside an `initramfs`.
 
 mod boot;
 mod check;
 mod disk;
+mod initramfs;
 mod inside;
 pub(crate) mod kubernetes;
 mod layout;
@@ -81,24 +83,25 @@ pub(crate) fn run(arguments: &[String]) -> anyhow::Result<()> {
         }
         "disk" => {
             for arch in arches {
-                println!("{}", disk::make(arch, false)?.display());
+                println!("{}", disk::make(arch, false)?.raw.display());
             }
             Ok(())
         }
-        _ => check::run(&arches),
+        "check" => check::run(&arches),
+        other => bail!("it is `cargo xtask {other}`"),
     }
 }
 
-/// `cargo xtask boot-test`, which takes nothing.
+/// Runs `cargo xtask boot-test [--arch amd64|arm64]`.
 pub(crate) fn boot(arguments: &[String]) -> anyhow::Result<()> {
-    ensure!(arguments.is_empty(), "boot-test takes nothing, not {}", arguments.join(" "));
-    boot::run(ARCHES.iter().find(|arch| arch.is_here()).context("this processor")?)
+    let arguments = [&["boot-test".to_owned()], arguments].concat();
+    parse(&arguments)?.1.into_iter().try_for_each(boot::run)
 }
 
 fn parse(arguments: &[String]) -> anyhow::Result<(&str, Vec<&'static Arch>)> {
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
     let (what, flags) = match words[..] {
-        [what @ ("container" | "check" | "disk"), ref flags @ ..] => (what, flags),
+        [what @ ("container" | "check" | "disk" | "boot-test"), ref flags @ ..] => (what, flags),
         _ => bail!("image takes container, check, disk or kubernetes, not {:?}", words.join(" ")),
     };
     let arches = match *flags {
@@ -109,7 +112,7 @@ fn parse(arguments: &[String]) -> anyhow::Result<(&str, Vec<&'static Arch>)> {
             let arch = ARCHES.iter().find(|arch| arch.oci == name);
             vec![arch.with_context(|| format!("--arch takes amd64 or arm64, not {name}"))?]
         }
-        _ => bail!("image {what} takes --arch amd64 or --arch arm64, not {}", flags.join(" ")),
+        _ => bail!("{what} takes --arch amd64 or --arch arm64, not {}", flags.join(" ")),
     };
     Ok((what, arches))
 }
@@ -195,6 +198,14 @@ fn write(home: &Path, name: &str, text: &str) -> anyhow::Result<()> {
 impl Arch {
     fn is_here(&self) -> bool {
         self.rust == std::env::consts::ARCH
+    }
+
+    /// The program of binutils for its files.
+    fn objcopy(&self) -> String {
+        match self.is_here() {
+            true => "objcopy".to_owned(),
+            false => format!("{}-linux-gnu-objcopy", self.rust),
+        }
     }
 
     fn loader_name(&self) -> &str {

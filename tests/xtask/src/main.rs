@@ -48,7 +48,7 @@ cargo xtask COMMAND
   image container|check [--arch ARCH]   the container image as an OCI layout, without an engine, for
                   amd64, arm64 or both; `check`, as root: read by others, served, timed
   image disk [--arch ARCH]   as root: a raw disk for AMIs (images/README.md)
-  boot-test       that disk on an emulated machine: it serves, goes off, tells a broken model
+  boot-test [--arch ARCH]   that disk on an emulated machine: serves, goes off, tells a broken model
   image kubernetes   manifests against the schemas of Kubernetes and KServe (fetches 23 MB)
   kernels [--check]   the CUDA kernels' PTX made anew (fetches 132 MB of NVIDIA's compilers), and
                   assembled for every device; with --check only compared

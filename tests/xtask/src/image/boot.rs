@@ -2,7 +2,8 @@
 //!
 //! It must boot, serve the default model from a second disk and stream an answer, and go off by the power
 //! button. With a model that is cut it must say why on the console and at `/ping`, and go off as well.
-//! Both consoles are kept. Next: `machine`.
+//! Consoles are kept. On this processor's machine the same kernel boots with the program as its init, too,
+//! and a boot from the disk may take twice as long. Next: `machine`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -11,13 +12,12 @@ use anyhow::{Context, ensure};
 use serde_json::{Value, json};
 
 use super::check::golden;
-use super::machine::Machine;
-use super::{Arch, disk};
+use super::disk::{self, Disk};
+use super::machine::{FAILED, Machine, Source};
+use super::{Arch, initramfs};
 use crate::assets::Assets;
-use crate::{apt, assets, command, served};
+use crate::served;
 
-/// Programs and firmware of an emulated machine.
-const PACKAGES: [&str; 2] = ["qemu-system-x86", "ovmf"];
 /// The label of images/ami's file of mounts.
 const LABEL: &str = "gimbal-model";
 /// MiB of a model's disk beside the model.
@@ -28,32 +28,78 @@ const TOKENS: usize = 4;
 /// What the console says when a phase is over.
 const PHASES: [(&str, &[&str]); 5] = [
     ("firmware", &["Linux version "]),
-    ("kernel", &["systemd[1]: systemd "]),
-    ("system", &["Started", "gimbal.service"]),
+    ("kernel", &[" as init process"]),
+    ("system", &["\"message\":\"descriptors\""]),
     ("listening", &["\"message\":\"listening\""]),
     ("ready", &["\"message\":\"ready\""]),
 ];
 
+/// From the kernel's first line until the model is warm, by that of the program as init.
+const RATIO_MAX: f64 = 2.0;
+/// How often both are tried for that.
+const TRIES: u32 = 3;
+
 /// Runs the command.
 pub(super) fn run(arch: &'static Arch) -> anyhow::Result<()> {
-    ensure!(arch.oci == "amd64", "boot-test boots amd64 only, not {}", arch.oci);
-    if !command::succeeds("qemu-system-x86_64", &["--version"])
-        || !Path::new(super::machine::CODE).is_file()
-    {
-        apt::install(&PACKAGES).context("an emulated machine")?;
-    }
     let disk = disk::make(arch, true)?;
-    let home = disk.parent().context("a disk is in a folder")?;
-    let assets = assets::fetch()?;
-    let whole = model_disk(&assets, home, "model", None)?;
-    serves(&[&disk, &whole], home)?;
+    let home = disk.raw.parent().context("a disk is in a folder")?;
+    let whole = model_disk(&disk.part.assets, home, "model", None)?;
+    for tried in 1.. {
+        let took = serves(arch, &[&disk.raw, &whole], home)?;
+        if !arch.is_here() {
+            break;
+        }
+        let ratio = compare(arch, &disk, took, home)?;
+        if ratio <= RATIO_MAX {
+            break;
+        }
+        // What else runs on this machine may have met one of the two only.
+        ensure!(tried < TRIES, "a boot from the disk takes {ratio:.2} times as long as its init");
+    }
     // Its tables are whole, its last tensors are not there.
-    let cut = model_disk(&assets, home, "model-cut", Some(2))?;
-    tells_why(&[&disk, &cut], home)?;
+    let cut = model_disk(&disk.part.assets, home, "model-cut", Some(2))?;
+    tells_why(arch, &[&disk.raw, &cut], home)?;
     for file in [whole, cut] {
         fs::remove_file(&file).with_context(|| file.display().to_string())?;
     }
     Ok(())
+}
+
+/// Seconds of a boot.
+#[derive(Clone, Copy)]
+struct Took {
+    /// Until the kernel's first line.
+    firmware: f64,
+    /// Until the model was warm.
+    all: f64,
+}
+
+/// The same kernel with the program as its init: how many times as long the disk took.
+fn compare(arch: &Arch, disk: &Disk, took: Took, home: &Path) -> anyhow::Result<f64> {
+    let initramfs = initramfs::make(disk, home)?;
+    let log = home.join("console-init.txt");
+    eprintln!("booting with it as init; the console is kept in {}", log.display());
+    let source = Source::Memory { kernel: &disk.kernel, initramfs: &initramfs };
+    let mut machine = Machine::start(arch, &source, home, &log)?;
+    let init = phases(&mut machine, &[PHASES[0], PHASES[3], PHASES[4]])?;
+    drop(machine);
+    fs::remove_file(&initramfs).with_context(|| initramfs.display().to_string())?;
+    let ratio = (took.all - took.firmware) / (init.all - init.firmware);
+    let whole = took.all / init.all;
+    eprintln!("from the disk it takes {ratio:.2} times as long, with the firmware {whole:.2}");
+    Ok(ratio)
+}
+
+/// Waits for these phases, prints them, and tells when the first and the last were over.
+fn phases(machine: &mut Machine, phases: &[(&str, &[&str])]) -> anyhow::Result<Took> {
+    let mut over = Vec::new();
+    for (phase, words) in phases {
+        let at = machine.wait_for(words)?.at.as_secs_f64();
+        let before = over.last().copied().unwrap_or_default();
+        eprintln!("  {phase:9} {:6.1} s, {at:6.1} s in all", at - before);
+        over.push(at);
+    }
+    Ok(Took { firmware: *over.first().context("phases")?, all: *over.last().context("phases")? })
 }
 
 /// A disk with the default model, or with one part of so many of it.
@@ -75,16 +121,11 @@ fn model_disk(
 }
 
 /// Boots, is asked, goes off.
-fn serves(disks: &[&Path], home: &Path) -> anyhow::Result<()> {
+fn serves(arch: &Arch, disks: &[&Path], home: &Path) -> anyhow::Result<Took> {
     let log = home.join("console.txt");
     eprintln!("booting; the console is kept in {}", log.display());
-    let mut machine = Machine::start(disks, home, &log)?;
-    let mut before = 0.0;
-    for (phase, words) in PHASES {
-        let at = machine.wait_for(words)?.at.as_secs_f64();
-        eprintln!("  {phase:9} {:6.1} s, {at:6.1} s in all", at - before);
-        before = at;
-    }
+    let mut machine = Machine::start(arch, &Source::Disks(disks), home, &log)?;
+    let took = phases(&mut machine, &PHASES)?;
     let ping = machine.served().ask("GET", "/ping", "")?;
     ensure!(served::status(&ping)? == 200, "/ping: {ping}");
     let (text, expected) = golden(TOKENS)?;
@@ -96,15 +137,15 @@ fn serves(disks: &[&Path], home: &Path) -> anyhow::Result<()> {
     eprintln!("  it streamed the golden {TOKENS} tokens through its forwarded port");
     machine.power_off()?;
     eprintln!("  it went off by its power button");
-    Ok(())
+    Ok(took)
 }
 
 /// Cannot serve, tells why, goes off.
-fn tells_why(disks: &[&Path], home: &Path) -> anyhow::Result<()> {
+fn tells_why(arch: &Arch, disks: &[&Path], home: &Path) -> anyhow::Result<()> {
     let log = home.join("console-cut.txt");
     eprintln!("booting with a model that is cut; the console is kept in {}", log.display());
-    let mut machine = Machine::start(disks, home, &log)?;
-    let line = machine.wait_for(&["the boot failed"])?.text;
+    let mut machine = Machine::start(arch, &Source::Disks(disks), home, &log)?;
+    let line = machine.wait_for(&[FAILED])?.text;
     let (_, told) = line.split_once('{').context("a line of JSON")?;
     let told: Value = serde_json::from_str(&format!("{{{told}")).with_context(|| line.clone())?;
     let why = told["why"].as_str().context("a reason")?;

@@ -1,7 +1,7 @@
 //! `cargo xtask image disk`: a raw disk that boots by UEFI, of `images/ami`.
 //!
-//! Debian's packages by mmdebstrap, our files over them, Gimbal; then one EFI program of kernel, initrd
-//! and command line, so there is no boot loader. Partitions are files that are put into place: no device
+//! Debian's packages by mmdebstrap, our files over them, Gimbal; then one EFI program of kernel and
+//! command line, so there is no boot loader. The kernel knows NVMe disks and ext4, so there is no initrd. Partitions are files that are put into place: no device
 //! is mounted. It takes the packages that Debian has today, so the same commit may give another disk.
 //! Next: `boot`.
 
@@ -28,7 +28,8 @@ const TOOLS: [(&str, &str); 6] = [
 const FILES: &str = "images/ami";
 const PACKAGES: &str = include_str!("../../../../images/ami/packages.txt");
 const UNITS: &str = include_str!("../../../../images/ami/units.txt");
-const CMDLINE: &str = include_str!("../../../../images/ami/cmdline");
+/// What runs another processor's programs while its packages are installed, and makes its EFI program.
+const FOREIGN: [&str; 3] = ["qemu-user-static", "binfmt-support", "binutils-aarch64-linux-gnu"];
 /// Where Gimbal is in it.
 const HOME: &str = "usr/lib/gimbal";
 /// Documentation but licences, and what is told in other languages, stays out.
@@ -39,7 +40,7 @@ const LEFT_OUT: [&str; 4] = [
     "path-exclude=/usr/share/locale/*",
 ];
 
-/// Names of the disk, of the first partition and of the second; `images/ami/cmdline` has the last.
+/// Names of the disk, of the first partition and of the second; command lines have the last.
 const IDS: [&str; 3] = [
     "2b8a6c1e-5b0f-4c7e-9d53-7f1d3a9e6b00",
     "2b8a6c1e-5b0f-4c7e-9d53-7f1d3a9e6b01",
@@ -50,16 +51,31 @@ const ESP_MIB: u64 = 64;
 /// MiB that the root has beside its files, for ext4's own tables.
 const SPARE_MIB: u64 = 48;
 /// Where the parts of the EFI program are loaded: **Source**: systemd-stub(7) of systemd 252.
-const SECTIONS: [(&str, u64); 4] =
-    [(".osrel", 0x2_0000), (".cmdline", 0x3_0000), (".linux", 0x200_0000), (".initrd", 0x400_0000)];
+const SECTIONS: [(&str, u64); 3] =
+    [(".osrel", 0x2_0000), (".cmdline", 0x3_0000), (".linux", 0x200_0000)];
+/// What the kernel must have in itself to find its root.
+const BUILT_IN: [&str; 3] = ["/ext4.ko", "/nvme.ko", "/nvme-core.ko"];
 
-/// Makes the disk for a processor and tells where it is. An earlier base is taken, if that will do.
-pub(super) fn make(arch: &'static Arch, is_old_fine: bool) -> anyhow::Result<PathBuf> {
+/// A disk, and what else came of making it.
+pub(super) struct Disk {
+    pub(super) raw: PathBuf,
+    /// The kernel of it.
+    pub(super) kernel: PathBuf,
+    /// Debian's part as files.
+    pub(super) base: PathBuf,
+    pub(super) part: Part,
+}
+
+/// Makes the disk for a processor. An earlier base is taken, if that will do.
+pub(super) fn make(arch: &'static Arch, is_old_fine: bool) -> anyhow::Result<Disk> {
     let missing = |program: &str| !command::succeeds("which", &[program]);
     let wanted: Vec<&str> =
         TOOLS.iter().filter(|(program, _)| missing(program)).map(|(_, package)| *package).collect();
     if !wanted.is_empty() {
         apt::install(&wanted).context("what makes disks")?;
+    }
+    if !arch.is_here() && (missing("update-binfmts") || missing(&arch.objcopy())) {
+        apt::install(&FOREIGN).context("what makes disks for another processor")?;
     }
     let part = Part::make(arch)?;
     let home = serve::built("release", "image").join(format!("disk-{}", arch.oci));
@@ -72,12 +88,13 @@ pub(super) fn make(arch: &'static Arch, is_old_fine: bool) -> anyhow::Result<Pat
     remove(&files)?;
     command::run(Command::new("cp").arg("--archive").arg(&base).arg(&files))?;
     fill(&files, &part)?;
-    let program = efi_program(arch, &files, &home)?;
-    let disk = partitions(arch, &files, &program, &home)?;
+    let kernel = home.join("linux");
+    let program = efi_program(arch, &files, &kernel, &home)?;
+    let raw = partitions(arch, &files, &program, &home)?;
     remove(&files)?;
-    let bytes = fs::metadata(&disk).with_context(|| disk.display().to_string())?.len();
-    eprintln!("{}: {} MiB", disk.display(), bytes >> 20);
-    Ok(disk)
+    let bytes = fs::metadata(&raw).with_context(|| raw.display().to_string())?.len();
+    eprintln!("{}: {} MiB", raw.display(), bytes >> 20);
+    Ok(Disk { raw, kernel, base, part })
 }
 
 fn remove(folder: &Path) -> anyhow::Result<()> {
@@ -99,7 +116,7 @@ fn debian(arch: &Arch, base: &Path) -> anyhow::Result<()> {
     debian.arg(format!("--architectures={}", arch.oci)).arg(format!("--include={packages}"));
     debian.arg("--aptopt=APT::Install-Recommends \"false\"");
     debian.args(LEFT_OUT.map(|option| format!("--dpkgopt={option}")));
-    // The initrd is made when the kernel is installed, by what is said here.
+    // An initrd is made when the kernel is installed, as small as can be: nobody uses it.
     let ours = root().join(FILES).join("root/etc/initramfs-tools").canonicalize()?;
     debian.arg(format!("--setup-hook=copy-in {} /etc", ours.display()));
     command::run(debian.arg(packages::SUITE).arg(base).arg(&list))
@@ -120,28 +137,48 @@ fn fill(files: &Path, part: &Part) -> anyhow::Result<()> {
     fs::copy(&part.program, &program).with_context(|| program.display().to_string())?;
     let library = files.join(HOME).join("libonnxruntime.so");
     fs::copy(&part.assets.runtime, &library).with_context(|| library.display().to_string())?;
-    let drivers = files.join("usr/lib/modules");
-    let ena = command::output(Command::new("find").arg(&drivers).args(["-name", "ena.ko*"]))?;
-    ensure!(!ena.is_empty(), "the kernel has no driver of EC2's network, ena");
+    check_kernel(&files.join("usr/lib/modules"))?;
     append(&files.join("etc/passwd"), "gimbal:x:10001:10001:Gimbal:/:/usr/sbin/nologin\n")?;
     append(&files.join("etc/group"), "gimbal:x:10001:\n")?;
     // Empty: each boot gets an id of its own, in memory.
     fs::write(files.join("etc/machine-id"), "").context("etc/machine-id")?;
     let units = files.join("etc/systemd/system");
     let started = units.join("multi-user.target.wants");
-    fs::create_dir_all(&started).with_context(|| started.display().to_string())?;
+    let generators = files.join("etc/systemd/system-generators");
+    for folder in [&started, &generators] {
+        fs::create_dir_all(folder).with_context(|| folder.display().to_string())?;
+    }
     for line in listed(UNITS) {
         let (link, target) = match line.split_once(' ') {
             Some(("mask", unit)) => (units.join(unit), PathBuf::from("/dev/null")),
+            Some(("without", generator)) => {
+                (generators.join(generator), PathBuf::from("/dev/null"))
+            }
             Some(("enable", unit)) if units.join(unit).is_file() => {
                 (started.join(unit), Path::new("/etc/systemd/system").join(unit))
             }
             Some(("enable", unit)) => {
                 (started.join(unit), Path::new("/lib/systemd/system").join(unit))
             }
-            _ => bail!("{FILES}/units.txt: {line:?} is neither `enable UNIT` nor `mask UNIT`"),
+            _ => bail!(
+                "{FILES}/units.txt: {line:?} is no line that begins with enable, mask or without"
+            ),
         };
         symlink(target, &link).with_context(|| link.display().to_string())?;
+    }
+    Ok(())
+}
+
+/// The drivers of EC2's disks and network must be there.
+fn check_kernel(modules: &Path) -> anyhow::Result<()> {
+    let find =
+        |name: &str| command::output(Command::new("find").arg(modules).args(["-name", name]));
+    ensure!(!find("ena.ko*")?.is_empty(), "the kernel has no driver of EC2's network, ena");
+    let list = find("modules.builtin")?;
+    let built_in = fs::read_to_string(list.trim()).with_context(|| list.clone())?;
+    for module in BUILT_IN {
+        let has = built_in.lines().any(|line| line.ends_with(module));
+        ensure!(has, "the kernel has no {module} in itself, so it cannot find its root");
     }
     Ok(())
 }
@@ -153,30 +190,21 @@ fn append(file: &Path, line: &str) -> anyhow::Result<()> {
 }
 
 /// Kernel, initrd and command line as one program, taken out of the root.
-fn efi_program(arch: &Arch, files: &Path, home: &Path) -> anyhow::Result<PathBuf> {
-    ensure!(CMDLINE.contains(IDS[2]), "{FILES}/cmdline does not name the partition {}", IDS[2]);
+fn efi_program(arch: &Arch, files: &Path, linux: &Path, home: &Path) -> anyhow::Result<PathBuf> {
     let boot = files.join("boot");
-    let (linux, initrd) = (home.join("linux"), home.join("initrd"));
-    for (beginning, to) in [("vmlinuz-", &linux), ("initrd.img-", &initrd)] {
-        let entries = fs::read_dir(&boot)?.filter_map(|entry| Some(entry.ok()?.path()));
-        let is_it = |path: &PathBuf| {
-            path.file_name().is_some_and(|n| n.to_string_lossy().starts_with(beginning))
-        };
-        let found: Vec<PathBuf> = entries.filter(is_it).collect();
-        let [found] = &found[..] else {
-            bail!("{} of {beginning}* in {}", found.len(), boot.display())
-        };
-        fs::rename(found, to).with_context(|| found.display().to_string())?;
-    }
+    let entries = fs::read_dir(&boot)?.filter_map(|entry| Some(entry.ok()?.path()));
+    let is_kernel = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"))
+    };
+    let found: Vec<PathBuf> = entries.filter(is_kernel).collect();
+    let [found] = &found[..] else { bail!("{} kernels in {}", found.len(), boot.display()) };
+    fs::rename(found, linux).with_context(|| found.display().to_string())?;
     remove(&boot)?;
     fs::create_dir(&boot).with_context(|| boot.display().to_string())?;
     let (program, osrel) = (home.join("boot.efi"), files.join("usr/lib/os-release"));
-    let cmdline = root().join(FILES).join("cmdline");
-    let mut objcopy = Command::new(match arch.is_here() {
-        true => "objcopy".to_owned(),
-        false => format!("{}-linux-gnu-objcopy", arch.rust),
-    });
-    for ((name, at), file) in SECTIONS.iter().zip([&osrel, &cmdline, &linux, &initrd]) {
+    let cmdline = root().join(FILES).join(format!("cmdline-{}", arch.oci));
+    let mut objcopy = Command::new(arch.objcopy());
+    for ((name, at), file) in SECTIONS.iter().zip([&*osrel, &*cmdline, linux]) {
         objcopy.arg(format!("--add-section={name}={}", file.display()));
         objcopy.arg(format!("--change-section-vma={name}={at:#x}"));
     }
@@ -242,12 +270,24 @@ pub(super) fn resize(file: &Path, mib: u64) -> anyhow::Result<()> {
 mod tests {
     use super::*;
 
+    const CMDLINES: [(&str, &str); 2] = [
+        ("amd64", include_str!("../../../../images/ami/cmdline-amd64")),
+        ("arm64", include_str!("../../../../images/ami/cmdline-arm64")),
+    ];
+
     #[test]
     fn what_is_listed_can_be_read() {
-        assert!(listed(UNITS).all(|line| line.starts_with("enable ") || line.starts_with("mask ")));
+        let words = ["enable", "mask", "without"];
+        let is_known = |line: &str| words.contains(&line.split(' ').next().unwrap_or_default());
+        assert!(listed(UNITS).all(is_known));
         assert!(listed(UNITS).any(|line| line == "enable gimbal.service"));
         assert!(listed(PACKAGES).any(|line| line == "linux-image-cloud-ARCH"));
-        assert!(CMDLINE.contains(&format!("root=PARTUUID={} ro ", IDS[2])), "{CMDLINE}");
+        for (arch, line) in CMDLINES {
+            assert!(
+                line.contains(&format!("root=PARTUUID={} rootwait ro ", IDS[2])),
+                "{arch}: {line}"
+            );
+        }
     }
 
     /// A machine whose model is broken must tell so, and nobody must be able to log in.

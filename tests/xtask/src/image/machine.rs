@@ -15,18 +15,55 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail, ensure};
 
+use super::Arch;
 use crate::served::Served;
+use crate::{apt, command};
 
-/// Debian's firmware for it.
-pub(super) const CODE: &str = "/usr/share/OVMF/OVMF_CODE_4M.fd";
-const VARIABLES: &str = "/usr/share/OVMF/OVMF_VARS_4M.fd";
+/// A processor's machine.
+struct Model {
+    oci: &'static str,
+    qemu: &'static str,
+    /// Its flags: no virtualisation by hardware, a processor that EC2 could have.
+    flags: &'static [&'static str],
+    /// Debian's firmware, and where it keeps variables.
+    firmware: [&'static str; 2],
+    packages: [&'static str; 2],
+}
+
+const MODELS: [Model; 2] = [
+    Model {
+        oci: "amd64",
+        qemu: "qemu-system-x86_64",
+        flags: &["-accel", "tcg", "-cpu", "max"],
+        firmware: ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"],
+        packages: ["qemu-system-x86", "ovmf"],
+    },
+    Model {
+        oci: "arm64",
+        qemu: "qemu-system-aarch64",
+        flags: &["-machine", "virt", "-accel", "tcg", "-cpu", "neoverse-n1"],
+        firmware: ["/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"],
+        packages: ["qemu-system-arm", "qemu-efi-aarch64"],
+    },
+];
 /// Between two lines of the console, or until the machine is off.
 const SILENCE_MAX: Duration = Duration::from_secs(300);
+
+/// After this Gimbal says no more until it is told to end.
+pub(super) const FAILED: &str = "the boot failed";
 
 /// A line of the console, and when it came.
 pub(super) struct Line {
     pub(super) at: Duration,
     pub(super) text: String,
+}
+
+/// What it boots from.
+pub(super) enum Source<'a> {
+    /// Disks by its firmware, in order.
+    Disks(&'a [&'a Path]),
+    /// A kernel and a root in memory, without its firmware.
+    Memory { kernel: &'a Path, initramfs: &'a Path },
 }
 
 /// The machine; it is off at the end.
@@ -37,22 +74,42 @@ pub(super) struct Machine {
 }
 
 impl Machine {
-    /// Switches it on, with disks in order; the console is also written to a file.
-    pub(super) fn start(disks: &[&Path], work: &Path, log: &Path) -> anyhow::Result<Self> {
-        let (variables, button) = (work.join("variables"), work.join("button"));
-        fs::copy(VARIABLES, &variables).context(VARIABLES)?;
+    /// Switches it on; the console is also written to a file.
+    pub(super) fn start(
+        arch: &Arch,
+        source: &Source<'_>,
+        work: &Path,
+        log: &Path,
+    ) -> anyhow::Result<Self> {
+        let model = MODELS.iter().find(|model| model.oci == arch.oci).context(arch.oci)?;
+        let [code, variables] = model.firmware;
+        if !command::succeeds(model.qemu, &["--version"]) || !Path::new(code).is_file() {
+            apt::install(&model.packages).context("an emulated machine")?;
+        }
         let address = free()?;
-        let mut qemu = Command::new("qemu-system-x86_64");
-        // No KVM: machines of CI have none, or one that hangs.
-        qemu.args(["-accel", "tcg", "-cpu", "max", "-smp", "2", "-m", "2048", "-nodefaults"]);
-        qemu.args(["-display", "none", "-serial", "stdio", "-no-reboot", "-drive"]);
-        qemu.arg(format!("if=pflash,format=raw,readonly=on,file={CODE}")).arg("-drive");
-        qemu.arg(format!("if=pflash,format=raw,file={}", variables.display()));
-        for (i, disk) in disks.iter().enumerate() {
-            // What the machine writes is gone with it.
-            let drive =
-                format!("if=none,id=disk{i},format=raw,snapshot=on,file={}", disk.display());
-            qemu.args(["-drive", &drive, "-device", &format!("nvme,drive=disk{i},serial=disk{i}")]);
+        let button = work.join("button");
+        let mut qemu = Command::new(model.qemu);
+        qemu.args(model.flags).args(["-smp", "2", "-m", "2048", "-nodefaults"]);
+        qemu.args(["-display", "none", "-serial", "stdio", "-no-reboot"]);
+        match source {
+            Source::Disks(disks) => {
+                let own = work.join("variables");
+                fs::copy(variables, &own).context(variables)?;
+                let code = format!("if=pflash,format=raw,readonly=on,file={code}");
+                let own = format!("if=pflash,format=raw,file={}", own.display());
+                qemu.args(["-drive", &code, "-drive", &own]);
+                for (i, disk) in disks.iter().enumerate() {
+                    // What the machine writes is gone with it.
+                    let drive = format!("if=none,id=disk{i},format=raw,snapshot=on");
+                    let drive = format!("{drive},file={}", disk.display());
+                    let device = format!("nvme,drive=disk{i},serial=disk{i}");
+                    qemu.args(["-drive", &drive, "-device", &device]);
+                }
+            }
+            Source::Memory { kernel, initramfs } => {
+                qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
+                qemu.args(["-append", "console=ttyS0,115200n8 panic=10"]);
+            }
         }
         let net = format!("user,id=net,hostfwd=tcp:{address}-:8080");
         qemu.args(["-netdev", &net, "-device", "virtio-net-pci,netdev=net", "-qmp"]);
@@ -62,7 +119,7 @@ impl Machine {
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .spawn()
-            .context("cannot start qemu-system-x86_64")?;
+            .with_context(|| format!("cannot start {}", model.qemu))?;
         let output = process.stdout.take().context("its console is a pipe")?;
         let mut kept = fs::File::create(log).with_context(|| log.display().to_string())?;
         let (lines, console) = channel();
@@ -86,6 +143,7 @@ impl Machine {
         loop {
             match self.console.recv_timeout(SILENCE_MAX) {
                 Ok(line) if words.iter().all(|word| line.text.contains(word)) => return Ok(line),
+                Ok(line) if line.text.contains(FAILED) => bail!("no {words:?}: {}", line.text),
                 Ok(line) => last = line.text,
                 Err(RecvTimeoutError::Timeout) => {
                     bail!("no {words:?} on the console, which is silent after {last:?}")
