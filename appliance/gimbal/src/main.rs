@@ -2,7 +2,7 @@
 //!
 //! Reading order: `cli/` (what is asked), `config` (settings with types), `boot/` (probe → plan → open
 //! → warm), `words` (tokenizer and template), `host` and `readiness` (limits of the machine and the
-//! process), `bundle` and `folder` (what a release appends to the binary), `failure` (exit codes),
+//! process), `source` (where a model comes from), `bundle` and `folder` (what a release appends to the binary), `failure` (exit codes),
 //! `print`, `logging`. Everything else is in the crates.
 
 #![forbid(unsafe_code)]
@@ -18,6 +18,7 @@ mod host;
 mod logging;
 mod print;
 mod readiness;
+mod source;
 mod words;
 
 use std::process::ExitCode;

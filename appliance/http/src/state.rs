@@ -66,7 +66,7 @@ pub(crate) struct Unwell {
     /// The model it is about, where it is about one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) model: Option<String>,
-    /// Phase of the boot, while loading: listen, plan, open, warm.
+    /// Phase of the boot, while loading: listen, unpack (an archive), plan, open, warm.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) phase: Option<String>,
     /// Of the phase, where it is known.
@@ -121,7 +121,7 @@ impl AppState {
         *self.0.about.write().unwrap_or_else(PoisonError::into_inner) = about;
     }
 
-    /// Says where the boot is: `probe`, `plan`, `open`, `warm`. `progress` is from 0 to 1.
+    /// Says where the boot is: `unpack`, `plan`, `open`, `warm`. `progress` is from 0 to 1.
     pub fn set_phase(&self, phase: &str, progress: Option<f32>) {
         let mut now = self.0.phase.write().unwrap_or_else(PoisonError::into_inner);
         // A model that is loaded later changes nothing for those that serve.

@@ -10,7 +10,7 @@ pub static TABLE: &[Setting] = &[
     Setting {
         key: "model",
         scope: Scope::Process(Names::Path),
-        doc: "The model: a GGUF file, or a folder with one.",
+        doc: "The model: a GGUF file, a folder with one or with safetensors, a .tar.gz of either, or a model of Hugging Face's cache.",
         unit: "",
         kind: Kind::Text,
         environment: &["OPTION_MODEL_ID", "HF_MODEL_ID", "SM_VLLM_MODEL", "SM_MODEL_DIR"],

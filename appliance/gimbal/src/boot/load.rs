@@ -1,4 +1,4 @@
-//! Models on their way into a server: plan, open, warm, serve; one after the other.
+//! Models on their way into a server: unpack, plan, open, warm, serve; one after the other.
 //!
 //! One that cannot be opened is its own error as long as another one serves.
 
@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use gimbal_engine::{Loading, Service};
 use gimbal_http::AppState;
-use tracing::{error, info};
+use gimbal_settings::Ignored;
+use tracing::{error, info, warn};
 
 use super::plan::Devices;
 use crate::cli::Wanted;
 use crate::failure::Failure;
+use crate::source::Progress;
 
 /// Loads all models of a boot, in order.
 ///
@@ -54,7 +56,7 @@ async fn load(
 ) -> Result<(), Failure> {
     let (devices, phases) = (Arc::clone(devices), state.clone());
     // Everything between listening and the first token, off the sockets' threads.
-    let open = move || open(&devices, loading, &wanted, &phases);
+    let open = move || open(&devices, loading, wanted, &phases);
     let (loading, service) =
         tokio::task::spawn_blocking(open).await.map_err(anyhow::Error::from)??;
     state.set_phase("warm", None);
@@ -76,11 +78,14 @@ async fn load(
 fn open(
     devices: &Devices,
     loading: Option<Loading>,
-    wanted: &Wanted,
+    wanted: Wanted,
     state: &AppState,
 ) -> Result<(Loading, Arc<Service>), Failure> {
+    let Wanted { name, path, settings, .. } = &match arrived(wanted, loading.as_ref(), state) {
+        Ok(wanted) => wanted,
+        Err(failure) => return Err(failed(loading, failure)),
+    };
     state.set_phase("plan", None);
-    let Wanted { name, path, settings } = wanted;
     let plan = match devices.plan(name.as_deref(), settings, path) {
         Ok(plan) => plan,
         Err(failure) => return Err(failed(loading, failure)),
@@ -93,6 +98,42 @@ fn open(
         Ok(service) => Ok((loading, service)),
         Err(failure) => Err(failed(Some(loading), failure)),
     }
+}
+
+/// The model where it can be opened: what is to be unpacked is, and `/ping` and the log say how far
+/// that is.
+fn arrived(wanted: Wanted, loading: Option<&Loading>, state: &AppState) -> Result<Wanted, Failure> {
+    let known = wanted.settings.ignored().to_vec();
+    let (mut told_doing, mut told_tenth) = ("", 0);
+    let arrived = wanted.arrived(&mut |progress| {
+        let Progress { doing, archive, folder, share } = *progress;
+        state.set_phase("unpack", Some(share));
+        let tenth = tenth(share);
+        if (doing, tenth) == (told_doing, told_tenth) {
+            return;
+        }
+        (told_doing, told_tenth) = (doing, tenth);
+        if let Some(loading) = loading {
+            loading.phase("unpack");
+        }
+        let folder = folder.map(|folder| folder.display().to_string());
+        info!(archive = %archive.display(), folder, doing, percent = tenth * 10, "a model arrives");
+    })?;
+    for told in arrived.settings.ignored().iter().filter(|told| !known.contains(told)) {
+        let Ignored { name, source, why, is_loud } = told;
+        match is_loud {
+            true => warn!(name, %source, why, "ignored"),
+            false => info!(name, %source, why, "ignored"),
+        }
+    }
+    Ok(arrived)
+}
+
+fn tenth(share: f32) -> u8 {
+    #[expect(clippy::cast_possible_truncation, reason = "from 0 to 10")]
+    #[expect(clippy::cast_sign_loss, reason = "a share is not negative")]
+    let tenth = (share * 10.0) as u8;
+    tenth
 }
 
 fn failed(loading: Option<Loading>, failure: Failure) -> Failure {

@@ -16,6 +16,7 @@ use crate::boot::{Devices, Plan};
 use crate::config::Process;
 use crate::failure::Failure;
 use crate::print;
+use crate::source::Arrived;
 
 /// Most types of a comparison: all of the catalogue, and as many again.
 const TYPES_MAX: usize = 2000;
@@ -56,9 +57,8 @@ pub(super) fn run(matches: &ArgMatches, types: &[&str]) -> Result<(), Failure> {
     let prices = matches.get_one::<String>("prices").map(Path::new).map(Prices::read);
     let prices = prices.transpose()?;
     let none = Prices::default();
-    let rows = instances
-        .into_iter()
-        .map(|instance| row(matches, instance, prices.as_ref().unwrap_or(&none)));
+    let (known, mut arrived) = (prices.as_ref().unwrap_or(&none), None);
+    let rows = instances.into_iter().map(|instance| row(matches, instance, known, &mut arrived));
     let rows = rows.collect::<Result<Vec<Row>, Failure>>()?;
     let text = match matches.get_flag("json") {
         true => {
@@ -71,11 +71,21 @@ pub(super) fn run(matches: &ArgMatches, types: &[&str]) -> Result<(), Failure> {
     print::stdout(lines.join("\n"))
 }
 
-fn row(matches: &ArgMatches, instance: &'static Instance, prices: &Prices) -> Result<Row, Failure> {
+/// The model arrives once for all rows.
+fn row(
+    matches: &ArgMatches,
+    instance: &'static Instance,
+    prices: &Prices,
+    arrived: &mut Option<Arrived>,
+) -> Result<Row, Failure> {
     let asked = layers::resolve_on(matches, Some(instance))?;
-    let [Wanted { name, path, settings }] = &asked.models[..] else {
-        return Err(Failure::usage("--compare takes one model: name its path"));
+    let [wanted] = <[Wanted; 1]>::try_from(asked.models)
+        .map_err(|_| Failure::usage("--compare takes one model: name its path"))?;
+    let arrived = match arrived {
+        Some(arrived) => arrived,
+        None => arrived.insert(layers::bring(&wanted.path)?),
     };
+    let Wanted { name, path, settings, .. } = &wanted.at(arrived)?;
     let devices = Devices::of(&Process::of(&asked.settings), instance)?;
     let plan = devices.plan(name.as_deref(), settings, path);
     let roofline = plan.as_ref().ok().and_then(|plan| plan.roofline(Some(instance)).ok());

@@ -148,11 +148,16 @@ fn examine(matches: &ArgMatches) -> Result<Case, Failure> {
     let ([cuda, neuron], readings) = accelerators_here(&process)?;
     let devices = Devices::here(&process)?;
     let mut plans = Vec::new();
-    let planned = |Wanted { name, path, settings }: Wanted| {
-        let is_named = !matches!(settings.entry("model").source, Source::Default(_));
-        if !is_named && !path.exists() {
+    let planned = |wanted: Wanted| {
+        let is_named = !matches!(wanted.settings.entry("model").source, Source::Default(_));
+        if !is_named && !wanted.path.exists() {
             return None;
         }
+        let said = wanted.path.clone();
+        let Wanted { name, path, settings, .. } = match wanted.brought() {
+            Ok(wanted) => wanted,
+            Err(failure) => return Some((said, Err(failure.to_string()))),
+        };
         let planned = devices.plan(name.as_deref(), &settings, &path);
         let why = planned.as_ref().map(Plan::why).map_err(ToString::to_string);
         // What it claims counts for those after it.

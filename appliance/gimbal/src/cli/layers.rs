@@ -16,6 +16,8 @@ use gimbal_settings::{
 
 use super::{config_file, models};
 use crate::failure::Failure;
+use crate::print;
+use crate::source::{self, Arrived, Progress};
 
 /// Our own file in the working folder.
 const OWN_FILE: &str = "gimbal.yaml";
@@ -35,6 +37,51 @@ pub(crate) struct Wanted {
     pub(crate) path: PathBuf,
     /// What holds for it.
     pub(crate) settings: Settings,
+    said: Said,
+}
+
+/// What was said beside the model: with its own files it is resolved again once these are there.
+#[derive(Clone)]
+struct Said {
+    given: Given,
+    /// Our own file was not named.
+    is_own: bool,
+}
+
+impl std::fmt::Debug for Said {
+    // There are keys in it.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Said").finish_non_exhaustive()
+    }
+}
+
+impl Wanted {
+    /// The model where it can be opened, with the settings of what lies beside it there; see `source`.
+    ///
+    /// # Errors
+    /// It does not arrive, or its settings are wrong.
+    pub(crate) fn arrived(self, told: &mut dyn FnMut(&Progress)) -> Result<Self, Failure> {
+        let arrived = source::arrive(&self.path, told)?;
+        self.at(&arrived)
+    }
+
+    /// The same for a command, which says on stderr what takes long.
+    pub(super) fn brought(self) -> Result<Self, Failure> {
+        let arrived = bring(&self.path)?;
+        self.at(&arrived)
+    }
+
+    /// The same for one that has arrived there.
+    pub(super) fn at(self, arrived: &Arrived) -> Result<Self, Failure> {
+        let Said { given, is_own } = self.said.clone();
+        let settings = match arrived.path == self.path {
+            true => self.settings,
+            false => with_model(given, &arrived.path, self.name.is_some(), is_own)?,
+        };
+        let is_called = settings.text("served_model_name").is_some();
+        let name = self.name.or_else(|| arrived.name.clone().filter(|_| !is_called));
+        Ok(Self { name, path: arrived.path.clone(), settings, said: self.said })
+    }
 }
 
 /// Everything that was asked for.
@@ -75,18 +122,29 @@ fn resolve_for(
     let names = models::named(matches, &given)?;
     let is_own = matches.get_one::<String>("config").is_none();
     if names.is_empty() {
-        let settings = with_model(given, &settings, None, is_own)?;
-        let wanted = Wanted { name: None, path: model(&settings), settings: settings.clone() };
-        return Ok(Asked { settings, models: vec![wanted] });
+        let wanted = wanted(given, &settings, None, is_own)?;
+        return Ok(Asked { settings: wanted.settings.clone(), models: vec![wanted] });
     }
-    let wanted = |named: models::Named| {
+    let named = |named: models::Named| {
         let given = named.given(&given);
         let settings = Settings::resolve(&facts(), &given)?;
-        let settings = with_model(given, &settings, Some(&named.name), is_own)?;
-        Ok(Wanted { name: Some(named.name), path: model(&settings), settings })
+        wanted(given, &settings, Some(named.name), is_own)
     };
-    let models = names.into_iter().map(wanted).collect::<Result<_, Failure>>()?;
+    let models = names.into_iter().map(named).collect::<Result<_, Failure>>()?;
     Ok(Asked { settings, models })
+}
+
+fn wanted(
+    given: Given,
+    settings: &Settings,
+    name: Option<String>,
+    is_own: bool,
+) -> Result<Wanted, Failure> {
+    let path = model(settings);
+    let given = distrusted(given, &path, is_own);
+    let said = Said { given: given.clone(), is_own };
+    let settings = with_model(given, &path, name.is_some(), is_own)?;
+    Ok(Wanted { name, path, settings, said })
 }
 
 /// What was said beside a model: the same for all of them.
@@ -120,28 +178,52 @@ fn gather(
     Ok(given)
 }
 
-/// The settings with what lies beside the model they name. The only model's files are weaker than our
+/// The settings with what lies beside the model. The only model's files are weaker than our
 /// own; those of one among several are stronger than what was said for all.
 fn with_model(
-    mut given: Given,
-    settings: &Settings,
-    name: Option<&str>,
+    given: Given,
+    model: &Path,
+    is_named: bool,
     is_own: bool,
 ) -> Result<Settings, Failure> {
-    let model = model(settings);
-    let folder = if model.is_dir() { &model } else { model.parent().unwrap_or(Path::new(".")) };
-    if is_working_folder(folder) {
-        // It may have come with the model.
+    let mut given = distrusted(given, model, is_own);
+    // What is to be unpacked has its files in it.
+    let beside = match source::is_archive(model) {
+        true => Vec::new(),
+        false => beside(folder_of(model), &mut given.ignored),
+    };
+    match is_named {
+        true => drop(given.of_model.splice(..0, beside)),
+        false => drop(given.files.splice(..0, beside)),
+    }
+    Ok(Settings::resolve(&facts(), &given)?)
+}
+
+/// Our own file in the working folder has less to say where the model lies beside it: it may have
+/// come with it.
+fn distrusted(mut given: Given, model: &Path, is_own: bool) -> Given {
+    if is_working_folder(folder_of(model)) {
         let own = |file: &&mut ConfigFile| file.path == OWN_FILE && is_own;
         let files = given.files.iter_mut().chain(&mut given.of_model);
         files.filter(own).for_each(|file| file.origin = Origin::Examined);
     }
-    let beside = beside(folder, &mut given.ignored);
-    match name {
-        Some(_) => drop(given.of_model.splice(..0, beside)),
-        None => drop(given.files.splice(..0, beside)),
-    }
-    Ok(Settings::resolve(&facts(), &given)?)
+    given
+}
+
+fn folder_of(model: &Path) -> &Path {
+    if model.is_dir() { model } else { model.parent().unwrap_or(Path::new(".")) }
+}
+
+/// Brings a model where it can be opened, and says on stderr what takes long.
+pub(super) fn bring(path: &Path) -> Result<Arrived, Failure> {
+    let mut told = "";
+    source::arrive(path, &mut |progress| {
+        let Progress { doing, archive, folder: Some(folder), .. } = progress else { return };
+        if std::mem::replace(&mut told, doing) != *doing {
+            let (archive, folder) = (archive.display(), folder.display());
+            print::stderr(&format!("gimbal: {archive}: {doing} ({folder})\n"));
+        }
+    })
 }
 
 /// All settings of a command that takes none.

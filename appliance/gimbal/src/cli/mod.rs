@@ -71,17 +71,17 @@ pub(crate) fn run(arguments: impl Iterator<Item = OsString>) -> Result<(), Failu
     let asked = layers::resolve(matches)?;
     match name {
         "serve" => return serve::run(asked),
-        "plan" => return plan::run(&asked, matches),
+        "plan" => return plan::run(asked, matches),
         _ => {}
     }
-    let [layers::Wanted { path: model, settings, .. }] = &asked.models[..] else {
-        let names: Vec<&str> =
-            asked.models.iter().filter_map(|model| model.name.as_deref()).collect();
-        return Err(Failure::usage(format!(
+    let [wanted] = <[Wanted; 1]>::try_from(asked.models).map_err(|models| {
+        let names: Vec<&str> = models.iter().filter_map(|model| model.name.as_deref()).collect();
+        Failure::usage(format!(
             "gimbal {name} takes one model, and there are {}: name its path",
             names.join(", ")
-        )));
-    };
+        ))
+    })?;
+    let Wanted { path: model, settings, .. } = &wanted.brought()?;
     for told in settings.ignored().iter().filter(|told| told.is_loud) {
         print::stderr(&format!("gimbal: ignored: {told}\n"));
     }
@@ -107,7 +107,7 @@ pub(crate) fn asked(
 
 fn command() -> Command {
     let model = Arg::new("MODEL")
-        .help("A GGUF file, or a folder with one or with config.json and safetensors [default: the setting model: /opt/ml/model]");
+        .help("A GGUF file, a folder with one or with config.json and safetensors, a .tar.gz of either, or a model of Hugging Face's cache (models--ORG--NAME) [default: the setting model: /opt/ml/model]");
     let serve = Command::new("serve")
         .about("Serves a model over the SageMaker and OpenAI contracts")
         .arg(model.clone())

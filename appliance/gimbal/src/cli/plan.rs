@@ -38,7 +38,7 @@ pub(super) fn flags() -> [Arg; 5] {
 
 /// Runs the command; without a model only the settings are shown. Of several models each is shown with
 /// what those before it have left.
-pub(crate) fn run(asked: &Asked, matches: &ArgMatches) -> Result<(), Failure> {
+pub(crate) fn run(asked: Asked, matches: &ArgMatches) -> Result<(), Failure> {
     if let Some(types) = matches.get_many::<String>("compare") {
         return compare::run(matches, &types.map(String::as_str).collect::<Vec<_>>());
     }
@@ -50,7 +50,8 @@ pub(crate) fn run(asked: &Asked, matches: &ArgMatches) -> Result<(), Failure> {
     };
     let instance = elsewhere.or_else(layers::this_instance);
     let mut plans = Vec::new();
-    for Wanted { name, path, settings } in &asked.models {
+    for wanted in asked.models {
+        let Wanted { name, path, settings, .. } = &wanted.brought()?;
         // Nobody named a model and there is none: the settings are worth showing all the same.
         let is_named = !matches!(settings.entry("model").source, Source::Default(_));
         if !is_named && !path.exists() {
