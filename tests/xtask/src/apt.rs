@@ -122,6 +122,11 @@ pub(crate) fn sources(suite: &str) -> anyhow::Result<String> {
     Ok(lines.into_iter().collect())
 }
 
+/// The line of a release's backports, which are beside the release.
+pub(crate) fn backports(suite: &str) -> anyhow::Result<String> {
+    Ok(format!("deb [signed-by={KEYS}] {} {suite}-backports main\n", mirror()?))
+}
+
 /// Runs apt-get in a folder, where it leaves what it downloads.
 fn get(folder: &Path, arguments: &[&str]) -> anyhow::Result<()> {
     let mut apt = Command::new("apt-get");

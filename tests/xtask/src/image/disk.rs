@@ -106,20 +106,37 @@ fn remove(folder: &Path) -> anyhow::Result<()> {
 
 /// Debian's part, from this machine's mirrors.
 fn debian(arch: &Arch, base: &Path) -> anyhow::Result<()> {
-    remove(base)?;
     let packages = listed(PACKAGES).map(|line| line.replace("ARCH", arch.oci));
-    let packages = packages.collect::<Vec<_>>().join(",");
-    let list = base.with_extension("list");
-    fs::write(&list, apt::sources(packages::SUITE)?).with_context(|| list.display().to_string())?;
-    let mut debian = Command::new("mmdebstrap");
-    debian.args(["--mode=root", "--variant=essential", "--format=directory"]);
-    debian.arg(format!("--architectures={}", arch.oci)).arg(format!("--include={packages}"));
+    let mut debian = bootstrap(arch, "essential", &packages.collect::<Vec<_>>());
     debian.arg("--aptopt=APT::Install-Recommends \"false\"");
     debian.args(LEFT_OUT.map(|option| format!("--dpkgopt={option}")));
     // An initrd is made when the kernel is installed, as small as can be: nobody uses it.
     let ours = root().join(FILES).join("root/etc/initramfs-tools").canonicalize()?;
     debian.arg(format!("--setup-hook=copy-in {} /etc", ours.display()));
-    command::run(debian.arg(packages::SUITE).arg(base).arg(&list))
+    finish(debian, base, &apt::sources(packages::SUITE)?)
+}
+
+/// A kernel with its modules and busybox, of the release's backports; nothing is installed.
+pub(super) fn kernel(arch: &Arch, package: &str, base: &Path) -> anyhow::Result<()> {
+    let packages = [package.to_owned(), "busybox-static".to_owned()];
+    let backports = apt::backports(packages::SUITE)?;
+    let sources = format!("{}{backports}", apt::sources(packages::SUITE)?);
+    finish(bootstrap(arch, "extract", &packages), base, &sources)
+}
+
+fn bootstrap(arch: &Arch, variant: &str, packages: &[String]) -> Command {
+    let mut command = Command::new("mmdebstrap");
+    command.args(["--mode=root", "--format=directory"]).arg(format!("--variant={variant}"));
+    command.arg(format!("--architectures={}", arch.oci));
+    command.arg(format!("--include={}", packages.join(",")));
+    command
+}
+
+fn finish(mut bootstrap: Command, base: &Path, sources: &str) -> anyhow::Result<()> {
+    remove(base)?;
+    let list = base.with_extension("list");
+    fs::write(&list, sources).with_context(|| list.display().to_string())?;
+    command::run(bootstrap.arg(packages::SUITE).arg(base).arg(&list))
 }
 
 fn listed(list: &str) -> impl Iterator<Item = &str> {
@@ -192,13 +209,8 @@ fn append(file: &Path, line: &str) -> anyhow::Result<()> {
 /// Kernel, initrd and command line as one program, taken out of the root.
 fn efi_program(arch: &Arch, files: &Path, linux: &Path, home: &Path) -> anyhow::Result<PathBuf> {
     let boot = files.join("boot");
-    let entries = fs::read_dir(&boot)?.filter_map(|entry| Some(entry.ok()?.path()));
-    let is_kernel = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"))
-    };
-    let found: Vec<PathBuf> = entries.filter(is_kernel).collect();
-    let [found] = &found[..] else { bail!("{} kernels in {}", found.len(), boot.display()) };
-    fs::rename(found, linux).with_context(|| found.display().to_string())?;
+    let found = kernel_in(&boot)?;
+    fs::rename(&found, linux).with_context(|| found.display().to_string())?;
     remove(&boot)?;
     fs::create_dir(&boot).with_context(|| boot.display().to_string())?;
     let (program, osrel) = (home.join("boot.efi"), files.join("usr/lib/os-release"));
@@ -211,6 +223,20 @@ fn efi_program(arch: &Arch, files: &Path, linux: &Path, home: &Path) -> anyhow::
     let stub = files.join("usr/lib/systemd/boot/efi").join(format!("linux{}.efi.stub", arch.efi));
     command::run(objcopy.arg(stub).arg(&program))?;
     Ok(program)
+}
+
+/// The only kernel in a folder.
+pub(super) fn kernel_in(boot: &Path) -> anyhow::Result<PathBuf> {
+    let entries = fs::read_dir(boot).with_context(|| boot.display().to_string())?;
+    let is_kernel = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz-"))
+    };
+    let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+    let found: Vec<PathBuf> = paths.filter(is_kernel).collect();
+    match &found[..] {
+        [found] => Ok(found.clone()),
+        _ => bail!("{} kernels in {}", found.len(), boot.display()),
+    }
 }
 
 /// Both partitions as files, and the disk that holds them.

@@ -1,4 +1,5 @@
-//! The same program as a machine's init, in memory with its model: what a boot from a disk is compared with.
+//! The program as a machine's init, in memory with its model: what a boot from a disk is compared with, and how
+//! other kernels are tried.
 //!
 //! The root of the container image, modules of a network card, and busybox, which prepares what init is
 //! given by nobody.
@@ -10,41 +11,55 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context, ensure};
 
-use super::disk::Disk;
+use super::Part;
 use crate::{apt, command};
 
 /// Debian's packages: the tool that packs it, and the one that is in it.
 const PACKAGES: [&str; 2] = ["cpio", "busybox-static"];
-const BUSYBOX: &str = "/bin/busybox";
-/// Modules of a machine's card that is emulated, below a kernel's folder; the lists `modules.*` as well.
-const MODULES: [&str; 4] = [
-    "kernel/drivers/virtio",
-    "kernel/drivers/net/virtio_net.ko",
-    "kernel/drivers/net/net_failover.ko",
-    "kernel/net/core/failover.ko",
+const BUSYBOX: &str = "bin/busybox";
+/// Modules of the card that is emulated, below a kernel's folder, in the order in which they are loaded. Some kernels
+/// have some in themselves.
+const MODULES: [&str; 8] = [
+    "drivers/virtio/virtio_ring.ko",
+    "drivers/virtio/virtio.ko",
+    "drivers/virtio/virtio_pci_legacy_dev.ko",
+    "drivers/virtio/virtio_pci_modern_dev.ko",
+    "drivers/virtio/virtio_pci.ko",
+    "net/core/failover.ko",
+    "drivers/net/net_failover.ko",
+    "drivers/net/virtio_net.ko",
 ];
 /// The address is that of qemu's own network.
 const INIT: &str = r#"#!/busybox sh
 /busybox mount -t proc proc /proc
 /busybox mount -t sysfs sys /sys
 /busybox mount -t devtmpfs dev /dev
-/busybox modprobe virtio_pci
-/busybox modprobe virtio_net
+for module in /modules/*; do /busybox insmod "$module"; done
 until [ -e /sys/class/net/eth0 ]; do /busybox usleep 10000; done
 /busybox ip link set eth0 up
 /busybox ip address add 10.0.2.15/24 dev eth0
 export GIMBAL_HOST=0.0.0.0 GIMBAL_LOG_FORMAT=json XDG_CACHE_HOME=/var/cache
+PROBE
 exec /gimbal serve --model /model.gguf
 "#;
 
-/// Makes it of a disk's parts.
-pub(super) fn make(disk: &Disk, home: &Path) -> anyhow::Result<PathBuf> {
-    if !command::succeeds("cpio", &["--version"]) || !Path::new(BUSYBOX).is_file() {
+/// Makes it of an image's parts, and of a kernel's modules below `base`. With `is_told` the console first tells what
+/// the program finds of the machine.
+pub(super) fn make(
+    part: &Part,
+    base: &Path,
+    is_told: bool,
+    home: &Path,
+) -> anyhow::Result<PathBuf> {
+    let of_base = base.join(BUSYBOX);
+    let own = Path::new("/").join(BUSYBOX);
+    let busybox = if of_base.is_file() { of_base } else { own };
+    if !command::succeeds("cpio", &["--version"]) || !busybox.is_file() {
         apt::install(&PACKAGES).context("an initramfs")?;
     }
     let (files, packed) = (home.join("initramfs"), home.join("initramfs.cpio"));
     fs::create_dir_all(&files).with_context(|| files.display().to_string())?;
-    for tree in disk.part.trees()?.0 {
+    for tree in part.trees()?.0 {
         let archive = tree.archive()?;
         tar::Archive::new(&archive[..]).unpack(&files).context("the image's root")?;
     }
@@ -52,11 +67,12 @@ pub(super) fn make(disk: &Disk, home: &Path) -> anyhow::Result<PathBuf> {
         let to = files.join(to);
         fs::copy(from, &to).with_context(|| to.display().to_string())
     };
-    put(Path::new(BUSYBOX), "busybox")?;
-    put(&disk.part.assets.model, "model.gguf")?;
-    modules(&disk.base, &files)?;
+    put(&busybox, "busybox")?;
+    put(&part.assets.model, "model.gguf")?;
+    modules(base, &files.join("modules"))?;
     let init = files.join("init");
-    fs::write(&init, INIT).with_context(|| init.display().to_string())?;
+    let probe = if is_told { "/gimbal probe --json" } else { "" };
+    fs::write(&init, INIT.replace("PROBE", probe)).with_context(|| init.display().to_string())?;
     fs::set_permissions(&init, fs::Permissions::from_mode(0o755)).context("init")?;
     let mut names = Command::new("find");
     let mut names = names.current_dir(&files).arg(".").stdout(Stdio::piped()).spawn()?;
@@ -69,12 +85,22 @@ pub(super) fn make(disk: &Disk, home: &Path) -> anyhow::Result<PathBuf> {
     Ok(packed)
 }
 
-fn modules(base: &Path, files: &Path) -> anyhow::Result<()> {
-    let all = base.join("usr/lib/modules");
-    let kernel = fs::read_dir(&all)?.next().context("a kernel's modules")??.path();
-    let into = files.join("usr/lib/modules").join(kernel.file_name().context("a name")?);
-    fs::create_dir_all(&into).with_context(|| into.display().to_string())?;
-    let mut copy = Command::new("cp");
-    copy.current_dir(&kernel).args(["--recursive", "--parents"]).args(MODULES);
-    command::run(copy.args(["modules.dep", "modules.builtin", "modules.alias"]).arg(into))
+/// Copies them by numbers; newer kernels' are compressed.
+fn modules(base: &Path, into: &Path) -> anyhow::Result<()> {
+    let all = base.join("lib/modules");
+    let kernel = fs::read_dir(&all).with_context(|| all.display().to_string())?;
+    let kernel = kernel.into_iter().next().context("a kernel's modules")??.path().join("kernel");
+    fs::create_dir_all(into).with_context(|| into.display().to_string())?;
+    for (i, module) in MODULES.iter().enumerate() {
+        let to = into.join(i.to_string());
+        let compressed = kernel.join(format!("{module}.xz"));
+        if compressed.is_file() {
+            let output = fs::File::create(&to).with_context(|| to.display().to_string())?;
+            let mut xz = Command::new("xz");
+            command::run(xz.args(["--decompress", "--stdout"]).arg(&compressed).stdout(output))?;
+        } else if kernel.join(module).is_file() {
+            fs::copy(kernel.join(module), &to).with_context(|| to.display().to_string())?;
+        }
+    }
+    Ok(())
 }

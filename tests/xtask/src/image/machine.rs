@@ -28,6 +28,8 @@ struct Model {
     /// Debian's firmware, and where it keeps variables.
     firmware: [&'static str; 2],
     packages: [&'static str; 2],
+    /// What Linux calls the serial console.
+    console: &'static str,
 }
 
 const MODELS: [Model; 2] = [
@@ -37,6 +39,7 @@ const MODELS: [Model; 2] = [
         flags: &["-accel", "tcg", "-cpu", "max"],
         firmware: ["/usr/share/OVMF/OVMF_CODE_4M.fd", "/usr/share/OVMF/OVMF_VARS_4M.fd"],
         packages: ["qemu-system-x86", "ovmf"],
+        console: "ttyS0,115200n8",
     },
     Model {
         oci: "arm64",
@@ -44,6 +47,7 @@ const MODELS: [Model; 2] = [
         flags: &["-machine", "virt", "-accel", "tcg", "-cpu", "neoverse-n1"],
         firmware: ["/usr/share/AAVMF/AAVMF_CODE.fd", "/usr/share/AAVMF/AAVMF_VARS.fd"],
         packages: ["qemu-system-arm", "qemu-efi-aarch64"],
+        console: "ttyAMA0",
     },
 ];
 /// Between two lines of the console, or until the machine is off.
@@ -108,7 +112,7 @@ impl Machine {
             }
             Source::Memory { kernel, initramfs } => {
                 qemu.arg("-kernel").arg(kernel).arg("-initrd").arg(initramfs);
-                qemu.args(["-append", "console=ttyS0,115200n8 panic=10"]);
+                qemu.args(["-append", &format!("console={} panic=10", model.console)]);
             }
         }
         let net = format!("user,id=net,hostfwd=tcp:{address}-:8080");
