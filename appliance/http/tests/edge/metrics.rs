@@ -4,6 +4,7 @@
 
 use std::collections::BTreeSet;
 
+use gimbal_batch::{Bucket, Limits, Shape};
 use gimbal_engine::Policy;
 use gimbal_engine::meters::{Kind, TABLE};
 use gimbal_http::HttpSettings;
@@ -46,7 +47,12 @@ fn names() -> (Vec<String>, BTreeSet<String>) {
 
 #[tokio::test]
 async fn every_metric_of_the_table_is_told() {
-    let server = server("told").await;
+    // A device with compiled shapes has series that others have not.
+    let shape = |sequences, rows_each| Bucket { sequences, rows_each, context: 128 };
+    let shape = Shape::Buckets(vec![shape(1, 64), shape(8, 1)]);
+    let lane = lane(&Limits { shape, ..limits() }, &Script::default());
+    let settings = HttpSettings { vllm_metrics: true, ..HttpSettings::default() };
+    let server = Server::start_with(settings, "told", policy(), lane).await;
     let (used, load, temperature) = (Some(7), Some(0.5), Some(40.0));
     let told = Sensors { memory_used_bytes: used, load, temperature, errors: Some(0) };
     readings::Devices::new("told", told).join(&server);
@@ -69,6 +75,10 @@ async fn every_metric_of_the_table_is_told() {
         };
         assert!(metrics.lines().any(is_series), "{name} has no series in {metrics}");
     }
+    let step = ["model=\"told\"", "shape=\"8x1x128\"", "fit=\"padded\""];
+    assert!(value(&metrics, "gimbal_shape_steps_total", &step) >= Some(2.0), "{metrics}");
+    let padding = value(&metrics, "gimbal_padding_rows_total", &["model=\"told\""]);
+    assert!(padding >= Some(14.0), "{metrics}");
     server.stop().await;
 }
 
