@@ -74,6 +74,7 @@ pub(crate) fn manifest_seeds() -> Vec<Vec<u8>> {
     let manifest = serde_json::json!({
         "format": "gimbal.neuron/1",
         "model": "m",
+        "fingerprint": "0123456789abcdef".repeat(4),
         "target": "trn2",
         "lnc": 2,
         "ranks": 2,
